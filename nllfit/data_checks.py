@@ -28,7 +28,8 @@ __all__ = [
     "weighted",
 ]
 
-CHUNK_BYTES = 2**25  # data and weights up to this size are copied to save time; a stream is read in pieces of this size
+# Data and weights of at most this size are copied to save time. A stream is read in pieces of about this size.
+CHUNK_BYTES = 2**25
 _NAMES = ("x", "y", "sample_weight")
 
 

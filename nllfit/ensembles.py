@@ -197,7 +197,7 @@ def _with_weights(model, x):
 
     Threads that build models draw from one global generator, in an order that differs between runs.
     """
-    adapter_of(model)  # raises a `TypeError` unless it is a model
+    adapter_of(model)  # raises a `TypeError` if it is not a model
     if not model.built:
         batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
         inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch

@@ -73,7 +73,7 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         return tf_keras.saving.serialize_keras_object(value)
 
     def compute_mask(self, inputs, mask=None):
-        return [mask, mask]  # `DistributionLambda` returns two outputs: the distribution and its value
+        return [mask, mask]  # of the two outputs: the distribution and its value
 
     def get_config(self):
         return tf_keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()

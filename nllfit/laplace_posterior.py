@@ -59,12 +59,12 @@ class Laplace:
       log_evidence: the log marginal likelihood of the data, in nats.
     """
 
-    file = "laplace.npz"  # the file of the posterior in the folder that `save` writes
+    file = "laplace.npz"  # `save` writes the posterior to this file
 
     def __init__(self, model: Model, places: Sequence[int], posterior: Posterior):
         self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
-        self._places = tuple(map(int, places))  # indices of the chosen variables among the trainable variables
+        self._places = tuple(map(int, places))  # the indices of the chosen variables
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
 

@@ -11,7 +11,7 @@ __all__ = sorted(LAYERS)
 
 
 class _Layer(Drawing):
-    add_weight: Any  # defined by the Keras layer, the other base class
+    add_weight: Any  # Keras's layer, the other base class, defines it
 
     def _add_vector(self, name, size, initializer, trainable=True, regularizer=None):
         options: dict[str, Any] = {"trainable": trainable, "regularizer": regularizer, "experimental_autocast": False}

@@ -56,7 +56,8 @@ class DistributionLoss(tf_keras.losses.Loss):
 
 
 def _of_tf_keras(y_pred):
-    if tf.is_tensor(y_pred):  # of any layer of Keras 3: only losses of Keras 3 read its masks
+    # The tensor may come from a head of Keras 3. Its mask and weights need a loss of `nllfit.keras3`.
+    if tf.is_tensor(y_pred):
         raise no_distribution(y_pred)
     return as_distribution(y_pred)
 

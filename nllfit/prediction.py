@@ -23,7 +23,8 @@ from nllfit.outputs import distribution_of, kind_of
 
 __all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
-_MAX_CALL_BATCHES = 256  # batches in one call of the traced loop; Ctrl-C has no effect before the call ends
+# The number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
+_MAX_CALL_BATCHES = 256
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples: int = 1) -> Any:
@@ -106,7 +107,7 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     family = origins[0].family
     try:
         mixture = mixture_of(family, params, shared)
-    except tf.errors.InvalidArgumentError:  # the parameters of one row are NaN, and the other rows are valid
+    except tf.errors.InvalidArgumentError:  # some rows have NaN as parameters
         mixture = mixture_of(family.holding({"validate_args": False}), params, shared)
     return with_mask(mixture, origins[0].mask)
 

@@ -133,13 +133,13 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
 
     Returns:
-      Outcomes `[*batch, *event]` in the distribution's dtype, without a gradient; NaN if a parameter is NaN. If several
-      outcomes are equally likely, the mode is one of them.
+      Outcomes `[*batch, *event]` in the distribution's dtype. They have no gradient. If several outcomes are equally
+      likely, the mode is one of them. If a parameter is NaN, the mode is NaN.
 
     Raises:
       TypeError: if `distribution` is not a distribution.
-      NotImplementedError: for vectors of dependent elements whose mode TFP does not know, such as a mixture of vectors;
-        and as from `quantile`.
+      NotImplementedError: if the elements of an outcome depend on each other and TFP has no mode, as for a mixture of
+        vectors; and in the cases in which `quantile` raises it.
 
     Example:
       >>> wide_and_narrow = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.6, 0.4]), tfd.Normal([0.0, 9.0], [2.0, 1.0]))

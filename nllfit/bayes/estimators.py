@@ -38,7 +38,8 @@ def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any
     The mean and the variance of an output follow from those of the weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))  # for a finite slope
+    # The lower bound keeps the gradient of the root finite.
+    scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 __all__ = ["Expansion"]
 
-_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range of the prior's scale
+_MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range in which `best_scale` searches
 _POINTS, _ZOOMS = 201, 5
 
 

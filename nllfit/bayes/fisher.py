@@ -16,8 +16,10 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-_BLOCK = 64  # the number of rows in one computation of derivatives
-_DRAWS = 100  # the number of outcomes drawn if TFP has no formula for the divergence
+# The number of rows in one computation of derivatives.
+_BLOCK = 64
+# The number of outcomes drawn if TFP has no formula for the divergence.
+_DRAWS = 100
 _SEED = 0, 0
 
 
@@ -107,7 +109,7 @@ def _information(origin: Origin) -> tf.Tensor:
         with tf.GradientTape() as inner:
             inner.watch(params)
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-            if law_of(still).latent() is not still:  # its draws are numbers, not intervals
+            if law_of(still).latent() is not still:  # its draws would be exact numbers, not intervals
                 raise ValueError(
                     f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
                     f"Fisher information depends on how outcomes are censored or selected. Use "

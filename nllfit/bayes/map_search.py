@@ -11,9 +11,12 @@ from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-_LEAST_RISE = 1e-12  # in nats; the search ends when a step gains less
-_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6  # of the logarithm of the prior's scale
-_LEAST_GAIN_OF_EVIDENCE = 1e-9  # in nats, by a move
+# The search ends when a step raises the log posterior by less, in nats.
+_LEAST_RISE = 1e-12
+# The first and the last move of the logarithm of the prior's scale.
+_FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6
+# A move must raise the log evidence by more, in nats.
+_LEAST_GAIN_OF_EVIDENCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Objective:
                 return self._posterior(expansion, scale, w + step)
             values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
             factor, _ = backtrack(values, w, step, values(w), slope @ step)
-            if not factor:  # the maximum is within a rounding error
+            if not factor:  # `w` is within a rounding error of the maximum
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(

@@ -57,12 +57,12 @@ class Variational:
     layer is called.
     """
 
-    _declared: list[_Declared] | None = None  # only while the Keras layer is built
-    _first: Any  # this and the next three are defined by the mix-in
+    _declared: list[_Declared] | None = None  # None, except while the Keras layer is built
+    _first: Any  # the mix-in defines this and the next three attributes
     _add_vector: Any
     _start_draws: Any
     _next_seed: Any
-    compute_dtype: Any  # defined by the Keras layer
+    compute_dtype: Any  # the Keras layer defines it
     takes_indices: bool  # whether inputs are indices, whose signs an estimator must not flip
     _weight: Any = None
 
@@ -106,7 +106,7 @@ class Variational:
         vars(self)["_declared"] = declared  # bypasses `setattr`, by which Keras would track the list
         super().build(input_shape)  # type: ignore[misc]
         vars(self)["_declared"] = None
-        self.built = False  # until the checks have passed, because Keras's `Sequential` repeats a call that failed
+        self.built = False  # until the checks pass, because `Sequential` repeats a failed call
         self._slots = _Slots({name: value for name, value in vars(self).items() if isinstance(value, _Declared)})
         size = declared[-1].place.stop
         with tf.init_scope():

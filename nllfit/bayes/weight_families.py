@@ -15,7 +15,8 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-_SPREAD = 0.07  # initial scales, relative to those at unconstrained parameters of 0
+# The initial scales, relative to the scales at unconstrained parameters of 0.
+_SPREAD = 0.07
 
 
 def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:

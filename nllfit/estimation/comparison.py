@@ -16,7 +16,8 @@ from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 
-_NUMBER = Measure().columns  # the meaning of the columns of `y` if outcomes are numbers
+# The columns of `y` in a family of exact numbers.
+_NUMBER = Measure().columns
 
 
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
@@ -110,7 +111,7 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        if not has_columns or family.measure.columns != _NUMBER:  # `compare` refuses the others
+        if not has_columns or family.measure.columns != _NUMBER:  # any other family is refused by `compare`
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:
         kinds = ", and ".join(

@@ -19,9 +19,11 @@ from nllfit.families.truncated import Truncated
 __all__ = ["Density", "density_of"]
 
 _CACHED_FAMILIES = 64
-_MOST_COPIES = 10  # for larger points, a loop computes the rows of the Hessian
-_RANK_STEP = 1e-2  # the change of a coordinate for the differences in `rank`
-_RANK_TOLERANCE = 1e-6  # smaller singular values are errors of the differences
+# If a point has more elements, a loop computes the rows of the Hessian.
+_MOST_COPIES = 10
+# The step of the differences in `rank`. Singular values below the tolerance are errors of these differences.
+_RANK_STEP = 1e-2
+_RANK_TOLERANCE = 1e-6
 
 
 @functools.lru_cache(_CACHED_FAMILIES)
@@ -177,7 +179,7 @@ class Density:
             coordinates = self.coordinates
             return self._drawn(coordinates.constrained(tiled, coordinates.held) | coordinates.held)
 
-        if _is_drawn_by_cdf(self.coordinates.family):  # not traced, because the trace would take longer
+        if _is_drawn_by_cdf(self.coordinates.family):  # a trace would take longer than the draw
             return tf.cast(outcomes(), self.dtype)
         # Traced: some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if they are called
         # eagerly with many shapes.

@@ -13,7 +13,8 @@ from nllfit.families.inflated import ZeroInflated
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
 _LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
-_TINY = 1e-300  # a lower bound of probabilities, whose logarithm is finite
+# Replaces smaller probabilities, so that their logarithms are finite.
+_TINY = 1e-300
 
 
 @dataclasses.dataclass(frozen=True)

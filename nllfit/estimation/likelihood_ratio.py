@@ -27,7 +27,8 @@ _WITHIN = {
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
 }
-_ROUNDING = 0.02  # in nats; a statistic may be so far below 0 by rounding, or because a search stopped short of a bound
+# A statistic may be so far below 0, in nats, because of rounding or because a search stopped short of a bound.
+_ROUNDING = 0.02
 _SHARE, _NAME = "zero_probs", "name"  # keys in the dicts of `_num_at_bound`
 
 

@@ -14,7 +14,8 @@ from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 
-_MOST_ROUNDING = 1e-5  # by the cast to float32, relative to the range of the sample
+# The largest accepted error of a cast to float32, relative to the range of the sample.
+_MOST_ROUNDING = 1e-5
 
 
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
@@ -173,7 +174,8 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    if zero.any():  # with an outcome in the support in their place, the check reports only others
+    # Replaces outcomes of zero density by possible ones, so that TFP's check finds only the others.
+    if zero.any():
         tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
     if refusal(strict, tried):
         raise _refusal(strict, outcomes, tried)

@@ -16,13 +16,20 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-_GAP = 1e-12  # from a corner to a bound, in ranges of the sample; at 0, TFP's density is NaN
-_MOST_LOG_DENSITIES = 4e6  # the most parameter values tried, times the number of outcomes
-_OBSERVATIONS = 50  # so many are tried near the parameter, and so many across the sample
-_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5  # the numbers of values from which a full search starts
-_TURNS = 20  # the most turns between the corner parameter and the smooth parameters
-_LEAST_GAIN = 1e-9  # of a turn, in nats; rounding errors are about 1e-11
-_TIE = 1e-3  # in nats; two climbs to the same maximum may differ by so much
+# A bound is held at this distance from the corner, in ranges of the sample. At distance 0, TFP's density is NaN.
+_GAP = 1e-12
+# The largest number of parameter values tried, times the number of outcomes.
+_MOST_LOG_DENSITIES = 4e6
+# We try so many corners near the parameter, and so many across the sample.
+_OBSERVATIONS = 50
+# The numbers of corners and of maxima at which a full search starts.
+_KEPT_CORNERS, _KEPT_MAXIMA = 3, 5
+# The largest number of turns between the corner parameter and the smooth parameters.
+_TURNS = 20
+# A turn must raise the log-likelihood by so many nats. Rounding errors are about 1e-11.
+_LEAST_GAIN = 1e-9
+# The log-likelihoods of two climbs to the same maximum may differ by so many nats.
+_TIE = 1e-3
 
 
 def corner_near(problem: Problem, w: np.ndarray) -> str | None:

@@ -17,11 +17,16 @@ from nllfit.optimum.newton import Derivatives
 
 __all__ = ["Objective"]
 
-_CHUNK_SIZE = 1 << 18  # limits the memory for intermediate results
-_LOG_DENSITIES_AT_ONCE = 1 << 14  # of points in one call; a density by quadrature needs 340 numbers
-_FEW_OBSERVATIONS = 200  # to check derivatives and to choose the steps of differences
-_DIFFERENCE = 1e-5  # the change of the mean log-likelihood over a step, in nats
-_MOST_OPERATIONS = 1000  # in larger graphs, differences are faster than a trace of second derivatives
+# The largest number of elements in a chunk of `y`, which limits the memory for intermediate results.
+_CHUNK_SIZE = 1 << 18
+# The largest number of log-densities in one call. A density that is computed by quadrature needs 340 numbers.
+_LOG_DENSITIES_AT_ONCE = 1 << 14
+# A subsample of this size suffices to check derivatives and to choose the steps of differences.
+_FEW_OBSERVATIONS = 200
+# The mean log-likelihood changes by less than this, in nats, over a step of a difference.
+_DIFFERENCE = 1e-5
+# If a graph has more operations, differences take less time than a trace of second derivatives.
+_MOST_OPERATIONS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

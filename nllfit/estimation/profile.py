@@ -14,8 +14,11 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
-_SHORTEST_STEP = 1e-2  # relative to the distance between the value and the estimate
-_FAR = 64  # in Wald half-widths, or powers of e if the domain is bounded; a farther end is infinite or the bound
+# The shortest step, relative to the distance between the value and the estimate.
+_SHORTEST_STEP = 1e-2
+# An end that is farther away is infinite, or the bound of the domain. The unit is the Wald half-width, or a power of e
+# if the domain is bounded.
+_FAR = 64
 
 
 class Profile:

@@ -19,12 +19,16 @@ from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
 
-_BLOCK_SIZE = 1 << 20  # the most outcomes times samples in one call
+# The largest product of outcomes and samples in one call.
+_BLOCK_SIZE = 1 << 20
 _STEPS = 25
 _HALVINGS = 12
-_NEAR = 1e-4  # in standard errors; the error is about the square of the last step
-_NOISE = 1e-12  # relative rounding error of a log-likelihood
-_WIDE = 20.0  # with a larger standard error of its logarithm, a parameter may be 0 or infinite
+# Newton's method ends at a shorter step, in standard errors. The remaining error is about the square of this step.
+_NEAR = 1e-4
+# The relative rounding error of a log-likelihood.
+_NOISE = 1e-12
+# If the standard error of a logarithm is larger, the parameter may be 0 or infinite.
+_WIDE = 20.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,10 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-_UNIDENTIFIED = 1e-4  # the share of a parameter's gradient in flat directions above which it is not identified
-_TIE = 1e-3  # in nats; two climbs to the same maximum, or to the same limit at infinity, may differ by so much
+# A parameter is not identified if a larger share of its gradient lies in the flat directions.
+_UNIDENTIFIED = 1e-4
+# The log-likelihoods of two climbs to the same maximum, or to the same limit at infinity, may differ by so many nats.
+_TIE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

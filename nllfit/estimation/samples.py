@@ -23,7 +23,7 @@ def as_sample(
     With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are infinite.
     """
     given = as_array(y)
-    if given.dtype.kind not in "biufO":  # because NumPy would convert complex numbers, dates and text to floats
+    if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
         raise ValueError(
             f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
         )

@@ -14,13 +14,20 @@ from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_ax
 
 __all__ = ["search"]
 
-_RETRIES = slice(5, 100, 40)  # less likely starts, for a search that did not converge from the best one
-_SPREAD = slice(0, 100, 10)  # the starts if the likelihood may have several maxima
-_TIE = 1e-3  # in nats; two climbs to the same maximum, or to the same limit at infinity, may differ by so much
-_WIDE = 1.0  # with a larger standard error of a logarithm, there may be a second maximum
-_BEYOND = 3.0  # from a maximum to the start for a second one, in standard errors
-_FEW = 20_000  # a subsample of this size has nearly the same optimum as millions of observations
-_FEW_OF_SEVERAL = 2_000  # if there may be several maxima, because each start costs a climb
+# The less likely starts that we try if the search from the best start did not converge.
+_RETRIES = slice(5, 100, 40)
+# The starts that we try if the likelihood may have several maxima.
+_SPREAD = slice(0, 100, 10)
+# The log-likelihoods of two climbs to the same maximum, or to the same limit at infinity, may differ by so many nats.
+_TIE = 1e-3
+# If the logarithm of a parameter has a larger standard error, we search for a second maximum. This search starts at a
+# distance of `_BEYOND` standard errors from the first maximum.
+_WIDE = 1.0
+_BEYOND = 3.0
+# A subsample of this size has nearly the same optimum as millions of observations. If there may be several maxima, the
+# subsample is smaller, because each start costs a climb.
+_FEW = 20_000
+_FEW_OF_SEVERAL = 2_000
 
 
 def search(problem: Problem) -> Fit:

@@ -10,7 +10,8 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-_VERY_FEW_OBSERVATIONS = 20  # enough to rank values that differ by factors of up to 16
+# So few observations suffice to rank values that differ by factors of up to 16.
+_VERY_FEW_OBSERVATIONS = 20
 _FEW_OBSERVATIONS = 200
 
 
@@ -45,7 +46,7 @@ def _ranked(objective, w):
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    draws = 1 + len(family.component_shape)  # the axes of candidates and of mixture components
+    draws = 1 + len(family.component_shape)  # the number of axes for candidates and mixture components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     line = _on_scale_of_line(family.search.line, y)
     for name, value in drawn.items():

@@ -7,7 +7,8 @@ from nllfit.optimum.newton import Optimum, Verdict
 
 __all__ = ["in_words"]
 
-_INFINITY = 700.0  # a coordinate that counts as infinite, because `exp(700)` is near the largest float64
+# A coordinate of this size counts as infinite, because `exp(700)` is near the largest float64.
+_INFINITY = 700.0
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:
@@ -39,7 +40,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # of one coordinate only
+    rises = objective.values(w + single_moves) >= objective.value(w)  # whether a move of one coordinate rises
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
@@ -51,7 +52,8 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:  # unbounded, so it moves as far as `w`
+    # The second condition is for an unbounded parameter, which moves as far as its coordinate.
+    if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:
         bound = "infinity" if limit > 0 else "-infinity"
     else:
         bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"

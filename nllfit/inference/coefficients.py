@@ -11,7 +11,8 @@ from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_
 
 __all__ = ["Coefficients"]
 
-_WIDTH_OF_NUMBERS = 58  # the number of characters of a row after its name
+# The number of characters of a row after its name.
+_WIDTH_OF_NUMBERS = 58
 
 
 @dataclasses.dataclass(frozen=True)

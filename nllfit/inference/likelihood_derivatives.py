@@ -15,7 +15,8 @@ from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]
 
-_BLOCK = 64  # the rows of one Jacobian, which costs the square of this number
+# The number of rows of one Jacobian, whose cost grows with the square of this number.
+_BLOCK = 64
 
 
 class Likelihood(Surface):
@@ -24,7 +25,7 @@ class Likelihood(Surface):
     It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
     """
 
-    of = "likelihood"  # what messages call the function before its negative logarithm is taken
+    of = "likelihood"  # the text for messages
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)

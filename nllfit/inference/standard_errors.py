@@ -20,13 +20,16 @@ from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["standard_errors"]
 
-_NEAR = 0.1  # the largest distance of the weights from the optimum, in standard errors
-_POLISHES = 3  # the number of Newton steps with one Hessian that undo the rounding of the weights
-# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. Weights count as a maximum if the
-# drop is at least LEAST_DROP, and at least _ROUNDINGS rounding errors of the log-likelihood or _MOST_NOISE.
+# The largest accepted distance of the weights from the optimum, in standard errors.
+_NEAR = 0.1
+# The number of Newton steps, all with the same Hessian, that undo the rounding of the weights.
+_POLISHES = 3
+# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. For a verified maximum, the drop must
+# be at least LEAST_DROP. It must also exceed _ROUNDINGS rounding errors, unless it is more than _MOST_NOISE nats.
 _ROUNDINGS = 8
-_MOST_NOISE = 0.1  # in nats
-_UNIDENTIFIED = 1e-4  # the share of a coefficient's gradient in flat directions above which it is not identified
+_MOST_NOISE = 0.1
+# A coefficient is not identified if a larger share of its gradient lies in the flat directions.
+_UNIDENTIFIED = 1e-4
 _NAMES_SHOWN = 6  # in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
 

@@ -21,7 +21,8 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-_PROBED_ROWS = 4  # enough to find the biases, and to check that the output does not depend on the input
+# So few rows suffice to find the biases, and to check that the output does not depend on the input.
+_PROBED_ROWS = 4
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:

@@ -16,14 +16,22 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["marginal_numbers"]
 
-_MOST_FOR_NEWTON = 20  # with more parameters, L-BFGS is faster than Newton's method
-_MOST_ROWS = 20_000  # a subsample of this size determines the parameters well enough
+# If there are more parameters, L-BFGS is faster than Newton's method.
+_MOST_FOR_NEWTON = 20
+# A subsample of this size determines the parameters well enough.
+_MOST_ROWS = 20_000
 _STEPS = 200
-_EAGER_STEPS = 20  # so few steps take less time eagerly than a trace of the search
-_MARGIN = 1e-3  # between sample and bounds of the support, in sample ranges, so that a step stays inside
-_FAR = 10.0  # training may not change larger parameters, because a link or the likelihood is flat
-_MOST_LOSS = 1e-3  # in nats; the loss may rise by less when a large parameter is halved
-_LARGEST = 1e30  # replaces an infinite parameter
+# So few steps take less time eagerly than a trace of the search.
+_EAGER_STEPS = 20
+# The distance between a bound of the support and the sample, in ranges of the sample, so that a training step keeps the
+# sample inside.
+_MARGIN = 1e-3
+# At a larger parameter, a link or the likelihood may be flat, so that training cannot change the parameter.
+_FAR = 10.0
+# To halve a large parameter may raise the loss by at most so many nats.
+_MOST_LOSS = 1e-3
+# Replaces an infinite parameter.
+_LARGEST = 1e30
 
 
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -139,7 +147,7 @@ def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarra
     """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # only if needed, because a trace of `loss` takes long
+    lowest = loss(numbers) if far.size else np.inf  # the trace of `loss` takes long
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)

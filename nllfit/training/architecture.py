@@ -143,6 +143,6 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         _check(value)
         config = value.get_config()
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
-            config = config | {"learning_rate": None}  # the rate is in a variable, so models may differ in it
-        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # only of metrics, for the logs
+            config = config | {"learning_rate": None}  # models may differ in the rate, because it is in a variable
+        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # logs contain a metric's name
     raise _UnknownError

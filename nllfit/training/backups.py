@@ -145,7 +145,8 @@ def _manager_of(state, folder):
     if manager is not None and manager.latest_checkpoint is not None:
         return manager
     newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
-    # A run that was killed while it wrote its first backup left no file `checkpoint`, and had not trained.
+    # A run that was killed while it wrote its first backup left no file `checkpoint`. It had not trained, so a new
+    # run may begin in the folder.
     if "checkpoint" not in files and newest <= 1:
         return manager
     file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"

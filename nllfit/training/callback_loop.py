@@ -113,7 +113,7 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # the bar takes its start from `on_epoch_begin`, after the call
+                for bar in self._bars:  # `on_epoch_begin`, which sets its start, came after the call
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:

@@ -151,7 +151,7 @@ class Program:
             ]
             self._call(tensors, twins, "xla")
             state = "ready"
-        except tf.errors.OpError:  # XLA does not support an operation
+        except tf.errors.OpError:  # XLA does not support some operation
             pass
         finally:
             with self._lock:

@@ -10,19 +10,29 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 
-MAX_CALL_SECONDS = 0.25  # short, because Ctrl-C and the progress bar wait for the end of a call
+# Ctrl-C and the progress bar wait until a call ends.
+MAX_CALL_SECONDS = 0.25
 UNTIMED_CALL_STEPS = 4
-LOCKSTEP_CALL_STEPS = 32  # fixed, because the clocks of several machines differ
-MIN_GRAPH_SECONDS_FOR_XLA = 0.1  # past and expected, of all runs and models that share the program
-ASSUMED_STEP_SECONDS = 2e-4  # until a step in the graph is timed
-XLA_TRIAL_GRAPH_SECONDS = 0.015  # the first calls in XLA do as many steps as the graph does in this time
-XLA_TRIAL_CALLS = 2  # later trials are rare; they show that XLA is faster if the machine was busy
-SLOW_CONVOLUTION_STEP_SECONDS = 0.002  # XLA seldom speeds up a slower step
-MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000  # because compilation takes seconds
-REPEATABLE_GRAPH_STEPS = 2000  # for a small network, 0.15 s; compilation takes about 0.7 s
+# Several machines must make equal calls, although their clocks differ.
+LOCKSTEP_CALL_STEPS = 32
+# XLA compiles if all models that share the program need more time in the graph, for past and expected steps together.
+MIN_GRAPH_SECONDS_FOR_XLA = 0.1
+# The assumed time of a step in the graph before it is measured.
+ASSUMED_STEP_SECONDS = 2e-4
+# The first calls in XLA do as many steps as the graph does in this time.
+XLA_TRIAL_GRAPH_SECONDS = 0.015
+# We try XLA again from time to time, because a busy machine can hide that XLA is faster.
+XLA_TRIAL_CALLS = 2
+# XLA seldom speeds up a slower step with convolutions, and takes seconds to compile it.
+SLOW_CONVOLUTION_STEP_SECONDS = 0.002
+MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000
+# A small network takes 0.15 s for these steps in the graph. XLA's compilation takes about 0.7 s.
+REPEATABLE_GRAPH_STEPS = 2000
 _CONVOLUTION = "Conv2D"
-_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")  # on a CPU; `ResourceGather` reads embeddings
-_DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # prefixes
+# Prefixes of operations that are slow in XLA on a CPU. `ResourceGather` reads embeddings.
+_SLOW_IN_XLA = ("Conv", "DepthwiseConv", "ResourceGather")
+# Prefixes of operations that draw random numbers from a state that is not in a variable.
+_DRAWS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
 
 
 @dataclasses.dataclass(frozen=True)

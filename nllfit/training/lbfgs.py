@@ -20,8 +20,10 @@ from nllfit.training.weight_search import Found, search
 
 __all__ = ["fit_lbfgs"]
 
-_GOOD_CONDITION = 100.0  # below it, no column is too large or nearly collinear
-_LOST = 1e-5  # the largest rise of the loss by rounding the weights, relative to `1 + abs(loss)`
+# If the condition number is smaller, no column is too large or nearly collinear.
+_GOOD_CONDITION = 100.0
+# The largest accepted rise of the loss when the weights are rounded, relative to `1 + abs(loss)`.
+_LOST = 1e-5
 
 
 def fit_lbfgs(
@@ -122,7 +124,7 @@ def fit_lbfgs(
                     found = dataclasses.replace(found, end="out of time")
                     break
             progress.end(found)
-    finally:  # also after Ctrl-C, because the model may have worse weights than the best
+    finally:  # after Ctrl-C too: the search may have moved to worse weights
         set_weights(model, best)
     model.history = _history(model, before, found)
     return model.history

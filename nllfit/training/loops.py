@@ -12,7 +12,8 @@ from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
 
-_MAX_JOINED_SIZE = 2**16  # up to this size, a copy into a joined vector is faster than another write
+# A variable of at most this size is copied into a joined vector, which is faster than another write.
+_MAX_JOINED_SIZE = 2**16
 
 
 def one_step(model, mode):
@@ -20,7 +21,7 @@ def one_step(model, mode):
 
     The batch is `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
     """
-    strategy = model.distribute_strategy  # Keras 3's optimizers create variables in its scope
+    strategy = model.distribute_strategy  # Keras 3's optimizers create their variables in its scope
     replicas = Replicas.of(strategy)
     # If the logs are metrics, `TracedEpochs` computes them over all replicas, at the end of an epoch.
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))

@@ -21,7 +21,8 @@ from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-_BLOCK = 2**21  # the most rows times directions in one computation of curvature
+# The largest product of rows and directions in one computation of curvature.
+_BLOCK = 2**21
 
 
 class Surface:
@@ -53,7 +54,7 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the trace for the data, because its lookup takes as long as a run
+        self._of_data: Any = None  # kept, because to look up the trace takes as long as to run it
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
@@ -119,7 +120,7 @@ class Surface:
 
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Returns the product of the Hessian at weights `[p]` and directions `[p, m]`."""
-        if self._differs is None:  # second derivatives of loops are slow, wrong or missing in TensorFlow
+        if self._differs is None:  # TensorFlow's second derivatives of loops are slow, wrong or missing
             self._differs = _has_loops(self._program().graph.as_graph_def())
         if self._differs:
             return self._differences(w, directions)

@@ -51,7 +51,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
                 "`x` holds strings, and the model takes numbers: encode them, as a layer such as `StringLookup` does."
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
-            return []  # a fixed batch size, often because the model was first called on an array
+            return []  # the batch size is fixed, often because the first call was on an array
         raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)

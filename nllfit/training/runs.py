@@ -25,9 +25,12 @@ from nllfit.training.streams import prefetched
 
 __all__ = ["Run", "numbers"]
 
-_MAX_CALL_BYTES = 2**22  # of the states after the epochs of a call, and of the orders of rows
-_MAX_PROGRAMS = 8  # for each model, and for each architecture
-_BEFORE = -1  # the index of the state before a stretch; its epochs have the indices 0, 1, ...
+# The memory in one call for the states after each epoch, and for the orders of rows.
+_MAX_CALL_BYTES = 2**22
+# The number of cached programs for each model, and for each architecture.
+_MAX_PROGRAMS = 8
+# The index of the state before a stretch. The states after its epochs have the indices 0, 1, ...
+_BEFORE = -1
 
 
 class Run:
@@ -56,7 +59,7 @@ class Run:
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
-        self._variables = training_variables(model)  # after the program, which creates some of them
+        self._variables = training_variables(model)  # read after the program was made, because it creates some
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)

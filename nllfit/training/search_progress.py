@@ -7,7 +7,8 @@ from nllfit.training.weight_search import Found
 
 __all__ = ["Progress"]
 
-_PATIENCE = 5.0  # seconds; with `verbose="auto"`, a longer search shows a bar
+# With `verbose="auto"`, a search that takes more seconds shows a bar.
+_PATIENCE = 5.0
 
 
 class Progress:

@@ -57,7 +57,7 @@ class Stream:
         if not (stacks := take(1)):
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")
         self.first = prepare(stacks[0].data)
-        is_iterator = hasattr(type(iterable), "__next__")  # for example a generator: it cannot start again
+        is_iterator = hasattr(type(iterable), "__next__")  # a generator, for example, cannot start again
         self._take = _with_first(stacks, take) if is_iterator else None
         check_finite(self.first, name, "row {} of batch 0".format)
         self._check = check(self.first, part_name(name, "y"))

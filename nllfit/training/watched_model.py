@@ -1,4 +1,4 @@
-"""The model that callbacks such as `EarlyStopping`, which only read a model, see.
+"""A stand-in for the model, for callbacks that only read it, such as `EarlyStopping`.
 
 One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. Each must see the
 weights after its own epoch. To restore weights takes time, so they are restored only when a callback reads the model.

@@ -17,20 +17,32 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200  # for so few weights, Newton's method is usually faster than L-BFGS
+# For at most so many weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
+_MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
-_STEPS_BETWEEN_CHECKS = 100  # of L-BFGS
-_HEAVY = 1e8  # with more rows times weights, a tenth of these steps, to update the progress bar
-_POOR_SHARE = 0.25  # a Newton step is poor if it gains less than this share of what the Hessian promises
-_POOR_STEPS = 3  # after so many poor steps in a row, L-BFGS continues
-_ROUGH_GRADIENT = 1e-6  # when no slope is larger, Newton's method replaces L-BFGS
-_CONVERGED_GAIN = 1e-10  # without Newton's method: the gain, relative to `1 + abs(loss)`, at which the search ends
-_LEAP = 8.0  # the multiple of a Newton step that raises any loss with a minimum nearby
-_LEAPS = 5  # if so many leaps in a row do not raise the loss, its optimum is at infinity
-_RELATIVE_TIE = 1e-8  # losses that differ by less count as equal, and the later one wins
-_HIDING_NOISE = 1e-5  # more noise than this, relative to `1 + abs(loss)`, hides the optimum
+# The number of L-BFGS steps between two checks. If rows times weights exceed `_HEAVY`, it is a tenth of this, so that
+# the progress bar is updated.
+_STEPS_BETWEEN_CHECKS = 100
+_HEAVY = 1e8
+# A Newton step is poor if it gains less than this share of what the Hessian promises. After so many poor steps in a
+# row, L-BFGS takes over.
+_POOR_SHARE = 0.25
+_POOR_STEPS = 3
+# L-BFGS ends, and Newton's method begins, when no slope is larger.
+_ROUGH_GRADIENT = 1e-6
+# The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if Newton's method does not follow.
+_CONVERGED_GAIN = 1e-10
+# A Newton step times this factor is a leap, which raises the loss if there is a minimum nearby. If so many leaps in a
+# row do not raise the loss, the optimum is at infinity.
+_LEAP = 8.0
+_LEAPS = 5
+# Losses that differ by less count as equal, and the later one is kept.
+_RELATIVE_TIE = 1e-8
+# More noise than this, relative to `1 + abs(loss)`, hides the optimum.
+_HIDING_NOISE = 1e-5
 _POLISHES = 10
-_STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])  # multiples of an axis of negative curvature
+# The search tries these multiples of an axis of negative curvature.
+_STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])
 
 
 @dataclasses.dataclass(frozen=True)
