@@ -197,8 +197,9 @@ def _joined(models, x, batch_size, num_samples):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
-    outputs = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
-    return [of_models[i] for i in range(len(models)) for of_models in outputs]
+    # One structure for each pass, with the outputs of all models.
+    of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
+    return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
 
 
 def _tensor(floatx, leaf):
