@@ -6,9 +6,9 @@
     tensorflow.py    private names of TensorFlow and TensorFlow Probability
     keras_models.py  functions by public names that are the same in both Keras versions
 
-`adapter_of(model)` returns the adapter for the Keras version of a model; other modules need not know the version. The
-docstring or comment at each private name says what breaks without it. `tests/adapters/test_canaries.py` has a test for
-each private name, which fails if a new version of the package no longer has the name.
+`adapter_of(model)` returns the adapter for the Keras version of a model, so other modules need not know the version.
+The docstring or comment at each private name says what breaks without it. `tests/adapters/test_canaries.py` has a test
+for each private name. The test fails if a new version of Keras, TensorFlow or TFP no longer has the name.
 """
 
 import sys
@@ -22,7 +22,7 @@ __all__ = ["Adapter", "Model", "adapter_of"]
 
 
 def adapter_of(model: Model) -> Adapter:
-    """The adapter of a model; a `TypeError` for anything but a model."""
+    """Returns the adapter of a model. Raises a `TypeError` if `model` is not a Keras model."""
     if isinstance(model, tf_keras.Model):
         return Keras2(model)
     keras = sys.modules.get("keras")  # if Keras 3 is not imported, no model is from it

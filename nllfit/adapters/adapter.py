@@ -7,17 +7,17 @@ from typing import Any, ClassVar, TypeAlias
 
 __all__ = ["Adapter", "Model"]
 
-Model: TypeAlias = Any  # of tf_keras or Keras 3, whose models have no common class
+Model: TypeAlias = Any  # a model of tf_keras or Keras 3; the two have no common base class
 
 
 class Adapter(abc.ABC):
-    """A model, seen through its Keras version.
+    """The operations on one model that tf_keras and Keras 3 implement differently.
 
     Attributes:
       keras: the module `tf_keras` or `keras`.
       namespace: the name of the `nllfit` module with the heads, losses and metrics for this Keras version.
       loss_text: the loss that error messages suggest.
-      step_reduction: "SUM" or "MEAN", the way in which this Keras version combines the logs of several replicas.
+      step_reduction: "SUM" or "MEAN". This Keras version combines the logs of several replicas by this operation.
     """
 
     keras: ClassVar[types.ModuleType]
@@ -36,12 +36,12 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def made_by_compile(self) -> list:
-        """Objects that `compile` replaces; a new object shows that the model was compiled again."""
+        """Objects that `compile` replaces. A new object shows that the model was compiled again."""
 
     @property
     @abc.abstractmethod
     def compile_arguments(self) -> dict:
-        """The arguments of `model.compile`, as they were given."""
+        """The arguments that the user passed to `model.compile`."""
 
     @property
     @abc.abstractmethod
@@ -51,25 +51,28 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def excludes_from_weight_decay(self) -> bool:
-        """Whether the optimizer's `exclude_from_weight_decay` was called, which no config shows."""
+        """Whether the optimizer's `exclude_from_weight_decay` was called. The optimizer's config does not show this."""
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
-        """A copy of the model in which `clone_layer(layer)` replaces each layer."""
+        """Returns a copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)
 
     @abc.abstractmethod
     def compile_in_float64(self, twin: Model) -> None:
-        """Compiles a float64 copy of the model with the model's losses."""
+        """Compiles `twin`, a float64 copy of the model, with the losses of the model."""
 
     @abc.abstractmethod
     def build_metrics(self, y: Any) -> None:
-        """Creates the variables of loss and metrics that the first training step on outcomes `y` would create."""
+        """Creates the variables of the loss and the metrics.
+
+        Otherwise the first training step on outcomes `y` would create them.
+        """
 
     @abc.abstractmethod
     def build_replicas(self, batch: tuple) -> None:
-        """Creates the variables of the first training step on `batch`, if a program of several replicas cannot."""
+        """Creates the variables of the first training step on `batch`, unless a program of several replicas can."""
 
     @staticmethod
     @abc.abstractmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Sets the time from which a `ProgbarLogger` counts the seconds of an epoch."""
+        """Sets the time at which a `ProgbarLogger` starts to count the seconds of an epoch."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.src.saving.serialization_lib import in_safe_mode  # without it, TFP's layers run the code of a file
+from tf_keras.src.saving.serialization_lib import in_safe_mode  # without it, TFP's layers run code from a model file
 
 from nllfit.adapters.adapter import Adapter, Model
 
@@ -32,14 +32,14 @@ class Keras2(Adapter):
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models share no programs: `get_compile_config` has text in place of objects."""
+        """Without `_compile_config`, models share no programs: `get_compile_config` returns text instead of objects."""
         return dict(self._model._compile_config.config)
 
     @property
     def random_states(self) -> list:
         """Without `_random_generator._generator`, a resumed run draws other dropout masks than an uninterrupted one."""
         random = [getattr(layer, "_random_generator", None) for layer in self.layers]
-        # Keras wraps the generator of a layer; the `_random_generator` of a head is the generator itself.
+        # A Keras layer wraps its generator. The `_random_generator` of a head is the generator itself.
         generators = [getattr(one, "_generator", one) for one in random]
         return [generator.state for generator in generators if isinstance(generator, tf.random.Generator)]
 
@@ -71,7 +71,7 @@ class Keras2(Adapter):
 
 
 class Drawing:
-    """A base class of layers that draw random numbers; `random_states` finds the state of their generator."""
+    """The base class of layers that draw random numbers. `random_states` finds the state of their generator."""
 
     def _start_draws(self, seed):
         with tf.init_scope():

@@ -32,7 +32,7 @@ class Keras3(Adapter):
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models share no programs: `get_compile_config` has text in place of objects."""
+        """Without `_compile_config`, models share no programs: `get_compile_config` returns text instead of objects."""
         return dict(self._model._compile_config.config)
 
     @property
@@ -46,7 +46,7 @@ class Keras3(Adapter):
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
-        """Keras 3's `clone_model` makes sparse inputs dense, unless it gets `input_tensors`."""
+        """Passes `input_tensors` for sparse inputs, because Keras 3's `clone_model` would make them dense."""
         model = self._model
         if not any(t.sparse for t in model.inputs or []):
             return super().clone(clone_layer)
@@ -59,7 +59,8 @@ class Keras3(Adapter):
     def compile_in_float64(self, twin: Model) -> None:
         """Without `_dtype` of the losses, the copy silently computes its loss in float32.
 
-        Functions and names of losses have no `_dtype`. If there is one among the losses, all are computed in float32.
+        A loss given as a function or a name has no `_dtype`. If one of the losses is given so, all are computed in
+        float32.
         """
         losses = tf.nest.map_structure(copy.copy, self._model.loss)
         twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
@@ -86,9 +87,9 @@ class Keras3(Adapter):
 
 
 def infers_shapes() -> bool:
-    """Whether Keras only infers shapes, for example before it trains on several devices.
+    """Whether Keras is only inferring shapes, for example before it trains on several devices.
 
-    Then Keras calls losses with tensors without a distribution. Without `SymbolicScope.original_scope`, our losses
+    Keras then passes tensors without a distribution to the losses. Without `SymbolicScope.original_scope`, our losses
     raise an error for these tensors, and training on several devices fails.
     """
     with keras.SymbolicScope() as scope:
@@ -96,12 +97,12 @@ def infers_shapes() -> bool:
 
 
 def set_minimized(metric: Any) -> None:
-    """Marks lower values of a metric as better; without `_direction`, `EarlyStopping("val_nll")` raises an error."""
+    """Marks lower values of a metric as better. Without `_direction`, `EarlyStopping("val_nll")` raises an error."""
     metric._direction = "down"
 
 
 class Drawing:
-    """A base class of layers that draw random numbers; the state of the generator is one of the layer's variables."""
+    """The base class of layers that draw random numbers. The state of the generator is a variable of the layer."""
 
     def _start_draws(self, seed):
         self.random_seeds = keras.random.SeedGenerator(seed)

@@ -26,7 +26,10 @@ __all__ = [
 
 
 def float_dtype(model: Model) -> str:
-    """The dtype to which NumPy's floats are cast: Keras's `floatx`, or float64 if a part of the model is in float64."""
+    """Returns the dtype to which the model's NumPy inputs are cast.
+
+    It is float64 if a variable or layer of the model has this dtype, and otherwise Keras's `floatx`.
+    """
     keras = adapter_of(model).keras
     parts = model.variables if model.built else model.layers
     is_float64 = any(getattr(part, "dtype", None) == "float64" for part in parts)
@@ -34,15 +37,16 @@ def float_dtype(model: Model) -> str:
 
 
 def variable_of(weight: Any) -> tf.Variable:
-    """The `tf.Variable` of a weight: in tf_keras the weight itself, in Keras 3 its `value`."""
+    """Returns the `tf.Variable` of a weight. A weight of tf_keras is one; a weight of Keras 3 stores it in `value`."""
     return weight if isinstance(weight, tf.Variable) else weight.value
 
 
 @contextlib.contextmanager
 def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
-    """A context for calls of the model on `x`, which explains an error if the model takes only dense rows.
+    """Runs a block that calls the model on `x`, and explains an error if the model does not accept sparse rows.
 
-    If `x` is sparse, but the model can be traced with dense rows, a `ValueError` that says so replaces the error.
+    If the block fails, `x` is sparse, and the model can be traced with dense rows, then a `ValueError` that says so
+    replaces the error.
     """
     try:
         yield
@@ -60,12 +64,15 @@ def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
 
 
 def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:
-    """The variables of a weight, one for each replica of the model in this process."""
+    """Returns the variables of a weight, one for each replica of the model in this process."""
     return model.distribute_strategy.experimental_local_results(variable_of(weight))
 
 
 def training_variables(model: Model) -> list[tf.Variable]:
-    """All variables that a training step may use: of the model, its optimizer, metrics and random generators."""
+    """Returns all variables that a training step may use.
+
+    They belong to the model, its optimizer, its metrics and its random generators.
+    """
     optimizer = model.optimizer
     slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
@@ -76,7 +83,7 @@ def training_variables(model: Model) -> list[tf.Variable]:
 
 
 def build_training(model: Model, y: Any) -> None:
-    """Creates the variables that the first training step on outcomes `y` would create, for a model that `is_plain`."""
+    """Creates the variables that the first training step on outcomes `y` would create. The model must be plain."""
     with model.distribute_strategy.scope(), tf.variable_creator_scope(_with_equal_names()):
         if not getattr(model.optimizer, "built", False):  # tf_keras's optimizer builds its slots only once
             model.optimizer.build(model.trainable_variables)
@@ -84,10 +91,10 @@ def build_training(model: Model, y: Any) -> None:
 
 
 def _with_equal_names():
-    """A creator of variables whose names are the same in all models of an architecture.
+    """Returns a variable creator that gives equal names to the variables of all models of an architecture.
 
-    Keras numbers layers and optimizers over all models, so their variables have new names in each model. For each new
-    name, TensorFlow creates an operation and keeps it, which takes five times as long as creating the variable.
+    Keras numbers layers and optimizers over all models, so their variables have new names in each model. TensorFlow
+    creates and keeps an operation for each new name. This takes five times as long as creating the variable.
     """
     numbers = itertools.count()
 
@@ -100,7 +107,7 @@ def _with_equal_names():
 
 
 def is_plain(model: Model) -> bool:
-    """Whether a model's class is Keras's `Sequential` or functional model, and its output is one tensor."""
+    """Whether a model is a Keras `Sequential` or functional model, not a subclass of them, with one output tensor."""
     known: Any = model
     keras = adapter_of(model).keras
     if type(model) is _functional(keras):
@@ -110,12 +117,12 @@ def is_plain(model: Model) -> bool:
 
 @functools.cache
 def _functional(keras: types.ModuleType) -> type:
-    """Keras's class of functional models, which has no public name in either Keras version."""
+    """Returns Keras's class of functional models. It has no public name in either Keras version."""
     inputs = keras.Input([1], name="inputs")
     outputs = keras.layers.Identity(name="outputs")(inputs)  # Keras 3.12 refuses a model without a layer
     return type(keras.Model(inputs, outputs, name="functional"))
 
 
 def is_keras_code(function: Callable) -> bool:
-    """Whether a function or class is defined in tf_keras or Keras 3."""
+    """Whether `function`, a function or class, is defined in tf_keras or Keras 3."""
     return function.__module__.startswith(("keras.", "tf_keras."))

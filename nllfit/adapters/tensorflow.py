@@ -30,17 +30,21 @@ __all__ = [
 ]
 
 DISCRETE: type = DiscreteDistributionMixin
-"""The base class of TFP's distributions of counts and labels; without it, counts in floats pass for real numbers."""
+"""The base class of TFP's distributions of counts and labels.
+
+Without it, a distribution of counts with a floating-point dtype would be treated as continuous.
+"""
 
 CODE_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
-"""TFP's functions that run code from a model file, which `nllfit.safety` replaces to enforce Keras's safe mode.
+"""TFP's functions that run code from a model file, as pairs of a module and a name.
 
-Without these names, a file with a layer of TFP can run code in safe mode.
+`nllfit.safety` replaces these functions to enforce Keras's safe mode. Otherwise a file that contains a TFP layer could
+run code in safe mode.
 """
 
 
 def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Sequence[tf.Tensor]) -> Any:
-    """Calls a concrete function with the variables `captured` in place of those that its trace captured.
+    """Calls a concrete function. The variables `captured` replace the variables that its trace captured.
 
     Without `_call_flat`, models of one architecture cannot share a program, and each model is traced and compiled
     separately.
@@ -52,10 +56,10 @@ _TRACING = threading.RLock()
 
 
 def trace(function: Any, *specs: Any) -> Any:
-    """`function.get_concrete_function(*specs)`, in one thread at a time.
+    """Returns `function.get_concrete_function(*specs)`. A lock lets only one thread trace at a time.
 
-    Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. When another
-    trace first needs their derivatives, TensorFlow adds these. If two threads do this at the same time, it fails.
+    Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. TensorFlow
+    adds their derivatives when another trace first needs them. It fails if two threads add them at the same time.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)
@@ -64,31 +68,38 @@ def trace(function: Any, *specs: Any) -> Any:
 
 
 def clear_kernel_cache() -> None:
-    """Drops the kernels of TensorFlow's eager operations, as both Keras versions do in `clear_session`.
+    """Drops the kernels of TensorFlow's eager operations. `clear_session` of both Keras versions does the same.
 
-    Without `clear_kernel_cache`, memory grows by 35 KiB with each variable that has a new name.
+    Without `clear_kernel_cache`, each variable with a new name takes 35 KiB that are never freed.
     """
     context.context().clear_kernel_cache()
 
 
 def seen_by_autograph(function: Callable) -> Callable:
-    """The function, marked as already converted by AutoGraph; AutoGraph still converts the functions that it calls.
+    """Marks a function as already converted by AutoGraph, and returns it.
 
-    Without `autograph_info__`, AutoGraph also converts the function itself, and a trace takes longer. The public
-    `do_not_convert` is no alternative, because AutoGraph would not convert the user's code that the function calls.
+    AutoGraph still converts the functions that it calls. Without `autograph_info__`, AutoGraph also converts the
+    function itself, and a trace takes longer. The public `do_not_convert` is no alternative, because AutoGraph would
+    then not convert the user's code that the function calls.
     """
     function.autograph_info__ = {}  # type: ignore[attr-defined]
     return function
 
 
 def untouched(error: Exception) -> Exception:
-    """The error, marked so that AutoGraph does not change it; without `ag_pass_through`, its message gets longer."""
+    """Marks an error so that AutoGraph does not change it, and returns it.
+
+    Without `ag_pass_through`, AutoGraph adds a traceback to the message.
+    """
     error.ag_pass_through = True  # type: ignore[attr-defined]
     return error
 
 
 def as_raised(error: BaseException) -> BaseException:
-    """The error marked by `untouched`, if Keras or AutoGraph raised `error` while handling it; else `error` itself."""
+    """Returns the error that `untouched` marked, if Keras or AutoGraph raised `error` while handling it.
+
+    Otherwise returns `error`.
+    """
     found: BaseException | None = error
     while found is not None and not getattr(found, "ag_pass_through", False):
         found = found.__context__
@@ -96,35 +107,37 @@ def as_raised(error: BaseException) -> BaseException:
 
 
 def mask_of(output: Any) -> tf.Tensor | None:
-    """Keras's mask of an output, True where an element counts; None if all count.
+    """Returns Keras's mask of an output, or None if the output has no mask. The mask is True where an element counts.
 
-    Both Keras versions attach the mask to a TensorFlow tensor. Without `_keras_mask`, masked steps silently count.
+    Both Keras versions attach the mask to a TensorFlow tensor. Without `_keras_mask`, the loss would silently include
+    masked elements.
     """
     return getattr(output, "_keras_mask", None)
 
 
 def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
-    """The output or distribution, with a mask attached if there is one."""
+    """Attaches a mask, if there is one, to an output or a distribution, and returns the output."""
     if mask is not None:
         output._keras_mask = mask
     return output
 
 
 def made_by_head(distribution: Any) -> tfd.Distribution:
-    """The distribution inside the output of a tf_keras head, which TFP wraps so that Keras can convert it to a tensor.
+    """Returns the distribution that a tf_keras head made, without TFP's wrapper.
 
-    Without `tensor_distribution`, the `origin` of the distribution, its family and parameters, is not found.
+    TFP wraps the output of a head so that Keras can convert it to a tensor. The wrapper has no `origin`, which holds
+    the family and the parameters. Without `tensor_distribution`, the `origin` is not found.
     """
     return getattr(distribution, "tensor_distribution", distribution)
 
 
 def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Changes a distribution's dtype; without `_dtype`, tf_keras casts sample weights to the labels' integer dtype."""
+    """Sets a distribution's dtype. Without `_dtype`, tf_keras casts sample weights to the integer dtype of labels."""
     distribution._dtype = dtype
 
 
 def forget_graph() -> None:
-    """Makes TFP's bijectors forget the tensors of the graph that is being traced, if there is one.
+    """Makes TFP's bijectors forget the tensors of the graph that is being traced. In eager mode it does nothing.
 
     A bijector keeps the input of each result until the result is freed. The input keeps the graph, which keeps the
     result, so without `Bijector._cache.storage` no graph is ever freed.
@@ -141,7 +154,7 @@ def _forget(graph):
 
 
 def _is_within(graph, inner):
-    """Whether the graph `inner` is `graph`, or is nested in it, like the graph of a branch of a `tf.cond`."""
+    """Whether the graph `inner` is `graph` or is nested in `graph`. A branch of a `tf.cond` is a nested graph."""
     while inner not in (graph, None):
         inner = getattr(inner, "outer_graph", None)
     return inner is graph

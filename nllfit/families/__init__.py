@@ -1,14 +1,15 @@
-"""Families, which map unconstrained numbers to a distribution, and laws, which compute with a distribution.
+"""Families map unconstrained numbers to a distribution. Laws compute with a distribution.
 
-A *family* is a tuple of parameters and a method that builds a distribution from their values. `parametric_family` is
-the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` are the kinds
-of families.
+A *family* is a tuple of parameters and a method that builds a distribution from their values. `parametric_family`
+defines the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` define
+the kinds of families.
 
-A *law* computes probabilities, quantiles, scores and predictions of a distribution; `law` chooses it by the class of
-the distribution. `structures`, `windows`, `inflated_distribution` and `observed` have the laws of distributions that
-are made of others. `laws` has the facts about TFP's families that TFP lacks or gets wrong.
+A *law* computes the probabilities, quantiles, scores and predictions of a distribution. The module `law` chooses the
+law by the class of the distribution. `structures`, `windows`, `inflated_distribution` and `observed` define the laws of
+distributions that are made from other distributions. `laws` lists facts about TFP's families that TFP does not provide
+or gets wrong.
 
-`head_base`, `catalogue` and `compound` have the code of heads that both Keras versions share.
+`head_base`, `catalogue` and `compound` define the code of heads that both Keras versions share.
 """
 
 from nllfit.families import laws, structures  # noqa: F401  # they register their laws with `law_of`

@@ -30,17 +30,19 @@ __all__ = [
 ]
 
 MOST_NUMBERS = 2**23  # the most numbers in one row; in float64 they take 64 MiB
-_NO_NUMBERS = "cmMOSU"  # NumPy's kinds of dtypes: complex numbers, durations, dates, objects, bytes and text
+_NO_NUMBERS = "cmMOSU"  # dtype kinds of NumPy: complex numbers, durations, dates, objects, bytes and text
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """The class of distributions, TFP's or a user's own, from the class or its name; raises an error if unknown."""
+    """Returns the class of distributions that `distribution`, a class or its name, means.
+
+    The class is one of TFP or the user's own. Raises a `ValueError` if there is no such class.
+    """
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
-    if found is None:  # a user's own class, or its name as registered with Keras
+    if found is None:  # a user's own class, or the name under which it is registered with Keras
         found = registered(name) if isinstance(distribution, str) else distribution
-    # A user's class with the name of a TFP class raises an error: a saved head would load TFP's class, and `Facts`
-    # describe TFP's class.
+    # A user's class must not have the name of a TFP class, because a saved head would load TFP's class.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
         message += " TFP has a class of the same name: rename yours." if _is_family(distribution) else ""
@@ -59,7 +61,10 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
 
 
 def as_array(y: Any, dtype: Any = None) -> np.ndarray:
-    """A sample as an array; SciPy's `CensoredData` becomes pairs `[lower, upper]`. Raises a `ValueError` for others."""
+    """Converts a sample to an array. Raises a `ValueError` if this fails.
+
+    SciPy's `CensoredData` is converted to pairs `[lower, upper]`.
+    """
     y = _pairs(y) if is_censored_data(y) else y
     try:
         return np.asarray(y, dtype)
@@ -72,7 +77,10 @@ def as_count(name: str, value: Any, lowest: int, *, highest: int | None = None) 
 @overload
 def as_count(name: str, value: Any, lowest: int, optional: bool, *, highest: int | None = None) -> int | None: ...
 def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, highest: int | None = None) -> int | None:
-    """`value` as an integer from `lowest` to `highest`, or None if `optional`; other values raise a `ValueError`."""
+    """Returns `value` as an int. Raises a `ValueError` if it is not an integer from `lowest` to `highest`.
+
+    If `optional`, None is also allowed.
+    """
     if optional and value is None:
         return None
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -83,7 +91,7 @@ def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, high
 
 
 def as_names(argument: str, names: Any) -> tuple[str, ...]:
-    """The distinct names of parameters, from one name or a sequence; other values raise a `ValueError`."""
+    """Returns the distinct names in `names`, one name or a sequence. Raises a `ValueError` for other values."""
     given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     if not all(isinstance(name, str) for name in given):
         raise ValueError(f"`{argument}` is {names!r}: give names of parameters, such as ('scale',).")
@@ -91,7 +99,7 @@ def as_names(argument: str, names: Any) -> tuple[str, ...]:
 
 
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
-    """Values as a tensor; raises a `ValueError` if they are not real numbers, or rows differ in length."""
+    """Converts values to a tensor. Raises a `ValueError` if they are not real numbers, or rows differ in length."""
     refuse_censored_data(f"`{name}`", values)
     refuse_sparse(f"`{name}`", values)
     try:  # with a dtype hint, TensorFlow would convert text to numbers and drop imaginary parts
@@ -107,7 +115,7 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
 
 
 def as_shape(event_shape: Any) -> tuple[int, ...]:
-    """`event_shape`, an integer or a sequence of integers, as a tuple."""
+    """Converts `event_shape`, an integer or a sequence of integers, to a tuple."""
     is_sequence = isinstance(event_shape, (list, tuple, np.ndarray, tf.TensorShape)) and np.iterable(event_shape)
     sizes = tuple(event_shape) if is_sequence else (event_shape,)
     shape = tuple(as_size("event_shape", size, 1) for size in sizes)
@@ -116,19 +124,23 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
 
 
 def as_size(name: str, value: Any, lowest: int) -> int:
-    """`value`, a number of classes, components or elements, as an integer from `lowest` to `MOST_NUMBERS`."""
+    """Returns `value`, a number of classes, components or elements, as an int.
+
+    Raises a `ValueError` if it is not an integer from `lowest` to `MOST_NUMBERS`.
+    """
     return as_count(name, value, lowest, highest=MOST_NUMBERS)
 
 
 def as_text(value: Any) -> str:
-    """The `repr` of a value, with arrays and tensors as lists."""
+    """Returns the `repr` of a value. Arrays and tensors are shown as lists."""
     return repr(np.asarray(value).tolist() if hasattr(value, "__array__") else value)
 
 
 def check_size(subject: str, size: int) -> None:
-    """Raises a `ValueError` if a row has more than `MOST_NUMBERS` numbers, before a tensor of this size is created.
+    """Raises a `ValueError` if `size`, the number of numbers in a row, exceeds `MOST_NUMBERS`.
 
-    Without the check, a model file of one kilobyte could request all memory.
+    It is called before a tensor of this size is created. Without the check, a model file of one kilobyte could request
+    all memory.
     """
     if size > MOST_NUMBERS:
         raise ValueError(
@@ -138,12 +150,15 @@ def check_size(subject: str, size: int) -> None:
 
 
 def is_censored_data(y: Any) -> bool:
-    """Whether `y` is SciPy's `CensoredData`, without importing SciPy."""
+    """Whether `y` is SciPy's `CensoredData`. The function does not import SciPy."""
     return type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy.")
 
 
 def refuse_censored_data(label: str, values: Any) -> None:
-    """Raises a `ValueError` for SciPy's `CensoredData`, which sorts outcomes by kind, so they no longer match rows."""
+    """Raises a `ValueError` if `values` is SciPy's `CensoredData`.
+
+    `CensoredData` sorts outcomes by kind, so they no longer match the rows of other arrays.
+    """
     if is_censored_data(values):
         raise untouched(
             ValueError(
@@ -155,7 +170,7 @@ def refuse_censored_data(label: str, values: Any) -> None:
 
 
 def refuse_sparse(label: str, values: Any) -> None:
-    """Raises a `ValueError` for a sparse matrix, which NumPy would convert to an array of one object."""
+    """Raises a `ValueError` if `values` is a sparse matrix. NumPy would convert it to an array of one object."""
     if hasattr(values, "toarray"):
         raise untouched(
             ValueError(f"{label} is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it.")
@@ -163,7 +178,7 @@ def refuse_sparse(label: str, values: Any) -> None:
 
 
 def _pairs(data):
-    # The outcomes are in SciPy's order. `CensoredData` has no public attributes.
+    # The pairs are in the order in which SciPy stores them. `CensoredData` has no public attributes.
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
     pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])

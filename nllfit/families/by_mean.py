@@ -1,4 +1,4 @@
-"""Families parametrised by their mean, as in the regression models of statistics."""
+"""`ByMean`: families parametrised by their mean, as regression models are."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -22,15 +22,15 @@ class _MeanParameters:
     """The parameters of a family that is parametrised by its mean.
 
     Attributes:
-      links: the default link of each parameter, by name.
-      to_tfp: maps the values of these parameters to those of TFP's parameters, by name.
+      links: maps each parameter's name to its default link.
+      to_tfp: maps the values of these parameters to the values of TFP's parameters, which it returns by name.
     """
 
     links: Mapping[str, Callable[[], tfb.Bijector]]
     to_tfp: Callable[..., dict[str, tf.Tensor]]
 
     def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
-        """The description of each parameter, in the form of `tfd.Distribution.parameter_properties`."""
+        """Describes each parameter as `tfd.Distribution.parameter_properties` does."""
         found = self.links.items()
         return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
 
@@ -53,9 +53,9 @@ BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
 
 
 class ByMean(Family):
-    """A family parametrised by its mean and, except for the Exponential, by a parameter of its variance.
+    """A family parametrised by its mean. All but the Exponential have a second parameter, which sets the variance.
 
-    The distributions are those of `Family(distribution)`; only their parameters differ:
+    The distributions are the same as those of `Family(distribution)`. Only their parameters differ:
 
     | distribution | parameters | variance |
     | --- | --- | --- |
@@ -64,16 +64,17 @@ class ByMean(Family):
     | `Gamma` | `mean`, `concentration` | `mean^2 / concentration` |
     | `NegativeBinomial` | `mean`, `alpha` | `mean + alpha mean^2` |
 
-    The links are softplus, and sigmoid for a mean between 0 and 1; `link={"mean": "exp"}` gives the log link of a
-    generalized linear model.
+    The link of the mean of a Beta is sigmoid. All other links are softplus. `link={"mean": "exp"}` gives the log link
+    of a generalized linear model.
 
     Args:
-      distribution: a name or class of the table.
+      distribution: a class from the table, or its name.
       event_shape, shared, floor, link: as for `Family`.
-      **fixed: parameters of the table held at a value, and other arguments of the distribution's constructor.
+      **fixed: values at which parameters from the table are held, and other arguments of the distribution's
+        constructor.
 
     Raises:
-      ValueError: for a distribution that is not in the table; and as from `Family`.
+      ValueError: if the distribution is not in the table, or for a reason given at `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ByMean("NegativeBinomial"), [0, 1, 1, 2, 3, 3, 7, 9, 10])
@@ -118,7 +119,7 @@ class ByMean(Family):
 def parameterized(
     distribution: Any, event_shape: int | Sequence[int], parameterization: str | None = None, **kwargs: Any
 ) -> Family:
-    """A family with TFP's parameters or, for `"mean"`, parametrised by its mean."""
+    """Returns a `ByMean` family if `parameterization` is "mean", and a `Family` with TFP's parameters if it is None."""
     if parameterization not in (None, "mean"):
         raise ValueError(f'`parameterization` is {parameterization!r}: give "mean", or None for TFP\'s own parameters.')
     return (Family if parameterization is None else ByMean)(distribution, event_shape, **kwargs)

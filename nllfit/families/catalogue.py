@@ -1,9 +1,9 @@
-"""The named heads, defined once for both Keras versions: `nllfit.heads` and `nllfit.keras3.heads` make layers of them.
+"""The named heads. They are defined once; `nllfit.heads` and `nllfit.keras3.heads` make layers from them.
 
-The docstring of each class defines its head by *domain, link, formula*. `u`, `v`, `w` are the outputs of the layer
-before the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32); a `floor`, such as
-`floor={"scale": 1e-3}`, replaces it. `logit(p) = log(p / (1 - p))`. Formulas are for one element of the outcome; the
-log-likelihood of an outcome of shape `event_shape` is the sum over its elements, in nats.
+The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
+the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:
+for example `floor={"scale": 1e-3}`. `logit(p) = log(p / (1 - p))`. A formula is the negative log-likelihood of one
+element of the outcome in nats. If an outcome has several elements, the loss is the sum over them.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class _OfClasses(Head):
 
 
 class Bernoulli(Elementwise):
-    """Yes or no, coded as 1 and 0; the negative log-likelihood is binary crossentropy from logits.
+    """Yes or no, coded as 1 and 0. The negative log-likelihood is binary crossentropy from logits.
 
     Domain: y in {0, 1}. Link: logit(p) = u.
     Formula: -log p(y) = -y log p - (1 - y) log(1 - p) = softplus(u) - y u.
@@ -76,9 +76,10 @@ class Beta(Elementwise):
 
 
 class Categorical(_OfClasses):
-    """One of `num_classes` classes, given by its index; sparse categorical crossentropy from logits.
+    """One of `num_classes` classes, given by its index. The loss is sparse categorical crossentropy from logits.
 
-    Domain: y in {0, ..., num_classes - 1}, one label per row: `[B]`, or `[B, 1]`, to which Keras's `fit` reshapes it.
+    Domain: y in {0, ..., num_classes - 1}, one label per row. Labels have shape `[B]`, or `[B, 1]` after Keras's `fit`
+    has reshaped them.
     Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - u_y.
     As a tensor, the output is the probabilities `[B, num_classes]`.
 
@@ -98,7 +99,7 @@ class Categorical(_OfClasses):
 
 
 class Gamma(Elementwise):
-    """A positive amount whose standard deviation is proportional to its mean, if `a` is shared.
+    """A positive amount. If `a` is shared, the standard deviation is proportional to the mean.
 
     Domain: y > 0. Links: a = softplus(u) + eps, log(rate) = v.
     Formula: -log p(y) = rate y - (a - 1) log y - a log(rate) + log Gamma(a).
@@ -113,7 +114,9 @@ class Gamma(Elementwise):
 
 
 class Laplace(Elementwise):
-    """A real number with outliers; with a fixed scale, the loss is mean absolute error up to a factor and an offset.
+    """A real number with outliers.
+
+    If the scale is fixed, the loss equals the mean absolute error times a factor, plus an offset.
 
     Domain: y real. Links: loc = u, scale = softplus(v) + eps.
     Formula: -log p(y) = |y - loc| / scale + log(2 scale).
@@ -141,11 +144,11 @@ class LogNormal(Elementwise):
 
 
 class Mixture(Head):
-    """A mixture of distributions of one family: for several modes, or a shape that no single family has.
+    """A mixture of distributions of one family. It can have several modes, or a shape that no single family has.
 
-    Domain and links: those of the component, and weights pi = softmax(u).
-    Formula: -log p(y) = -log sum_k pi_k p_k(y). One component draws all elements of an outcome, so the elements depend
-      on each other.
+    Domain and links are those of the component; the weights are pi = softmax(u).
+    Formula: -log p(y) = -log sum_k pi_k p_k(y). All elements of an outcome come from the same component, so the
+    elements depend on each other.
 
     Args:
       component: the class of the components, one of `tfp.distributions`, or its name.
@@ -182,13 +185,14 @@ class Mixture(Head):
 class MultivariateNormalTriL(Head):
     """Several real numbers that depend on each other.
 
-    Domain: y real, a vector of d. Links: loc = u; L lower-triangular, its diagonal softplus(v) + eps, the rest v
-    (TFP's `FillScaleTriL`). Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
+    Domain: y is a real vector of length d. Links: loc = u; L is lower-triangular, its diagonal is softplus(v) + eps,
+    and its other elements are v (TFP's `FillScaleTriL`).
+    Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
 
     Args:
       event_shape: the length d of the vector, or a tuple that ends in it.
-      **kwargs: `shared=("scale_tril",)` for one covariance for all inputs, and values at which parameters are held:
-        `loc`, `scale_tril`.
+      **kwargs: `shared=("scale_tril",)` if all inputs have the same covariance, and values at which parameters are
+        held: `loc`, `scale_tril`.
 
     Example:
       >>> MultivariateNormalTriL.params_size(2)  # 2 for loc, 3 for L
@@ -221,7 +225,7 @@ class NegativeBinomial(Elementwise):
 
 
 class Normal(Elementwise):
-    """A real number; with a fixed scale, the loss is mean squared error up to a factor and an offset.
+    """A real number. If the scale is fixed, the loss equals the mean squared error times a factor, plus an offset.
 
     Domain: y real. Links: loc = u, scale = softplus(v) + eps.
     Formula: -log p(y) = ((y - loc) / scale)^2 / 2 + log(scale) + log(2 pi) / 2.
@@ -230,8 +234,8 @@ class Normal(Elementwise):
 
     - `Normal()`: the network predicts it for each input (heteroscedastic).
     - `Normal(scale=1.0)`: it is held at a value (least squares).
-    - `Normal(shared=("scale",))`: one scale for all inputs is learned (homoscedastic). Its maximum-likelihood estimate
-      is the root of the mean squared residual.
+    - `Normal(shared=("scale",))`: the head learns one scale for all inputs (homoscedastic). Its maximum-likelihood
+      estimate is the root of the mean squared residual.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
@@ -247,9 +251,9 @@ class Normal(Elementwise):
 
 
 class OneHotCategorical(_OfClasses):
-    """One of `num_classes` classes, given as a one-hot vector; categorical crossentropy from logits.
+    """One of `num_classes` classes, given as a one-hot vector. The loss is categorical crossentropy from logits.
 
-    Domain: y one-hot, `[B, num_classes]`. Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - sum_k y_k u_k.
+    Domain: y is one-hot, `[B, num_classes]`. Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - sum_k y_k u_k.
 
     Args:
       num_classes: the number of classes, at least 2.
@@ -268,13 +272,13 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count; the loss is Keras's Poisson loss, up to a term that depends only on y.
+    """A count. The loss differs from Keras's Poisson loss only by a term of y.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.
-      **kwargs: `link={"rate": "softplus"}` for another link than `exp`.
+      **kwargs: `link={"rate": "softplus"}` replaces the link `exp`.
 
     Source: Nelder and Wedderburn, Generalized linear models, 1972.
     """
@@ -286,7 +290,7 @@ class StudentT(Elementwise):
     Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
     Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
     z = (y - loc) / scale.
-    As a tensor, the output is loc: the median, and the mean if it exists (df > 1).
+    As a tensor, the output is loc. This is the median, and for df > 1 also the mean.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple.

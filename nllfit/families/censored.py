@@ -20,13 +20,13 @@ from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
 
-_KINDS = ("exact", "above", "below", "between")  # of outcomes; see `CensoredDistribution`
+_KINDS = ("exact", "above", "below", "between")  # the kinds of outcomes; see `CensoredDistribution`
 
 
 class Censored(FamilyOf):
-    """A family whose outcomes are known exactly, or only to lie beyond a number or between two numbers.
+    """A family of numbers, each of which is known exactly or is only known to lie in an interval.
 
-    An outcome is a pair `[lower, upper]`, and one array holds all kinds:
+    An outcome is a pair `[lower, upper]`. One array may hold outcomes of all four kinds:
 
     | the pair | what is known | log-likelihood |
     | --- | --- | --- |
@@ -35,21 +35,20 @@ class Censored(FamilyOf):
     | `lower = -inf` | left-censored, `y <= upper` | `log F(upper)` |
     | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
 
-    All terms and their derivatives are exact in both tails, whatever the width of the interval. The lower end is
-    excluded for counts, too: "three or more" is `[2, inf]`. A sample without inputs may also be SciPy's
-    `CensoredData`. Parameters, prediction, `cdf`, `survival` and `quantile` are those of the number itself, whether or
-    not it was observed exactly.
+    All terms and their derivatives are exact in both tails for intervals of any width. The interval excludes its lower
+    end, also for counts: "three or more" is `[2, inf]`. A sample without inputs may also be SciPy's `CensoredData`.
+    Parameters, prediction, `cdf`, `survival` and `quantile` describe the number itself and not the interval.
 
     Args:
-      family: a family with a CDF, of numbers or counts: a class of `tfp.distributions` or its name, a `Family`, a
-        `MixtureFamily` of event shape (), or a `Truncated` family. The terms of a `Truncated` family are conditional on
-        its window.
-      event_shape: the shape of the outcome's elements, if `family` is a name or class. An outcome has the shape
+      family: a family of numbers or counts that has a CDF. It is a class of `tfp.distributions` or its name, a
+        `Family`, a `MixtureFamily` of event shape (), or a `Truncated` family. The terms of a `Truncated` family are
+        conditional on its window.
+      event_shape: the shape of the numbers, if `family` is a name or class. An outcome has the shape
         `[*event_shape, 2]`, by default `[2]`.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: for a family without a CDF, or with dependent elements; and as from `Family`.
+      ValueError: if the family has no CDF or its elements depend on each other, or for a reason given at `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -61,7 +60,7 @@ class Censored(FamilyOf):
     """
 
     takes_infinity = True
-    kind: str | None = None  # the kind of all outcomes, if it is the same; see `by_kind`
+    kind: str | None = None  # the kind of the outcomes if all have the same kind; see `by_kind`
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         super().__init__(family, event_shape, **kwargs)
@@ -109,11 +108,11 @@ class Censored(FamilyOf):
 
 
 class CensoredDistribution(Observed):
-    """The distribution of pairs `[lower, upper]`, of event shape `[2]`, for numbers from a scalar `distribution`.
+    """The distribution of a pair `[lower, upper]` that contains a number from a scalar `distribution`.
 
-    If each number has a window, the ends of the window follow the pair. `kind` may say that all outcomes are "exact",
-    or lie "above" a number, "below" a number or "between" two numbers. Then `log_prob` computes only the formula for
-    this kind.
+    The event shape is `[2]`. If each number has a window, the ends of the window follow the pair. `kind` may say that
+    all outcomes are "exact", or lie "above" a number, "below" a number or "between" two numbers. Then `log_prob`
+    computes only the formula for this kind.
     """
 
     _prefix = "Censored"
@@ -186,7 +185,10 @@ class CensoredDistribution(Observed):
 
 
 def is_censored(distribution: tfd.Distribution) -> bool:
-    """Whether the outcomes of a head's distribution, or of a mixture of them, are pairs `[lower, upper]`."""
+    """Whether the outcomes of a head's distribution are pairs `[lower, upper]`.
+
+    The function looks inside `Independent` and mixtures.
+    """
     while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
         mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
         distribution = distribution.components_distribution if mixture else distribution.distribution
@@ -194,10 +196,10 @@ def is_censored(distribution: tfd.Distribution) -> bool:
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family, from times and whether the event was observed at each time.
+    """Converts times and event indicators to pairs `[lower, upper]` for a `Censored` family.
 
     Args:
-      time: `[n]`, the time of the event, or the time at which observation ended without it.
+      time: `[n]`, the time of the event, or the time at which observation ended before the event.
       observed: `[n]`, 1 or True if the event was observed, 0 or False if it is only known to come later.
 
     Returns:
@@ -216,7 +218,7 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
 
 
 def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family, from numbers, each of which is a measurement or a limit of detection.
+    """Converts measurements and limits of detection to pairs `[lower, upper]` for a `Censored` family.
 
     Args:
       value: `[n]`, the measured number, or the limit of detection.
@@ -226,7 +228,7 @@ def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
       An array `[n, 2]`: `[value, value]` if the number was measured, else `[-inf, value]`.
 
     Raises:
-      ValueError: as from `right_censored`.
+      ValueError: for the same reasons as `right_censored`.
 
     Example:
       >>> left_censored([1.0, 0.5], [True, False])
@@ -238,7 +240,9 @@ def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
 
 
 def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
-    """Pairs for a `Censored` family, from the ends of the intervals; equal ends are an exactly known number.
+    """Converts the ends of intervals to pairs `[lower, upper]` for a `Censored` family.
+
+    Two equal ends mean that the number is known exactly.
 
     Args:
       lower, upper: `[n]`, or `[n, k]` for outcomes with `k` elements; ends may be infinite.

@@ -1,4 +1,4 @@
-"""Converts outcomes and weights to tensors of a distribution's shape and dtype, without broadcasting."""
+"""Checks the shapes of outcomes and weights, and converts them to tensors. Outcomes do not broadcast."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Outcomes `[n]` as `[n, 1]` if the distribution's outcomes have one element; Keras's `fit` does the same."""
+    """Reshapes outcomes `[n]` to `[n, 1]` if the distribution has event shape `[1]`. Keras's `fit` does the same."""
     is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
     return y[:, None] if is_one else y
 
@@ -30,10 +30,10 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
 def as_outcomes(
     y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
 ) -> tf.Tensor:
-    """Outcomes as a tensor of the distribution's dtype; raises a `ValueError` if they do not have its shape.
+    """Converts outcomes to a tensor of the distribution's dtype. Raises a `ValueError` if their shape is wrong.
 
-    If the outcomes are a part of a user's array, give the number of `rows` of this array, so that the message shows its
-    shape.
+    If the outcomes are a part of a user's array, `rows` is the number of rows of this array. The message then shows the
+    shape of the whole array.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
@@ -51,21 +51,21 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """The outcomes, with infinite ends of intervals replaced by 0, so that all allowed numbers are finite."""
+    """Replaces infinite ends of intervals by 0, so that a caller can check whether all other numbers are finite."""
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
 
 
 def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """The weights `[*batch]` of all outcomes of a batch, from weights or a mask of rows or of outcomes.
+    """Returns one weight for each outcome, `[*batch]`. `weights` are weights, or a mask, of the rows or the outcomes.
 
     Weights `[B]` of rows are repeated over further axes of the batch, such as the steps `T` of `[B, T]`. (Keras would
     broadcast them as weights of the steps.)
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None if Keras 3 has seen weights of several ranks
+    rank = weights.shape.rank  # None if weights of several ranks were given to Keras 3
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
@@ -81,10 +81,11 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
-    """The outcomes `[*batch, *event]`, each replaced by one in the support where `counts` `[*batch]` is False.
+    """Replaces each outcome for which `counts` is False by an outcome in the support.
 
-    An outcome that does not count may be padding whose log-density is NaN. Then its product with the weight 0, and the
-    gradient, would also be NaN.
+    Outcomes have shape `[*batch, *event]`, and `counts` has shape `[*batch]`. An outcome that does not count may be
+    padding, and its log-density may be NaN. The product of NaN with the weight 0 would be NaN, and so would the
+    gradient.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -92,7 +93,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes in the support have a finite likelihood; they have none if a parameter is NaN or overflows."""
+    """Whether outcomes in the support have a finite likelihood. They do not if a parameter is NaN or overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -127,7 +128,7 @@ def _shape_message(name, given, expected, distribution, rows):
 
 
 def _advice_on_columns(given, expected):
-    """Advice on the shape of outcomes that are intervals or have a window."""
+    """Returns advice on the shape of outcomes that are intervals or have a window."""
     *elements, columns = expected
     if given == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"

@@ -1,7 +1,7 @@
 """The named heads of families that modify another family: censored, truncated, zero-inflated and hurdle heads.
 
-Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a class of `tfp.distributions`
-or its name, together with the arguments of `Family`, or it is a family object.
+Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a family object, or a class of
+`tfp.distributions` or its name. With a class or a name, the head also takes the arguments of `Family`.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,16 +35,16 @@ class _HeadOf(Head):
 
 
 class Censored(_HeadOf):
-    """A number that is known exactly or only to lie in an interval, such as a survival time.
+    """A number that is known exactly or is only known to lie in an interval, such as a survival time.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
-    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). As a tensor, the output is the prediction of
-    the number itself, `[B]`.
+    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)).
+    As a tensor, the output is the prediction of the number itself, `[B]`.
 
     Args:
       family: a family with a CDF, or its name.
-      event_shape: shape of the outcome's elements, an int or a tuple: outcomes are `[B, *event_shape, 2]`. By default
-        outcomes are `[B, 2]`.
+      event_shape: the shape of the numbers, an int or a tuple. Outcomes have shape `[B, *event_shape, 2]`, by default
+        `[B, 2]`.
       **kwargs: further arguments of the family, if it is given by name.
 
     Example:
@@ -62,13 +62,15 @@ class Truncated(Head):
     """A number that is recorded only within a window.
 
     Domain: low <= y <= high; for counts low < y <= high. Links: those of the family; its parameters describe the number
-    before truncation. Formula: -log p(y) + log(F(high) - F(low)). If each row has its own window, the window is part of
-    the outcome, `[y, low]`, `[y, high]` or `[y, low, high]`; see `nllfit.Truncated`. As a tensor, the output is the
-    median, but with a window for each row it is the prediction of the number before truncation.
+    before truncation. Formula: -log p(y) + log(F(high) - F(low)).
+
+    If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
+    `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,
+    it is the prediction of the number before truncation.
 
     Args:
       family: a family with a CDF, or its name.
-      low, high: the ends of the window: a number, "row" if each row has its own, or None for no bound.
+      low, high: the ends of the window. Each is a number, "row" if each row has its own, or None if there is no bound.
       event_shape: shape of one outcome, an int or a tuple; by default 1, or () if an end is "row".
       **kwargs: further arguments of the family, if it is given by name.
 
@@ -102,16 +104,17 @@ class Truncated(Head):
 
 
 class ZeroInflated(_HeadOf):
-    """A count with additional zeros, whose probability is pi, or an amount that is 0 with probability pi.
+    """A count with additional zeros of probability pi, or an amount that is 0 with probability pi.
 
-    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) =
-    -log(pi + (1 - pi) p_family(0)), else -log p(y) = -log(1 - pi) - log p_family(y). For an amount, p(0) = pi.
+    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family.
+    Formula: -log p(0) = -log(pi + (1 - pi) p_family(0)). For other y, -log p(y) = -log(1 - pi) - log p_family(y). For
+    an amount, p(0) = pi.
 
     Args:
       family: a family with a CDF, or its name.
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `zero_probs=0.2` holds pi at 0.2; `shared=("zero_logits",)` learns one pi for all inputs, as a weight of
-        the head; further arguments of the family, if it is given by name.
+      **kwargs: `zero_probs=0.2` holds pi at 0.2. With `shared=("zero_logits",)`, a weight of the head is pi for all
+        inputs. If the family is given by name, further arguments of the family.
 
     Example:
       >>> ZeroInflated("Poisson")(tf.constant([[0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2 + 1 / (2 e))
@@ -124,10 +127,10 @@ class ZeroInflated(_HeadOf):
 
 
 class Hurdle(_HeadOf):
-    """A count or an amount that is 0 with probability pi, and otherwise follows a family without its zeros.
+    """A count or an amount that is 0 with probability pi. Other outcomes follow a family without its zeros.
 
-    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family. Formula: -log p(0) = -log(pi),
-    else -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
+    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family.
+    Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
 
     Args:
       family, event_shape, **kwargs: as for `ZeroInflated`.
@@ -143,6 +146,6 @@ class Hurdle(_HeadOf):
 
 
 def _shape(family, event_shape, default):
-    """The argument `event_shape` for a head's family: as given, or the default, or None if `family` is an object."""
+    """Returns `event_shape`, or `default` if `event_shape` is None and `family` is not a family object."""
     is_family = isinstance(restored(family), ParametricFamily)
     return default if event_shape is None and not is_family else event_shape

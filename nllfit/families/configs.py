@@ -1,4 +1,4 @@
-"""Conversion of a head's arguments to plain values for its config, and back, so that a saved file contains no code."""
+"""Converts a head's arguments to plain values for its config, and back. So a saved file contains no code."""
 
 import inspect
 from typing import Any
@@ -17,12 +17,15 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
-_KIND = "family_class"  # the key of the class's name in the dict of a family
+_KIND = "family_class"  # in the dict of a family, the key of the name of its class
 _FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:
-    """An argument of a head as text, numbers, lists and dicts; a family becomes a dict of its class and arguments."""
+    """Converts an argument of a head to text, numbers, lists and dicts.
+
+    A family is converted to a dict of the name of its class and its arguments.
+    """
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
     name = getattr(value, "__name__", "")
@@ -40,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """The family that `plain` converted to a dict; any other value unchanged."""
+    """Returns the family that `plain` converted to the dict `value`. Returns any other value unchanged."""
     if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
         return value
     arguments = {name: restored(item) for name, item in value.items() if name != _KIND}

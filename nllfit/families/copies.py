@@ -1,4 +1,4 @@
-"""Copies of distributions with changed parameters: in float64, without gradients, without assertions, of some rows."""
+"""Copies distributions: in another dtype, without gradients or assertions, or with some rows of the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
-    """The floating-point dtype in which a distribution is computed, whatever the dtype of its outcomes."""
+    """Returns the floating-point dtype of a distribution's parameters. The outcomes may be integers."""
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
@@ -32,10 +32,11 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 def with_parameters(
     distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
 ) -> tfd.Distribution:
-    """A copy in which `change(value, rank)` replaces each parameter's value; its class is that of `facts.corrected`.
+    """Returns a copy in which `change(value, rank)` replaces the value of each parameter.
 
-    A parameter is a tensor `[*batch, ...]`. `rank` counts the axes after the batch of the whole distribution: those of
-    the parameter itself, and those of a mixture's components. `arguments` replace arguments of the constructor.
+    A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, these include
+    the axis of the components. `arguments` replace arguments of the constructor. The class of the copy is
+    `facts.corrected(...)` of the class of the distribution.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -55,7 +56,10 @@ def with_parameters(
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
-    """The arguments of the constructor by name, even if TFP stores some under `kwargs`, as in its inflated families."""
+    """Returns the arguments of the constructor by name.
+
+    TFP's inflated families store some of them in a dict `kwargs`. The function merges this dict into the result.
+    """
     given: Any = distribution.parameters
     if "kwargs" not in given:
         return dict(given)
@@ -68,7 +72,10 @@ def _after(change, more):
 
 
 def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy in float64 without assertions. A flow is returned as it is, because its bijectors keep their dtype."""
+    """Returns a copy in float64 without assertions.
+
+    A flow of another dtype is not copied but returned itself, because its bijectors would keep their dtype.
+    """
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     if is_flow and distribution.dtype != tf.float64:
         return distribution
@@ -76,15 +83,15 @@ def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy without assertions through which no gradient flows."""
+    """Returns a copy that has no assertions and lets no gradient flow to the parameters."""
     return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
 
 
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
-    """A copy without assertions whose parameters have a gradient only in the given `rows` `[..., *batch]`.
+    """Returns a copy without assertions. Its parameters get a gradient only where `rows` `[..., *batch]` is True.
 
-    Use it for a branch of `tf.where` that takes only these rows. In the other rows, the gradient of the branch is 0
-    times its derivative, which is NaN if the derivative is infinite.
+    Use it in a branch of `tf.where` that is selected only for these rows. For the other rows, the gradient of the
+    branch is 0 times a derivative. If the derivative is infinite, this product is NaN.
     """
 
     def change(value, event_ndims):
@@ -96,7 +103,7 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
 
 
 def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
-    """The distribution of some rows, that is, of a slice of the first axis of the batch."""
+    """Returns the distribution of some rows. `rows` is a slice of the first axis of the batch."""
     rank = distribution.batch_shape.rank
 
     def chosen(value, event_rank):
@@ -105,13 +112,13 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
         return value[rows] if has_rows else value
 
     try:
-        return distribution[rows]  # it also slices the parameters of bijectors
-    except TypeError:  # it fails if `parameters` has `kwargs`, as for TFP's inflated families
+        return distribution[rows]  # TFP's slicing also slices the parameters of bijectors
+    except TypeError:  # slicing fails for TFP's inflated families, because their `parameters` contain `kwargs`
         return with_parameters(distribution, chosen)
 
 
 def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
-    """A copy with an axis of the batch moved from `source` to `target`, both counted from the end."""
+    """Returns a copy in which a batch axis is moved from `source` to `target`. Both are counted from the end."""
     rank = distribution.batch_shape.rank
 
     def moved(value, event_rank):

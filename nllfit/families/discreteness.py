@@ -1,4 +1,4 @@
-"""Whether a distribution is discrete, and bijectors from the real line onto the support of a continuous one."""
+"""Decides whether a distribution is discrete, and finds bijectors from the real line onto a continuous support."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -11,14 +11,14 @@ __all__ = ["Between", "is_discrete", "line"]
 
 
 def is_discrete(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes are counts or labels, which have probabilities and not a density.
+    """Whether outcomes are counts or labels. These have probabilities instead of a density.
 
     Outcomes are discrete if the class derives from TFP's `DiscreteDistributionMixin` or the dtype is an integer. They
-    are continuous if samples have a derivative, or a bijector maps the real line onto the support. Otherwise the
-    distribution's components decide; a TFP class without components is continuous.
+    are continuous if samples have a derivative, or a bijector maps the real line onto the support. Otherwise they are
+    discrete if all components of the distribution are. A TFP class without components is continuous.
 
     Raises:
-      ValueError: if none of these decides for a user's class.
+      ValueError: if a user's class without components meets none of these conditions.
     """
     if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True
@@ -41,7 +41,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 
 
 def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
-    """TFP's map of the real line onto the support of a continuous distribution, or None if it has none."""
+    """Returns TFP's bijector from the real line onto the support of a continuous distribution, or None."""
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = distribution.components_distribution
         found = line(components)
@@ -53,10 +53,11 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
 
 
 class Between(tfb.Bijector):
-    """The bijector from the real line onto the numbers between `low` and `high`, which may be infinite.
+    """The bijector from the real line onto the numbers between `low` and `high`. Both ends may be infinite.
 
-    It is `low + (high - low) sigmoid(x)` if both are finite, `low + softplus(x)` or `high - softplus(-x)` if one is,
-    and `x` if none is. TFP has a bijector for each case, but none in which the case differs between rows.
+    The map is `low + (high - low) sigmoid(x)` if both ends are finite, `low + softplus(x)` or `high - softplus(-x)` if
+    one end is finite, and `x` if both are infinite. TFP has a bijector for each case, but the case may differ between
+    rows.
     """
 
     def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):
@@ -71,7 +72,10 @@ class Between(tfb.Bijector):
         return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
 
     def over(self, shape: tf.Tensor) -> "Between":
-        """The bijector onto the smallest interval that contains all intervals along the last axis of the batch."""
+        """Joins the intervals along the last axis of the batch: returns the bijector onto their smallest cover.
+
+        The ends are first broadcast to `shape`.
+        """
         low, high = (tf.broadcast_to(end, shape) for end in (self.low, self.high))
         return Between(tf.reduce_min(low, -1), tf.reduce_max(high, -1))
 
@@ -96,7 +100,7 @@ class Between(tfb.Bijector):
         return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
 
     def _ends(self):
-        """The ends and their distance, with finite numbers in place of infinite ones."""
+        """Returns `low`, `high` and their distance. Finite numbers replace infinite ones."""
         low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
         high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
         both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)

@@ -11,17 +11,18 @@ __all__ = ["DistributionOf"]
 
 
 class DistributionOf(tfd.AutoCompositeTensorDistribution):
-    """A distribution that modifies a scalar `distribution`. An outcome is a number, or an observation with columns.
+    """The base class of distributions that modify a scalar `distribution`.
 
-    The constructor of a subclass stores its arguments and calls `_begin`. The subclass defines `_parameter_properties`
-    and `_log_prob`, and `_columns` if an outcome has columns, such as the ends of an interval.
+    An outcome is a number, or a vector of columns such as the two ends of an interval. The constructor of a subclass
+    stores its arguments and calls `_begin`. A subclass defines `_parameter_properties`, `_log_prob` and, if outcomes
+    have columns, `_columns`.
     """
 
     distribution: tfd.Distribution
     _prefix = ""  # the start of the default name
 
     def _begin(self, arguments: dict[str, Any]) -> None:
-        """The second part of the constructor, which gets all arguments by name."""
+        """Completes the constructor. `arguments` are all arguments of the constructor by name."""
         self.distribution, name = arguments["distribution"], arguments["name"]
         super().__init__(
             dtype=real_dtype(self.distribution),
@@ -34,7 +35,7 @@ class DistributionOf(tfd.AutoCompositeTensorDistribution):
 
     @property
     def _columns(self) -> tuple[int, ...]:
-        """The shape of an outcome."""
+        """The event shape."""
         return ()
 
     def _event_shape(self) -> tf.TensorShape:

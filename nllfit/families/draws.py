@@ -1,4 +1,4 @@
-"""The arguments `as_tensor` and `activity_regularizer` of heads: their checks, and the base class of regularizers."""
+"""Checks the arguments `as_tensor` and `activity_regularizer` of heads, and defines the base class of regularizers."""
 
 import abc
 from typing import Any
@@ -16,11 +16,11 @@ _AS_TENSOR = ("mean", "sample")
 class HeadRegularizer(abc.ABC):
     """The base class of regularizers of heads. A regularizer computes a number from the distribution of a head.
 
-    The head adds this number to the loss, once for each batch. A regularizer has no state, so several heads may share
-    it: each head stores the vector that it learns for the regularizer, and the number of training steps.
+    The head adds this number to the loss once for each batch. A regularizer has no state, so several heads may share
+    it. Each head stores the vector that it learns for the regularizer, and the number of training steps.
 
     Attributes:
-      layers: the Keras layers that the regularizer calls; the head tracks them.
+      layers: the Keras layers that the regularizer calls. The head tracks them.
       num_learned: the length of the vector that each head learns for the regularizer.
       counts_steps: whether `term` depends on the number of training steps so far.
     """
@@ -46,19 +46,22 @@ class HeadRegularizer(abc.ABC):
         learned: tf.Tensor | None,
         step: tf.Tensor | None,
     ) -> tf.Tensor:
-        """The number that the head adds to the loss of a batch.
+        """Returns the number that the head adds to the loss of a batch.
 
         Args:
           distribution: the head's distribution, of batch `[B, ...]`.
-          mask: Keras's mask `[B, ...]`, True for rows that count; None if all count.
-          seed: a stateless seed `[2]`, for further draws.
+          mask: Keras's mask `[B, ...]`, which is True for rows that count. None if all rows count.
+          seed: a stateless seed `[2]` for draws by the regularizer.
           learned: the learned vector `[num_learned]`, or None.
           step: the number of training steps so far, or None.
         """
 
 
 def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
-    """The argument `as_tensor` of a head, checked; raises a `ValueError` if the family's draws have no gradient."""
+    """Returns the argument `as_tensor` of a head, if it is valid; raises a `ValueError` otherwise.
+
+    "sample" is invalid if the draws of the family have no gradient.
+    """
     if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
         raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')
     if as_tensor == "sample":
@@ -67,7 +70,7 @@ def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
 
 
 def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool) -> HeadRegularizer | None:
-    """The argument `activity_regularizer` of a head, checked; raises a `ValueError` if the head cannot use it."""
+    """Returns the argument `activity_regularizer` of a head. Raises a `ValueError` if the head cannot use it."""
     if regularizer is None:
         return None
     if not isinstance(regularizer, HeadRegularizer):
@@ -95,7 +98,7 @@ def check_differentiable(family: ParametricFamily, argument: str) -> None:
 
 
 def example_of(family: ParametricFamily) -> tfd.Distribution:
-    """An example distribution of a family, of batch `[1]`, for checks."""
+    """Builds a distribution of batch `[1]` from zeros. Checks of a family use it as an example."""
     with tf.init_scope():
         shared = tf.zeros([family.shared_size]) if family.shared else None
         return family.holding({"validate_args": False}).distribution(tf.zeros([1, family.params_size]), shared)

@@ -1,7 +1,7 @@
-"""Facts about TFP's families that TFP does not provide, or gets wrong.
+"""The class `Facts` of facts about a TFP family that TFP does not provide or gets wrong.
 
-TFP provides most of the description of a family (`Distribution.parameter_properties`). An entry `tfd.Beta: Facts(...)`
-in a module of `laws` adds the rest.
+TFP describes most of a family in `Distribution.parameter_properties`. An entry such as `tfd.Beta: Facts(...)` in a
+module of `laws` adds the rest.
 """
 
 import dataclasses
@@ -24,42 +24,42 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """The facts about a family in addition to TFP's description.
+    """What TFP's description of a family lacks or gets wrong.
 
-    The attributes that are functions take the distribution, and the outcomes `y` where they depend on outcomes.
+    Most attributes are functions of the distribution. Functions about outcomes take the outcomes `y` as a second
+    argument.
 
     Attributes:
-      links: by name, the links of parameters whose bounds are other parameters, as functions of these parameters; TFP
-        has no link for them.
-      twins: by name, the natural name of a parameter and the function that makes the link to the natural value, if they
-        do not follow from TFP's names.
-      arguments: arguments of the constructor whose defaults are replaced.
-      of_one_shape: whether the constructor requires parameters of the same shape, and does not broadcast them.
-      class_axis: maps `num_classes` to the parameter's length, which a label's shape does not reveal.
+      links: the links of parameters that other parameters bound, by name. TFP has no link for them. Each entry is a
+        function of the values of the other parameters.
+      twins: by the name of a parameter, its natural name and a function that makes the link to the natural value. An
+        entry is needed only if they do not follow from TFP's names.
+      arguments: replacements for defaults of the constructor's arguments.
+      of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
+      class_axis: maps `num_classes` to the length of the parameter. The shape of a label does not show this length.
       endless: the arguments of the constructor that may be infinite.
-      mean: the mean, if TFP's fails.
-      mode: the mode of a scalar distribution, if TFP's is wrong.
-      finite_mean: whether the mean is finite whatever the parameters, so that the median is never needed.
-      center: the point prediction if there is no mean, and TFP has neither a median nor a mode.
-      log_prob: the log-density, if TFP's is wrong or slow.
-      is_possible: whether outcomes are in the support, up to rounding in float32; it replaces TFP's assertion.
-      surface: the name of the surface on which outcomes lie, if the density is per unit of a surface and not of the
-        space.
+      mean: the mean. Needed if TFP's mean fails.
+      mode: the mode of a scalar distribution. Needed if TFP's mode is wrong.
+      finite_mean: whether the mean is finite for all parameters. Then a prediction never needs the median.
+      center: the point prediction for a distribution without a mean. Needed if TFP has neither a median nor a mode.
+      log_prob: the log-density. Needed if TFP's is wrong or slow.
+      is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
+      surface: the name of the surface on which outcomes lie. Needed if the density is per unit of this surface.
       by_row_of_head: advice on how to train a head if a parameter is known for each row.
-      checked_in_float32: whether TFP's assertions fail in all other dtypes, so that they are switched off there.
+      checked_in_float32: whether TFP's assertions work only in float32. They are switched off in other dtypes.
       lowest: the lowest count or label, which may be `-inf`.
       highest: the highest count; by default there is none.
       has_share: whether the family mixes another family with zeros.
-      marginal: the scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
-      ends: the lower and the upper end of the support of a density, if TFP's bijector does not give them.
-      cdf: `P(Y <= y)` and `P(Y > y)` within the support, if TFP's lose digits or derivatives.
-      log_tails: the logarithms of both tails, in closed form.
-      integrated_tails: the logarithms of both tails, if one of them is an integral of the density.
-      has_exact_cdf: whether the log-probability of an interval follows from the CDF. For counts the CDF must be exact
-        in both tails. For real numbers the density must also be smooth, after a change of variables, so that quadrature
-        is exact.
-      density_corner: the parameter at which the density is not smooth.
-      crps: the continuous ranked probability score in closed form, in float64.
+      marginal: the scalar distribution of each element of an outcome, of batch `[*batch, *event]`.
+      ends: the lower and the upper end of the support of a density. Needed if TFP's bijector does not give them.
+      cdf: `P(Y <= y)` and `P(Y > y)` within the support. Needed if TFP's lose digits or derivatives.
+      log_tails: the logarithms of both tails in closed form.
+      integrated_tails: the logarithms of both tails. One of them is an integral of the density.
+      has_exact_cdf: whether the log-probability of an interval can be computed from the CDF. For counts the CDF must be
+        exact in both tails. For real numbers the density must also be smooth, after a change of variables, so that
+        quadrature is exact.
+      density_corner: the name of the parameter at which the density is not smooth.
+      crps: the continuous ranked probability score in closed form, computed in float64.
       search: the facts that estimation needs.
     """
 
@@ -98,24 +98,27 @@ class Facts:
 
 
 FACTS: dict[type, Facts] = {}
-"""The facts by TFP class; the modules of `laws` fill it."""
+"""The facts by TFP class. The modules of `laws` fill this dict."""
 
 _NOTHING = Facts()
 
 
 def facts_of(cls: type) -> Facts:
-    """The facts about a TFP class; empty for any other class, whatever its name."""
+    """Returns the facts about a TFP class. For any other class it returns the defaults, even if the names are equal."""
     return FACTS.get(plain_class(cls), _NOTHING)
 
 
 def names_with_exact_tails() -> set[str]:
-    """The names of TFP's families in which the probability of an interval is exact in both tails."""
+    """Returns the names of TFP's families for which the probability of an interval is exact in both tails."""
     return {cls.__name__ for cls, facts in FACTS.items() if facts.has_exact_tails}
 
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """The class, or, if its `Facts` have `log_prob` or `is_possible`, a subclass of the same name that uses them."""
+    """Returns a subclass that uses `log_prob` and `is_possible` of the `Facts` of a class.
+
+    The subclass has the same name. If the facts define neither function, `cls` itself is returned.
+    """
     log_prob: Any = facts_of(cls).log_prob
     is_possible: Any = facts_of(cls).is_possible
     methods: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`Family`: any TFP family, or a user's own class, with the parameters that the class describes."""
+"""`Family`: a family made from a class of TFP or from a user's own class of distributions."""
 
 import dataclasses
 import inspect
@@ -27,28 +27,29 @@ class Family(ParametricFamily):
     """A family of distributions, parametrised by a vector of unconstrained real numbers.
 
     The vector has one block of numbers for each free parameter, in the order of `parameter_names`. Each block is
-    reshaped and mapped by the parameter's link, by default TFP's bijector for it: the identity for a `loc` or `logits`,
-    `softplus(u) + eps` for a `scale` or a `rate`, with `eps` the resolution of the dtype, and so on.
+    reshaped, and the link of the parameter maps it to the parameter's value. The default link is TFP's bijector. For
+    example, it is the identity for a `loc` or `logits`, and `softplus(u) + eps` for a `scale` or a `rate`. `eps` is the
+    resolution of the dtype.
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
       event_shape: shape of one outcome, an int or a tuple. For a scalar family, the elements of an outcome are
-        independent; for a family of vectors (`MultivariateNormalTriL`, `OneHotCategorical`), the last axis is the
-        vector.
-      shared: names of parameters that are the same for all inputs. They are not in `params`: their `shared_size`
-        unconstrained numbers are the second argument of `distribution`.
-      floor: `{name: lowest value}` for parameters with the link softplus, where it replaces `eps`, or `exp`.
+        independent. For a family of vectors (`MultivariateNormalTriL`, `OneHotCategorical`), the last axis is the axis
+        of the vector.
+      shared: names of parameters that are the same for all inputs. Their unconstrained numbers, a vector of length
+        `shared_size`, are the second argument of `distribution`; `params` does not contain them.
+      floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. For `softplus` it replaces `eps`.
       link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
         `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
         `gumbel_min_cdf`. `{"probs": "normal_cdf"}` replaces the parameter `logits` by `probs`.
       num_classes: the number of classes, for families of class labels such as `Categorical`.
-      **fixed: parameters held at a value (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of the
-        distribution's constructor. `validate_args` is True by default, so that an outcome outside the support is an
-        error; `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
+      **fixed: values at which parameters are held (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of
+        the distribution's constructor. `validate_args` is True by default, so an outcome outside the support raises an
+        error. `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
 
     Raises:
-      ValueError: for an unknown distribution, a parameter that the family does not have, a fixed value outside its
-        domain, or a family with a parameter that has no default link and is not fixed.
+      ValueError: if the distribution is unknown, a named parameter does not exist, a fixed value is outside its domain,
+        or a parameter without a default link is not fixed.
 
     Example:
       >>> family = Family("Normal", event_shape=2)
@@ -60,7 +61,7 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    _suffix = ""  # follows the name of the distribution in errors
+    _suffix = ""  # is appended to the name of the distribution in error messages
 
     def __init__(
         self,
@@ -194,7 +195,10 @@ class Family(ParametricFamily):
         check_links(self._described(self.distribution_class), self.link, self.floor)
 
     def _checked_example(self):
-        """A distribution of the family; a held value outside its domain raises an error here and not in training."""
+        """Builds a distribution of the family, and returns it.
+
+        A held value outside its domain raises an error here, and not only in training.
+        """
         known = self._described(self.distribution_class).parameter_properties()
         for name, value in as_tensors(self.fixed, known, tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
@@ -223,7 +227,7 @@ class Family(ParametricFamily):
 
 @dataclasses.dataclass(frozen=True)
 class _FamilyLink:
-    """The link of a family's parameter. It is not a closure, so that links can be compared and pickled."""
+    """The link of a family's parameter. It is not a closure, so links can be compared and pickled."""
 
     family_class: type[Family]
     distribution_class: type[tfd.Distribution]

@@ -1,4 +1,4 @@
-"""`DistributionLambda` and its family: any function from numbers to a distribution."""
+"""`DistributionLambda`, a head that calls a user's function, and its family."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,28 +18,28 @@ from nllfit.families.tfp_classes import parameter_properties, parts_of
 __all__ = ["DistributionLambda", "FunctionFamily"]
 
 _NUMBERS = "params"
-_ROWS = 3  # rows of the test call; a single row might be broadcast
+_ROWS = 3  # the number of rows of a test call; a single row could be broadcast by mistake
 
 
 class DistributionLambda(Head):
     """The distribution that a user's function makes from the layer's inputs, for example a normalizing flow.
 
     The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y).
-    As a tensor, the output is the distribution's mean; if there is none, its median or mode; for a flow without any of
-    them, the bijector's value at the mean of the base distribution. A saved model contains only the name of the
-    function, which must be registered with Keras.
+    As a tensor, the output is the distribution's mean, or its median or mode if it has no mean. If a flow has none of
+    them, the output is the bijector's value at the mean of the base distribution. A saved model contains only the name
+    of the function, which must be registered with Keras.
 
     Args:
-      make_distribution: a function that maps numbers `[..., params_size]` to a `tfd.Distribution` of batch `[...]`,
-        whose event shape is that of the outcome; or its registered name. It must not have variables.
+      make_distribution: a function, or its registered name. It maps numbers `[..., params_size]` to a
+        `tfd.Distribution` of batch `[...]` and of the event shape of the outcomes. It must not create variables.
       params_size: the number of inputs per row.
-      validate_args: whether an outcome outside the support is an error, as for any head. True overrides the
+      validate_args: whether an outcome outside the support raises an error, as for any head. True overrides the
         `validate_args` of the function's distribution. False allows soft labels.
 
     Raises:
-      ValueError: if the function does not return a distribution, or returns one of another batch shape, or of a class
-        that does not describe its parameters or does not say whether outcomes are counts. When the model is saved,
-        cloned or loaded: if the function is not registered.
+      ValueError: if the function does not return a distribution, or its batch shape is wrong, or its class describes
+        neither its parameters nor whether outcomes are counts. When a model is saved, cloned or loaded: if the function
+        is not registered.
 
     Example:
       >>> def skewed(params):
@@ -63,7 +63,7 @@ class DistributionLambda(Head):
 
 
 class FunctionFamily(ParametricFamily):
-    """A family with one parameter, a vector `params` `[..., params_size]`, which a function maps to a distribution."""
+    """A family whose only parameter is a vector `params` `[..., params_size]`. A function maps it to a distribution."""
 
     def __init__(self, make_distribution: Callable | str, params_size: int, validate_args: bool = True):
         if isinstance(make_distribution, str):
@@ -121,7 +121,7 @@ class FunctionFamily(ParametricFamily):
 
 
 def _check_described(distribution):
-    """Raises a `ValueError` if a distribution's class does not describe its parameters, so it could not be copied."""
+    """Raises a `ValueError` if a distribution's class does not describe its parameters. It could then not be copied."""
     try:
         parameter_properties(type(distribution))
     except NotImplementedError as error:

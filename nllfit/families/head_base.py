@@ -21,7 +21,7 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
-# For each Keras version, by the package of its tensors: its name, the module of its heads, and how to import them.
+# Maps the package of a Keras version to the version's name, the module of its heads, and the import of this module.
 _KERAS_PACKAGES = {
     "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
@@ -33,19 +33,22 @@ class Head:
 
     A subclass defines `make_family(*args, **kwargs)`, which makes the family from the arguments of the head. A head
     derives from the subclass and, after it, from a layer class of one Keras version. The layer class defines
-    `keras_package`, the package of the Keras version; `layer_arguments`, the arguments that the layer takes;
-    `_start_draws(seed)`, which creates a generator of seeds; `_next_seed()`, which returns the next seed; and
-    `_restored` and `_saved`, which convert plain values to a Keras object and back.
+
+    - `keras_package`, the package of the Keras version;
+    - `layer_arguments`, the names of the arguments that the layer takes;
+    - `_start_draws(seed)`, which creates a generator of seeds, and `_next_seed()`, which returns the next seed;
+    - `_restored` and `_saved`, which convert plain values to a Keras object and back.
 
     Every head takes three more arguments than its family:
 
     Attributes:
-      as_tensor: the tensor that the next layer, `predict` and an exported model get: "mean" for the distribution's
-        `central_value`, or "sample" for one draw from the distribution of each row, in training and in prediction. The
-        gradient flows through the draw.
-      activity_regularizer: None or a `HeadRegularizer`, such as `nllfit.KLDivergence`, whose term the head adds to the
-        loss once for each batch.
-      seed: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
+      as_tensor: the tensor that the next layer, `predict` and an exported model receive. "mean" is the distribution's
+        `central_value`. "sample" is one draw for each row, in training and in prediction. The gradient flows through
+        the draw.
+      activity_regularizer: None, or a `HeadRegularizer` such as `nllfit.KLDivergence`. The head adds the regularizer's
+        term to the loss once for each batch.
+      seed: the seed of the draws. By default it is drawn from Python's generator, which Keras's `set_random_seed`
+        seeds.
     """
 
     keras_package: str
@@ -61,7 +64,7 @@ class Head:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         cls.__doc__ = inspect.getdoc(cls)
-        signature = inspect.signature(cls.__init__)  # the signature of `cls` is that of `__new__` of Keras's layers
+        signature = inspect.signature(cls.__init__)  # `inspect.signature(cls)` would show Keras's `__new__`
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __init__(
@@ -73,10 +76,10 @@ class Head:
         **kwargs: Any,
     ):
         layer_arguments = {name: kwargs.pop(name) for name in self.layer_arguments if name in kwargs}
-        family = self.head_family(*args, **kwargs)  # raises for invalid arguments before Keras makes anything
+        family = self.head_family(*args, **kwargs)  # raises for invalid arguments before Keras creates the layer
         as_tensor, seed = as_tensor_of(as_tensor, family), as_count("seed", seed, 0, True)
         regularizer = regularizer_of(self._restored(activity_regularizer), family, as_tensor == "sample")
-        super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # of the layer
+        super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # arguments of the layer class
         self.family = family
         self.as_tensor, self.regularizer, self.seed = as_tensor, regularizer, seed
         self._regularizer_layers = [] if regularizer is None else list(regularizer.layers)  # Keras tracks them
@@ -89,7 +92,7 @@ class Head:
         self._shared = self._learned = self._step = None
 
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """The head's output as a tensor: a draw, which `origin` keeps, or the central value."""
+        """Returns the head's output as a tensor: a draw or the central value. `origin` stores a draw."""
         if self.as_tensor == "sample":
             distribution.origin.draw = distribution.sample(seed=self._next_seed())
             return distribution.origin.draw
@@ -107,7 +110,7 @@ class Head:
             self._step.assign_add(1)
 
     def _options(self) -> dict[str, Any]:
-        """The arguments of the head itself that differ from their defaults, as plain values."""
+        """Returns the three arguments that every head takes, as plain values. It omits those with default values."""
         regularizer = self.regularizer and self._saved(self.regularizer)
         options = {"activity_regularizer": regularizer, "seed": self.seed}
         given = {name: value for name, value in options.items() if value is not None}
@@ -119,7 +122,7 @@ class Head:
 
     @classmethod
     def head_family(cls, *args: Any, **kwargs: Any) -> ParametricFamily:
-        """The family of a head with these arguments; raises a `ValueError` if no parameter is left for the network."""
+        """Returns the family of a head with these arguments. Raises a `ValueError` if the network sets no parameter."""
         family = cls.make_family(*args, **kwargs)
         if not family.params_size:
             raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
@@ -127,12 +130,12 @@ class Head:
 
     @classmethod
     def params_size(cls, *args: Any, **kwargs: Any) -> int:
-        """The number of units of the layer before the head, from the arguments of the head."""
+        """Returns the number of units that the layer before a head with these arguments must have."""
         return cls.make_family(*args, **kwargs).params_size
 
     @classmethod
     def plain_arguments(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The arguments by name, as plain values for a config."""
+        """Returns the arguments by name, as plain values for a config."""
         arguments = inspect.signature(cls.make_family).bind(*args, **kwargs).arguments
         arguments |= arguments.pop("kwargs", {})
         return {name: plain(value) for name, value in arguments.items()}
@@ -149,7 +152,11 @@ class Head:
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        """The text of a head in an f-string; in an error of the other Keras version, advice which head to use there."""
+        """Formats a head in an f-string.
+
+        If code of the other Keras version calls this function, it is writing an error message. The text is then advice
+        which head to use in that version.
+        """
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
 
@@ -170,14 +177,15 @@ class DistributionHead(Head):
     Domain and formula are those of the class; the links are its default bijectors (see `nllfit.Family`).
 
     Args:
-      distribution: a class of `tfp.distributions`, or its name; or a family object, without further arguments.
-      event_shape: shape of one outcome, an int or a tuple; by default 1, or that of the family object.
-      shared: names of parameters that are the same for all inputs, learned as weights of the head.
-      floor: `{name: lowest value}` of parameters with the link softplus or `exp`.
+      distribution: a class of `tfp.distributions`, its name, or a family object. With a family object, no further
+        argument is allowed.
+      event_shape: shape of one outcome, an int or a tuple. The default is 1, or the shape of the family object.
+      shared: names of parameters that are the same for all inputs. The head learns them as weights.
+      floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`.
       link: `{name: link}` to replace TFP's default.
       num_classes: the number of classes, for families of class labels.
-      parameterization: "mean" for the parameters of `nllfit.ByMean`; by default TFP's.
-      **fixed: parameters held at a value.
+      parameterization: "mean" for the parameters of `nllfit.ByMean`. The default is TFP's parameters.
+      **fixed: values at which parameters are held.
 
     Raises:
       ValueError: see `nllfit.Family`.
@@ -205,7 +213,10 @@ class DistributionHead(Head):
 
 
 class Elementwise(Head):
-    """A head of a scalar family for each element of an outcome; a direct subclass has the name of TFP's class."""
+    """A head that models each element of an outcome by a scalar family.
+
+    The name of a direct subclass is the name of TFP's class.
+    """
 
     _distribution: str
 
@@ -223,13 +234,16 @@ class Elementwise(Head):
 
 
 class Origin:
-    """What a head's distribution was made from, so that batches can be joined and the distribution rebuilt.
+    """The family and the numbers that a head made its distribution from.
+
+    They make it possible to rebuild the distribution with other arguments, and to join the distributions of batches.
 
     Attributes:
       family: the family.
       params: the unconstrained numbers, `[B, params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: Keras's mask `[B]` of the rows that count, if all rows of a data set were predicted; None if all count.
+      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. Only predictions for a whole data set
+        set it.
       draw: the draw that the head returned as a tensor, or None.
     """
 
@@ -250,7 +264,7 @@ class Origin:
         return self.family.fixed.get("validate_args", True)
 
     def distribution(self, **options: Any) -> tfd.Distribution:
-        """The distribution rebuilt, with `options` in place of the family's arguments of the same name."""
+        """Rebuilds the distribution. `options` replace arguments of the family."""
         family = self.family.holding(options) if options else self.family
         return family.distribution(self.params, self.shared)
 
@@ -258,7 +272,7 @@ class Origin:
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """The distribution that a head returns: `rowwise`, with its `Origin` in the attribute `origin`.
+    """Builds the distribution that a head returns. `rowwise` has converted it, and `origin` is its `Origin`.
 
     It is computed in at least float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
     training.
@@ -271,7 +285,10 @@ def traced_distribution(
 
 
 def _served(origin):
-    """The distribution, without assertions if a row has NaN parameters, because the other rows must not fail."""
+    """Builds the distribution. If an assertion fails, it builds it without assertions.
+
+    An assertion fails if a parameter of one row is NaN. The other rows must still get a prediction.
+    """
     if tf.executing_eagerly():
         try:
             return origin.distribution()

@@ -1,7 +1,7 @@
-"""The list of all heads, as classes without the part that depends on the Keras version.
+"""The list of the classes of all heads. The classes do not depend on the Keras version.
 
 `nllfit.heads` and `nllfit.keras3.heads` make a layer from each class. To add a head, add its class to this list, and a
-line to each of the two stubs `heads.pyi`, which editors and type checkers read.
+line to each of the two stub files `heads.pyi`, which editors and type checkers read.
 """
 
 from nllfit.families import catalogue, compound, function_family, head_base

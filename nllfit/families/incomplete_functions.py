@@ -1,16 +1,18 @@
-"""Regularized incomplete gamma and beta functions: both tails, for parameters of any size.
+"""Regularized incomplete gamma and beta functions. They are accurate in both tails and for parameters of any size.
 
-TensorFlow's series stop after a fixed number of terms and subtract values of `lgamma`: near the mean `tf.math.igamma`
-is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. This module uses TensorFlow's functions for ordinary parameters,
-and for others:
+TensorFlow's series stop after a fixed number of terms and subtract values of `lgamma`. Near the mean, `tf.math.igamma`
+is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. For ordinary parameters this module uses TensorFlow's functions.
+For large parameters it uses two other methods:
 
-- A large gamma shape, or two large beta parameters: quadrature. The density of `log x` (for a Beta, of the logit of
-  `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. Rounding leaves a
-  relative error of about `1e-16 sqrt(shape)`, times the number of standard deviations from the mean.
-- One large beta parameter: an incomplete gamma function, and the first two terms of its asymptotic correction.
+- If the gamma shape is large, or both beta parameters are, it uses quadrature. The density of `log x` (for a Beta, of
+  the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. The
+  relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
+- If one beta parameter is large, it uses an incomplete gamma function and the first two terms of the asymptotic
+  correction.
 
 All functions compute in float64 and return the dtype of `x`. Their values and derivatives are `tf.function`s of
-vectors, which TensorFlow traces once in a process: the Hessian of a censored likelihood calls them some thirty times.
+vectors. TensorFlow traces them only once in a process, although the Hessian of a censored likelihood calls them about
+thirty times.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992,
 for the expansion in incomplete gamma functions.
@@ -39,16 +41,16 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 _LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow's result has 12 correct digits
 _LARGE_ONE = 1e5  # if the larger beta parameter is at most this, TensorFlow's result has 9 correct digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # where the density has fallen by so many nats, the rest of the tail adds no digits
+_NATS = 50.0  # a tail ends where the density is this many nats lower; the rest adds no digits
 _TINY = np.finfo(np.float64).tiny
 _DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
 
 
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
-    """`P(X <= x)` and `P(X > x)` of a Gamma distribution of rate 1.
+    """Returns `P(X <= x)` and `P(X > x)` of a Gamma distribution of rate 1.
 
-    They have all derivatives with respect to `x`, and the first with respect to `shape`. A small tail has full relative
-    accuracy.
+    All derivatives with respect to `x` exist, but only the first with respect to `shape`. A small tail has full
+    relative accuracy.
 
     Args:
       shape: the shape parameters, positive; they broadcast with `x`.
@@ -58,9 +60,9 @@ def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
 
 
 def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tails:
-    """`P(X <= x)` and `P(X > x)` of a Beta distribution.
+    """Returns `P(X <= x)` and `P(X > x)` of a Beta distribution.
 
-    They have all derivatives with respect to `x`, and the first with respect to `a` and `b`. A small tail has full
+    All derivatives with respect to `x` exist, but only the first with respect to `a` and `b`. A small tail has full
     relative accuracy.
 
     Args:
@@ -122,7 +124,7 @@ def _gamma_by_shape(shape, x):
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """The tails for `x <= rest`. Their derivative with respect to `x` includes the change of `rest = 1 - x`."""
+    """Returns the tails for `x <= rest`. The derivative with respect to `x` includes the change of `rest = 1 - x`."""
 
     def slopes(by_below, by_above):
         by_tail = by_below - by_above
@@ -176,10 +178,10 @@ def _beta_by_parameters(a, b, x, rest):
 
 
 def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
-    """`computed(True)` if any row is selected, else `computed(False)`, which omits the costly quadrature.
+    """Returns `computed(True)` if any row is selected, else `computed(False)`, which omits the costly quadrature.
 
-    `computed` must compute derivatives itself, because XLA cannot compile the derivative of a `tf.cond` inside a called
-    function.
+    If derivatives are needed, `computed` must return them, because XLA cannot compile the derivative of a `tf.cond`
+    inside a called function.
     """
     first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
     return first, second
@@ -190,7 +192,10 @@ def _where(rows, tails, others):
 
 
 def _integral(log_ratio, slope, curvature, right):
-    """The integral of `exp(log_ratio(v))` from 0 to the `right` or left, for a density that is nearly Normal."""
+    """Integrates `exp(log_ratio(v))` over the positive numbers where `right` is True, else over the negative numbers.
+
+    `log_ratio` is nearly quadratic. `slope` and `curvature` at 0 tell how far the integral must reach.
+    """
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))
     reach = tf.stop_gradient(reach)[..., None]
@@ -204,7 +209,7 @@ def _sides(tail, right):
 
 def _gamma_by_quadrature(rows, shape, x):
     shape = tf.where(rows, shape, _LARGE_SHAPE)
-    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # there is no probability outside
+    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # the probability outside is 0
     right = x > shape
     of_nodes, size = x[..., None], shape[..., None]
     part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
@@ -226,7 +231,10 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 
 
 def _beta_by_series(rows, a, b, x, rest):
-    """The tails by TensorFlow's series. They use `x`, which has more digits, and `rest` only for a small upper tail."""
+    """Computes the tails by TensorFlow's series.
+
+    It uses `x`, which has more digits than `rest`. It uses `rest` only for a small upper tail.
+    """
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))
     below = tf.math.betainc(a, b, x)
@@ -234,9 +242,10 @@ def _beta_by_series(rows, a, b, x, rest):
 
 
 def _beta_by_gamma(rows, a, b, x):
-    """`-log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`.
+    """Computes the tails by an incomplete gamma function.
 
-    The exact density is that of the Gamma, times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
+    `T = -log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`. Its exact density at `t` is
+    the density of the Gamma times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
     """
     a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_ONE), tf.where(rows, x, 1 / _LARGE_ONE)
     rate = b + (a - 1) / 2
@@ -254,10 +263,10 @@ def _beta_by_gamma(rows, a, b, x):
 
 
 def _derivatives_only(rows, a, b, x):
-    """Zero, but with the derivatives of the incomplete beta function in the selected `rows`.
+    """Returns zeros. In the selected `rows` they have the derivatives of the incomplete beta function.
 
-    The derivatives are TFP's. If `a` or `b` is an integer, a term of TFP's series is 0, and its sum of derivatives
-    stops there. So we differentiate 1e-8 away from integers, where the result has seven correct digits.
+    The derivatives are TFP's. If `a` or `b` is an integer, a term of TFP's series is 0, and TFP stops adding
+    derivatives at this term. So we differentiate 1e-8 away from integers, where the result has seven correct digits.
     """
     a, b, x = tf.where(rows, a, 1.5), tf.where(rows, b, 1.5), tf.where(rows, x, 0.5)
     value = tfp.math.betainc(_off_integers(a), _off_integers(b), x)

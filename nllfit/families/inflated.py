@@ -23,23 +23,23 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
 
 class ZeroInflated(FamilyOf):
-    """A family with zeros of two kinds: the zeros of the family itself, and an additional share `pi` of zeros.
+    """A family with zeros of two kinds: the zeros of the family itself, and additional zeros of probability `pi`.
 
     `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
     density and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
-    parameters of the family; an estimate shows `zero_probs = pi`.
+    parameters of the family. An estimate shows `zero_probs = pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
-      event_shape: the shape of one outcome, by default (), if `family` is a name or class.
-      zero_probs: a value at which `pi` is held; by default it is free.
-      shared: `("zero_logits",)` if a head learns one `pi` for all inputs. If `family` is a name or class, also names of
-        its parameters.
+      event_shape: the shape of one outcome, if `family` is a name or class. The default is ().
+      zero_probs: a value at which `pi` is held. By default `pi` is free.
+      shared: `("zero_logits",)` if a head learns one `pi` for all inputs. If `family` is a name or class, `shared` may
+        also contain names of its parameters.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; for a family that already has
-        additional zeros, is a mixture, or whose outcomes are not numbers; and as from `Censored`.
+      ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; if the family already has
+        additional zeros, is a mixture, or its outcomes are not numbers; or for a reason given at `Censored`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -103,11 +103,11 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A family of counts without its zeros, mixed with zeros of probability `pi`.
+    """A mixture of zeros and of a family of counts without its zeros.
 
-    `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`: the family describes only the
-    outcomes that are not 0. For a family with a density, `Hurdle` equals `ZeroInflated`. Parameters and arguments are
-    those of `ZeroInflated`.
+    `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
+    outcomes that are not 0. For a family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same
+    parameters and arguments as `ZeroInflated`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Hurdle("LogNormal"), [0.0, 0.0, 1.5, 0.0, 7.0, 2.5])

@@ -17,7 +17,7 @@ __all__ = ["InflatedDistribution"]
 
 
 class InflatedDistribution(DistributionOf):
-    """The distribution that is 0 with probability `sigmoid(zero_logits)`, and else follows a scalar `distribution`."""
+    """The mixture of the number 0 and a scalar `distribution`. The weight of the 0 is `sigmoid(zero_logits)`."""
 
     def __init__(
         self, zero_logits: Any, distribution: tfd.Distribution, validate_args: bool = False, name: str = "ZeroInflated"
@@ -46,7 +46,7 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # Double where: at 0 the density may be infinite, and its derivative NaN.
+        # A double where: the density may be infinite at 0, and its derivative NaN.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:
@@ -59,7 +59,7 @@ class InflatedDistribution(DistributionOf):
 
     def _mean(self) -> tf.Tensor:
         mean = tf.cast(law_of(self.distribution).mean(), self.dtype)
-        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # the product may be infinity times 0
+        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # infinity times 0 must give 0
 
     def _variance(self) -> tf.Tensor:
         own = law_of(self.distribution)
@@ -133,7 +133,7 @@ class InflatedLaw(Law):
 
     @property
     def has_finite_mean(self) -> bool:
-        return self.own.has_finite_mean  # additional zeros do not change this
+        return self.own.has_finite_mean
 
     def center(self) -> tf.Tensor:
         return self.median()
@@ -141,7 +141,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """The law of TFP's own zero-inflated family, computed as for an `InflatedDistribution`."""
+    """The law of TFP's zero-inflated family. Its marginals are `InflatedDistribution`s."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

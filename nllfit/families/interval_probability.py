@@ -1,7 +1,7 @@
-"""The log-probability of an interval, exact in both tails and for any width, from the `Law` of a distribution.
+"""Computes the log-probability of an interval. It is exact in both tails and for intervals of any width.
 
-The difference of two CDFs loses digits where both are near 0 or 1, and where the interval is narrow. So we subtract the
-probabilities of the smaller tail. For narrow intervals their difference still loses digits, so there we integrate the
+The difference of two CDF values loses digits if both are near 0 or near 1, or if the interval is narrow. So we subtract
+probabilities of the smaller tail. If the interval is narrow, this difference also loses digits. Then we integrate the
 density.
 """
 
@@ -20,13 +20,14 @@ LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
 _NARROW = 0.5  # nats: if two log-tails are closer than this, the difference of the tails loses digits
-_TINY = 1e-250  # a smaller tail is near the smallest numbers of the dtype
+_TINY = 1e-250  # a smaller tail probability is near the smallest number of the dtype
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_NEGLIGIBLE = 700.0  # nats: a density that is so much lower than at the start of a tail adds nothing
-_STEP = 1e-6  # relative, of the difference that gives the slope of a log-density
-_TERMS = 64  # the number of counts that are summed in a tiny tail and in a narrow interval
-# To integrate a tail, we place nodes at the distances `exp(u) - 1` from its start. The unit is the tail divided by the
-# density. At u = 4 light tails have ended; power tails decrease as an exponential of `u`.
+_NEGLIGIBLE = 700.0  # nats: a density that is lower by this amount than at the start of the tail adds nothing
+_STEP = 1e-6  # the relative step of the difference quotient of a log-density
+_TERMS = 64  # at most so many probabilities of counts are summed
+# To integrate a tail, we place nodes at the distances `exp(u) - 1` from its start. The unit of distance is the tail
+# divided by the density at its start. At u = 4 a light tail has ended. The density of a power tail decreases
+# exponentially in `u`.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -36,19 +37,19 @@ _LOG_WEIGHTS = np.log((_WIDTHS * _GAUSS_WEIGHTS / 2).ravel()) + _U
 
 
 def middle(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """A number between `low` and `high`, which may be infinite, for each element of a batch."""
+    """Returns a finite number between `low` and `high` for each element of a batch. Both ends may be infinite."""
     low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the derivative of an infinite end is NaN
     one_sided = tf.where(tf.math.is_finite(low), low + 1, tf.where(tf.math.is_finite(high), high - 1, 0.0))
     return tf.where(tf.math.is_finite(low) & tf.math.is_finite(high), low + (high - low) / 2, one_sided)
 
 
 def within(whole: LogInterval, low: tf.Tensor, high: tf.Tensor) -> LogInterval:
-    """The log-probability of an interval, as `whole` returns it, conditional on `low < Y <= high`."""
+    """Conditions a log-probability of intervals on `low < Y <= high`. `whole` is the unconditional function."""
     return lambda lower, upper: whole(tf.maximum(lower, low), tf.minimum(upper, high)) - whole(low, high)
 
 
 def between_numbers(law: Any) -> LogInterval:
-    """The function that returns the log-probability of an interval of a continuous distribution."""
+    """Returns the `LogInterval` of a continuous distribution."""
     low, high = law.ends()
     inner = middle(low, high)
     most = 1e-3 if law.facts.density_corner else _NARROW
@@ -73,8 +74,8 @@ def between_numbers(law: Any) -> LogInterval:
         possible = (lower < upper) & (more > -math.inf)
         subtracts = possible & (less > -math.inf)
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
-        # If the two tails are nearly equal, the density between them is nearly constant, and Gauss-Legendre quadrature
-        # is exact.
+        # If the tail probabilities at the two ends are nearly equal, the density between the ends is nearly constant.
+        # Gauss-Legendre quadrature is then exact.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -88,7 +89,7 @@ def between_numbers(law: Any) -> LogInterval:
 
 
 def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
-    """The logarithms of both tails of a continuous distribution at `y`, by an integral of the density."""
+    """Returns the logarithms of both tails of a continuous distribution at `y`. It integrates the density."""
     low, high = law.ends()
     fixed = tf.stop_gradient(y)
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - middle(low, high)))
@@ -121,10 +122,10 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """A map from the real line onto the numbers between two ends, its inverse, and the logarithm of its derivative.
+    """Returns a map from the real line onto the numbers between two ends, its inverse, and its log-derivative.
 
-    `left` says which rows integrate the left tail. If only the lower end is finite, the right tail needs no map. No
-    family has only a finite upper end.
+    `left` is True for the rows whose left tail is integrated. If only the lower end is finite, the right tail is
+    unbounded already, and the map is the identity. No family has a finite upper end only.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -151,18 +152,21 @@ def _if(condition, value, other=0.0):
 
 
 def between_counts(law: Any) -> LogInterval:
-    """The function that returns the log-probability of an interval of counts.
+    """Returns the `LogInterval` of a distribution of counts.
 
-    If there are only a few counts, their probabilities are summed; if there are more, two tails are subtracted.
+    If an interval contains few counts, their probabilities are summed. Otherwise two tails are subtracted.
     """
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # False where a rate overflows: no count is likely there, and derivatives are NaN.
+    # `known` is False where a rate overflows. There no count has a positive probability, and derivatives are NaN.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """`log P(first <= Y <= last)` by at most `_TERMS` terms, from `first` or, if it is infinite, from `last`."""
+        """Sums `P(first <= Y <= last)` over at most `_TERMS` counts, and returns the logarithm.
+
+        The sum starts at `first` and goes upwards. If `first` is infinite, it starts at `last` and goes downwards.
+        """
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -173,7 +177,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """The two probabilities to subtract, both of the smaller tail, and whether this is the left tail."""
+        """Returns the smaller tail's probability at both ends, larger value first, and whether it is the left tail."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -184,7 +188,7 @@ def between_counts(law: Any) -> LogInterval:
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
         more, less, left = tails(law, lower, upper)
         few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
-        # The summation starts at the end of the interval where the probabilities are largest.
+        # A sum over part of a long interval starts at the end where the probabilities are largest.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         one_by_one = terms(law.constant_but(few & known), first, upper)
         more, less, _ = tails(law.constant_but(~few & known), lower, upper)
@@ -196,7 +200,7 @@ def between_counts(law: Any) -> LogInterval:
 
 
 def _is_always(end, value):
-    """Whether `end` is the constant `value` for all intervals, so that the graph needs only one tail."""
+    """Whether `end` is the constant `value` for all intervals. The graph then needs only one tail."""
     return tf.TensorShape(end.shape).rank == 0 and tf.get_static_value(end) == value
 
 

@@ -1,8 +1,8 @@
-"""Laws: probabilities, quantiles, scores and predictions of distributions of any class.
+"""Laws compute probabilities, quantiles, scores and predictions of distributions of any class.
 
-`law_of` chooses the `Law` of a distribution by its class, never by names or attributes. So a user's class that
-resembles a TFP class is judged only by its own methods. A subclass of `Law` overrides a few methods, such as the ends
-of the support, the CDF and the logarithms of both tails. `Law` derives its other methods from them.
+`law_of` chooses the `Law` of a distribution by its class, never by names or attributes. So the law of a user's class
+uses only the methods of this class, even if a TFP class is similar. A subclass of `Law` overrides a few methods, such
+as the ends of the support, the CDF and the logarithms of both tails. `Law` derives its other methods from them.
 """
 
 import functools
@@ -28,14 +28,14 @@ __all__ = ["Law", "elements_of", "has_law", "law_of"]
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 
-_LABELS = 2.0**30  # more than any label, and within int32
+_LABELS = 2.0**30  # above all labels, and below the largest int32
 
 
 class Law:
     """The law of a distribution of one of TFP's classes.
 
-    The methods about probabilities need a scalar distribution without assertions, such as `marginals` returns. `cdf`
-    and `log_interval` return functions of `y`, so that terms without `y` are computed once, before a loop or branch.
+    The methods about probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
+    `log_interval` return functions of `y`. So terms without `y` are computed only once, before a loop or a branch.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -43,14 +43,14 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """The distribution of the number itself if outcomes are intervals or have windows, else the distribution."""
+        """Returns the distribution of the number itself, if an outcome is an interval or has a window."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
-        """The scalar distribution, of batch `[*batch, *event]`, of each element of an outcome.
+        """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        It has no assertions, because searches leave the support, and computes in float64, because incomplete gamma
-        functions of a shape of 1e4 have two digits in float32.
+        It has no assertions, because searches leave the support. It computes in float64, because an incomplete gamma
+        function of a shape of 1e4 has only two digits in float32.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.
@@ -69,11 +69,11 @@ class Law:
         return law_of(self.marginals())
 
     def constant(self) -> "Law":
-        """The same law, through which no gradient flows."""
+        """Returns the law of a copy of the distribution. No gradient flows to the parameters of the copy."""
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """The same law, with a gradient only in the given `rows` of the batch."""
+        """Returns the law of a copy of the distribution. Its parameters get a gradient only where `rows` is True."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -83,19 +83,19 @@ class Law:
 
     @property
     def has_class_labels(self) -> bool:
-        """Whether outcomes are class labels, so that `[B, 1]` means one label per row, as in Keras's losses."""
+        """Whether outcomes are class labels. Then outcomes `[B, 1]` are one label per row, as in Keras's losses."""
         return self.facts.class_axis is not None
 
     @property
     def is_of_vectors(self) -> bool:
         """Whether outcomes are vectors of numbers that depend on each other.
 
-        Vectors of counts and one-hot rows are left out: TFP's draws have no gradient, and each element has a score.
+        Vectors of counts and one-hot rows are excluded. TFP's draws have no gradient, and each element has a score.
         """
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
-        """The ends of the support, in shapes that broadcast to the batch."""
+        """Returns the lower and the upper end of the support. Their shapes broadcast to the batch."""
         dtype = real_dtype(self.distribution)
         low, high = (tf.cast(tf.convert_to_tensor(end), dtype) for end in ends_of(self, dtype))
         return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors decrease
@@ -106,7 +106,7 @@ class Law:
         return float(self.facts.lowest)
 
     def some_outcome(self) -> tf.Tensor:
-        """An outcome `[*batch, *event]` in the support of each distribution of the batch, without a gradient."""
+        """Returns an outcome in the support of each distribution, `[*batch, *event]`. It has no gradient."""
         return tf.stop_gradient(self._some_outcome())
 
     def _some_outcome(self):
@@ -122,14 +122,14 @@ class Law:
         return self.distribution.log_prob(y)
 
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
-        """The function from `y` `[..., *batch]`, any real numbers, to `P(Y <= y)` and `P(Y > y)`.
+        """Returns the function that maps real numbers `y` `[..., *batch]` to `P(Y <= y)` and `P(Y > y)`.
 
-        A small probability has full relative accuracy. The CDF is 0 below the support and 1 above.
+        A small probability has full relative accuracy. The CDF is 0 below the support and 1 above it.
         """
         return cdf_on_line(self)
 
     def cdf_inside(self, y: tf.Tensor, inner: tf.Tensor) -> Pair:
-        """The CDF and the survival function within the support; `inner` is a point in it."""
+        """Returns the CDF and the survival function for `y` within the support. `inner` is any point in the support."""
         d = self.distribution
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
@@ -143,7 +143,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """The log-tails by the formula; constants where one is not finite, because the derivative would be NaN."""
+        """Computes the log-tails by the formula. Where one is infinite, they have no gradient, which would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -151,7 +151,7 @@ class Law:
         return tf.where(finite, below, values[0]), tf.where(finite, above, values[1])
 
     def log_tails(self, y: tf.Tensor) -> Pair:
-        """`log P(Y <= y)` and `log P(Y > y)` within the support of a continuous distribution."""
+        """Returns `log P(Y <= y)` and `log P(Y > y)` of a continuous distribution for `y` within the support."""
         if self._log_tails_formula is not None:
             return self._closed_log_tails(y, middle(*self.ends()))
         if self.facts.integrated_tails is not None:
@@ -159,15 +159,15 @@ class Law:
         return by_quadrature(self, y)
 
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """The function `log P(lower < Y <= upper)` of ends `[..., *batch]`, which may be infinite."""
+        """Returns the function `log P(lower < Y <= upper)` of two ends `[..., *batch]`. They may be infinite."""
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Points between which the CDF is smooth, for numerical integration; see `cuts_of`."""
+        """Returns points between which the CDF is smooth. Numerical integration uses them; see `cuts_of`."""
         return cuts_of(self)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        """The CRPS `[*batch]` of numbers `y` `[*batch]`, in float64; a `NotImplementedError` for a flow in float32."""
+        """Returns the CRPS `[*batch]` of `y` in float64. Raises a `NotImplementedError` for a flow in float32."""
         d = self.distribution
         if self.facts.crps is not None:
             return self.facts.crps(d, y)
@@ -179,69 +179,69 @@ class Law:
         return crps_by_sums(self, y) if self.is_discrete else sum(tail_integrals(self, y, lambda p, _: tf.square(p)))
 
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
-        """The least numbers at which the CDF reaches `levels`, a float64 array whose shape broadcasts with the batch.
+        """Returns the least number at which the CDF reaches each level. `levels` broadcasts with the batch.
 
-        `rests` is `1 - levels`, if the caller knows it with more digits.
+        `rests` is `1 - levels`, if the caller knows it with more digits than the difference has.
         """
         return root_of(self, levels, rests)
 
     def sample(self, n: Any, seed: Any) -> tf.Tensor:
-        """TFP's draws `[n, *batch, *event]`, or quantiles at random levels if TFP cannot draw."""
+        """Returns TFP's draws `[n, *batch, *event]`. If TFP cannot draw, it returns quantiles at random levels."""
         try:
             return self.distribution.sample(n, seed=seed)
         except NotImplementedError:
             return self.sample_by_cdf(n, seed)
 
     def sample_by_cdf(self, n: Any, seed: Any) -> tf.Tensor:
-        """Draws `[n, *batch]` of a scalar distribution: its quantiles at uniform levels."""
+        """Returns draws `[n, *batch]` of a scalar distribution. They are its quantiles at uniform random levels."""
         shape = tf.concat([[n], self.distribution.batch_shape_tensor()], 0)
         levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
         return tf.cast(self.elements().constant().quantile(levels), self.distribution.dtype)
 
     def median(self) -> tf.Tensor:
-        """The median `[*batch]` of a scalar distribution, without a gradient."""
+        """Returns the median `[*batch]` of a scalar distribution. No gradient flows through it."""
         median = self.elements().constant().quantile(0.5)
         median.set_shape(self.distribution.batch_shape)  # the search loses the static shape
         return tf.cast(median, self.distribution.dtype)
 
     @property
     def atom(self) -> tf.Tensor | None:
-        """The number `[*batch]` that has a positive probability, while other outcomes have a density; or None."""
+        """The number `[*batch]` that has a positive probability, or None. All other outcomes have a density."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
-        """Quantiles `[num, *batch]` of each component of a mixture, or of the law itself; see `quantile`."""
+        """Returns the quantiles `[num, *batch]` of the components of a mixture, or of another distribution itself."""
         return self.quantile(levels, rests)
 
     def mode(self) -> tf.Tensor:
-        """The mode; raises a `NotImplementedError` for vectors whose mode TFP does not know."""
+        """Returns the mode. Raises a `NotImplementedError` if outcomes are vectors and TFP does not know their mode."""
         return mode_of(self)
 
     def mean(self) -> tf.Tensor:
-        """The mean; raises a `NotImplementedError` if TFP does not know it."""
+        """Returns the mean. Raises a `NotImplementedError` if TFP does not know it."""
         return self.distribution.mean() if self.facts.mean is None else self.facts.mean(self.distribution)
 
     def variance(self) -> tf.Tensor:
-        """The variance; raises a `NotImplementedError` if TFP does not know it."""
+        """Returns the variance. Raises a `NotImplementedError` if TFP does not know it."""
         return self.distribution.variance()
 
     def central_value(self) -> tf.Tensor:
-        """The point prediction: see `point_predictions.central_value`."""
+        """Returns the point prediction; see `point_predictions.central_value`."""
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """The same law; in a graph, without assertions, so that TensorFlow can prune unused operations."""
+        """Removes the assertions in a graph, where they would keep unused operations alive."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:
-        """Whether the mean is finite whatever the parameters, so that it needs no replacement in a trace."""
+        """Whether the mean is finite for all parameters. A trace of the prediction then needs no other value."""
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
-        """The prediction if there is no mean: the median or mode; raises a `NotImplementedError` if TFP has neither."""
+        """Returns the prediction if there is no mean. Raises a `NotImplementedError` if TFP has no median or mode."""
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):
@@ -255,7 +255,7 @@ class Law:
 
 
 class OwnLaw(Law):
-    """The law of a user's class, which is known only by its own methods."""
+    """The law of a user's class. It uses only the methods of this class."""
 
     @property
     def has_exact_tails(self) -> bool:
@@ -273,7 +273,7 @@ _LAWS: dict[type, type[Law]] = {}
 
 
 def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
-    """Registers the decorated class as the law of some classes of distributions and of their subclasses."""
+    """Decorates a subclass of `Law`: registers it as the law of the given classes and their subclasses."""
 
     def register(law):
         _LAWS.update(dict.fromkeys(classes, law))
@@ -283,12 +283,12 @@ def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
 
 
 def law_of(distribution: tfd.Distribution) -> Law:
-    """The law of a distribution, chosen by its class."""
+    """Returns the law of a distribution. The class of the distribution determines the class of the law."""
     return _law_class(plain_class(type(distribution)))(distribution)
 
 
 def elements_of(distribution: tfd.Distribution) -> Law:
-    """The law of each element of an outcome."""
+    """Returns the law of the elements of an outcome."""
     return law_of(distribution).elements()
 
 

@@ -25,9 +25,9 @@ __all__ = [
 
 
 class Softplus(tfb.Softplus):
-    """TFP's softplus, computed by TensorFlow's own operation.
+    """TFP's `Softplus`, computed by `tf.math.softplus`.
 
-    TFP defines a custom gradient, whose derivative is NaN above 88 in float32 and above 709 in float64. TensorFlow also
+    TFP defines a custom gradient. Its derivative is NaN above 88 in float32 and above 709 in float64. TensorFlow also
     registers this gradient under a new name for each graph that uses it, so no such graph is ever freed.
     """
 
@@ -36,7 +36,7 @@ class Softplus(tfb.Softplus):
 
 
 class Exp(tfb.Exp):
-    """TFP's `Exp`, clipped to the dtype's smallest and largest number, because a scale of 0 or infinity gives NaN."""
+    """TFP's `Exp`, clipped to positive finite numbers. A scale of 0 or infinity would make log-densities NaN."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         known = np.finfo(x.dtype.as_numpy_dtype)
@@ -44,7 +44,7 @@ class Exp(tfb.Exp):
 
 
 class Absolute(tfb.Identity):
-    """The absolute value: the identity link of a positive parameter, for all real numbers."""
+    """The absolute value. It extends the identity link of a positive parameter to all real numbers."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return _nonzero_abs(x)
@@ -65,7 +65,7 @@ class Square(tfb.Square):
 
 
 class GumbelCDF(tfb.Bijector):
-    """`exp(-exp(-u))`, the inverse of the log-log link; TFP's version computes in float32."""
+    """`exp(-exp(-u))`, the inverse of the log-log link. TFP's `GumbelCDF` computes in float32."""
 
     def __init__(self):
         super().__init__(forward_min_event_ndims=0, name="gumbel_cdf")
@@ -91,7 +91,7 @@ class GumbelMinCDF(tfb.Bijector):
 
 
 def _nonzero_abs(x):
-    """The absolute value, but at least `sqrt(tiny)`, so that neither its square is 0 nor its reciprocal infinite."""
+    """Returns the absolute value, but at least `sqrt(tiny)`. So its square is positive, and its reciprocal finite."""
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
@@ -113,7 +113,7 @@ _POSITIVE = ("exp", "softplus")
 
 
 HIGH: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {"high": lambda p: Softplus(low=p["low"])}
-"""The link of an upper bound, as a function of the lower bound; TFP's links do not depend on another parameter."""
+"""The link of an upper bound, as a function of the lower bound. TFP has no links that depend on other parameters."""
 
 PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
     **HIGH,
@@ -123,7 +123,7 @@ PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
 
 
 class Softmax:
-    """The map from `k` logits to `k` probabilities. It is no bijector: a shift of all logits changes no probability."""
+    """The map from `k` logits to `k` probabilities. It is no bijector, because it ignores a shift of all logits."""
 
     def forward(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits)
@@ -133,7 +133,7 @@ class Softmax:
 
 
 def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | None:
-    """TFP's bijector from the real line onto the domain of a parameter, or None.
+    """Returns TFP's bijector from the real line onto the domain of a parameter, or None if there is none.
 
     Args:
       described: a class of distributions, or another object with `parameter_properties`.
@@ -148,14 +148,17 @@ def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | N
 
 
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
-    """The link named `kind`, shifted to above `low`; without `low`, `softplus` is above the dtype's resolution."""
+    """Returns the link named `kind`, shifted so that parameters are above `low`.
+
+    If `low` is None, only `softplus` is shifted: parameters are above the resolution of the dtype.
+    """
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))
     return LINKS[kind]() if low is None else tfb.Shift(tf.convert_to_tensor(low, dtype))(LINKS[kind]())
 
 
 def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` for an unknown link, an invalid floor, or a link or floor that a parameter cannot have."""
+    """Raises a `ValueError` if a link is unknown, a floor is invalid, or a parameter cannot have its link or floor."""
     known = described.parameter_properties(dtype=tf.float64)
     for name, kind in link.items():
         if not (isinstance(kind, str) and kind in LINKS):
@@ -176,24 +179,24 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
 
 
 def is_positive(link: tfb.Bijector) -> bool:
-    """Whether a link maps onto all positive numbers, so that the logarithm of the parameter can be its coordinate."""
+    """Whether a link maps onto all positive numbers. The logarithm of the parameter can then be its coordinate."""
     if not isinstance(link, tfb.Softplus):
         return isinstance(link, tfb.Exp)
     low = 0.0 if link.low is None else tf.get_static_value(link.low)
-    # TFP's softplus ends at the resolution of the dtype, a negligible floor.
+    # The default softplus is shifted by the resolution of the dtype, which is negligible.
     return low is not None and bool(np.all((low >= 0) & (low <= np.finfo(np.float64).eps)))
 
 
 def other_names(name: str) -> set[str]:
-    """The names of TFP's unconstrained forms of a natural parameter, such as `log_rate` of `rate`.
+    """Returns the possible names of the unconstrained form of a natural parameter. For `rate` it is `log_rate`.
 
-    A distribution takes only one of the forms.
+    A distribution takes either the natural parameter or its unconstrained form.
     """
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 
 def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
-    """The natural name of TFP's parameter `name`, and the class of the link to the natural value."""
+    """Returns the natural name of TFP's parameter `name`, and the class of the link to the natural value."""
     known = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in known:
         return name[len("log_") :], tfb.Exp

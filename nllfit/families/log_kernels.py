@@ -1,7 +1,7 @@
-"""Log-densities of the logarithm of a Gamma variable and of the logit of a Beta variable, for parameters of any size.
+"""Log-densities of the logarithm of a Gamma variable and of the logit of a Beta variable.
 
-At large parameters, large terms of the formula cancel, and digits are lost. There we use Stirling's formula, in which
-these terms were cancelled before any number is computed.
+They are accurate for parameters of any size. At large parameters, large terms of the usual formula cancel, and digits
+are lost. There we use Stirling's formula, in which these terms do not occur.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992.
 """
@@ -16,12 +16,12 @@ from nllfit.families.traced_formulas import traced_once
 
 __all__ = ["LARGE", "beta_stirling", "gamma_stirling", "in_float64", "log_beta_kernel", "log_gamma_kernel"]
 
-LARGE = 1e2  # from this parameter on, Stirling's formula has 13 digits, and the density is close to a Normal density
+LARGE = 1e2  # for larger parameters, Stirling's formula has 13 digits, and the density is close to a Normal density
 _TINY = np.finfo(np.float64).tiny
 
 
 def log_gamma_kernel(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`log(x^shape exp(-x) / Gamma(shape))`, the log-density of `log X` of a Gamma distribution of rate 1."""
+    """Returns `log(x^shape exp(-x) / Gamma(shape))`, the log-density of `log X`. `X` is a Gamma variable of rate 1."""
     return tf.cast(_log_gamma_kernel(*in_float64(shape, x)), x.dtype)
 
 
@@ -34,7 +34,7 @@ def _log_gamma_kernel(shape, x):
 
 
 def log_beta_kernel(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    """`log(x^a rest^b / B(a, b))`, the log-density of the logit of a Beta distribution."""
+    """Returns `log(x^a rest^b / B(a, b))`, the log-density of the logit of a Beta variable. `rest` is `1 - x`."""
     return tf.cast(_log_beta_kernel(*in_float64(a, b, x, rest)), x.dtype)
 
 
@@ -51,21 +51,21 @@ def _log_beta_kernel(a, b, x, rest):
 
 
 def in_float64(*values: tf.Tensor) -> list[tf.Tensor]:
-    """The values in float64, broadcast to one shape, because TensorFlow's functions do not broadcast."""
+    """Casts values to float64 and broadcasts them to one shape, because `tf.math.betainc` does not broadcast."""
     cast = [tf.cast(value, tf.float64) for value in values]
     zeros = tf.zeros_like(sum(cast[1:], cast[0]))
     return [value + zeros for value in cast]
 
 
 def gamma_stirling(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`log_gamma_kernel` for a shape of at least `LARGE`."""
+    """Computes `log_gamma_kernel` for a shape of at least `LARGE`."""
     excess = (tf.minimum(x, 1e300) - shape) / shape
     deviance = shape * (excess - tf.math.log1p(excess)) + _stirling_error(shape)
     return tf.math.log(shape / (2 * math.pi)) / 2 - deviance
 
 
 def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    """`log_beta_kernel` for two parameters of at least `LARGE`."""
+    """Computes `log_beta_kernel` for two parameters of at least `LARGE`."""
     total, distance = a + b, b * x - a * rest
     first, second = (tf.maximum(part, -1 + 2.0**-52) for part in (distance / a, -distance / b))
     deviance = a * (first - tf.math.log1p(first)) + b * (second - tf.math.log1p(second))
@@ -74,5 +74,5 @@ def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> 
 
 
 def _stirling_error(x):
-    """`log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2` for `x >= LARGE`, to an error of 1e-13."""
+    """Returns `log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2`. For `x >= LARGE`, the error is at most 1e-13."""
     return (1 / 12 - 1 / (360 * tf.square(x))) / x

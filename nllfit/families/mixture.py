@@ -25,8 +25,9 @@ _LOGITS = "mixture_logits"  # not `logits`, because a component may have a param
 class MixtureFamily(ParametricFamily):
     """A mixture of `num_components` distributions of one family, with free weights.
 
-    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The parameter vector contains the `num_components`
-    logits, and then the parameters of one component after the other, as in `tfp.layers.MixtureSameFamily`.
+    The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The parameter vector starts with the `num_components`
+    logits. The parameters of the first component follow, then those of the second, and so on. This is also the order of
+    `tfp.layers.MixtureSameFamily`.
 
     Args:
       component: the class of the components, one of `tfp.distributions`, or its name.
@@ -94,16 +95,16 @@ def mixture_of(
     shared: Sequence[tf.Tensor | None],
     weights: np.ndarray | None = None,
 ) -> tfd.MixtureSameFamily:
-    """The mixture of several distributions of one family: `p(y) = sum_m weights_m p_m(y)`.
+    """Mixes several distributions of one family: `p(y) = sum_m weights_m p_m(y)`.
 
     Args:
       family: the family of the distributions. If it is a mixture, its components become components of the result.
       params: the parameter vector of each distribution, `[*batch, params_size]`.
       shared: the shared vector of each distribution, `[shared_size]` or None.
-      weights: one positive number for each distribution, of sum 1; None for equal weights.
+      weights: one positive number for each distribution. Their sum is 1. None means equal weights.
 
     Returns:
-      A mixture of batch `[*batch]` and event `family.event_shape`, `rowwise`.
+      The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and it is a `Rowwise`.
     """
     members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
     batch = tf.shape(params[0])[:-1]

@@ -1,4 +1,4 @@
-"""Modes: TFP's if it has a formula, else by a search for the highest point of the density."""
+"""Computes modes. If TFP has no formula, it searches for the highest point of the density."""
 
 import math
 from typing import Any
@@ -10,17 +10,18 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["mode_of"]
 
-# The levels of the quantiles on a grid, and `1 - levels`: the probabilities that a standard Normal is below and above
-# `_Z`. `_Z` ends at 3.5, because for higher levels `1 - level` has too few digits for TFP's formulas.
+# `_LEVELS` are the levels of the quantiles on a grid, and `_RESTS` are `1 - levels`. They are the probabilities that a
+# standard Normal is below and above `_Z`. For levels above those of 3.5, `1 - level` has too few digits for TFP's
+# formulas.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
 _NUM_PEAKS = 8  # the number of local maxima on the grid that are refined
-_SHARES = np.linspace(0, 1, 17)  # the points in a bracket; each round makes the bracket eight times narrower
+_SHARES = np.linspace(0, 1, 17)  # positions of the points in a bracket; a round makes the bracket eight times narrower
 _ROUNDS = 18  # 8**18 is about 1 / the precision of float64
 
 
 def mode_of(law: Any) -> tf.Tensor:
-    """The mode `[*batch, *event]` of a distribution, given its `Law`: see `nllfit.mode`."""
+    """Returns the mode `[*batch, *event]` of the distribution of a `Law`. It implements `nllfit.mode`."""
     distribution = law.distribution
     if law.has_class_labels:
         return tf.argmax(law.central_value(), -1, distribution.dtype)
@@ -36,7 +37,7 @@ def mode_of(law: Any) -> tf.Tensor:
 
 
 def _mode_of_number(law):
-    """The mode of a scalar distribution: by a formula, or by a search where the formula is undefined."""
+    """Returns the mode of a scalar distribution. Where the formula is undefined, it searches for the mode."""
     if law.atom is not None:
         return law.atom
     formula = law.facts.mode or (lambda distribution: distribution.mode())
@@ -49,9 +50,10 @@ def _mode_of_number(law):
 
 
 def _highest_point(law):
-    """The number with the highest density or probability, the lowest if there are several; NaN if there is none.
+    """Returns the number with the highest density or probability.
 
-    Local maxima on a grid of quantiles of each component are refined on finer and finer grids. If there are several
+    If there are several such numbers, it is the lowest. If there is none, it is NaN. The first grid consists of
+    quantiles of each component. Each local maximum on it is refined on finer and finer grids. If there are several
     maxima between two neighbours of the first grid, one may be missed. For counts, the last grids contain every count.
     """
     counts, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
@@ -61,7 +63,7 @@ def _highest_point(law):
         values = law.log_prob(tf.cast(y, law.distribution.dtype))
         return tf.where(tf.math.is_nan(values), -infinity, values)
 
-    if not tf.executing_eagerly():  # in a graph, traces the density once for all uses
+    if not tf.executing_eagerly():  # a graph then contains the density only once
         heights = tf.function(heights, autograph=False)
 
     def refine(low, best, high):
@@ -79,17 +81,20 @@ def _highest_point(law):
 
 
 def _grid(law, dtype):
-    """Quantiles of each component and the finite ends of the support, `[num, *batch]`, in order."""
+    """Returns sorted points `[num, *batch]`: the quantiles of each component, and the finite ends of the support."""
     rank = law.distribution.batch_shape.rank
     levels, rests = (np.reshape(part, [-1, *[1] * rank]) for part in (_LEVELS, _RESTS))
     quantiles = law.component_quantiles(levels, rests)
     ends = [tf.where(tf.math.is_finite(end), end, quantiles[0])[None] for end in law.ends()]
-    far = dtype.max / 4  # so that the difference of two points is finite
+    far = dtype.max / 4  # the difference of two points must be finite
     return tf.sort(tf.clip_by_value(tf.concat([*ends, quantiles], 0), -far, far), 0)
 
 
 def _peaks(grid, heights):
-    """The highest local maxima `[_NUM_PEAKS, *batch]` on a sorted grid `[num, *batch]`, with their two neighbours."""
+    """Finds the highest local maxima on a sorted grid `[num, *batch]`.
+
+    Returns the left neighbour of each maximum, the maximum and the right neighbour, each `[_NUM_PEAKS, *batch]`.
+    """
     below, above = (tf.concat(parts, 0) for parts in ([grid[:1], grid[:-1]], [grid[1:], grid[-1:]]))
     before, after = (tf.concat(parts, 0) for parts in ([heights[:1], heights[:-1]], [heights[1:], heights[-1:]]))
     # Many quantiles of counts are equal. Of equal quantiles, only the first and the last can be peaks.
@@ -99,6 +104,6 @@ def _peaks(grid, heights):
 
 
 def _highest(points, heights):
-    """The lowest of the points at which the height is largest."""
+    """Returns the lowest of the points at which the height is largest."""
     infinity = tf.constant(math.inf, points.dtype)
     return tf.reduce_min(tf.where(heights == tf.reduce_max(heights, 0), points, infinity), 0)

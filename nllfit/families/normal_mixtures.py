@@ -7,11 +7,13 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["expected_distance", "of_normals"]
 
-_BLOCK = 16  # the number of components whose distances from all components are computed at once, to save memory
+_BLOCK = 16  # to save memory, only this many rows of the matrix of pairs of components are computed at once
 
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
-    """The CRPS `E|X - y| - E|X - X'| / 2`; `X - X'` is a mixture of Normals with a component for each pair.
+    """Returns the CRPS `E|X - y| - E|X - X'| / 2` of a mixture of Normals.
+
+    `X - X'` is also a mixture of Normals. It has one component for each pair of components.
 
     Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
     its application to mesoscale forecast ensemble verification, 2006.
@@ -29,6 +31,6 @@ def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
 
 
 def expected_distance(mean: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """The mean of `|X|` for a Normal `X`."""
+    """Returns the mean of `|X|` for a Normal `X`."""
     z = mean / (scale * math.sqrt(2))
     return mean * tf.math.erf(z) + scale * math.sqrt(2 / math.pi) * tf.exp(-tf.square(z))

@@ -1,4 +1,4 @@
-"""Functions that TensorFlow lacks, or computes with fewer digits or derivatives; formulas that are 0 / 0 at a point."""
+"""Functions that TensorFlow does not have, or computes with fewer digits or without a derivative."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = [
     "zeta",
 ]
 
-FAR = 6.0  # from this number on, `log_mills` is accurate to all digits
+FAR = 6.0  # for larger numbers, `log_mills` is accurate to all digits
 
 _LEVELS = 16
 _LOG_2, _ROOT_2 = math.log(2), math.sqrt(2)
@@ -34,35 +34,39 @@ _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 def where_safe(
     condition: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, safe: Any, otherwise: Any
 ) -> tf.Tensor:
-    """`function(x)` where a condition holds, and `otherwise` elsewhere: the double where.
+    """Returns `function(x)` where a condition holds, and `otherwise` elsewhere. This is the double where.
 
-    The gradient of the branch that `tf.where` does not take is 0 times its derivative, which is NaN if the derivative
-    is infinite or NaN. So where the condition does not hold, the function takes the number `safe` instead of `x`.
+    The gradient of the branch that `tf.where` does not select is 0 times the derivative of the branch. If this
+    derivative is infinite or NaN, the product is NaN. So where the condition is False, the function is called with
+    `safe` instead of `x`.
     """
     return tf.where(condition, function(tf.where(condition, x, safe)), otherwise)
 
 
 def expm1_ratio(x: tf.Tensor) -> tf.Tensor:
-    """`(exp(x) - 1) / x`, 1 at 0."""
+    """Returns `(exp(x) - 1) / x`, which is 1 at 0."""
     near = 1 + x / 2 + tf.square(x) / 6
     return where_safe(tf.abs(x) >= 1e-5, lambda x: tf.math.expm1(x) / x, x, 1.0, near)
 
 
 def log1p_ratio(x: tf.Tensor) -> tf.Tensor:
-    """`log(1 + x) / x`, 1 at 0."""
+    """Returns `log(1 + x) / x`, which is 1 at 0."""
     near = 1 - x / 2 + tf.square(x) / 3
     return where_safe(tf.abs(x) >= 1e-5, lambda x: tf.math.log1p(x) / x, x, 1.0, near)
 
 
 def log1mexp(x: tf.Tensor) -> tf.Tensor:
-    """`log(1 - exp(-x))` for `x >= 0`."""
+    """Returns `log(1 - exp(-x))` for `x >= 0`."""
     small = x < _LOG_2
     far = tf.math.log1p(-tf.exp(-tf.where(small, tf.ones_like(x), x)))
     return where_safe(small, lambda x: tf.math.log(-tf.math.expm1(-x)), x, 1.0, far)
 
 
 def log_mills(x: tf.Tensor) -> tf.Tensor:
-    """`log(P(Z > x) / phi(x))` of a standard Normal of density `phi`, for `x >= FAR`: Laplace's continued fraction."""
+    """Returns `log(P(Z > x) / phi(x))` for `x >= FAR`. `Z` is a standard Normal, and `phi` is its density.
+
+    The function evaluates Laplace's continued fraction.
+    """
     fraction = x
     for level in range(_LEVELS, 0, -1):
         fraction = x + level / fraction
@@ -70,20 +74,20 @@ def log_mills(x: tf.Tensor) -> tf.Tensor:
 
 
 def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
-    """`log P(Z <= z)` of a standard Normal; TFP's version has only eight digits at -20."""
+    """Returns `log P(Z <= z)` of a standard Normal. TFP's function has only eight correct digits at -20."""
     far, near = z < -FAR, tf.maximum(z, -FAR)
     left = tf.math.log(tf.math.erfc(tf.minimum(-near, FAR) / _ROOT_2) / 2)
     right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
     x = tf.where(far, -z, FAR * tf.ones_like(z))
     tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # `<=`, because the derivative of `relu` at 0 is 0
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # at 0, `left`: the derivative of `relu` is 0 there
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
-    """`function(x)` for a smooth function whose formula is 0 / 0 at `hole` and inexact around it.
+    """Evaluates a smooth function. Its formula is 0 / 0 at `hole`, and inexact near `hole`.
 
-    Closer than 0.003 to the hole, the result is a polynomial through six surrounding points. For a function that is
-    smooth on a scale of 0.5, the errors of the polynomial and of the formula at these points are about 1e-13.
+    Within 0.003 of the hole, the function is interpolated by a polynomial through six points around the hole. If the
+    function is smooth on a scale of 0.5, the error of the result is about 1e-13.
     """
     hole = hole + tf.zeros_like(x)
     near = tf.abs(x - hole) < _STEP
@@ -96,11 +100,12 @@ def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Te
 
 
 def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-    """`log sum_j q^j / (j! Gamma(j + order + 1))`, in float64, with derivatives with respect to `order` and `log_q`.
+    """Returns `log sum_j q^j / (j! Gamma(j + order + 1))` for `order > -1`, in float64.
 
-    It is `log(I_order(2 sqrt(q)) / q^(order / 2))`, with `I` the modified Bessel function and `order > -1`. Only terms
-    around the largest one are summed. The terms fall off like a Normal density of known width. If the width is large,
-    only every second, third, ... term is summed, which is exact for such smooth terms.
+    This is `log(I_order(2 sqrt(q)) / q^(order / 2))`, and `I` is the modified Bessel function. The result has
+    derivatives with respect to `order` and `log_q`. Only terms around the largest one are summed. The terms fall off
+    like a Normal density of known width. If the width is large, only every second, third, ... term is summed. This is
+    exact, because the terms are smooth.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2
@@ -114,9 +119,10 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
 
 
 def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """`sum over k >= first of k^-power`, with a derivative with respect to `power`, which TensorFlow's `zeta` lacks.
+    """Returns the sum of `k^-power` over `k = first, first + 1, ...`.
 
-    Twelve terms are summed, and the Euler-Maclaurin formula gives the sum of the others.
+    Unlike TensorFlow's `zeta`, the function has a derivative with respect to `power`. It sums twelve terms, and
+    computes the sum of the others with the Euler-Maclaurin formula.
     """
     terms = tf.reduce_sum((first[..., None] + tf.range(12, dtype=first.dtype)) ** -power[..., None], -1)
     q = first + 12

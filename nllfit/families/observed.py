@@ -1,4 +1,4 @@
-"""Distributions whose outcomes are observations of a number in several columns, such as an interval, and their law."""
+"""`Observed`, the base class of distributions of intervals and of numbers with a window, and its law."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ __all__ = ["Observed"]
 
 
 class Observed(DistributionOf):
-    """The base class of distributions whose outcomes are observations of a number, in several columns.
+    """The base class of distributions of observations of a number. An observation is a vector of columns.
 
-    An observation is the interval that contains the number, or the number and its window. A subclass also defines
-    `_columns` and `_observed`.
+    It consists of the ends of an interval that contains the number, or of the number and the ends of its window. A
+    subclass also defines `_columns` and `_observed`.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
-        """The columns of an outcome, from a draw of `distribution`: the number, or the number and its window."""
+        """Converts draws of `distribution` to outcomes, which have columns."""
         raise NotImplementedError
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
@@ -28,7 +28,7 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of an `Observed`: quantiles, predictions and so on are those of the number itself."""
+    """The law of an `Observed`. Its quantiles, predictions and so on are those of the number itself."""
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

@@ -1,4 +1,4 @@
-"""`Parameter`, a description of one parameter, and maps between a vector and the values of a family's parameters."""
+"""`Parameter` describes one parameter of a family. Functions split a vector into blocks, one for each parameter."""
 
 import dataclasses
 import itertools
@@ -18,16 +18,19 @@ Numbers = dict[str, Any]
 """The values of parameters by name: numbers, arrays or tensors."""
 
 Link = Callable[[Mapping[str, Any], tf.DType], tfb.Bijector]
-"""Makes the bijector from unconstrained numbers to a parameter, from the values of earlier parameters and the dtype."""
+"""A function `(values, dtype) -> bijector`. The bijector maps unconstrained numbers to a parameter.
+
+`values` are the values of the parameters that come before it.
+"""
 
 
 def identity(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
-    """The link of a parameter that is any real number."""
+    """The link of a parameter that can be any real number."""
     return tfb.Identity()
 
 
 def exponential(values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
-    """The link of a positive parameter whose unconstrained numbers are its logarithms."""
+    """The link `exp`. The unconstrained numbers are the logarithms of a positive parameter."""
     return tfb.Exp()
 
 
@@ -38,11 +41,11 @@ class Parameter:
     Attributes:
       name: TFP's name of the constrained value, such as `log_rate` or `logits`.
       shape: the shape of the unconstrained numbers, without `components`.
-      link: the bijector from the unconstrained numbers to the constrained value.
-      natural: the name of the natural value, such as `rate` or `probs`; empty if it is `name`.
-      to_natural: makes the link from the constrained value to the natural value.
-      shared: 0, or, if the parameter is the same for all inputs, its rank among such parameters. Parameters of equal
-        rank keep their order.
+      link: makes the bijector from the unconstrained numbers to the constrained value.
+      natural: the name of the natural value, such as `rate` or `probs`. It is empty if the two names are equal.
+      to_natural: makes the bijector from the constrained value to the natural value.
+      shared: 0 if the parameter depends on the inputs. A parameter that is the same for all inputs has a positive
+        number, and such parameters are sorted by this number.
       components: the leading axes of the parameter in a mixture: `(num_components,)`.
     """
 
@@ -56,7 +59,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """The number of unconstrained numbers, in each component of a mixture."""
+        """The number of unconstrained numbers. In a mixture, it is the number for one component."""
         return math.prod(self.shape)
 
     @property
@@ -66,10 +69,10 @@ class Parameter:
 
 
 def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, tf.Tensor]:
-    """The blocks `[..., *components, *shape]` of a vector `[..., size]`, by the parameters' names.
+    """Splits a vector `[..., size]` into one block `[..., *components, *shape]` for each parameter, by name.
 
-    Blocks follow each other in the order of the parameters. Blocks with axes of components are grouped by component:
-    all blocks of the first component come before those of the second.
+    The blocks are in the order of the parameters. In a mixture, all blocks of the first component come before the
+    blocks of the second.
     """
     groups = _groups(parameters)
     sizes = [math.prod(axes) * sum(p.size for p in group) for axes, group in groups]
@@ -82,7 +85,7 @@ def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, t
 
 
 def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) -> tf.Tensor:
-    """The inverse of `blocks_of`."""
+    """Joins blocks to a vector. It is the inverse of `blocks_of`."""
     parts = []
     for axes, group in _groups(parameters):
         rows = tf.concat([_with_last_axes(blocks[p.name], len(p.shape), [p.size]) for p in group], -1)
@@ -92,7 +95,7 @@ def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) 
 
 
 def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
-    """The values of the parameters `names` as tensors; other values are left out."""
+    """Converts the values of the parameters `names` to tensors. The result contains no other values."""
     return {
         name: tf.convert_to_tensor(values[name], dtype)
         for name in names
@@ -101,7 +104,7 @@ def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType)
 
 
 def _groups(parameters):
-    """Groups of adjacent parameters with the same axes of components."""
+    """Groups adjacent parameters with the same axes of components. Returns pairs of these axes and the parameters."""
     return [(axes, list(group)) for axes, group in itertools.groupby(parameters, lambda p: p.components)]
 
 
@@ -110,7 +113,7 @@ def _split(tensor: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
 
 
 def _with_last_axes(tensor: tf.Tensor, rank: int, shape: Sequence[int]) -> tf.Tensor:
-    """A tensor with its last `rank` axes reshaped."""
+    """Reshapes the last `rank` axes of a tensor to `shape`."""
     if rank == len(shape) == 1:
         return tensor
     batch = tensor.shape[: tensor.shape.rank - rank]

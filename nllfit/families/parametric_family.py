@@ -1,4 +1,4 @@
-"""`ParametricFamily`, the base class of all families, and `Measure`, which tells kinds of likelihoods apart."""
+"""`ParametricFamily` is the base class of all families. `Measure` tells which likelihoods can be compared."""
 
 import abc
 import dataclasses
@@ -26,9 +26,8 @@ class Measure(NamedTuple):
 
     Attributes:
       columns: the names of the numbers in an outcome: `("y",)`, `("lower", "upper")` for an interval, and so on.
-      points: the outcomes that have a probability: "all", "0" or "none". The other outcomes have a density, with a
-        unit.
-      surface: the surface on which outcomes lie, if the density is per unit of its area; empty for the whole space.
+      points: the outcomes that have a probability: "all", "0" or "none". All other outcomes have a density.
+      surface: the name of the surface on which outcomes lie. It is empty if the density is per unit of the whole space.
     """
 
     columns: tuple[str, ...] = ("y",)
@@ -45,27 +44,29 @@ class ParametricFamily(abc.ABC):
     """A family of distributions `p(y | theta)`, parametrised by a vector of real numbers.
 
     A family is an ordered tuple of parameters and a method `build` that makes a distribution from their values. A
-    parameter has three forms: unconstrained numbers, in the vector `params`; the constrained value that `build` takes,
-    under the name that TFP prefers, such as `log_rate` or `logits`; and the natural value, called the twin of the
-    constrained one, such as `rate` or `probs`.
+    parameter has three forms:
+
+    - unconstrained numbers, which are elements of the vector `params`;
+    - the constrained value, an argument of `build`. Its name is the one that TFP prefers: `log_rate` or `logits`;
+    - the natural value, called the twin of the constrained one: `rate` or `probs`.
 
     Attributes:
       name: the name in error messages.
-      label: the name with all given arguments, which distinguishes families of the same name.
+      label: the name with all given arguments. Families of the same name differ in their labels.
       event_shape: shape of one outcome.
-      records: the parameters in the order of the vector; those named in `fixed` are held.
+      records: the parameters in the order of the vector. The parameters named in `fixed` are held.
       fixed: the held values and other arguments of the distribution's constructor, by name.
       floor: the lowest values of parameters, by name.
       link: the names of the links that replace TFP's, by the names of the parameters.
       num_classes: the number of classes if outcomes are class labels, else None.
-      is_discrete: whether outcomes are counts or labels, which have probabilities and not densities.
+      is_discrete: whether outcomes are counts or labels. These have probabilities instead of densities.
       facts: the `Facts` that TFP does not provide.
       search: the `SearchPolicy` of the likelihood.
-      columns: if each element of an outcome consists of several numbers, such as the ends of an interval, how many;
-        else 0. It is the length of the last axis of `event_shape`.
+      columns: the length of the last axis of an outcome, if each element of an outcome consists of several numbers,
+        such as the ends of an interval. Otherwise it is 0.
       has_unit: whether a change of the unit of the outcomes changes all log-likelihoods by the same constant. This
         holds for densities, but not for probabilities of intervals.
-      takes_infinity: whether a number in an outcome may be infinite, such as the end of an interval.
+      takes_infinity: whether a number in an outcome may be infinite. The end of an interval may be.
     """
 
     name: str
@@ -85,15 +86,15 @@ class ParametricFamily(abc.ABC):
 
     @abc.abstractmethod
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        """The distribution at constrained `parameters`, which take precedence over `fixed`."""
+        """Builds the distribution from constrained `parameters`. They take precedence over `fixed`."""
 
     @property
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the family's constructor, by name; one of them may be another family."""
+        """The arguments of the family's constructor, by name. One of them may be another family."""
 
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        """The constrained parameters by name, from `params` `[..., params_size]` and `shared` `[shared_size]`.
+        """Maps `params` `[..., params_size]` and `shared` `[shared_size]` to the constrained parameters, by name.
 
         The parameters of a mixture's components have the shape `[..., num_components, *parameter]`.
         """
@@ -110,42 +111,42 @@ class ParametricFamily(abc.ABC):
         return {parameter.name: values[parameter.name] for parameter in self._free}
 
     def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        """The inverse of `parameters`: the vector `[..., params_size]`, or with `shared` the vector `[shared_size]`."""
+        """Inverts `parameters`: returns the vector `[..., params_size]`, or `[shared_size]` if `shared` is True."""
         values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free}
         wanted = self._of_all if shared else self._of_rows
         blocks = {p.name: p.link(self.fixed | values, dtype).inverse(values[p.name]) for p in wanted}
         return vector_of(blocks, wanted)
 
     def distribution(self, params: Any, shared: tf.Tensor | None = None) -> tfd.Distribution:
-        """The distribution of batch `[...]` and event `event_shape` at `params` `[..., params_size]`."""
+        """Builds the distribution of batch `[...]` from unconstrained numbers `params` `[..., params_size]`."""
         values = self.parameters(params, shared)
         return self.build(values, next(iter(values.values())).dtype)
 
     def holding(self, values: Numbers) -> Any:
-        """The family with parameters or other arguments held at `values`, which are not checked."""
+        """Returns a copy in which parameters or other arguments are held at `values`. These are not checked."""
         return self._replaced(fixed=self.fixed | values)
 
     def unshared(self) -> Any:
-        """The family without shared parameters: they are in the vector `params`, like the others."""
+        """Returns a copy without shared parameters. The vector `params` then contains all parameters."""
         return self._changed(lambda parameter: {"shared": 0})
 
     def logarithmic(self) -> Any:
-        """The family with the link `exp` for all positive parameters."""
+        """Returns a copy in which all positive parameters have the link `exp`."""
         positive = self.positive
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        """The natural name of a parameter, and the link from its constrained value to the natural one."""
+        """Returns the natural name of a parameter, and the link from its constrained value to the natural one."""
         (parameter,) = (parameter for parameter in self.records if parameter.name == name)
         return parameter.natural or name, parameter.to_natural()
 
     def natural(self, values: Numbers) -> dict[str, tf.Tensor]:
-        """The natural values by natural name, from constrained values by name."""
+        """Converts constrained values by name to natural values by natural name."""
         twins = {name: self.twin(name) for name in values}
         return {natural: link.forward(values[name]) for name, (natural, link) in twins.items()}
 
     def from_natural(self, natural: Numbers, names: Iterable[str]) -> dict[str, tf.Tensor]:
-        """The constrained values of the parameters with these `names`, from natural values in float64."""
+        """Converts natural values to the constrained values of the parameters `names`, in float64."""
         twins = {name: self.twin(name) for name in names}
         return {name: link.inverse(tf.convert_to_tensor(natural[n], tf.float64)) for name, (n, link) in twins.items()}
 
@@ -171,7 +172,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def layout(self) -> str:
-        """A description of the elements of `params` in words, for messages."""
+        """A description of the elements of `params` in words. Error messages contain it."""
         if self.component_shape:
             one = _total(dataclasses.replace(p, components=()) for p in self._of_rows if p.components)
             return f"{math.prod(self.component_shape)} logits and {one} for each component"
@@ -179,12 +180,12 @@ class ParametricFamily(abc.ABC):
 
     @property
     def component_shape(self) -> tuple[int, ...]:
-        """The leading axes of a mixture's parameters, `(num_components,)`; empty for other families."""
+        """The leading axes of the parameters: `(num_components,)` for a mixture, and `()` for other families."""
         return next((parameter.components for parameter in self.records if parameter.components), ())
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The free parameters, except shared ones, that can take every positive value."""
+        """The free parameters that are not shared and can take every positive value."""
         return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
 
     @property
@@ -201,23 +202,23 @@ class ParametricFamily(abc.ABC):
         return Measure(points=points, surface=self.facts.surface)
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
-        """One finite number for each element of an outcome, to estimate a sample's location and spread."""
+        """Returns one finite number for each element of an outcome, to estimate a sample's location and spread."""
         return y
 
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """The outcomes `[m, *elements]` of a sample that are known exactly, in the form of the inner family."""
+        """Returns the numbers `[m, *elements]` of a sample that are known exactly, as outcomes of the inner family."""
         return y
 
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
-        """The rows of a sample by their kind, such as exact and censored: for each kind, a family and row indices.
+        """Groups the rows of a sample by kind, such as exact and censored. Returns a family and row indices for each.
 
-        Each of these families has the same parameters as `self`, and gives its rows the same likelihoods by a shorter
-        formula.
+        Each of these families has the same parameters as `self`. For its rows it computes the same likelihoods with a
+        shorter formula.
         """
         return [(self, np.arange(len(y)))]
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
-        """TFP's closed-form estimate from a sample `[n, *event]`, all parameters by name; None if there is none."""
+        """Returns TFP's closed-form estimates from a sample `[n, *event]` by name, or None if TFP has none."""
         return None
 
     @property
@@ -239,7 +240,7 @@ class ParametricFamily(abc.ABC):
             return False
 
     def _as_params(self, params):
-        """`params` as a floating-point tensor; raises a `ValueError` if its last axis has another length."""
+        """Converts `params` to a floating-point tensor. Raises a `ValueError` if its last axis has a wrong length."""
         params = as_numbers("params", params, tf.float32)
         if not params.dtype.is_floating or params.shape.rank == 0 or params.shape[-1] != self.params_size:
             raise untouched(
@@ -252,11 +253,11 @@ class ParametricFamily(abc.ABC):
         return params
 
     def _changed(self, changes: Callable[[Parameter], dict[str, Any]]) -> Any:
-        """A copy of the family with changed parameters."""
+        """Returns a copy with changed parameters. `changes` returns the attributes of a `Parameter` to replace."""
         return self._replaced(records=tuple(dataclasses.replace(p, **changes(p)) for p in self.records))
 
     def _replaced(self, **attributes: Any) -> Any:
-        """A copy of the family with other attributes."""
+        """Returns a copy in which `attributes` are replaced."""
         made = object.__new__(type(self))
         vars(made).update(vars(self) | attributes)
         return made
@@ -276,7 +277,7 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """A hashable fingerprint of an argument; fingerprints of two arrays are equal if their numbers are."""
+    """Converts an argument to a hashable value. The values of two arrays are equal if their numbers are."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):

@@ -1,4 +1,4 @@
-"""Point predictions: the tensor by which a head's distribution is represented, for example in Keras's `predict`."""
+"""Point predictions. Keras's `predict` returns them instead of a head's distribution."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ __all__ = ["central_value"]
 
 
 def central_value(law: Any) -> tf.Tensor:
-    """The mean of a distribution, given its `Law`; for class labels, the probabilities of the classes.
+    """Returns the mean of the distribution of a `Law`. For class labels, it returns the probabilities of the classes.
 
     If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is the median, or the
     mode if TFP has no median. It is never a sample.
 
     Returns:
-      A tensor `[*batch, *event]`; `[*batch, *event, num_classes]` for class labels. If outcomes are intervals or have
-      windows, it is the prediction of the number itself.
+      A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are intervals or
+      have windows, it is the prediction of the number itself.
 
     Raises:
       NotImplementedError: if TFP gives the family no mean, median or mode.
@@ -34,12 +34,12 @@ def central_value(law: Any) -> tf.Tensor:
 
 
 def _with_fallback(law, mean):
-    """The mean where it is finite, and the law's center where it is not."""
+    """Returns the mean where it is finite, and the law's center elsewhere."""
     finite = tf.math.is_finite(mean)
     if tf.executing_eagerly() and tf.reduce_all(finite):
-        return mean  # without a copy of the distribution
+        return mean  # and do not copy the distribution
     # Inside a `tf.cond`, TFP's quantiles have no gradient, and TensorFlow raises an error if it needs one. So the
-    # inputs and the output of the branch below are constants.
+    # inputs and the output of the branch `elsewhere` are constants.
     constant_law, constant_mean = law.constant(), tf.stop_gradient(mean)
 
     def elsewhere():

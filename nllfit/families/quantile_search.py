@@ -1,4 +1,4 @@
-"""Quantiles of scalar distributions: TFP's if the CDF confirms them, else the root of the CDF."""
+"""Quantiles of scalar distributions. Where the CDF does not confirm TFP's quantile, it is computed as a root."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["root_of"]
 
-_ROUNDING = 1e4  # the accepted relative error of the probability at TFP's quantile, in units of the dtype's precision
+_ROUNDING = 1e4  # the accepted relative error of the CDF at TFP's quantile, in units of the dtype's precision
 
 
 def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
-    """The implementation of `Law.quantile`: the least numbers at which the CDF of a `Law` reaches `levels`."""
+    """Implements `Law.quantile`: returns the least number at which the CDF reaches each level."""
     both, distribution = law.cdf(), law.distribution
     dtype = real_dtype(distribution)
     levels = tf.convert_to_tensor(levels, tf.float64)
@@ -22,11 +22,11 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
     zeros = tf.zeros(tf.broadcast_dynamic_shape(tf.shape(levels), distribution.batch_shape_tensor()), dtype)
 
     def excess(y):
-        """A rising function of `y` that is at least 0 where the level is reached."""
+        """Returns a rising function of `y`. It is at least 0 where the CDF has reached the level."""
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # in a graph, traces the function once for all uses
+    if not tf.executing_eagerly():  # a graph then contains the CDF only once
         excess = tf.function(excess, autograph=False)
 
     def root():
@@ -37,18 +37,18 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
         formula = distribution.quantile(level) + zeros
     except NotImplementedError:
         return root()
-    # Some of TFP's quantiles are series or searches that do not always converge; others lose digits at small levels.
+    # Some of TFP's quantiles are series or searches that do not always converge. Others lose digits at small levels.
     tolerance = _ROUNDING * np.finfo(dtype.as_numpy_dtype).eps
     near = tf.abs(excess(formula)) <= tolerance * tf.where(lower, level, rest)
     return tf.cond(tf.reduce_all(near), lambda: formula, lambda: tf.where(near, formula, root()))
 
 
 def _root(excess, zeros, noise, counts):
-    """The least numbers at which a rising function is not negative, by Chandrupatla's method.
+    """Finds the least numbers at which a rising function is not negative. It uses Chandrupatla's method.
 
-    It searches over all numbers of a dtype, in the order of their bit patterns. So the number of steps does not depend
-    on the scale, and no bracket must be found. With `counts`, the function has steps at whole numbers, and the search
-    only bisects. `noise` is the rounding error of the function.
+    The search runs over all numbers of a dtype in the order of their bit patterns. So the number of steps does not
+    depend on the scale, and no bracket must be found. If `counts` is True, the function has steps at whole numbers, and
+    the search only bisects. `noise` is the rounding error of the function.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32
@@ -68,7 +68,7 @@ def _root(excess, zeros, noise, counts):
         return tf.cast(a - b, tf.float64)  # both have the same sign or are 0, so nothing overflows
 
     def step(share, x1, x2, f1, f2):
-        """One step from the newest point `x1` towards the end `x2` on the other side of the root."""
+        """Takes a step from the newest point `x1` towards `x2`. The root is between `x1` and `x2`."""
         y = number(x1 + tf.cast(share * distance(x2, x1), tf.int64))
         y = tf.math.floor(y) if counts else y
         value = tf.cast(excess(y), tf.float64)
@@ -86,7 +86,7 @@ def _root(excess, zeros, noise, counts):
         return share, x, x2, value, f2
 
     def unfinished(share, x1, x2, f1, f2):
-        """Whether the two ends still differ. If the function is within `noise` of 0, close ends count as equal."""
+        """Whether a bracket's ends still differ. Close ends count as equal if the function is within `noise` of 0."""
         near = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= same_end_distance)
         return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~near)
 

@@ -1,4 +1,4 @@
-"""The names under which users' functions and classes are registered with Keras, for saved files."""
+"""The names under which users' functions and classes are registered with Keras. Saved files contain these names."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["registered", "registered_name"]
 
 
 def registered_name(thing: Any) -> str:
-    """The name under which a function or class is registered with Keras; raises a `ValueError` if it is not."""
+    """Returns the name under which a function or class is registered. Raises a `ValueError` if it is not."""
     for saving in _savings():
         name = saving.get_registered_name(thing)
         if saving.get_registered_object(name) is thing:
@@ -21,7 +21,7 @@ def registered_name(thing: Any) -> str:
 
 
 def registered(name: str) -> Any:
-    """The object that one of the Keras versions has registered under a name, or None."""
+    """Returns the object that is registered under a name in tf_keras or Keras 3, or None."""
     found = (saving.get_registered_object(name) for saving in _savings())
     return next((thing for thing in found if thing is not None), None)
 

@@ -1,4 +1,4 @@
-"""Row-wise distributions, which heads return: outcomes that TFP would broadcast against the rows raise an error."""
+"""Row-wise distributions. They raise an error for outcomes that TFP would broadcast against the rows of a batch."""
 
 import functools
 from typing import Any
@@ -27,16 +27,16 @@ _ASKED = (
 
 
 class Rowwise:
-    """A mix-in class for distributions, which raises an error for values that would be broadcast against the batch.
+    """A mix-in class for distributions. Their methods raise an error for values that TFP would broadcast.
 
-    TFP's methods take `[*sample, *batch, *event]`, and broadcast other shapes. For 500 rows of event shape `[1]`, each
-    of 500 numbers `[500]` is silently compared with every row; so is each of 500 class labels `[500, 1]` in 500 rows of
-    event shape `[]`. With this mix-in, a value must have the shape that TFP takes, or be one outcome `[*event]` or one
-    number for all rows. Other shapes raise a `ValueError`.
+    TFP's methods take values `[*sample, *batch, *event]` and broadcast other shapes. So with 500 rows of event shape
+    `[1]` and 500 numbers `[500]`, TFP silently compares each number with every row. The same happens with 500 rows of
+    event shape `[]` and 500 class labels `[500, 1]`. With this mix-in, a value must have the shape that TFP takes, or
+    it must be one outcome `[*event]` or one number for all rows. Other shapes raise a `ValueError`.
     """
 
     def _mode(self) -> tf.Tensor:
-        """TFP's mode; if TFP has none, as for a mixture, `nllfit.mode`."""
+        """Returns TFP's mode, or `nllfit.mode` if TFP has none. TFP has none for a mixture."""
         known: Any = super()
         try:
             return known._mode()
@@ -44,7 +44,7 @@ class Rowwise:
             return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # changed below, because `pickle` finds the class in no module
+        reduced: Any = super().__reduce_ex__(protocol)  # names the class, which `pickle` would not find in a module
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
@@ -63,13 +63,16 @@ for _name in _ASKED:
 
 
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The same object, whose class is changed to one with the mix-in `Rowwise`."""
+    """Changes the class of a distribution to one with the mix-in `Rowwise`, and returns the distribution."""
     distribution.__class__ = _rowwise_class(type(distribution))  # type: ignore[arg-type]
     return distribution
 
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A head's distribution with assertions about outcomes. In a graph it is rebuilt, because there it has none."""
+    """Returns a head's distribution with assertions about outcomes.
+
+    In a graph, a head's distribution has no assertions, so it is rebuilt.
+    """
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
     if origin is None or tf.executing_eagerly() or distribution.validate_args or not origin.is_checked:
@@ -78,9 +81,9 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """`log_prob` of a draw from the same distribution, without checks.
+    """Returns `log_prob` of a draw from the same distribution. It does not check the draw.
 
-    In a graph, checks would rebuild the distribution, and the new bijectors would not have the draw in their caches.
+    In a graph, a check would rebuild the distribution. The caches of the new bijectors would not contain the draw.
     """
     asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
     return asked.log_prob(value)
@@ -102,7 +105,7 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # an axis of length 1 takes any
+    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # any size fits an axis of size 1
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(
             f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "

@@ -1,4 +1,4 @@
-"""`SearchPolicy`: the facts about a family's likelihood that a search for its maximum needs; statistics of a sample."""
+"""`SearchPolicy`: the facts about a family's likelihood that a search for its maximum needs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,28 +19,29 @@ def _itself(y: np.ndarray) -> np.ndarray:
 class SearchPolicy:
     """The facts about a family's likelihood that a search for its maximum needs.
 
+    Parameters are given by their names.
+
     Attributes:
-      places, sizes, rates: in a location-scale or scale family, the names of the parameters that shift and scale with
-        the sample, that only scale with it, and that scale inversely.
-      line: the map from outcomes to the numbers that `places` and `sizes` shift and scale, such as `log` for a
-        LogNormal; by default the identity.
-      statistics: for parameters in which the likelihood is not smooth, the statistic of a sample `[n, *event]` with
-        weights `[n]` at which the likelihood is largest, whatever the other parameters are.
-      corner: a parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
-      bounds: two parameters that bound the support, if there are any. If the corner is at an end of the sample, a bound
-        is there, too.
-      has_corners: whether the likelihood has corners, as a function of the parameters by name; by default it always
-        has.
-      scattered: a parameter in which the likelihood may have a maximum at any observation, or between any two.
+      places: the parameters that shift and scale with the sample.
+      sizes: the parameters that scale with the sample and do not shift.
+      rates: the parameters that scale inversely with the sample.
+      line: maps outcomes to the numbers that `places` and `sizes` shift and scale. For a LogNormal it is `log`. By
+        default it is the identity.
+      statistics: maps a parameter in which the likelihood is not smooth to a function of a sample `[n, *event]` and
+        weights `[n]`. The likelihood is largest at the value of this function, for all values of the other parameters.
+      corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
+      bounds: two parameters that bound the support. If the corner is at an end of the sample, a bound is there, too.
+      has_corners: tells whether the likelihood has corners at given parameters. By default it always has corners.
+      scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
       several_maxima: whether the likelihood may have several maxima in the other parameters, so that one search is not
         enough.
-      circular: a parameter that is an angle in radians; angles that differ by `2 pi` are the same.
-      kinks: if the family is a part of another one, such as a mixture, its parameters in `statistics` or `corner`. The
-        likelihood of the other family is not smooth in them, but its maximum is not at the statistic or corner.
-      free_covariance: whether the covariance can become singular in any direction, so that the likelihood of a sample
-        with dependent columns has no bound.
+      circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
+      kinks: parameters in which the likelihood is not smooth. A mixture has them, if they are `statistics` or the
+        `corner` of its component. The maximum is then not at the statistic or corner.
+      free_covariance: whether the covariance can become singular in any direction. The likelihood of a sample with
+        dependent columns then has no bound.
       by_row: advice for users who hold a parameter at one value per row.
-      unfit: the reason why the family cannot be fitted; empty if it can.
+      unfit: the reason why the family cannot be fitted. It is empty if the family can be fitted.
     """
 
     places: tuple[str, ...] = ("loc", "low", "high")
@@ -61,7 +62,7 @@ class SearchPolicy:
 
     @property
     def of_a_part(self) -> "SearchPolicy":
-        """The policy of another family, such as a mixture, of which this family is a part."""
+        """The policy of a family that contains this family as a part, for example of a mixture."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
         smooth: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
         return dataclasses.replace(self, kinks=kinks, several_maxima=True, **smooth)

@@ -1,4 +1,4 @@
-"""The laws of independent elements, of mixtures of one family, and of mixtures of several families."""
+"""The laws of `tfd.Independent`, `tfd.MixtureSameFamily` and `tfd.Mixture`."""
 
 import functools
 
@@ -13,12 +13,12 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-_MAX_CUTS = 32  # of an integral over a mixture; with all cuts, its cost rises as the square of the components' number
+_MAX_CUTS = 32  # with all cuts, the cost of an integral would rise as the square of the number of components
 
 
 @has_law(INDEPENDENT)
 class IndependentLaw(Law):
-    """The law of a `tfd.Independent`: each element of an outcome has the law of the inner distribution."""
+    """The law of a `tfd.Independent`. Each element of an outcome has the law of the inner distribution."""
 
     @property
     def inner(self) -> Law:
@@ -53,7 +53,7 @@ class MixtureLaw(Law):
 
     @property
     def components(self) -> Law:
-        """The law of the components, whose batch is `[*batch, num_components]`."""
+        """The law of the components. Its batch is `[*batch, num_components]`."""
         return law_of(self.distribution.components_distribution)
 
     def latent(self) -> tfd.Distribution:
@@ -137,7 +137,7 @@ class MixtureLaw(Law):
 
 @has_law(MIXTURE)
 class UnlikeMixtureLaw(Law):
-    """The law of a `tfd.Mixture`, whose components are of different families."""
+    """The law of a `tfd.Mixture`. Its components may be of different families."""
 
     @property
     def components(self) -> list[Law]:
@@ -163,7 +163,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # Points have no ends.
+        # A `Deterministic` has no ends.
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)
@@ -191,6 +191,6 @@ class UnlikeMixtureLaw(Law):
 
 
 def _normalized(categorical, dtype):
-    """Probabilities that sum to 1 within the precision of a dtype, as TFP's assertion requires."""
+    """Returns the probabilities in another dtype. TFP asserts that their sum is 1, so they are divided by it."""
     probs = tf.cast(categorical.probs_parameter(), dtype)
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)

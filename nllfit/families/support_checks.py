@@ -1,4 +1,4 @@
-"""Support checks: copies of distributions that raise an error for outcomes outside the support.
+"""Support checks. `checked` returns a copy of a distribution that raises an error for outcomes outside the support.
 
 `first_refused` finds the first such outcome.
 """
@@ -20,12 +20,12 @@ from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, p
 
 __all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
 
-_NUMBERS = 2**20  # the most rows times parameters in a call, because a density may need much memory for each
-_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # these classes themselves, and no subclasses
+_NUMBERS = 2**20  # limits rows times parameters in a call, because a density may need much memory for each
+_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # a subclass is not in this tuple
 
 
 class _Strict:
-    """A mix-in class for distributions without assertions; it checks whether outcomes are between the ends."""
+    """A mix-in class for distributions without assertions. It checks whether outcomes are within the support."""
 
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         if not self.validate_args or self.event_shape.rank:
@@ -35,7 +35,7 @@ class _Strict:
 
 
 class _Lenient:
-    """A mix-in class for a component of a mixture: an outcome outside its support has density 0, and is no error."""
+    """A mix-in class for a component of a mixture. An outcome outside its support has density 0 and raises no error."""
 
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
@@ -51,10 +51,10 @@ class _Lenient:
 
 @functools.cache
 def strict(cls: Any) -> Any:
-    """The class, or a subclass with the corrected log-density, which checks outcomes if `validate_args` is set.
+    """Returns a subclass that checks outcomes if `validate_args` is True, or `cls` itself if it checks them.
 
-    TFP's families have assertions about outcomes. A flow has none, and a user's class usually has none, so they get
-    one from `_Strict`.
+    TFP's families have assertions about outcomes; for them, `corrected(cls)` is returned. A flow has none, and a user's
+    class usually has none, so they are combined with `_Strict`.
     """
     is_silent = cls._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
     return derived(cls, (_Strict,)) if is_silent and (cls in _FLOWS or is_own(cls)) else corrected(cls)
@@ -66,10 +66,10 @@ def _lenient(cls):
 
 
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
-    """A copy that checks outcomes and parameters, and whose component distributions check them, too.
+    """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
-    Only a component of a `tfd.Mixture` accepts outcomes outside its support, with density 0, because they may come from
-    another component.
+    But a component of a `tfd.Mixture` accepts outcomes outside its support, because they may come from another
+    component. Their density is 0.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
@@ -86,7 +86,7 @@ def _copy(distribution, cls):
 
 
 def _component(part):
-    """A copy of a component of a `tfd.Mixture`, in which outcomes outside the support have density 0."""
+    """Copies a component of a `tfd.Mixture`. In the copy, outcomes outside the support have density 0."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
         return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
@@ -94,7 +94,7 @@ def _component(part):
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
-    """Whether numbers lie between the ends of the support and, for counts, are integers."""
+    """Whether numbers lie between the ends of the support. Counts must also be integers."""
     law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
     inside = whole if law.is_discrete else tf.ones_like(whole)
@@ -115,10 +115,10 @@ def _are_parts(value):
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
-    """The text of TFP's error for outcomes `y` of a distribution that checks them; None if it accepts all.
+    """Returns the text of TFP's error for outcomes `y`, or None if TFP raises none. The distribution must check them.
 
-    With `finite`, an infinite log-density is also an error. This finds outcomes at the end of an open support, which
-    TFP's assertions accept.
+    If `finite` is True, an infinite log-density is also an error. This finds outcomes at the end of an open support,
+    which TFP's assertions accept.
     """
     try:
         log_prob = distribution.log_prob(y)
@@ -132,9 +132,9 @@ def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str
 def first_refused(
     distribution: tfd.Distribution, y: Any, finite: bool = False
 ) -> tuple[int, str | None] | tuple[None, None]:
-    """The index of the first row of `y` `[n, ...]` outside the support, and the reason; (None, None) if there is none.
+    """Finds the first row of `y` `[n, ...]` that is outside the support. Returns its index and the reason.
 
-    `finite` has the meaning that it has in `refusal`.
+    If there is no such row, it returns None twice. `finite` is the argument of `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
     rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
@@ -150,7 +150,7 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Outcomes in a distribution's dtype, once the distribution's own assertions have passed."""
+    """Runs the distribution's assertions about outcomes, and returns the outcomes in the distribution's dtype."""
     value = tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     with tf.control_dependencies(checks):
@@ -158,7 +158,7 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
 
 
 def assertion_text(error: tf.errors.OpError) -> str:
-    """The message of a failed assertion of TFP, without the stack frame and the values that TensorFlow adds."""
+    """Returns the message of a failed assertion of TFP. It removes the stack frame and the values in the message."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
     text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # printed values
     text = text.partition(" : Tensor had")[0]

@@ -1,4 +1,4 @@
-"""From the `Law` of a distribution: the ends of the support, an outcome in it, and the CDF on the whole real line."""
+"""Computes the ends of the support of a `Law`, an outcome in the support, and the CDF on the whole real line."""
 
 import math
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from nllfit.families.interval_probability import middle
 
 __all__ = ["cdf_on_line", "ends_of", "outcome_in"]
 
-_MIDDLE = 0.5  # the number that a bijector maps into the support; not 0, where some densities are infinite
+_MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
 
 
 def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
-    """The two ends of the support of a scalar distribution, in any order, because some bijectors decrease."""
+    """Returns the two ends of the support of a scalar distribution. The upper end may come first."""
     if law.facts.ends is not None:
         return law.facts.ends(law.distribution)
     if law.is_discrete:
@@ -24,23 +24,23 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # Without a bijector, the lower end is 0 if the CDF is 0 at 0 but not far below, where a formula for positive
-    # numbers is invalid. Otherwise the support is taken to be unbounded.
+    # A formula of a CDF for positive numbers is invalid far below 0. So, without a bijector, the lower end is 0 if the
+    # CDF is 0 at 0 and is not 0 far below. Otherwise we assume that the support is unbounded.
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
 
 
 def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """The implementation of `Law.cdf`: the CDF and the survival function for all real numbers."""
+    """Implements `Law.cdf`: returns a function that computes the CDF and the survival function at any real number."""
     low, high = law.ends()
     counts, inner = law.is_discrete, middle(low, high)
 
     def both(y):
         y = tf.math.floor(y) if counts else y
         inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
-        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. Double where, because
-        # the gradient of the branch that is not taken would be NaN.
+        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. This is a double
+        # where: without it, the gradient of the branch that is not selected would be NaN.
         below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
         step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
         return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
@@ -49,7 +49,7 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 
 
 def outcome_in(law: Any) -> tf.Tensor:
-    """An outcome `[*batch, *event]` in the support of each distribution of the batch, given their `Law`."""
+    """Implements `Law.some_outcome`: returns an outcome in the support of each distribution, `[*batch, *event]`."""
     d = law.distribution
     batch, event = d.batch_shape_tensor(), d.event_shape_tensor()
     try:

@@ -1,4 +1,4 @@
-"""Integrals over the tails of any continuous distribution: the double-exponential rule between its quantiles."""
+"""Integrates functions of the tails of any continuous distribution. It uses double-exponential quadrature."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ import tensorflow as tf
 __all__ = ["cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-_FAR = 20  # a light tail has ended at so many times the distance between the median and an outer quantile
+_FAR = 20  # a light tail has ended at this many times the distance between the median and an outer quantile
 _STEP = 0.1
-_MAX_PLACES = 2**16  # the most points at which a CDF is computed at once
-# The tanh-sinh rule on a finite piece `[a, b]`, with nodes at `a + (b - a) share`. The density may be infinite at the
-# ends.
+_MAX_PLACES = 2**16  # a CDF is computed at no more points at once
+# On a finite piece `[a, b]` we use the tanh-sinh rule. Its nodes are `a + (b - a) share`. The density may be infinite
+# at the ends.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
-# The exp-sinh rule beyond all pieces, with distances in units of their total width. It ends at 1e23 units, because
-# farther out only the rounding error of 1e-16 in a survival function would contribute.
+# Outside all pieces we use the exp-sinh rule. The unit of distance is the total width of the pieces. The rule ends at
+# 1e23 units, because farther out only the rounding error of 1e-16 of a survival function would contribute.
 _V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
@@ -27,17 +27,18 @@ _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
 def tail_integrals(
     law: Any, y: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`integral up to y of f(F(z), y - z) dz`, and `integral from y on of f(1 - F(z), z - y) dz`.
+    """Returns the integral of `f(F(z), y - z)` over `z < y`, and the integral of `f(1 - F(z), z - y)` over `z > y`.
 
-    `F` is the CDF. The real line is cut at `y` and at the points of `cuts_of`, for each component of a mixture. `F` is
-    smooth on each piece, so the double-exponential rule converges to machine precision, even if the density is infinite
-    at the ends, and even for tails as heavy as those of a Cauchy. For a mixture of more than four components only some
-    cuts are kept. Then the relative error is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
+    `F` is the CDF. The real line is cut at `y` and at the points of `cuts_of`; a mixture has such points for each
+    component. `F` is smooth on each piece, so the double-exponential rule converges to machine precision. This holds
+    even if the density is infinite at the ends, and for tails as heavy as those of a Cauchy. For a mixture of more than
+    four components, only some cuts are used. Then the relative error is about 1e-6, or 1e-4 if the components are far
+    narrower than the mixture.
 
     Args:
-      law: the `Law` of a scalar continuous distribution of batch `[*batch]`, as `Law.marginals` returns it.
+      law: the `Law` of a scalar continuous distribution of batch `[*batch]`. The result of `Law.elements` is one.
       y: `[*batch]`, in float64.
-      function: the function `f` of a probability and a distance; it is 0 if the probability is 0.
+      function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
 
     Source: Takahasi and Mori, Double exponential formulas for numerical integration, 1974.
     """
@@ -65,17 +66,17 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """`both(places)` for `places` `[pieces, ...]`; if there are many, piece by piece, because mixtures need memory."""
+    """Returns `both(places)` for `places` `[pieces, ...]`. To save memory, it computes many places piece by piece."""
     if (places.shape.num_elements() or 0) <= _MAX_PLACES:
         return both(places)
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
 
 
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Points `[num, *batch]` between which a CDF is smooth, and whether the support is unbounded below and above.
+    """Returns points `[num, *batch]` between which a CDF is smooth, and whether the support has no lower and upper end.
 
-    They are the ends of the support, the corner of the density, the quantiles 0.02, 0.5 and 0.98, and two points far
-    outside these quantiles, where a light tail has ended.
+    The points are the ends of the support, the corner of the density, the quantiles at 0.02, 0.5 and 0.98, and two
+    points far outside these quantiles, where a light tail has ended.
     """
     law = law.constant()
     distribution, corner = law.distribution, law.facts.density_corner

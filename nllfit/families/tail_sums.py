@@ -15,16 +15,17 @@ _NUM = 512
 def tail_sums(
     law: Any, count: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`sum of f(F(k), count - k) over k < count`, and `sum of f(1 - F(k), k - count) over k > count`.
+    """Returns the sum of `f(F(k), count - k)` over `k < count`, and of `f(1 - F(k), k - count)` over `k > count`.
 
-    `F` is the CDF. If at most 512 counts on a side are likely, all are summed. If there are more, every second, third,
-    ... is summed, with a correction for the ends. Then the relative error is about 1e-8 if probabilities are as smooth
-    as those of a sum of many independent events; it is larger for a heavy tail, such as a `Zipf` has.
+    `F` is the CDF. If at most 512 counts on a side are likely, all of them are summed. If there are more, only every
+    second, third, ... count is summed, and the sum is corrected at the ends. Then the relative error is about 1e-8 if
+    the probabilities are as smooth as those of a sum of many independent events. It is larger for heavy tails, such as
+    those of a `Zipf`.
 
     Args:
-      law: the `Law` of a scalar distribution of counts of batch `[*batch]`, as `Law.marginals` returns it.
+      law: the `Law` of a scalar distribution of counts of batch `[*batch]`. The result of `Law.elements` is one.
       count: `[*batch]`, whole numbers in float64.
-      function: the function `f` of a probability and a distance; it is 0 if the probability is 0.
+      function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
     """
     return _sums(law, count, function, *_likely_counts(law))
 
@@ -36,9 +37,9 @@ def _sums(law, count, function, low, high):
 
 
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
-    """The continuous ranked probability score `[*batch]`: `sum of F^2 below y, and of (1 - F)^2 from y on`."""
+    """Returns the CRPS `[*batch]` of counts: the sum of `F^2` below `y` plus the sum of `(1 - F)^2` above `y`."""
     low, high = _likely_counts(law)
-    # Outside the likely counts, the score only grows linearly with the distance.
+    # Outside the likely counts, the score grows linearly with the distance from them.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)
@@ -47,14 +48,18 @@ def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
 
 
 def _likely_counts(law):
-    """The counts `[*batch]` between which all but 2e-12 of the probability lies."""
+    """Returns two counts `[*batch]`. The probability of a count outside them is at most 2e-12."""
     levels = tf.constant(_LEVELS.reshape([-1, *[1] * law.distribution.batch_shape.rank]))
     low, high = tf.unstack(law.constant().quantile(levels), num=2)
     return low, high
 
 
 def _sum(function, start, end, towards):
-    """`function(start) + function(start + towards) + ...`, negligible beyond `end`, by the Euler-Maclaurin formula."""
+    """Returns `function(start) + function(start + towards) + function(start + 2 towards) + ...`.
+
+    Terms beyond `end` are negligible. If there are many terms before `end`, only some of them are computed, and the sum
+    follows from the Euler-Maclaurin formula.
+    """
     stride = tf.maximum(tf.math.ceil((end - start) * towards / _NUM), 1.0)
     steps = tf.constant(np.arange(_NUM + 1.0).reshape([-1, *[1] * start.shape.rank]), start.dtype)
     values = function(start + towards * stride * steps)

@@ -1,4 +1,4 @@
-"""Classes of distributions: TFP's that consist of others, subclasses that `nllfit` derives, and users' own classes."""
+"""Functions about classes of distributions: TFP's classes, users' classes, and subclasses that `nllfit` derives."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +22,8 @@ __all__ = [
     "plain_class",
 ]
 
-# If a component is not a `CompositeTensor`, as most users' classes are not, `tfd.Independent(...)` and similar calls
-# return a private base class. The constants below are these bases.
+# If a component is not a `CompositeTensor`, `tfd.Independent(...)` and similar calls return an object of a private base
+# class. Most users' classes are not `CompositeTensor`s. The constants below are these base classes.
 INDEPENDENT: type[tfd.Distribution] = tfd.Independent.__mro__[1]
 MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
@@ -33,9 +33,9 @@ _ORIGINALS: dict[type, Any] = {}
 
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
-    """A subclass with the name of a class of distributions; `plain_class` returns the original class."""
-    # TensorFlow fails to find the tensors in a subclass of `tfd.TransformedDistribution`, but need not find them in a
-    # subclass of its base class.
+    """Derives a subclass with the same name from a class of distributions. `plain_class` returns the original class."""
+    # TensorFlow fails to find the tensors in an object of a subclass of `tfd.TransformedDistribution`. It does not look
+    # for them in an object of a subclass of its base class.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
     kind: Any = type(cls)
     made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
@@ -44,43 +44,46 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """The class of TFP or of a user from which a class was `derived`, or the class itself."""
+    """Returns the class of TFP or of a user from which `derived` made a class, or the class itself."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls
 
 
 def defines(cls: type, name: str) -> bool:
-    """Whether a class of distributions, or a base of it other than `tfd.Distribution`, defines a method."""
+    """Whether a class of distributions defines a method. Bases count, too, but not `tfd.Distribution`."""
     bases = cls.__mro__[: cls.__mro__.index(tfd.Distribution)]
     return any(name in vars(base) for base in bases)
 
 
 def is_own(cls: type) -> bool:
-    """Whether a class of distributions is a user's own, about which only its methods are known."""
+    """Whether a class of distributions is a user's own. Of such a class only the methods are known."""
     return not cls.__module__.startswith(("tensorflow_probability.", "tfp.", "nllfit."))
 
 
 def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
-    """The `tfd.Independent` whose outcomes have `rank` axes, under the name of `distribution`."""
+    """Wraps a distribution in a `tfd.Independent` of the same name, so that outcomes have `rank` axes."""
     added, checks = rank - distribution.event_shape.rank, distribution.validate_args
     return tfd.Independent(distribution, added, checks, name=distribution.name) if added else distribution
 
 
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    """The distributions of which a distribution consists, without points.
+    """Returns the distributions of which a distribution consists, except `Deterministic`s.
 
-    A point does not show whether outcomes are counts or real numbers.
+    A `Deterministic` does not show whether outcomes are counts or real numbers.
     """
     given: Any = distribution.parameters.values()
-    if isinstance(distribution, MIXTURE):  # some mixtures do not have their arguments in `parameters`
+    if isinstance(distribution, MIXTURE):  # the `parameters` of some mixtures do not contain their arguments
         given = [distribution.components]
     found = [part for value in given for part in (value if isinstance(value, (list, tuple)) else [value])]
     return [part for part in found if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
 
 
 def parameter_properties(cls: type[tfd.Distribution], dtype: Any = None) -> dict[str, Any]:
-    """TFP's description of a class's parameters, by name; if there is none, the error says how to write it."""
+    """Returns TFP's description of a class's parameters, by name.
+
+    Raises a `NotImplementedError` that says how to write a description, if a class has none.
+    """
     try:
         return dict(cls.parameter_properties() if dtype is None else cls.parameter_properties(dtype=dtype))
     except NotImplementedError:

@@ -1,7 +1,7 @@
-"""Makes a formula a `tf.function`, which TensorFlow traces once per process and calls from each graph that needs it.
+"""Turns a formula into a `tf.function`. TensorFlow traces it once in a process, and graphs call it.
 
-Otherwise each graph would contain the long formula and its gradients again, about thirty times in the Hessian of a
-censored likelihood.
+Otherwise each graph would contain the long formula and its gradients wherever they are used. In the Hessian of a
+censored likelihood, these are about thirty places.
 """
 
 import functools
@@ -14,7 +14,10 @@ __all__ = ["traced_once", "without_slopes"]
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An elementwise function of float64 tensors of one shape, traced once for vectors and used for all shapes."""
+    """Decorates an elementwise function of float64 tensors of one shape.
+
+    The function is traced once for vectors. Tensors of another shape are reshaped to vectors, and the results back.
+    """
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
 
@@ -31,7 +34,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without its derivative, which is missing or slow to trace; a gradient raises a `LookupError`."""
+    """Removes the derivative of a function, if it is missing or slow to trace. A gradient raises a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

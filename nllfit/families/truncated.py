@@ -22,8 +22,8 @@ _ROW = "row"
 class Truncated(FamilyOf):
     """A family whose outcomes are recorded only if they lie between `low` and `high`.
 
-    The log-likelihood is `log p(y) - log(F(high) - F(low))`, exact in both tails. For counts, `low` itself is outside
-    the window: zero-truncated counts have `low=0`. Parameters are those of the distribution before truncation.
+    The log-likelihood is `log p(y) - log(F(high) - F(low))`. It is exact in both tails. For counts, `low` itself is
+    outside the window: zero-truncated counts have `low=0`. The parameters describe the distribution before truncation.
 
     If the window differs between rows, for example with delayed entry, it is a part of each outcome: `[y, low]` with
     `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`, `survival`
@@ -31,16 +31,16 @@ class Truncated(FamilyOf):
 
     A `Truncated` family may be the family of a `Censored` one. Then an outcome is the pair, followed by the ends that
     differ between rows, such as `[lower, upper, low, high]`. The log-likelihood is conditional on the window:
-    `log((F(upper) - F(lower)) / (F(high) - F(low)))`, with `lower` and `upper` clipped to the window.
+    `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In it, `lower` and `upper` are clipped to the window.
 
     Args:
       family: a family with a CDF, as for `Censored`, but not a censored family.
-      low, high: the ends of the window: a number, "row", or None for no bound.
+      low, high: the ends of the window. Each is a number, "row" if each row has its own, or None if there is no bound.
       event_shape, **kwargs: as in `Censored`.
 
     Raises:
-      ValueError: if neither end is given, `low` is not below `high`, or the window has no probability; for a family
-        without a CDF; and as from `Family`.
+      ValueError: if neither end is given, `low` is not below `high`, the probability of the window is 0, or the family
+        has no CDF; or for a reason given at `Family`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Truncated("Poisson", low=0), [1, 1, 2, 1, 3, 1, 2])

@@ -18,11 +18,11 @@ from nllfit.families.observed import Observed
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # if a window has a smaller share of a tail, the difference of two tails loses digits
+_NARROW = 1e-3  # if the window contains a smaller share of a tail, the difference of two tails loses digits
 
 
 class _Window(DistributionOf):
-    """A scalar `distribution` conditional on `[low, high]`, or for counts on `(low, high]`; None means no bound."""
+    """The base class of scalar distributions conditional on a window."""
 
     low: Any
     high: Any
@@ -56,7 +56,10 @@ class _Window(DistributionOf):
 
 
 class TruncatedDistribution(_Window):
-    """A scalar `distribution` conditional on `[low, high]`, or for counts on `(low, high]`; None means no bound."""
+    """A scalar `distribution` conditional on the window `[low, high]`. The window of counts is `(low, high]`.
+
+    An end is None if there is no bound.
+    """
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class TruncatedLaw(Law):
         return type(self)(self.marginals())
 
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both ends of the window, infinite if there is no bound."""
+        """Returns both ends of the window. An end is infinite if there is no bound."""
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
         return (
@@ -115,7 +118,7 @@ class TruncatedLaw(Law):
         )
 
     def log_window(self) -> tf.Tensor:
-        """The log-probability of the window."""
+        """Returns the log-probability of the window."""
         return self.whole.log_interval()(*self.window())
 
     def contains(self, y: tf.Tensor) -> tf.Tensor:
@@ -150,7 +153,7 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def share(first, last):
-            """The probability between two points, from the smaller tail, which loses few digits."""
+            """Returns the probability between two points. It subtracts the smaller tails, which loses few digits."""
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
@@ -164,7 +167,7 @@ class TruncatedLaw(Law):
             return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
 
         window = share(start, end)
-        # If a window is narrow, or far in a tail, the difference of two CDFs is not accurate enough.
+        # If a window is narrow, or far in a tail, the difference of two CDF values is not accurate enough.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
 
@@ -178,7 +181,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # if the window is open on one side, the moment may be infinite, as without the window
+        try:  # if the window has only one end, the moment may be infinite
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -202,7 +205,7 @@ class AboveZeroLaw(TruncatedLaw):
     def lowest(self) -> float:
         return max(self.whole.lowest, 1.0)
 
-    # The excluded zeros contribute nothing to a moment, so the moments of the other counts follow by division.
+    # Zeros contribute nothing to a moment. So we divide the moments of all counts by the probability of the window.
     def mean(self) -> tf.Tensor:
         return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
 
@@ -215,7 +218,7 @@ class AboveZeroLaw(TruncatedLaw):
 
 @has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)
 class _TfpTruncatedLaw(Law):
-    """The law of TFP's own truncated families, whose interval probabilities are computed as in `TruncatedLaw`."""
+    """The law of TFP's own truncated families. It computes the probability of an interval as `TruncatedLaw` does."""
 
     def log_interval(self) -> LogInterval:
         d = self.distribution
@@ -224,10 +227,10 @@ class _TfpTruncatedLaw(Law):
 
 
 class WindowedDistribution(Observed):
-    """The distribution of outcomes `[y, *ends]`: a number from a scalar `distribution`, conditional on a window.
+    """The distribution of outcomes `[y, *ends]`. `y` is a number from a scalar `distribution` conditional on a window.
 
     `ends` are the ends of the window that differ between rows. `by_row` names them: `("low",)`, `("high",)` or `("low",
-    "high")`. An end that is the same for all rows is the argument `low` or `high`; None means no bound.
+    "high")`. An end that is the same for all rows is the argument `low` or `high`. It is None if there is no bound.
     """
 
     _prefix = "Truncated"
@@ -253,7 +256,7 @@ class WindowedDistribution(Observed):
         return (1 + len(self.by_row),)
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
-        """The distribution of numbers whose windows have the ends `window` `[..., len(by_row)]`."""
+        """Returns the distribution of the number, given its window. `window` `[..., len(by_row)]` holds its ends."""
         given = {name: window[..., place] for place, name in enumerate(self.by_row)}
         ends = {"low": self.low, "high": self.high} | given
         return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)

@@ -1,4 +1,4 @@
-"""`FamilyOf`, the base class of families that modify another family, and functions that such families need."""
+"""`FamilyOf`, the base class of families that modify another family, and functions that these families use."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
 
 
 class FamilyOf(ParametricFamily):
-    """A family that modifies another family, by a change of the distribution of each element of an outcome.
+    """A family that modifies another family: it changes the distribution of each element of an outcome.
 
     Args:
-      family: the other family: a family object, a class of `tfp.distributions`, or the name of a class.
+      family: the other family. It is a family object, a class of `tfp.distributions`, or the name of a class.
       event_shape, kwargs: arguments of `Family`, if `family` is a class or name.
     """
 
@@ -60,8 +60,8 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # A statistic that maximises the likelihood of the other family does not maximise the likelihood of this one,
-        # whose maximum is at or between exactly known outcomes.
+        # A statistic that maximises the likelihood of `self.family` does not maximise the likelihood of this family.
+        # The maximum is at an exactly known outcome, or between two of them.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:
@@ -95,7 +95,7 @@ def _always(parameters):
 def elementwise(
     distribution: tfd.Distribution, make: Callable[[tfd.Distribution], tfd.Distribution]
 ) -> tfd.Distribution:
-    """The distribution of complete outcomes, after `make` has changed the distribution of each element."""
+    """Applies `make` to the distribution of each element of an outcome. Returns the distribution of whole outcomes."""
     if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
     inner = distribution.distribution
@@ -120,7 +120,7 @@ def checked_cdf(family: ParametricFamily) -> None:
 
 
 def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
-    """A family as it is, or the `Family` of a class or name for outcomes of shape `event_shape`."""
+    """Returns a family object itself, or makes a `Family` from a class of distributions or its name."""
     if isinstance(distribution, ParametricFamily):
         return distribution
     return Family(distribution, event_shape, **options)

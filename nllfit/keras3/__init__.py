@@ -5,10 +5,10 @@
     model = keras.Sequential([keras.layers.Dense(2), keras3.heads.Normal(1)])
     model.compile("adam", keras3.NegativeLogLikelihood(), metrics=[keras3.metrics.NegativeLogLikelihood(), "mae"])
 
-A Keras 3 layer must return tensors. So a head returns the distribution's `central_value`, as a tensor with the
-distribution in an attribute: `model(x).distribution`. The losses and metrics of `keras3` read the attribute; `predict`,
-Keras's own metrics and an exported model use the tensor. For these losses and metrics, the head must be the last layer,
-because the result of an operation on the tensor has no such attribute.
+A Keras 3 layer must return tensors. So a head returns the distribution's `central_value` as a tensor, and the tensor
+has the attribute `distribution`: `model(x).distribution`. The losses and metrics of `keras3` read this attribute.
+`predict`, Keras's own metrics and an exported model use the tensor. The head must be the last layer, because the result
+of an operation on the tensor has no `distribution`.
 """
 
 import keras

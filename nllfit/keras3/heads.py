@@ -1,16 +1,15 @@
-"""Heads: the last layer of a Keras 3 model, whose output is a tensor with the attribute `distribution`.
+"""Heads for Keras 3. A head is the last layer of a model. Its output is a tensor with the attribute `distribution`.
 
-The heads have the names and arguments of `nllfit.heads`, which is for tf_keras. Examples in their docstrings use the
-output as a distribution, as in tf_keras; in Keras 3, use the attribute `distribution` of the output. A head computes in
-the dtype of its input, or in float32 if the input has 16 bits.
+The heads have the same names and arguments as those of `nllfit.heads`, which are for tf_keras. Examples in their
+docstrings use the output as a distribution, as in tf_keras. In Keras 3, use the attribute `distribution` of the output.
+A head computes in the dtype of its input, or in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
-- `as_tensor`: the tensor that the head returns: "mean" for the distribution's `central_value`, or "sample" for one draw
-  from the distribution of each row, in training and in `predict`. The gradient flows through the draw, so the head can
-  be a latent variable inside a network.
-- `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
-- `seed`: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
+- `as_tensor`: "mean" or "sample". The head returns the distribution's `central_value`, or one draw for each row, in
+  training and in `predict`. The gradient flows through the draw, so the head can be a latent variable inside a network.
+- `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`. The head adds it to the loss once for each batch.
+- `seed`: the seed of the draws. By default it is drawn from Python's generator, which Keras's `set_random_seed` seeds.
 
     >>> from nllfit import keras3
     >>> keras3.heads.Normal(scale=1.0)(tf.zeros([8, 1])).distribution.log_prob(tf.zeros([8, 1])).shape
@@ -31,7 +30,7 @@ __all__ = [mixin.__name__ for mixin in HEADS]
 
 
 class _SymbolicPrediction(keras.KerasTensor):
-    """The symbolic output of a head while a functional model is built; it has a shape, but no distribution."""
+    """The symbolic output of a head while a functional model is built. It has a shape, but no distribution."""
 
     @property
     def distribution(self):

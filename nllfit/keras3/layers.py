@@ -11,7 +11,7 @@ __all__ = sorted(LAYERS)
 
 
 class _Term(keras.regularizers.Regularizer):
-    """A function as a `Regularizer` of a variable, because Keras 3.12 does not accept a function itself."""
+    """A `Regularizer` that calls a function. Keras 3.12 does not accept a function as the regularizer of a variable."""
 
     def __init__(self, term):
         self._term = term
@@ -21,7 +21,7 @@ class _Term(keras.regularizers.Regularizer):
 
 
 class _Layer(Drawing):
-    add_weight: Any  # a method of the Keras layer, the other base class of each layer
+    add_weight: Any  # a method of the other base class, a Keras layer
     # The methods of Keras's `Dense` and convolutions would save the attribute `kernel`, which has no value here.
     save_own_variables = keras.layers.Layer.save_own_variables
     load_own_variables = keras.layers.Layer.load_own_variables

@@ -1,4 +1,4 @@
-"""Losses of a distribution and an outcome, for Keras 3 models; `nllfit.losses` has the same for tf_keras."""
+"""Losses of a distribution and an outcome for Keras 3 models. `nllfit.losses` defines the same losses for tf_keras."""
 
 import functools
 from typing import Any
@@ -19,14 +19,14 @@ __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "scor
 class DistributionLoss(keras.losses.Loss):
     """The base class of Keras 3 losses that are functions of an outcome and its predicted distribution.
 
-    A subclass defines `score(y_true, distribution)`, the losses `[*batch]` of outcomes `[*batch, *event]`. Before the
-    call, `counted` replaces outcomes that are masked or have weight 0 by outcomes in the support. `reduction="auto"` is
-    the mean.
+    A subclass defines `score(y_true, distribution)`. It returns the losses `[*batch]` of outcomes `[*batch, *event]`.
+    Before `score` is called, `counted` replaces masked outcomes and outcomes of weight 0 by outcomes in the support.
+    `reduction="auto"` means the mean.
     """
 
     # Keras casts predictions to a loss's dtype, and the result of a cast has no attribute `distribution`.
     dtype = None
-    takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support
+    takes_padding = True  # masked outcomes and outcomes of weight 0 may be outside the support
 
     def __init__(self, name: str | None = None, reduction: str | None = "auto", dtype: Any = None):
         super().__init__(name, "sum_over_batch_size" if reduction == "auto" else reduction, dtype)
@@ -43,9 +43,9 @@ class DistributionLoss(keras.losses.Loss):
 
 
 def scored(score: Any, y_true: Any, y_pred: Any) -> tf.Tensor:
-    """`score(y_true, y_pred.distribution)`; raises a `TypeError` if `y_pred` has no distribution.
+    """Returns `score(y_true, y_pred.distribution)`. Raises a `TypeError` if `y_pred` has no distribution.
 
-    While Keras only infers shapes, the result is zeros.
+    If Keras is only inferring shapes, it returns zeros.
     """
     if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
         return score(y_true, y_pred.distribution)

@@ -1,4 +1,4 @@
-"""Corners of a function: points at which a coordinate is 0 and the slope along it jumps, as with an L1 penalty."""
+"""Finds corners of a function. At a corner, a coordinate is 0, and the slope along it jumps. An L1 penalty has them."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ from nllfit.optimum.curvature import newton_step, principal_axes
 
 __all__ = ["corners", "lowest_at_corners"]
 
-_ASIDE = 1e-9  # the distance from 0 at which slopes are computed; a smooth function's slope hardly changes within it
+_ASIDE = 1e-9  # slopes are computed at this distance from 0; over it, a smooth function's slope hardly changes
 _LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
-_NEAR = 1e-2  # a coordinate this close to 0, in units in which the second derivative is 1, is tried at 0
+_NEAR = 1e-2  # a coordinate this close to 0 is set to 0; in its unit, the second derivative is 1
 _STEPS = 20
-_GAIN = 1e-10  # the search ends if the next step would lower the function by less, relative to its value
+_GAIN = 1e-10  # the search ends if the next step would lower the function by less than this share of its value
 
 
 def corners(gradient: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> np.ndarray:
-    """Which coordinates of a point are 0 and have a corner there, `[p]`.
+    """Returns which coordinates of a point are 0 and have a corner there, `[p]`.
 
-    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. The jump is as large
-    between two points that are ten times closer to 0, whereas a smooth function's slope would change less.
+    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. Between two points
+    that are ten times closer to 0, the jump is equally large. The slope of a smooth function would change less.
 
     Args:
       gradient: maps a point `[p]` to the gradient of the function, `[p]`.
@@ -38,7 +38,7 @@ def lowest_at_corners(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray],
     w: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float, float] | None:
-    """The minimum of a function at a corner near the point `w`, or None if Newton's method finds none.
+    """Finds the minimum of a function at a corner near the point `w`. Returns None if Newton's method finds none.
 
     The coordinates with a corner are held at 0. Newton's method searches in the other coordinates.
 
@@ -48,7 +48,7 @@ def lowest_at_corners(
       w: the point near which to search, `[p]`.
 
     Returns:
-      The minimum `[p]`; which of its coordinates are held at a corner, `[p]`; the value of the function; and the
+      A tuple: the minimum `[p]`; a mask `[p]`, True for the coordinates at a corner; the value of the function; and the
       decrease that another step would bring.
     """
 

@@ -1,7 +1,7 @@
 """The curvature of a function: its principal axes, Newton's step, and checks of a maximum.
 
-The functions here serve a search for a maximum: of a log-likelihood, or of the negative of a loss. The *information* of
-a function is minus its Hessian; at a maximum it is positive definite. All computations are in NumPy and float64.
+The function is a log-likelihood or the negative of a loss. Its *information* is minus its Hessian. At a maximum, the
+information is positive definite. All computations are in NumPy and float64.
 """
 
 import dataclasses
@@ -22,23 +22,23 @@ __all__ = [
     "rises_along",
 ]
 
-FLAT = 1e-13  # a smaller curvature, of an information scaled to a unit diagonal, counts as zero
-LEAST_DROP = 1e-4  # nats: the log-likelihood at a maximum is higher by this than one standard error away (1/2 is usual)
+FLAT = 1e-13  # if an information is scaled to a unit diagonal, smaller curvatures count as zero
+LEAST_DROP = 1e-4  # nats: the least drop of a log-likelihood one standard error from a maximum; the usual drop is 1/2
 
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
 _HALVINGS = 34  # after so many halvings, a step changes the point only by its rounding error
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Axes `[..., p, rank]` and curvatures `[..., rank]` of an information scaled to a unit diagonal.
+    """Returns the principal axes `[..., p, rank]` of an information and the curvatures `[..., rank]` along them.
 
     `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so an axis divided by the square root of its curvature is
-    one standard error long. Axes are in descending order of curvature. The scaling makes the result independent of the
-    units of the coordinates.
+    one standard error long. Axes are in descending order of curvature. They are computed from the information scaled to
+    a unit diagonal, so the units of the coordinates have no influence.
 
     Args:
-      information: symmetric matrices `[..., p, p]`, whose lower triangles are read.
-      rank: the number of axes to return; by default all.
+      information: symmetric matrices `[..., p, p]`. Only the lower triangles are read.
+      rank: the number of axes to return. By default all are returned.
     """
     diagonal = np.abs(np.diagonal(information, axis1=-2, axis2=-1))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -51,7 +51,7 @@ def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np
 def newton_step(
     axes: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, flat: float = FLAT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's step `axes |curvature|^-1 axes' gradient`, `[..., p]`, and the rise `[...]` that it predicts.
+    """Returns Newton's step `axes |curvature|^-1 axes' gradient`, `[..., p]`, and the predicted rise, `[...]`.
 
     Because of the absolute value, the step goes uphill even where the function is not concave. The prediction is exact
     for a concave quadratic function.
@@ -74,17 +74,17 @@ def backtrack(
     slack: Any = 0.0,
     halvings: int = _HALVINGS,
 ) -> tuple[Any, Any]:
-    """Backtracking: the largest scale among 1, 1/2, 1/4, ... at which a step raises a function, and the value there.
+    """Halves a step until it raises a function. Returns the scale 1, 1/2, 1/4, ... of the step, and the value there.
 
     The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales, the
-    returned scale is 0 and the value is that at `w`.
+    function returns the scale 0 and the value at `w`.
 
     Args:
-      function: maps points `[..., p]` to numbers `[...]`; NaN is never a rise.
+      function: maps points `[..., p]` to numbers `[...]`. NaN is never a rise.
       w, step: `[..., p]`.
       value: the value of the function at `w`, `[...]`.
       slope: the derivative along `step` at `w`, `[...]`.
-      slack: the rounding error of a value, by which the rise may be too small; a negative slack requires a larger rise.
+      slack: is subtracted from the required rise, to allow for the rounding error of a value. It may be negative.
       halvings: the maximum number of halvings.
     """
     scale = np.ones(np.shape(value))
@@ -101,12 +101,13 @@ def backtrack(
 def drops_around(
     functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far a function falls one standard error from a maximum, `[2 (r + p)]`, and the moves, `[2 (r + p), p]`.
+    """Moves one standard error from a maximum. Returns the drops of the function, `[2 (r + p)]`, and the moves.
 
-    If the function is a log-likelihood, each fall is about 1/2. There are two kinds of moves, each in both directions:
-    along an axis, and by one standard error of a coordinate while the other coordinates follow to their most likely
-    values. Moves along axes do not suffice. If two axes have the same curvature, any two axes in their plane will do.
-    Then one axis may mix a coordinate along which the function rises without end with one along which it falls.
+    The moves have shape `[2 (r + p), p]`. If the function is a log-likelihood, each drop is about 1/2. A move of the
+    first kind goes along an axis. A move of the second kind changes one coordinate by its standard error, and sets the
+    other coordinates to their most likely values. Both kinds are tried in both directions. The first kind alone does
+    not suffice: if two axes have the same curvature, they may be any two directions in a plane. Then an axis may mix a
+    coordinate along which the function rises without end with a coordinate along which it falls.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
@@ -128,7 +129,7 @@ def rises_along(
     noise: float,
     distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
 ) -> bool:
-    """Whether a function rises along a direction, from each distance to the next by more than its rounding error.
+    """Whether a function rises along a direction, by more than its rounding error between successive distances.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
@@ -143,14 +144,14 @@ def rises_along(
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Axes along which the second derivative of a function is 1 or -1, so that steps along them are comparable.
+    """Axes along which the second derivative of a function is 1 or -1. So steps along different axes are comparable.
 
     Attributes:
       directions: the axes as columns, `[p, p]`.
-      bends: the second derivative along each axis, `[p]`: 1 or -1, or 0 for a flat axis.
-      scales: `[p]`; the Hessian divided by the products of two scales has a unit diagonal.
-      condition: the square root of the condition number of this scaled Hessian; infinite if an axis is flat. For a
-        linear regression, it is the condition number of the design matrix.
+      bends: the second derivative along each axis, `[p]`. It is 1 or -1, or 0 for a flat axis.
+      scales: one scale for each coordinate, `[p]`. The Hessian divided by `outer(scales, scales)` has a unit diagonal.
+      condition: the square root of the condition number of this scaled Hessian. It is infinite if an axis is flat. For
+        a linear regression, it is the condition number of the design matrix.
     """
 
     directions: np.ndarray
@@ -160,18 +161,18 @@ class Axes:
 
     @property
     def flat(self) -> np.ndarray:
-        """Which axes are flat, `[p]`: Newton's step along them would be infinite."""
+        """Which axes are flat, `[p]`. Newton's step along a flat axis would be infinite."""
         return np.abs(self.bends) < 0.5
 
 
 def axes_of(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, away: np.ndarray, eps: float
 ) -> Axes:
-    """The axes of a Hessian, even for curvatures that are small compared with the largest one.
+    """Computes the `Axes` of a Hessian. They are accurate even if some curvatures are much smaller than others.
 
     The rounding error of each eigenvalue is about `eps` times the largest eigenvalue, so small eigenvalues have few
-    correct digits. Therefore the curvature is computed again in the span of the axes with small eigenvalues. An axis
-    there counts as flat if its curvature is not clearly larger than the change of the curvature between `w` and `away`.
+    correct digits. Therefore the curvature is computed again in the span of the axes with small eigenvalues. Such an
+    axis counts as flat if its curvature is not clearly larger than the change of the curvature from `w` to `away`.
 
     Args:
       curvature: maps a point `[p]` and directions `[p, m]` to the product of the Hessian and the directions.

@@ -1,11 +1,11 @@
-"""The maximum of a log-likelihood by Newton's method, and a verdict on what the search found.
+"""Searches for the maximum of a log-likelihood by Newton's method, and gives a verdict on the result.
 
 A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a few passes
-over the data. The standard errors need this information anyway.
+over the data. The standard errors also need this information.
 
-`scipy.optimize` does not suffice. Its Newton methods stop at a small gradient or step in the units of the coordinates,
-not in standard errors. A direction in which no density changes makes their Hessian singular. If the log-likelihood
-rises without end, they do not say so. Quasi-Newton methods only approximate the Hessian.
+`scipy.optimize` does not suffice. Its Newton methods measure the gradient and the step in units of the coordinates, and
+not in standard errors. Their Hessian is singular if a direction changes no density. They do not report that the
+log-likelihood rises without end. Quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -18,21 +18,21 @@ from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, 
 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
-_NOISE = 1e-13  # relative rounding error of a mean log-likelihood
-_WIDE = 20.0  # a parameter may be zero or infinite if the standard error or change of its logarithm is larger
-_LEAP = 5.0  # a step this many times too long lowers the log-likelihood, unless it rises without end
-_LEAPS = 5  # the log-likelihood rises without end if so many steps in a row could have been `_LEAP` times longer
+_NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
+_WIDE = 20.0  # if the standard error or change of its logarithm is larger, a parameter may be zero or infinite
+_LEAP = 5.0  # if a maximum exists, a step this many times longer than Newton's lowers the log-likelihood
+_LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times longer
 _UNENDING = 0.01  # standard errors: a climb without end stops this close to the limit, about 0.01^2 nats below it
-_LONGEST = 5.0  # the largest change of a logarithm in a step; further away, rounding errors may look like a rise
-_FAR = 0.1  # a longer step of any coordinate shows that there is no maximum near
-_AT_REST = 1e-5  # standard errors: a start this close to the maximum is a closed form, which a step would worsen
-# The length of the last step, in standard deviations of one outcome, if derivatives are exact and if not. The error
-# after the step is about the square of its length.
+_LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
+_FAR = 0.1  # if the next step of a coordinate is longer, no maximum is near
+_AT_REST = 1e-5  # standard errors: a start this close to the maximum is a closed form, and a step would make it worse
+# The greatest length of the last step, by whether derivatives are exact, in standard deviations of one outcome. The
+# error after the step is about the square of its length.
 _NEAR = {True: 1e-6, False: 1e-4}
 
 
 class Verdict(enum.Enum):
-    """What a search found."""
+    """The result of a search in one word."""
 
     MAXIMUM = enum.auto()
     AT_INFINITY = enum.auto()  # the function rises without end along a direction
@@ -45,9 +45,9 @@ class Verdict(enum.Enum):
 
 
 class Derivatives(NamedTuple):
-    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`, exact or by finite differences.
+    """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`.
 
-    A value that would be NaN is -inf, so that values can be compared.
+    `exact` is False if they are finite differences. NaN is replaced by -inf in `value`, so that values can be compared.
     """
 
     value: float
@@ -65,7 +65,7 @@ class Function(Protocol):
     """A mean log-likelihood of `p` coordinates.
 
     Attributes:
-      total_weight: the number of observations, by which the mean is multiplied to give the log-likelihood.
+      total_weight: the number of observations. Times this number, the mean is the log-likelihood of the sample.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
       rank: the number of directions in which the likelihood changes.
     """
@@ -80,13 +80,13 @@ class Function(Protocol):
     def rank(self) -> int: ...
 
     def value(self, w: np.ndarray) -> float:
-        """The mean log-likelihood at the point `w` `[p]`; -inf if it is not finite."""
+        """Returns the mean log-likelihood at the point `w` `[p]`, or -inf if it is not finite."""
 
     def values(self, w: np.ndarray) -> np.ndarray:
-        """The mean log-likelihoods `[s]` at the points `w` `[s, p]`."""
+        """Returns the mean log-likelihoods `[s]` at the points `w` `[s, p]`."""
 
     def derivatives(self, w: np.ndarray) -> Derivatives:
-        """The mean log-likelihood at the point `w` `[p]`, and its derivatives."""
+        """Returns the mean log-likelihood at the point `w` `[p]`, and its derivatives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +94,14 @@ class Optimum:
     """The result of a search by Newton's method.
 
     Attributes:
-      w: the point at which the search ended, `[p]`; `[0]` if no parameter is free.
+      w: the point at which the search ended, `[p]`.
       value: the mean log-likelihood at `w`.
-      information: the observed information of the whole sample, minus the Hessian of its log-likelihood, `[p, p]`.
+      information: the observed information `[p, p]`: minus the Hessian of the log-likelihood of the whole sample.
       rank: the number of directions in which the likelihood changes.
-      verdict: what the search found.
+      verdict: tells whether `w` is a maximum, and if not, why.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
-      lacks: if the verdict is HIDDEN, the rounding error of the log-likelihood in nats; if the search stopped before a
-        maximum, the distance from it in standard errors.
+      lacks: the rounding error of the log-likelihood in nats, if the verdict is HIDDEN. If the search stopped before a
+        maximum, it is the distance from the maximum in standard errors.
       note: a remark that is added to the text of the verdict.
     """
 
@@ -121,11 +121,11 @@ class Optimum:
 
 
 def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
-    """Searches for a maximum by Newton's method from `w`, and checks what it found.
+    """Searches for a maximum by Newton's method from `w`, and checks the result.
 
-    The verdict is MAXIMUM if the information is positive definite (apart from directions that change no density), if
-    the log-likelihood is lower one standard error away, to either side along each axis, and if steps five times as long
-    as Newton's did not keep raising it.
+    The verdict is MAXIMUM if three conditions hold. The information is positive definite, apart from directions that
+    change no density. The log-likelihood is lower one standard error away, on both sides along each axis. Steps five
+    times as long as Newton's did not raise it again and again.
 
     Args:
       function: the mean log-likelihood.
@@ -137,25 +137,25 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 
 
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
-    """Climbs by Newton's method from `w`, until the error is about 1e-12 standard deviations of an outcome.
+    """Climbs by Newton's method from `w`. It stops if the error is about 1e-12 standard deviations of an outcome.
 
-    Each step is that of `newton_step`, halved until the log-likelihood rises.
+    Each step is computed by `newton_step` and halved until the log-likelihood rises.
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
       rank: the number of directions in which the likelihood changes.
       steps: the largest number of steps.
-      unending: the distance from the limit, in standard errors, at which a climb without end stops.
+      unending: a climb without end stops at this distance from the limit, in standard errors.
 
     Returns:
-      An `Optimum`. Here the verdict MAXIMUM means only that the gradient vanishes; `maximize` checks more.
+      An `Optimum`. Here the verdict MAXIMUM only means that the gradient vanishes. `maximize` checks more.
     """
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
 
     def orders(reached):
-        """The largest change of a logarithm since the start."""
+        """Returns the largest change of a logarithm since the start."""
         return np.abs((reached - w) * function.are_logarithms).max()
 
     state = _Climb(function, w, rank)
@@ -173,7 +173,7 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
         if state.distance < 1 and orders(state.w) > _WIDE:
-            # The direction is that of the whole climb, because the climb follows a curved ridge.
+            # A climb may follow a curved ridge, so its direction is from the start to the last point.
             return state.at_infinity(state.w - w)
     if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
@@ -187,7 +187,7 @@ class _Climb:
       w, value: the current point, and the mean log-likelihood there.
       seen: the latest `Derivatives`.
       distance: the length of the next Newton step in standard errors.
-      step: the next step: Newton's, shortened so that no logarithm changes by more than `_LONGEST`.
+      step: the next step. It is Newton's step, but shorter if a logarithm would change by more than `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -207,7 +207,7 @@ class _Climb:
             self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
     def move(self) -> bool:
-        """Takes the step, halved until the function rises; returns False if it does not rise."""
+        """Takes the step, after halving it until the function rises. Returns False if the function does not rise."""
         noise = _NOISE * (1 + abs(self.value))
         scale, reached = backtrack(
             self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
@@ -218,7 +218,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shorten slowly and a `_LEAP` times longer step is no worse: signs of a rise without end."""
+        """Whether the next step would be no worse if it were `_LEAP` times longer, and steps shorten slowly."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -230,23 +230,23 @@ class _Climb:
 
     @property
     def never_ends(self) -> bool:
-        """Whether the log-likelihood seems to rise without end, after `_LEAPS` successive signs of it."""
+        """Whether `_LEAPS` steps in a row could have been longer, so that the rise seems to have no end."""
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
-        """The result of a climb whose last step was short."""
+        """Returns the result if the last step was short."""
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """The result of a climb along a direction in which the log-likelihood rises without end."""
+        """Returns the result if the log-likelihood rises without end along a direction."""
         return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """The result of a climb that found no maximum, with AT_INFINITY or HIDDEN if they apply, else `verdict`."""
+        """Returns the result if no maximum was found. The verdict is AT_INFINITY or HIDDEN if it applies."""
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        if rises_along(self._function.values, self.w, direction, _NOISE):  # until a scale has changed by a factor e^16
+        if rises_along(self._function.values, self.w, direction, _NOISE):  # up to a change of a scale by a factor e^16
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
         return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
@@ -257,7 +257,7 @@ class _Climb:
 
 
 def standard_axes(optimum: Optimum) -> np.ndarray:
-    """Axes `A` `[p, rank]`, each one standard error long: the covariance of the coordinates is `A A'`.
+    """Returns axes `A` `[p, rank]`, each one standard error long. The covariance of the coordinates is `A A'`.
 
     There is one axis for each direction in which a density changes.
     """
@@ -266,7 +266,7 @@ def standard_axes(optimum: Optimum) -> np.ndarray:
 
 
 def _judged(function: Function, optimum: Optimum) -> Optimum:
-    """The result of a climb after the checks of a maximum, with another verdict than MAXIMUM if one of them fails."""
+    """Checks the result of a climb. If a check fails, it returns the result with another verdict than MAXIMUM."""
     if not optimum.rank:
         return optimum
     _, curvature = principal_axes(optimum.information, optimum.rank)
@@ -286,7 +286,7 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
 
 
 def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
-    """The result with the verdict AT_INFINITY and a direction, or with HIDDEN if rounding errors hide the rise."""
+    """Sets the verdict AT_INFINITY and the direction. If rounding errors hide the rise, it sets the verdict HIDDEN."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
@@ -294,6 +294,6 @@ def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Opti
 
 
 def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
-    """The rounding error of the log-likelihood of the sample near `w`, in nats; 0 if values are infinite there."""
+    """Returns the rounding error of the log-likelihood near `w` in nats, or 0 if values there are infinite."""
     near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
     return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0

@@ -1,4 +1,4 @@
-"""Proper scores, other than the log-likelihood, of an outcome under its predicted distribution."""
+"""The CRPS and the energy score, which compare an outcome with its predicted distribution."""
 
 from nllfit.scores.crps_of_outcomes import crps
 

@@ -1,4 +1,4 @@
-"""The continuous ranked probability score of outcomes; `nllfit.families.laws` has the closed forms."""
+"""The continuous ranked probability score of outcomes. Its closed forms are in `nllfit.families.laws`."""
 
 from typing import Any
 
@@ -17,32 +17,32 @@ __all__ = ["crps"]
 
 @tf.autograph.experimental.do_not_convert  # AutoGraph would take a second to convert the functions called here
 def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
-    """The continuous ranked probability score of each outcome: a distance between it and its predicted distribution.
+    """Returns the continuous ranked probability score of each outcome: its distance from the predicted distribution.
 
-    `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`, with `F` the predicted CDF and `X`, `X'` two
-    independent draws from the predicted distribution. Smaller is better. The score of a distribution at one point is
-    the absolute error. CRPS is strictly proper. An outlier changes it less than it changes the log-likelihood.
+    The score is `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`. `F` is the predicted CDF, and `X` and
+    `X'` are independent draws from the predicted distribution. Smaller is better. If all probability is at one point,
+    the score is the absolute error. CRPS is strictly proper. An outlier changes it less than the log-likelihood.
 
     Args:
-      y_true: outcomes, `[B, *event]`; unlike in the likelihood, a number outside the support is allowed.
+      y_true: outcomes, `[B, *event]`. Numbers outside the support are allowed.
       y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
 
     Returns:
-      `[B]`, in the unit of the outcome: the sum over the elements of the event, each scored by its own marginal
-      distribution; 0 for outcomes that Keras masks. It is computed in float64, has a gradient, and is returned in the
-      dtype of the distribution's parameters.
+      The scores `[B]`, in the unit of the outcome. A score is the sum over the elements of the outcome. Each element is
+      scored with its marginal distribution. Outcomes that Keras masks have the score 0. The scores are computed in
+      float64 and returned in the dtype of the distribution's parameters. They have a gradient. The method depends on
+      the family:
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
         GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
         NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
         TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf.
       - Classes: the ranked probability score if they have an order, else the Brier score `sum_k (p_k - [k = y])^2`.
-      - Other continuous families, and mixtures: the integral, by quadrature of the CDF, to a relative error of about
-        1e-8. For a mixture of more than four components the error is about 1e-6, or 1e-4 if the components are far
-        narrower than the mixture.
+      - Other continuous families, and mixtures: quadrature of the CDF. The relative error is about 1e-8. For a mixture
+        of more than four components it is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
       - Other counts, and mixtures of counts: the sum over counts.
-      - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score, `E|X
-        - y| - E|X - X'| / 2` with Euclidean distances, from 256 draws with a fixed seed.
+      - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score. It
+        has the same formula with Euclidean distances, and is estimated from 256 draws with a fixed seed.
 
       The score is finite for some distributions without a mean, such as a Cauchy. It is infinite for a StudentT with
       `df <= 1/2`, for a GeneralizedPareto or GeneralizedExtremeValue with a concentration of 2 or more, and for a Zipf
@@ -50,7 +50,7 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes.
+      ValueError: if `y_true` does not have the shape `[B, *event]`.
       NotImplementedError: if TFP does not know the marginal distribution of the elements, or if outcomes are intervals
         (`Censored`) or have windows that differ between rows (`Truncated`).
 

@@ -1,4 +1,4 @@
-"""The energy score: the generalization of the CRPS to outcomes that are vectors, estimated from draws."""
+"""The energy score, which generalizes the CRPS to outcomes that are vectors. It is estimated from draws."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,16 +8,17 @@ __all__ = ["energy_score"]
 
 
 def energy_score(distribution: tfd.Distribution, y: tf.Tensor, num_samples: int = 256, seed: int = 0) -> tf.Tensor:
-    """The energy score of each outcome, `E|X - y| - E|X - X'| / 2` with Euclidean distances, estimated from draws.
+    """Estimates the energy score of each outcome from draws: `E|X - y| - E|X - X'| / 2`.
 
-    The mean of `|X - X'|` is taken over pairs of successive draws. So the estimate is unbiased, and its cost is
-    proportional to `num_samples`. Its error is about the spread of the distribution divided by `sqrt(num_samples)`.
+    `|...|` is the Euclidean distance. The mean of `|X - X'|` is taken over pairs of successive draws. So the estimate
+    is unbiased, and its cost is proportional to `num_samples`. Its error is about the spread of the distribution
+    divided by `sqrt(num_samples)`.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`.
       y: outcomes, `[*batch, *event]`.
       num_samples: the number of draws.
-      seed: the seed of the draws; the same seed gives the same draws in each call.
+      seed: the seed of the draws. The same seed gives the same draws in each call.
 
     Returns:
       The scores `[*batch]`. They have a gradient if TFP's draws from the distribution have one.

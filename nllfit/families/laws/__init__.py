@@ -1,12 +1,12 @@
-"""Facts about TFP's families: an entry `tfd.Beta: Facts(...)` for each family, in modules of related families.
+"""Facts about TFP's families. Each module has an entry, such as `tfd.Beta: Facts(...)`, for each of its families.
 
-Formulas are functions of a distribution and outcomes `y`. CDFs return the pair `P(Y <= y)` and `P(Y > y)`, log-tails
-return the logarithms of this pair, for `y` within the support. A CRPS formula holds for any number: for an outcome
-outside the support, the score is that of the nearer end plus the distance from it. If the mean is infinite, the score
-may still be finite; the formulas hold whenever it is.
+Formulas are functions of a distribution and outcomes `y`. A CDF returns the pair `P(Y <= y)` and `P(Y > y)`, and
+log-tails are the logarithms of this pair. Both take only `y` within the support. A CRPS formula takes any number. For a
+number outside the support, the score is the score of the nearer end plus the distance from this end. The score can be
+finite although the mean is infinite. The formulas hold for all parameters at which the score is finite.
 
-Source of the CRPS: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A,
-if no other is named.
+Source of the CRPS, unless a docstring names another: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with
+scoringRules, 2019, appendix A.
 """
 
 from nllfit.families.facts import FACTS

@@ -22,7 +22,7 @@ from nllfit.families.search_policy import SearchPolicy, largest, smallest
 __all__ = ["BOUNDED"]
 
 _TINY = 1e-300
-_TINY_TAIL = 1e-250  # a smaller tail is near the smallest numbers
+_TINY_TAIL = 1e-250  # a smaller tail probability is near the smallest number of float64
 _LAST = 1 - 2.0**-53  # the largest number below 1
 
 
@@ -31,7 +31,10 @@ def _logit(y):
 
 
 def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-    """The log-tails of a Beta or of its logit, from the CDF; if a tail is tiny, from an integral over the logit."""
+    """Returns the function that computes the log-tails of a Beta variable or of its logit.
+
+    It uses the CDF. Where a tail is tiny, it integrates the density of the logit. `logit` maps an outcome to its logit.
+    """
 
     def tails(d, y):
         below, above = law_of(d).cdf()(y)
@@ -64,14 +67,17 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """The log-tails by quadrature of the PERT from 0 to 1: the ends of the integral must not depend on parameters."""
+    """Computes the log-tails by quadrature. It integrates a PERT from 0 to 1, because ends must not be parameters."""
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
     return by_quadrature(law_of(unit), (y - d.low) / width)
 
 
 def _pert_log_prob(d: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
-    """TFP's log-density, but `-inf` outside the bounds, where TFP returns a finite number without `validate_args`."""
+    """Returns TFP's log-density within the bounds, and `-inf` outside.
+
+    Without `validate_args`, TFP's log-density outside the bounds is finite.
+    """
     inside = (y >= d.low) & (y <= d.high)
     return tf.where(inside, tfd.PERT._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
@@ -99,7 +105,7 @@ def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) ->
 
 
 def _exponential_share(slope, y):
-    """`log((exp(slope y) - 1) / (exp(slope) - 1))`."""
+    """Returns `log((exp(slope y) - 1) / (exp(slope) - 1))`."""
     rises = slope >= 0
     up = tf.where(rises, slope, tf.zeros_like(slope))  # otherwise the exponential overflows
     size = tf.where(rises, slope, -slope)  # `tf.abs` has no derivative at 0
@@ -121,7 +127,11 @@ def _triangular_log_tails(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 
 
 def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
-    """The CRPS. The CDF below the peak, and the survival function above it, are multiples of a squared distance."""
+    """Computes the CRPS.
+
+    Below the peak, the CDF is a multiple of the squared distance from `low`. Above the peak, the survival function is a
+    multiple of the squared distance from `high`.
+    """
     left, right, width, far = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
     at_peak = (left**3 + right**3) / (5 * tf.square(width))
     side = tf.where(y < d.peak, left, right)
@@ -148,7 +158,7 @@ BOUNDED: Mapping[type, Facts] = {
         integrated_tails=_beta_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
-    # TFP has no mean, median or mode; the prediction is the quotient of the means of the two Betas.
+    # TFP has no mean, median or mode. So the prediction is the quotient of the means of the two Betas.
     # https://github.com/tensorflow/probability/issues/1861
     tfd.BetaQuotient: Facts(
         center=lambda d: (

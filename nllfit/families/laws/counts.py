@@ -1,9 +1,9 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part follows from the CDF and the probability of `y`. For a Binomial
-and a NegativeBinomial, the second part is an integral over the characteristic function.
+Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part is computed from the CDF and the probability of `y`. For a
+Binomial and a NegativeBinomial, the second part is computed from the characteristic function.
 
-Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A, where the
+Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A. There the
 second part is a Bessel or a hypergeometric function.
 """
 
@@ -34,7 +34,7 @@ def _binomial_cdf(d: tfd.Binomial, k: tf.Tensor) -> Tails:
 
 
 def _beta_binomial_cdf(d: tfd.BetaBinomial, k: tf.Tensor) -> Tails:
-    """The CDF, which TFP lacks, by a sum over all counts, with the same number of terms in each row."""
+    """Computes the CDF, which TFP lacks, as a sum over all counts. All rows have the same number of terms."""
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
     counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
     probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)
@@ -48,10 +48,10 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 
 
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
-    """The CDF of the Poisson count with the larger rate, averaged over 128 values of the other Poisson count.
+    """Averages the CDF of the Poisson count with the larger rate over 128 values of the other Poisson count.
 
-    If the smaller rate is large, the values are equally spaced. The probabilities are then so smooth that the sum over
-    only these values is exact.
+    If the smaller rate is large, the values are more than 1 apart. The probabilities are then so smooth that the sum
+    over these values is exact.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
@@ -70,7 +70,7 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
 
 
 def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
-    """`log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`; TFP's derivatives for `y < 0` are those at `-y`."""
+    """Returns `log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`. TFP's derivatives are wrong for `y < 0`."""
     first, second, k = (tf.cast(value, tf.float64) for value in (d.rate1_parameter(), d.rate2_parameter(), y))
     log_first, log_second = tf.math.log(first), tf.math.log(second)
     order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
@@ -80,14 +80,14 @@ def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
 
 
 def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
-    """`E|X - X'| / 2` of a count, from the squared modulus of its characteristic function at angles `t`.
+    """Returns `E|X - X'| / 2` of a count. It is computed from the characteristic function `phi` of the count.
 
     It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi. As a function of `log tan(t / 2)`,
     the integrand decreases exponentially on both sides, so the trapezoidal rule is exact to about 1e-12.
 
     Args:
       log_square: maps `sin(t / 2)^2` to `log |phi(t)|^2`.
-      spread: about the standard deviation of the count; the integrand is largest at angles near `1 / spread`.
+      spread: about the standard deviation of the count. The integrand is largest at angles near `1 / spread`.
     """
     logs = tf.constant(_LOGS.reshape([-1, *[1] * spread.shape.rank]), spread.dtype) - tf.math.log1p(spread)
     squared = tf.exp(2 * logs)
@@ -96,7 +96,7 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 
 
 def _counted(y, largest):
-    """The outcomes clipped to between 0 and `largest`, and the largest counts that are not above them."""
+    """Clips outcomes to between 0 and `largest`. Returns the clipped outcomes, and these outcomes rounded down."""
     inside = tf.minimum(tf.nn.relu(y), largest)
     return inside, tf.math.floor(inside)
 
@@ -144,14 +144,14 @@ def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
     stop, log_go = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
     inside, count = _counted(y, np.inf)
     go = tf.exp(log_go)
-    # The sum of `1 - 2 S(k)` over the counts below `y`, and the part of the last step up to `y`.
+    # `steps` is the sum of `1 - 2 S(k)` over the counts `k` below `count`. `part` is the integral from `count` to `y`.
     steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
     part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
     return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))
 
 
 def _zipf_log_prob(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
-    """`-power log y - log zeta(power)`; TFP's log-density has no derivative with respect to `power`."""
+    """Returns `-power log y - log zeta(power)`. TFP's log-density has no derivative with respect to `power`."""
     y = tf.cast(y, d.power.dtype)
     possible = (y >= 1) & (y == tf.math.floor(y))
     whole = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
@@ -167,14 +167,18 @@ def _zipf_cdf(d: tfd.Zipf, k: tf.Tensor) -> Tails:
 
 
 def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
-    """The CRPS, finite for a power above 3/2; `S(k) = zeta(power, k + 1) / zeta(power)` is the survival function."""
+    """Computes the CRPS, which is finite for a power above 3/2.
+
+    The survival function is `S(k) = zeta(power, k + 1) / zeta(power)`.
+    """
     power = d.power + tf.zeros_like(y)
     finite = power > 1.5
     power = tf.where(finite, power, 2.5)
     inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
     count = tf.math.floor(inside)
     whole, rest = zeta(power, ones), zeta(power, count)
-    # The sum over k < count of k^(1 - power). It is continuous at a power of 2, where the zeta function has a pole.
+    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, both values of `zeta` are infinite, but
+    # `moment` is smooth.
     moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
     survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
     slope = 1 - 2 * (rest - count**-power) / whole
@@ -183,7 +187,10 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_of_squares(power):
-    """`sum over k >= 1 of zeta(power, k + 1)^2`: 31 terms, and the others by an expansion in powers of `k + 1/2`."""
+    """Returns `sum over k >= 1 of zeta(power, k + 1)^2`.
+
+    The first terms are summed one by one. The sum of the others follows from an expansion in powers of `k + 1/2`.
+    """
     last = tf.constant(_NUM_SQUARES, power.dtype) + tf.zeros_like(power)
     steps = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
     tails = tf.cumsum(steps, -1, reverse=True) + zeta(power, last)[..., None]
@@ -217,7 +224,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # A network outputs a `total_count` that is not an integer, for which TFP's assertion would raise an error.
+    # A network's `total_count` is no integer. TFP's assertion would raise an error.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,
@@ -233,8 +240,8 @@ COUNTS: Mapping[type, Facts] = {
     ),
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
     # TFP makes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of a zero are `2 u`. TFP's class
-    # does not broadcast parameters, so one share for all rows would raise an error. `total_count` need not be an
-    # integer, as for a NegativeBinomial.
+    # does not broadcast parameters, so one share for all rows would raise an error. As for a NegativeBinomial,
+    # `total_count` need not be an integer.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},

@@ -1,7 +1,7 @@
-"""The Exponential family, and other families whose tails are exponentials of elementary functions.
+"""The Exponential and other families with tails that are exponentials of elementary functions.
 
 For Gumbel, GeneralizedExtremeValue and Weibull, the derivatives of TFP's log-tails are NaN or missing at ordinary
-outcomes. Here both log-tails are accurate and have derivatives, up to the largest numbers.
+outcomes. Here both log-tails are accurate and have derivatives for all outcomes.
 """
 
 import math
@@ -27,18 +27,18 @@ def _standard(d, y):
 
 
 def _with_survival(x):
-    """The log-tails of a distribution with `log P(Y > y) = -x`."""
+    """Returns the log-tails of a distribution with `log P(Y > y) = -x`."""
     return log1mexp(x), -x
 
 
 def _of_log(log_x):
-    """The log-tails `-x` and `log(1 - exp(-x))`, from the logarithm of `x`, because `x` may underflow."""
+    """Returns the log-tails `-x` and `log(1 - exp(-x))`. The argument is the logarithm of `x`, which may underflow."""
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
 
 
 def logistic(z: tf.Tensor) -> Tails:
-    """The log-tails of a standard Logistic."""
+    """Returns the log-tails of a Logistic with location 0 and scale 1."""
     return -tf.math.softplus(-z), -tf.math.softplus(z)
 
 
@@ -53,7 +53,7 @@ def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tai
 
 
 def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
-    """The log-density, with the correct derivative where the concentration is 0; TFP's derivative there is 0."""
+    """Computes the log-density. Its derivative is correct at concentration 0, where TFP's derivative is 0."""
     z = _standard(d, y)
     inside = d.concentration * z > -1
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -62,7 +62,7 @@ def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Te
 
 
 def _generalized_pareto_log_prob(d: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.Tensor:
-    """The log-density, `-inf` outside the support, with the correct derivative where the concentration is 0."""
+    """Computes the log-density, which is `-inf` outside the support. Its derivative is correct at concentration 0."""
     z = _standard(d, y)
     inside = (z >= 0) & (d.concentration * z > -1)
     power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
@@ -89,7 +89,7 @@ def _exponential_crps(d: tfd.Exponential, y: tf.Tensor) -> tf.Tensor:
 
 
 def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
-    """`integral of S^2 + y - 2 integral of S up to y`, with `S = exp(-(y / scale)^concentration)`."""
+    """Returns `integral of S^2 + y - 2 integral of S up to y`. `S = exp(-(y / scale)^concentration)`."""
     inside, away = positive_part(y)
     power = 1 / d.concentration + tf.zeros_like(y)
     up_to = tf.math.igamma(power, tf.maximum(tf.exp(d.concentration * tf.math.log(inside / d.scale)), _TINY))
@@ -98,7 +98,7 @@ def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
 
 
 def _pareto_crps_of(shape, z):
-    """The CRPS of a GeneralizedPareto with location 0 and scale 1; it is finite for a shape below 2."""
+    """Computes the CRPS of a GeneralizedPareto with location 0 and scale 1. It is finite for a shape below 2."""
     finite = shape < 2
     shape = tf.where(finite, shape, 0.5)
     above = tf.where(z < 0, tf.zeros_like(z), z)
@@ -113,9 +113,9 @@ def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
 
 
 def _extreme_value_crps_of(shape, z):
-    """The CRPS of a GeneralizedExtremeValue with location 0 and scale 1; it is finite for a shape below 2.
+    """Computes the CRPS of a GeneralizedExtremeValue with location 0 and scale 1. It is finite for a shape below 2.
 
-    The formula is 0 / 0 at the shapes 0 and 1; near them the score is interpolated.
+    The formula is 0 / 0 at the shapes 0 and 1. Near them the score is interpolated.
     """
 
     def direct(shape):
@@ -140,7 +140,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         log_tails=_generalized_extreme_value_log_tails,
         crps=lambda d, y: d.scale * _extreme_value_crps_of(d.concentration + tf.zeros_like(y), _standard(d, y)),
     ),
-    # The likelihood rises with `loc` up to the smallest observation; for a larger `loc` it is 0. Without
+    # The likelihood rises with `loc` up to the smallest observation. For a larger `loc` it is 0. Without
     # `validate_args`, TFP's density is positive below `loc`. https://github.com/tensorflow/probability/issues/1370
     tfd.GeneralizedPareto: Facts(
         log_prob=_generalized_pareto_log_prob,
@@ -152,7 +152,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         log_tails=lambda d, y: _of_log(-_standard(d, y)),
         crps=lambda d, y: d.scale * _extreme_value_crps_of(tf.zeros_like(y), _standard(d, y)),
     ),
-    # As a function of `loc`, the likelihood has a corner at every observation, and is largest at their median.
+    # As a function of `loc`, the likelihood has a corner at every observation and is largest at the median.
     tfd.Laplace: Facts(
         finite_mean=True,
         log_tails=lambda d, y: halves(tf.constant(0.5, y.dtype), _standard(d, y), lambda z: -z),
@@ -160,12 +160,12 @@ EXPONENTIAL: Mapping[type, Facts] = {
         crps=_laplace_crps,
         search=SearchPolicy(statistics={"loc": median}),
     ),
-    # `loc` and `scale` are those of the logarithm of an outcome.
+    # `loc` and `scale` describe the logarithm of an outcome.
     tfd.LogLogistic: Facts(
         log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
     ),
     tfd.Logistic: Facts(finite_mean=True, log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
-    # The likelihood rises with `scale` up to the smallest observation; for a larger `scale` it is 0.
+    # The likelihood rises with `scale` up to the smallest observation. For a larger `scale` it is 0.
     tfd.Pareto: Facts(
         log_tails=lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
         crps=_pareto_crps,

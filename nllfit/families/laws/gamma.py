@@ -44,7 +44,7 @@ def _chi_tails(d: tfd.Chi, y: tf.Tensor) -> Tails:
 
 
 def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:
-    """`log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`; TFP's derivative with respect to `df` is wrong."""
+    """Returns `log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`. TFP's derivative in `df` is wrong."""
     df, noncentrality, x = (tf.cast(value, tf.float64) for value in (d.df, d.noncentrality, y))
     order, log_x = df / 2 - 1, tf.math.log(x)
     series = log_bessel_series(order, tf.math.log(noncentrality) + log_x - math.log(4))
@@ -73,7 +73,7 @@ GAMMA: Mapping[type, Facts] = {
         has_exact_cdf=True,
         crps=lambda d, y: _crps_of(d.df / 2, tf.constant(0.5, y.dtype), y),
     ),
-    # The parameters are those of the Gamma or InverseGamma variable whose logarithm is the outcome.
+    # The outcome is the logarithm of a Gamma or InverseGamma variable. The parameters describe this variable.
     tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.ExpInverseGamma: Facts(cdf=_exp_inverse_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
     tfd.Gamma: Facts(

@@ -1,4 +1,4 @@
-"""Families with finitely many outcomes: events, class labels and points."""
+"""Families with finitely many outcomes."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ __all__ = ["LABELS"]
 
 
 def _bernoulli_cdf(d: tfd.Bernoulli, k: tf.Tensor) -> Tails:
-    # In a graph, TFP's CDF is always in float32, and inaccurate for small probabilities.
+    # In a graph, TFP computes its CDF in float32, which is inaccurate for small probabilities.
     at_0 = tf.cast(k < 1, k.dtype)
     return tf.sigmoid(-d.logits_parameter()) * at_0 + (1 - at_0), tf.sigmoid(d.logits_parameter()) * at_0
 
@@ -30,7 +30,7 @@ def _brier_score(d: tfd.Bernoulli | tfd.ProbitBernoulli, y: tf.Tensor) -> tf.Ten
 
 
 def _brier_score_of_labels(d: tfd.Categorical, y: tf.Tensor) -> tf.Tensor:
-    """The Brier score of classes without an order: the squared distance from the one-hot outcome."""
+    """Returns the Brier score for classes without an order. It is the squared distance from the one-hot outcome."""
     probs = d.probs_parameter()
     outcome = tf.one_hot(tf.cast(y, tf.int32), tf.shape(probs)[-1], dtype=probs.dtype)
     return tf.reduce_sum(tf.square(probs - outcome), -1)
@@ -47,7 +47,7 @@ def _crps_of_finite(outcomes, probs, y):
     return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
 
 
-# The number of cutpoints between the classes does not follow from the shape of a label.
+# The parameter is the vector of cutpoints between the classes. The shape of a label does not show its length.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=lambda d: d.categorical_probs(),

@@ -1,4 +1,4 @@
-"""The Normal family and its transforms, halves and windows."""
+"""The Normal family, and families made from a Normal: transformed, half, two-piece and truncated ones."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
 
 
 def phi(z: tf.Tensor) -> tf.Tensor:
-    """`P(Z <= z)` of a standard Normal."""
+    """Returns `P(Z <= z)` of a standard Normal."""
     return tf.math.erfc(-z / _ROOT_2) / 2
 
 
@@ -47,7 +47,7 @@ def _of_logit(d, y):
 
 
 def _log_erf(z):
-    """`log P(|Z| < z)` of a standard Normal."""
+    """Returns `log P(|Z| < z)` of a standard Normal."""
     near = tf.math.log(tf.math.erf(tf.minimum(z, 1.0) / _ROOT_2))
     return tf.where(z < 1, near, tf.math.log1p(-tf.math.erfc(tf.maximum(z, 1.0) / _ROOT_2)))
 
@@ -78,7 +78,7 @@ def _doublesided_maxwell_cdf(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
 def _doublesided_maxwell_log_tails(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
     z = _standard(d, y)
     distance = tf.abs(z)
-    tiny = distance < 1e-8  # so close to `loc`, each tail is 1/2
+    tiny = distance < 1e-8  # at 0 each tail is 1/2, and the log-density is infinite
     inside = tf.where(tiny, tf.ones_like(z), distance)
     density = tf.math.log(inside) - tf.square(inside) / 2 - _LOG_ROOT_2_PI
     normal = log_normal_cdf(-inside)
@@ -103,12 +103,12 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
-    far = 50 * d.scale  # an end this far away has the same effect as an infinite one, and the score has a derivative
+    far = 50 * d.scale  # an end this far away replaces an infinite end, for which the score has no derivative
     low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
     high = tf.where(tf.math.is_finite(d.high), d.high, d.loc + far)
     inside = tf.clip_by_value(y, low, high)
     low, high, z = ((end - d.loc) / d.scale for end in (low, high, inside))
-    # In the upper tail we mirror the distribution, because the CDF is accurate in the lower tail.
+    # We mirror a window in the upper tail, because the CDF is accurate only in the lower tail.
     flip = low > -high
     low, high, z = tf.where(flip, -high, low), tf.where(flip, -low, high), tf.where(flip, -z, z)
     standard = tfd.Normal(tf.zeros([], y.dtype), 1.0)
@@ -135,18 +135,18 @@ NORMAL: Mapping[type, Facts] = {
     ),
     tfd.GeneralizedNormal: Facts(
         has_exact_cdf=True,
-        # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has one at each observation. For
-        # a power of up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
+        # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has a peak at each observation.
+        # For a power up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
         # maximum at the largest power, where the distribution is uniform.
         search=SearchPolicy(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
     ),
     tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
     tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_both(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
     tfd.LambertWNormal: Facts(
-        mean=lambda d: d.loc,  # TFP's mean fails if the batch size is unknown, as when tf_keras builds a model
+        mean=lambda d: d.loc,  # when tf_keras builds a model, the batch size is unknown and TFP's mean fails
         has_exact_cdf=True,
     ),
-    # In LogNormal and LogitNormal, `loc` and `scale` are those of the logarithm or logit of an outcome.
+    # In LogNormal and LogitNormal, `loc` and `scale` describe the logarithm or the logit of an outcome.
     tfd.LogNormal: Facts(
         cdf=lambda d, y: _both(_of_log(d, y)),
         log_tails=lambda d, y: _log_both(_of_log(d, y)),

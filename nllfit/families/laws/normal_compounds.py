@@ -1,4 +1,4 @@
-"""Families made of a Normal and another distribution: sums, random scales and first passages."""
+"""Families made from a Normal and another distribution: sums, random scales and first passages."""
 
 import math
 from collections.abc import Mapping
@@ -18,15 +18,16 @@ __all__ = ["NORMAL_COMPOUNDS"]
 
 _ROOT_2 = math.sqrt(2)
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(128) + np.array([[1.0], [0.0]])) / 2
-_NEGLIGIBLE = 40.0  # nats: a density that has fallen by so much adds nothing to an integral
+_NEGLIGIBLE = 40.0  # nats: an integral ends where the density is this much lower than at its start
 _LARGEST = 350.0  # `cosh` of twice this is near the largest number
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
-    """`log rate + log P(Z > t) + (t^2 - z^2) / 2`: `z = (y - loc) / scale`, `t = rate scale - z`, `Z` standard Normal.
+    """Returns `log rate + log P(Z > t) + (t^2 - z^2) / 2`.
 
-    If the distribution is nearly a Normal, TFP's terms of the order of `(rate scale)^2` cancel: at a rate of 1e9, TFP's
-    log-density is 64 instead of -1.2. There we write `P(Z > t)` as Mills' ratio times the Normal density.
+    `Z` is a standard Normal, `z = (y - loc) / scale` and `t = rate scale - z`. If the distribution is nearly a Normal,
+    large terms of TFP's formula cancel: at a rate of 1e9, TFP's log-density is 64 instead of -1.2. In this case we
+    write `P(Z > t)` as Mills' ratio times the Normal density.
     """
     z, width = (y - d.loc) / d.scale, d.rate * d.scale
     t = width - z
@@ -38,7 +39,7 @@ def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tens
 
 
 def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> Tails:
-    # TFP's log-tails lose all digits if `rate * scale` is large, and are NaN far to the left.
+    # TFP's log-tails lose all digits if `rate * scale` is large. Far to the left they are NaN.
     z, v = (y - d.loc) / d.scale, d.rate * d.scale
     right = z > v
     far = tf.exp(-v * tf.where(right, z, v) + tf.square(v) / 2) * phi(z - v)
@@ -49,7 +50,7 @@ def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -
 
 
 def _horseshoe_cdf(d: tfd.Horseshoe, y: tf.Tensor) -> Tails:
-    """The Normal CDF, averaged over a half-Cauchy scale by the trapezoidal rule for the logarithm of the scale."""
+    """Averages the Normal CDF over a half-Cauchy scale. It uses the trapezoidal rule in the logarithm of the scale."""
     u = tf.constant(np.arange(-40, 40, 0.125), y.dtype)
     weights = 0.125 / (math.pi * tf.cosh(u))
     z = y[..., None] / d.scale[..., None] * tf.exp(-u)
@@ -67,7 +68,10 @@ def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
 
 
 def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
-    """The log-density by TensorFlow's Bessel function of order 1; TFP's general one has loops that trace for 18 s."""
+    """Computes the log-density with TensorFlow's Bessel function of order 1.
+
+    TFP uses its Bessel function of any order. The trace of its loops takes 18 s.
+    """
     z = (y - d.loc) / d.scale
     size = tf.math.log1p(z**2) / 2
     height = d.tailweight * d.scale * tf.exp(size)
@@ -77,10 +81,10 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 
 
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
-    """The tail from `y` outwards, away from the center: the integral of the density of `asinh((y - loc) / scale)`.
+    """Integrates the density of `s = asinh((y - loc) / scale)` from the outcome away from the center.
 
     With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, this density is
-    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))` at `s`, with `x = tailweight scale cosh(s)`.
+    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, and `x = tailweight scale cosh(s)`.
     """
     sum_, difference = d.tailweight + d.skewness, d.tailweight - d.skewness
     shape, center = d.scale * tf.sqrt(sum_ * difference), tf.math.log(sum_ / difference) / 2
@@ -105,7 +109,7 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
         search=SearchPolicy(several_maxima=True),
     ),
     tfd.Horseshoe: Facts(cdf=_horseshoe_cdf),
-    # Both parameters are in the unit of the outcomes.
+    # Both parameters have the unit of the outcomes.
     tfd.InverseGaussian: Facts(
         cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
     ),

@@ -1,4 +1,4 @@
-"""Formulas for half and two-piece families, which consist of halves of a symmetric distribution."""
+"""Formulas for half families and two-piece families. They consist of halves of a symmetric distribution."""
 
 import math
 from collections.abc import Callable
@@ -16,32 +16,32 @@ _TINY = 1e-300  # replaces 0, whose logarithm has no derivative
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """`|y|`, whose derivative at 0 is 1 and not TensorFlow's 0, to match the terms that are subtracted from it."""
+    """Returns `|y|`. The derivative at 0 is 1, as the formulas of the scores require. TensorFlow's is 0."""
     return tf.where(y < 0, -y, y)
 
 
 def positive_part(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`y`, but at least a tiny positive number, and the distance of a negative `y` from 0."""
+    """Returns `max(y, 1e-300)`, and the distance of `y` from 0 where `y` is negative, else 0."""
     return tf.where(y < _TINY, tf.ones_like(y) * _TINY, y), tf.where(y <= 0, -y, 0.0)
 
 
 def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
-    """Both log-tails, from one of them: the left one if `is_left`, else the right one."""
+    """Returns both log-tails. `tail` is the left one where `is_left` is True, and the right one elsewhere."""
     rest = log1mexp(-tail)
     return tf.where(is_left, tail, rest), tf.where(is_left, rest, tail)
 
 
 def halves(left: tf.Tensor, z: tf.Tensor, log_tail: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
-    """The log-tails at `z` of a distribution that consists of two halves and has the probability `left` below 0.
+    """Returns the log-tails at `z` of a distribution that consists of two halves. `left` is the probability below 0.
 
-    `log_tail(a)` is the log-probability of `|Z| > a`, conditional on either half.
+    `log_tail(a)` is the log-probability of `|Z| > a` in each of the halves.
     """
     below = z < 0
     return with_rest(tf.math.log(tf.where(below, left, 1 - left)) + log_tail(tf.where(below, -z, z)), below)
 
 
 def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
-    """The log-tails of a two-piece family, whose halves are those of a symmetric one, stretched by `skewness`.
+    """Returns the log-tails of a two-piece family. `skewness` stretches the two halves of a symmetric distribution.
 
     `log_survival` is the log-survival function of the symmetric distribution with location 0 and scale 1.
     """
@@ -51,21 +51,21 @@ def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Ten
 
 
 def crps_of_two_pieces(d: tfd.Distribution, y: tf.Tensor, standard: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """The CRPS of a two-piece family, from the CRPS `standard` of the symmetric distribution, as in `two_pieces`."""
+    """Returns the CRPS of a two-piece family. `standard` is the CRPS of the symmetric distribution of `two_pieces`."""
     return _of_stretched(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
 
 
 def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """The CRPS of `scale * |X|`, where `X` is symmetric around 0 and has the CRPS `standard`."""
+    """Returns the CRPS of `scale * |X|`. `X` is symmetric around 0, and its CRPS is `standard`."""
     return _of_stretched(standard, y, tf.zeros_like(scale), scale)
 
 
 def _of_stretched(standard, y, left, right):
-    """The CRPS of a distribution whose halves are stretched by `left` below 0 and by `right` above 0.
+    """Returns the CRPS of a symmetric distribution after its lower half is stretched by `left`, its upper by `right`.
 
-    The density is continuous at 0. On the side of `y`, the CDF is a multiple of the CDF of the symmetric distribution,
-    and its integral from 0 to `y` follows from the CRPS of the symmetric distribution. With `left = 0` only the upper
-    half remains.
+    The density stays continuous at 0. On the side of `y`, the tail is a multiple of the tail of the symmetric
+    distribution. So its integral from 0 to `y` follows from the CRPS `standard` of the symmetric distribution. With
+    `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, far = tf.where(y < 0, left, right), distance(y)

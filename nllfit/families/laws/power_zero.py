@@ -1,7 +1,7 @@
-"""TFP's log-densities that contain powers of `y`, with the correct derivative where an exponent is 0.
+"""Corrects a derivative of TFP's log-densities that contain powers of `y`.
 
-In TFP, the logarithm of a power `y^(a - 1)` is `tf.math.xlogy(a - 1, y)`. At `a = 1`, where a network with the link
-`exp` starts, TensorFlow's derivative of this term with respect to `a` is 0 instead of `log y`.
+TFP computes the logarithm of `y^(a - 1)` by `tf.math.xlogy(a - 1, y)`. At `a = 1`, TensorFlow's derivative of this term
+with respect to `a` is 0 instead of `log y`. A network with the link `exp` starts at `a = 1`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 
 
 def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Zero, but with the derivative `log y` where the exponent is 0."""
+    """Returns zeros. Where the exponent is 0, their derivative with respect to the exponent is `log y`."""
     there = (exponent == 0) & (y > 0)
     return where_safe(there, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
 
@@ -26,7 +26,7 @@ def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def at_power_zero(
     cls: type[tfd.Distribution], powers: Callable[[Any, tf.Tensor], list[tuple[tf.Tensor, tf.Tensor]]]
 ) -> LogProb:
-    """TFP's log-density of a class, with correct derivatives where an exponent is 0.
+    """Returns TFP's log-density of a class. Its derivatives are correct also where an exponent is 0.
 
     Args:
       cls: the class of the distributions.

@@ -37,7 +37,7 @@ def _half_cauchy_log_tails(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
 
 
 def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
-    # TFP's survival function is `1 - cdf`, which has no correct digits far in the tail.
+    # TFP computes the survival function as `1 - cdf`. Far in the tail it has no correct digits.
     squared = tf.square(_standard(d, y))
     whole = d.df + squared
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
@@ -58,7 +58,7 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 
 
 def _standard_crps(df, z):
-    """The CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`; it is finite for `df > 1/2`.
+    """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`. It is finite for `df > 1/2`.
 
     The last term is 0 / 0 at `df = 1`. So it is computed as a factor times `(exp(e) - 1) / (df - 1)`, where `e` is a
     multiple of `df - 1`.
@@ -79,7 +79,7 @@ def _standard_crps(df, z):
 
 
 def _crps_of(df, y):
-    """The CRPS of a StudentT with location 0 and scale 1, as a function of the outcome."""
+    """Returns the function that maps an outcome to the CRPS of a StudentT with location 0 and scale 1."""
     df = df + tf.zeros_like(y)
     return lambda z: _standard_crps(df, z)
 
@@ -91,7 +91,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: d.scale * _standard_crps(tf.ones_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The likelihood rises with `loc` up to the smallest observation; for a larger `loc` it is 0.
+    # The likelihood rises with `loc` up to the smallest observation. For a larger `loc` it is 0.
     tfd.HalfCauchy: Facts(
         log_tails=_half_cauchy_log_tails,
         crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),

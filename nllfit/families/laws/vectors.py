@@ -1,6 +1,7 @@
-"""Families of vectors, matrices and directions: the distributions of their elements, and the surfaces they lie on.
+"""Families of vectors, matrices and directions.
 
-A density on a surface is per unit of area, so it cannot be compared with a density in the whole space.
+Their facts are the distributions of the elements, and the surfaces on which outcomes lie. A density on a surface is per
+unit of area, so it cannot be compared with a density in the whole space.
 """
 
 import math
@@ -19,7 +20,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["VECTORS"]
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(40) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # where the integrand has fallen by so many nats, the rest of the integral adds no digits
+_NATS = 50.0  # an integral ends where the integrand is this many nats lower; the rest adds no digits
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
@@ -48,7 +49,7 @@ def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
 
 
 def _von_mises_cdf(d: tfd.VonMises, y: tf.Tensor) -> Tails:
-    """The CDF by quadrature, because TFP's CDF has only 3 digits in the tail at a concentration of 10."""
+    """Computes the CDF by quadrature. At a concentration of 10, TFP's CDF has only 3 correct digits in the tail."""
     concentration, angle = d.concentration, tf.abs(y - d.loc)
     slope, bend = concentration * tf.sin(angle), concentration * tf.maximum(tf.cos(angle), 0.0)
     reach = 4 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * bend) + 1e-300)
@@ -67,7 +68,7 @@ def _von_mises_tails(d: tfd.VonMises, y: tf.Tensor) -> Tails:
 
 
 def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor:
-    """TFP's log-density, but `-inf` outside the sphere."""
+    """Returns TFP's log-density on the sphere, and `-inf` elsewhere."""
     on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
     return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
@@ -100,7 +101,7 @@ VECTORS: Mapping[type, Facts] = {
     tfd.PowerSpherical: Facts(surface=_SPHERE),
     tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
     tfd.VectorDeterministic: Facts(marginal=lambda d: tfd.Deterministic(d.loc)),
-    # TFP's bijector and its CDF use different intervals of length 2 pi, so the ends are given here. All numbers are
+    # TFP's bijector and TFP's CDF use different intervals of length 2 pi, so we define the ends. All numbers are
     # possible outcomes, because angles that differ by 2 pi are the same.
     tfd.VonMises: Facts(
         ends=lambda d: (d.loc - math.pi, d.loc + math.pi),
@@ -108,7 +109,7 @@ VECTORS: Mapping[type, Facts] = {
         integrated_tails=_von_mises_tails,
         search=SearchPolicy(circular="loc"),
     ),
-    # TFP's assertions compare with a float32 number, and raise an error for other dtypes.
+    # TFP's assertions compare outcomes with a float32 number. For other dtypes this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
     tfd.WishartTriL: Facts(surface="symmetric matrices"),
 }
