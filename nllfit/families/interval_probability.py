@@ -163,10 +163,7 @@ def between_counts(law: Any) -> LogInterval:
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Sums `P(first <= Y <= last)` over at most `_TERMS` counts, and returns the logarithm.
-
-        The sum starts at `first` and goes upwards. If `first` is infinite, it starts at `last` and goes downwards.
-        """
+        """Sums at most `_TERMS` probabilities, from `first` upwards or, if `first` is infinite, from `last` downwards."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
