@@ -163,7 +163,7 @@ def between_counts(law: Any) -> LogInterval:
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Sums at most `_TERMS` probabilities, from `first` upwards or, if `first` is infinite, from `last` downwards."""
+        """Sums at most `_TERMS` probabilities, upwards from `first` or, if it is infinite, downwards from `last`."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
