@@ -35,7 +35,7 @@ __all__ = ["EQUIVALENCES", "PRIORS", "Equivalence", "PriorEquivalence", "priors_
 
 @dataclasses.dataclass(frozen=True)
 class Equivalence:
-    """A Keras loss and the head with the same loss, up to a factor and an offset.
+    """A Keras loss, and the head that gives the same loss except for a factor and an offset.
 
     D is the size of one outcome, and s the fixed scale of the head.
 

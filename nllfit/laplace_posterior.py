@@ -37,11 +37,11 @@ _NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 
 
 class Laplace:
-    """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights, called like the model.
+    """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights. Call it like the model.
 
-    Let `u = f(x)` be the input of the model's head. `f` is expanded to first order in the chosen weights around their
-    values `w` in the model, with Jacobian `J(x)`. Under the posterior, `u` is then Normal, and the predicted
-    distribution is a mixture over `u`:
+    Let `u = f(x)` be the input of the model's head. `f` is replaced by its first-order expansion in the chosen weights
+    around their values `w` in the model. The Jacobian is `J(x)`. Under the posterior, `u` is then Normal, and the
+    predicted distribution is a mixture over `u`:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
@@ -52,7 +52,7 @@ class Laplace:
     weights of `model`, because the posterior belongs to their present values.
 
     Attributes:
-      model: the model, unchanged.
+      model: the model, which `laplace` does not change.
       mean: the posterior mean of the `q` chosen weights, `[q]`.
       covariance: the posterior covariance of these weights, `[q, q]`.
       prior_scale: the standard deviation of the prior of each weight, `Normal(0, prior_scale)`.

@@ -21,7 +21,7 @@ _MOST_ROUNDING = 1e-5
 def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The log-likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
+    It is `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
 
     Outcomes outside the support are found with or without `validate_args=True`. If TFP's density of such an outcome is
     0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a negative
@@ -87,8 +87,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
-    `prod_i p(y_i | theta)`, the exponential of `log_likelihood`. It underflows to 0 where the log-likelihood is below
-    about -745.
+    The likelihood is `prod_i p(y_i | theta)`, the exponential of `log_likelihood`. It underflows to 0 where the
+    log-likelihood is below about -745.
 
     Args:
       distribution: a `tfd.Distribution` of batch shape `[*grid]` and event shape `[*event]`.

@@ -199,7 +199,7 @@ def _way(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """A context in which layers with `kl_weight="1/n"` know the number of training rows, if it is known."""
+    """Tells layers with `kl_weight="1/n"` the number of training rows, for as long as the context is active."""
     layers = [layer for layer in adapter_of(model).layers if getattr(layer, "counts_rows", False)]
     count = train.num_rows if layers else None
     for layer in layers:

@@ -1,4 +1,4 @@
-"""A model's loss over all its data as a function of the vector of its weights, with gradient and curvature."""
+"""Computes a model's loss over all its data, its gradient and its curvature, as functions of the vector of weights."""
 
 import contextlib
 import itertools
