@@ -17,7 +17,7 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
-_KIND = "family_class"  # in the dict of a family, the key of the name of its class
+_KIND = "family_class"  # a family becomes a dict; under this key, the dict contains the name of the family's class
 _FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 

@@ -37,9 +37,9 @@ class DistributionLambda(Head):
         `validate_args` of the function's distribution. False allows soft labels.
 
     Raises:
-      ValueError: if the function does not return a distribution, or its batch shape is wrong, or its class describes
-        neither its parameters nor whether outcomes are counts. When a model is saved, cloned or loaded: if the function
-        is not registered.
+      ValueError: if the function does not return a distribution, the batch shape of the distribution is wrong, or its
+        class does not describe the parameters or does not say whether outcomes are counts. When a model is saved,
+        cloned or loaded: if the function is not registered.
 
     Example:
       >>> def skewed(params):

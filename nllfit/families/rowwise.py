@@ -44,7 +44,7 @@ class Rowwise:
             return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # names the class, which `pickle` would not find in a module
+        reduced: Any = super().__reduce_ex__(protocol)  # it names the derived class, which is in no module
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
