@@ -93,8 +93,9 @@ def build_training(model: Model, y: Any) -> None:
 def _with_equal_names():
     """Returns a variable creator that gives equal names to the variables of all models of an architecture.
 
-    Keras numbers layers and optimizers over all models, so their variables have new names in each model. TensorFlow
-    creates and keeps an operation for each new name. This takes five times as long as creating the variable.
+    Keras counts layers and optimizers across models (`dense`, `dense_1`), so the variables of each model have new
+    names. TensorFlow creates and keeps an operation for each new name. This takes five times as long as creating the
+    variable.
     """
     numbers = itertools.count()
 

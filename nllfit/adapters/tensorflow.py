@@ -139,8 +139,8 @@ def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
 def forget_graph() -> None:
     """Makes TFP's bijectors forget the tensors of the graph that is being traced. In eager mode it does nothing.
 
-    A bijector keeps the input of each result until the result is freed. The input keeps the graph, which keeps the
-    result, so without `Bijector._cache.storage` no graph is ever freed.
+    A bijector keeps the input of each result until the result is freed. The input keeps the graph, and the graph keeps
+    the result. So no graph would ever be freed. `Bijector._cache.storage` is where a bijector keeps the inputs.
     """
     if not tf.executing_eagerly():
         _forget(tf.compat.v1.get_default_graph())

@@ -145,7 +145,7 @@ def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
-    """Returns the highest count in each bin except the last, `[k]`.
+    """Returns the upper ends `[k]` of the first `k` bins of counts. The last bin has no upper end.
 
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """

@@ -84,7 +84,7 @@ class Objective:
         return self.density.rank
 
     def sample(self, size: int) -> "Objective":
-        """Returns the objective of `size` rows of the sample, evenly spaced in the order of their first element."""
+        """Returns the objective of `size` rows. They are evenly spaced among the rows sorted by their first element."""
         if len(self.y) <= size:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])

@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """Returns the family that `plain` converted to the dict `value`. Returns any other value unchanged."""
+    """Returns the family of a dict that the function `plain` made. Returns any other value unchanged."""
     if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
         return value
     arguments = {name: restored(item) for name, item in value.items() if name != _KIND}

@@ -174,7 +174,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the smaller tail's probability at both ends, larger value first, and whether it is the left tail."""
+        """Returns the smaller tail's probabilities at the two ends, the larger first, and whether the tail is left."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower

@@ -191,6 +191,6 @@ class UnlikeMixtureLaw(Law):
 
 
 def _normalized(categorical, dtype):
-    """Returns the probabilities in another dtype. TFP asserts that their sum is 1, so they are divided by it."""
+    """Returns the probabilities in another dtype, divided by their sum. TFP raises an error if the sum is not 1."""
     probs = tf.cast(categorical.probs_parameter(), dtype)
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)

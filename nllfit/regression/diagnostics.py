@@ -106,8 +106,8 @@ class Diagnostics(LinearPredictors):
 
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
-          dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. For a
-          parameter without a formula, `dfbeta` is on the scale before its link.
+          dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. A
+          parameter without a formula has the unit that it has before its link.
 
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """
