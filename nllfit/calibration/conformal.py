@@ -191,7 +191,7 @@ def _ends(distribution, levels):
     line = _line(distribution)
     return [
         tf.cast(line.inverse(law_of(distribution).quantile(*both)), tf.float64)
-        for both in ((tails, 1 - tails), (1 - tails, tails))
+        for both in ((tails,), (1 - tails, tails))
     ]
 
 

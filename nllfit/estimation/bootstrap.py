@@ -109,7 +109,7 @@ class Bootstrap:
         moved = scores(problem, optimum.w) @ standard_axes(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
         weights = problem.weights[:, None]
         cubes, squares = (np.sum(weights * moved**power, 0) for power in (3, 2))
-        skewness = np.where(squares > 0, cubes, 0.0) / np.where(squares > 0, squares, 1.0) ** 1.5
+        skewness = cubes / np.where(squares > 0, squares, 1.0) ** 1.5
         sizes = [np.size(value) for value in self.estimates.values()]
         return dict(zip(self.parameters, np.split(skewness / 6, np.cumsum(sizes)[:-1]), strict=True))
 

@@ -166,7 +166,7 @@ class Density:
                 score = (8 * (up - down) - (far_up - far_down)) / (12 * _RANK_STEP)
             scores = np.append(scores, np.where(np.isfinite(score), score, 0.0)[None], 0)
             norms = np.linalg.norm(scores, axis=0)
-            rank = int(np.linalg.matrix_rank(scores / np.where(norms > 0, norms, 1.0), tol=_RANK_TOLERANCE))
+            rank = int(np.linalg.matrix_rank(scores / np.maximum(norms, np.finfo(float).tiny), tol=_RANK_TOLERANCE))
             if rank == size:
                 break
         return rank

@@ -99,8 +99,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     for name, estimate in (("a", a), ("b", b)):
         if not isinstance(estimate, Estimate):
             raise TypeError(f"`{name}` is a {type(estimate).__name__}: give what `maximum_likelihood` returned.")
-    samples = [(estimate.problem.y, estimate.problem.weights) for estimate in (a, b)]
-    if not all(np.array_equal(one, other) for one, other in zip(*samples, strict=True)):
+    one, other = a.problem, b.problem
+    if not (np.array_equal(one.y, other.y) and np.array_equal(one.weights, other.weights)):
         raise ValueError(
             f"`a` and `b` are fits of different samples, of {len(a.problem.y)} and {len(b.problem.y)} observations: "
             f"fit both families to the same `y` and `weights`."

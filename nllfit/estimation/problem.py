@@ -213,7 +213,7 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
     try:
         family = as_family(distribution, y.shape[1:], **fixed)
     except ValueError as error:
-        by_row = [name for name, value in fixed.items() if len(y) > 1 and np.shape(value)[:1] == (len(y),)]
+        by_row = [name for name, value in fixed.items() if np.shape(value)[:1] == (len(y),)]
         if by_row and y.ndim == 1:
             advice = facts_of(family_class(distribution)).search.by_row
             raise ValueError(

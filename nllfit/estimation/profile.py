@@ -50,16 +50,14 @@ class Profile:
             return self.maximum
         if not self._unit:
             return -math.inf
-        at = min(self._coordinates, key=lambda known: abs(known - value))
-        step = value - at
-        while abs(step) > _SHORTEST_STEP * abs(value - self.estimate):
-            last = abs(step) >= abs(value - at)
-            reached, converged = self._climb(value if last else at + step, at)
-            if last and converged:
+        at, target = min(self._coordinates, key=lambda known: abs(known - value)), value
+        while abs(target - at) > _SHORTEST_STEP * abs(value - self.estimate):
+            reached, converged = self._climb(target, at)
+            if converged and target == value:
                 return reached
             # After a failed climb we halve the step. If the support depends on the parameters, an observation may be
             # outside it at a start that is far from the last optimum.
-            at, step = (at + step, 2 * step) if converged else (at, step / 2)
+            at, target = (target, value) if converged else (at, (at + target) / 2)
         return self._climb(value, at)[0]
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:

@@ -15,7 +15,7 @@ _VERY_FEW_OBSERVATIONS = 20
 _FEW_OBSERVATIONS = 200
 
 
-def starts(objective: Objective, seed: int = 0) -> np.ndarray:
+def starts(objective: Objective) -> np.ndarray:
     """Returns random starts `[s, p]` at which a subsample has a positive likelihood, the most likely first.
 
     Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the product
@@ -27,7 +27,7 @@ def starts(objective: Objective, seed: int = 0) -> np.ndarray:
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
     y = objective.coordinates.family.stand_ins(few.y)
-    w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(seed))
+    w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(0))
     w = _ranked(objective.sample(_VERY_FEW_OBSERVATIONS), w[np.isfinite(w).all(1)])
     likely = w[:0]
     for first in range(0, len(w), _STARTS):

@@ -123,19 +123,25 @@ def test_elements_and_steps_have_their_own_corrections():
 
 
 @pytest.mark.thorough
-def test_counts_from_the_end_of_the_widest_interval_on_have_the_shifted_probabilities_of_the_model():
+def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_formulas():
     model = KITS[0].keras.Sequential(
         [KITS[0].keras.layers.Dense(1, kernel_initializer="zeros"), KITS[0].heads.Poisson()]
     )
     x = np.ones([1, 1], "float32")
     model(x)
-    model.layers[0].set_weights([np.zeros([1, 1]), np.full([1], np.log(np.expm1(6.0)))])  # the rate is softplus(u)
-    base, moved = (predict_distribution(it, x) for it in (model, Conformalized(model, {0.5: 1.0, 0.9: 3.0})))
-    last, moved_last = (float(nllfit.interval(distribution, 0.9)[1][0, 0]) for distribution in (base, moved))
-    assert moved_last == last + 3
-    for more in range(3):
-        expected = nllfit.cdf(base, [[last + more]])
-        np.testing.assert_allclose(nllfit.cdf(moved, [[moved_last + more]]), expected, rtol=1e-6)
+    model.layers[0].set_weights([np.zeros([1, 1]), np.log([6.0])])
+    below = stats.poisson(6.0).cdf
+    # From the upper end on, counts have the shifted probabilities of the model. An interval may become one count.
+    wider, point = (Conformalized(model, corrections) for corrections in ({0.5: 1.0, 0.9: 3.0}, {0.9: -9.0}))
+    assert nllfit.interval(predict_distribution(wider, x), 0.9)[1] == 13
+    counts = np.arange(3.0)[:, None, None]
+    for moved, upper in ((wider, 13), (point, 6)):
+        found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
+        np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
+    # Between the ends, a count reaches the middle of the model's step.
+    still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
+    reached = (below(counts - 1) + below(counts)) / 2 - below(1)
+    np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)
 
 
 @pytest.mark.thorough

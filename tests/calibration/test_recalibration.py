@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
-from scipy import integrate, stats
+from scipy import integrate, interpolate, stats
 
 import nllfit
 from nllfit import Ensemble, Recalibrated, compare_scores, evaluate, predict_distribution, recalibrate
@@ -76,8 +76,17 @@ def test_a_calibrated_model_loses_little():
     model = wrong(KITS[0], bias=0.0)
     models = model, recalibrate(model, X[FIT], y[FIT])
     before, after = (-predict_distribution(m, X[TEST]).log_prob(y[TEST].astype("float32")) for m in models)
+    np.testing.assert_allclose(stats.norm.cdf(models[1].observed[[0, -1]]) * 1001, [1, 1000])  # the extreme ranks
     loss, error = np.mean(after - before), stats.sem(after - before)
     assert -3 * error < loss < 0.03 + 3 * error  # a map of 30 knots from n = 1000 rows costs 30 / (2 n) nats
+
+
+def test_the_map_has_the_slopes_of_scipys_monotone_cubic():
+    predicted, observed = [-1.0, 0.2, 2.0], [-0.5, 0.1, 1.0]  # knots, to which the map adds -40 and 40
+    slopes = interpolate.PchipInterpolator([-40, *predicted, 40], [-40, *observed, 40]).derivative()(predicted)
+    mapped = predict_distribution(Recalibrated(wrong(KITS[0], bias=0.0), [predicted], observed), np.zeros([1, 2]))
+    log_prob = mapped.log_prob(np.reshape(predicted, [3, 1, 1]).astype("float32"))[:, 0]
+    np.testing.assert_allclose(log_prob, stats.norm.logpdf(observed) + np.log(slopes), rtol=1e-5)
 
 
 @pytest.mark.thorough

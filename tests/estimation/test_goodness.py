@@ -66,6 +66,17 @@ def test_three_bins_are_enough_for_one_parameter():
     assert found == {"chi_square": pytest.approx(stats.chisquare([15, 14, 11], expected).statistic, rel=1e-9)}
 
 
+def test_samples_with_the_observed_statistic_count_as_extreme(monkeypatch):
+    y = np.repeat([0, 1, 2, 4], [15, 14, 8, 3])
+
+    def drawn(fit, num_samples, seed):
+        return np.tile(y[::-1], [num_samples, 1])
+
+    # A path would name the function `nllfit.estimation.goodness_of_fit`, which hides its module.
+    monkeypatch.setitem(goodness_of_fit.__globals__, "draw_samples", drawn)
+    assert goodness_of_fit(maximum_likelihood("Poisson", y), 3).p_values == {"chi_square": 1.0}
+
+
 @pytest.mark.thorough  # the p-values are compared with SciPy's above
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nllfit import Family, maximum_likelihood
+from nllfit import Family, MixtureFamily, maximum_likelihood
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from nllfit import Family, maximum_likelihood
         ("Normal", ["a", "b"], {}, "not an array of numbers"),
         ("Normal", [1.0, np.nan, 2.0], {}, "1 NaN"),
         ("Normal", [1.0, np.inf, 2.0], {}, "infinite"),
+        ("Normal", [[2.0, 1.0], [np.inf, 3.0]], {}, "holds 1 NaN or infinite values: remove them"),
         ("Normal", [2.0, 2.0, 2.0], {}, "all values equal"),
         ("MultivariateNormalTriL", [[1.0, 2.0], [3.0, 2.0], [4.0, 2.0]], {}, "equal in a column"),
         ("Normal", [2.0], {}, "fewer than the 2 parameters"),
@@ -21,6 +22,7 @@ from nllfit import Family, maximum_likelihood
         ("Gamma", [1.0, -2.0, 3.0], {}, r"holds -2.0, which Gamma cannot have"),
         ("Gamma", [0.0, 2.0, 3.0], {}, r"holds 0.0, where the density of Gamma is zero or infinite"),
         ("Beta", [0.5, 1.5, 0.2], {}, r"holds 1.5, which Beta cannot have"),
+        (MixtureFamily("Exponential", 2), [1.0, 2.0, -2.0, 3.0, 4.0], {}, r"holds -2.0, which Mixture of 2"),
         ("Poisson", [1, 2.5, 3], {}, r"holds 2.5, which Poisson cannot have"),
         ("Bernoulli", [0, 1, 2], {}, r"holds 2.0, which Bernoulli cannot have"),
         ("Bernoulli", [0, 1, 0.5], {}, r"holds 0.5, which Bernoulli cannot have"),

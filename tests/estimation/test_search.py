@@ -367,7 +367,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
     assert fit.problem.objective.exact  # exact derivatives, not differences
 
 
-@pytest.mark.thorough(but="PERT")
+@pytest.mark.thorough(but=("PERT", "family3"))
 @pytest.mark.parametrize(
     ("family", "y", "message"),
     [
@@ -378,6 +378,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
             "all outcomes are censored on the same side",
         ),
         ("PERT", np.random.default_rng(1).uniform(size=50), "`temperature` goes to 0$"),
+        (Family("Normal", floor={"scale": 0.5}), [1.0, 1.2, 1.3], "`scale` goes to 0.5$"),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)
             for case in (
@@ -393,6 +394,11 @@ def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
     estimate = maximum_likelihood(family, y)
     assert not estimate.converged
     assert re.search(message, estimate.message)
+
+
+def test_censoring_on_one_side_is_no_cause_if_the_support_depends_on_the_parameters():
+    problem = problem_of(Censored("Uniform"), [[1, 2], [2, 3], [4, 5], [1, 3]])
+    assert problem.likely_cause == "; the likelihood of a Censored Uniform is not smooth"
 
 
 @pytest.mark.thorough
