@@ -11,6 +11,16 @@ from nllfit.adapters import Model
 
 __all__ = ["load_model", "new_folder"]
 
+_OF_DAMAGED_FILES = (
+    AttributeError,  # a config with a value of another type, in Keras 3.12
+    KeyError,
+    OSError,
+    RuntimeError,
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    zipfile.BadZipFile,
+)
+
 
 def new_folder(folder: str | os.PathLike) -> pathlib.Path:
     """Creates a folder if it does not exist, and returns its path. Raises a `ValueError` if it is not empty."""
@@ -25,7 +35,7 @@ def load_model(path: pathlib.Path) -> Model:
     """Loads a `.keras` file of either Keras version in safe mode. Raises a `ValueError` if the file is damaged."""
     try:
         return _keras_of_file(path).models.load_model(path)
-    except (KeyError, OSError, RuntimeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except _OF_DAMAGED_FILES as error:
         raise ValueError(
             f"{path} is not a complete .keras file: save it again. ({type(error).__name__}: {error})"
         ) from error
