@@ -7,7 +7,6 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
-from nllfit.data_checks import rows_of
 from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
 from nllfit.inference.likelihood_derivatives import Likelihood, weighted_losses
@@ -16,8 +15,6 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-# The number of rows in one computation of derivatives.
-_BLOCK = 64
 # The number of outcomes drawn if TFP has no formula for the divergence.
 _DRAWS = 100
 _SEED = 0, 0
@@ -58,10 +55,7 @@ class Fisher(Likelihood):
         """
         position = tf.constant(w, self.dtype)
         program = trace(self._expansion, self._specs, position, chosen)
-        parts = []
-        for start in range(0, self.num_rows, _BLOCK):
-            rows = rows_of(self._data, start, start + _BLOCK)
-            parts.append(program(rows, position, chosen))
+        parts = [program(rows, position, chosen) for rows in self._blocks()]
         sums = [np.sum(np.asarray(part, np.float64), 0) for part in zip(*parts, strict=True)]
         loss, gradient, fisher, gauss_newton = sums
         return float(loss), gradient, fisher, gauss_newton

@@ -15,7 +15,7 @@ from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]
 
-# The number of rows of one Jacobian, whose cost grows with the square of this number.
+# The number of rows in one computation of derivatives. The cost of a Jacobian grows with the square of this number.
 _BLOCK = 64
 
 
@@ -42,9 +42,12 @@ class Likelihood(Surface):
         """Yields the gradient of each row's negative log-likelihood at weights `[p]`, in blocks `[rows, p]`."""
         position = tf.constant(w, self.dtype)
         program = trace(self._scores, self._specs, position)
-        for start in range(0, self.num_rows, _BLOCK):
-            rows = rows_of(self._data, start, start + _BLOCK)
+        for rows in self._blocks():
             yield program(rows, position).numpy().astype(np.float64)
+
+    def _blocks(self):
+        """Yields the data in blocks of rows."""
+        return (rows_of(self._data, start, start + _BLOCK) for start in range(0, self.num_rows, _BLOCK))
 
     def _block_of_scores(self, data, position):
         assign(self._weights, position)

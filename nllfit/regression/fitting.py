@@ -112,8 +112,7 @@ def regression(
     counts = None if weights is None else as_weights(weights, data)
     clusters = None if cluster is None else as_clusters(cluster, data, counts)
     predictors = _predictors(made, dict(formulas), right, data, offset, labels)
-    names_of(made, predictors)  # raises, before the fit, if two coefficients would have one name
-
+    names = names_of(made, predictors)
     designs = [(p.design.matrix, p.total_offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
     _check_outcomes(objective, outcome)
@@ -126,6 +125,7 @@ def regression(
         outcome=outcome,
         labels=labels,
         coefficients=coefficients,
+        names=names,
         clusters=clusters,
         kind=covariance if clusters is None else "cluster",
         fault=fault,

@@ -11,7 +11,6 @@ from nllfit.regression.family_of_outcomes import natural_values
 from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.predictions import Predictions
-from nllfit.regression.predictors import names_of
 
 __all__ = ["Regression"]
 
@@ -41,6 +40,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         outcome: Outcome,
         labels: tuple[str, ...],
         coefficients: np.ndarray,
+        names: list[list[str]],
         clusters: np.ndarray | None,
         kind: str,
         fault: str | None,
@@ -61,16 +61,15 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         if self.converged:
             bread = np.linalg.inv(objective.local(coefficients)[1])
             self._covariance = bread if kind == "information" else self._sandwich(bread, clusters)
-        self._name()
+        self._name(names)
 
-    def _name(self):
-        """Sets the names, estimates, covariance, ratios and terms of the table."""
+    def _name(self, blocks):
+        """Sets the names, estimates, covariance, ratios and terms of the table, from the names of each predictor."""
         names: list[str] = []
         ratios: list[bool] = []
         terms: dict[str, list[int]] = {}
         jacobian = np.eye(len(self._coefficients))
         natural, ratio = self._at_a_row()
-        blocks = names_of(self.family, self.predictors)
         estimates = self._coefficients.copy()
         for index, (predictor, block_names) in enumerate(zip(self.predictors, blocks, strict=True)):
             first, size = len(names), predictor.free
