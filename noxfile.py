@@ -27,9 +27,9 @@ def newest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """The tests with the oldest TensorFlow, TensorFlow Probability and tf-keras. `newest` checks the style."""
+    """All tests, with the oldest TensorFlow, TensorFlow Probability and tf-keras. `newest` checks the style."""
     session.install("-e", ".[test]", *OLDEST)
-    session.run("python", "-m", "pytest", "--ignore=tests/test_style.py", *session.posargs)
+    session.run("python", "-m", "pytest", "--thorough", "--ignore=tests/test_style.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1], default=False)

@@ -167,6 +167,17 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviat
     ),
 }
 
+# SciPy 1.15, the newest on Python 3.10, is wrong by 9e-10 for these. The tails at the five points are those of mpmath.
+BY_MPMATH = {
+    "Beta": (
+        [0.022685636727460649, 0.1585327012537023, 0.5000242788541087, 0.84146726891629223, 0.9999684773911079],
+        [0.97731436327253935, 0.8414672987462977, 0.4999757211458913, 0.15853273108370777, 3.1522608892104166e-5],
+    ),
+    "PERT": (
+        [0.022675801431858414, 0.15848854266658269, 0.49995144229272678, 0.84142311704522874, 0.99996845307313729],
+        [0.97732419856814159, 0.84151145733341731, 0.50004855770727322, 0.15857688295477126, 3.1546926862706324e-5],
+    ),
+}
 
 LONG = "Beta", "Binomial", "PERT"  # they run the same functions as NegativeBinomial and StudentT
 
@@ -178,7 +189,7 @@ def test_families_are_accurate_at_large_parameters(name):
     distribution = getattr(tfd, name)(*constants(*arguments))
     y = middle + deviation * np.array([-2.0, -1.0, 0.0, 1.0, 4.0])
     y = np.floor(y) if name in COUNTS else y
-    expected = tails(y)
+    expected = BY_MPMATH.get(name) or tails(y)
     np.testing.assert_allclose(nllfit.cdf(distribution, y), expected[0], rtol=1e-10)
     np.testing.assert_allclose(nllfit.survival(distribution, y), expected[1], rtol=3e-9)  # the rounding of `y`
     levels = np.array([0.1, 0.4, 0.9])
