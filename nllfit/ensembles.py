@@ -195,7 +195,7 @@ class Ensemble:
 def _with_weights(model, x):
     """Builds the model in this thread, so that a seed determines its first weights.
 
-    Threads that build models draw from one global generator, in an order that differs between runs.
+    If several threads built models, they would draw from one global generator in an order that differs between runs.
     """
     adapter_of(model)  # raises a `TypeError` if it is not a model
     if not model.built:

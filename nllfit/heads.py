@@ -40,8 +40,8 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         value = tf.convert_to_tensor(distribution)
-        # Keras casts sample weights to the dtype of the distribution. For class labels this would be an integer, so it
-        # is replaced by the dtype of the prediction.
+        # Keras casts sample weights to the dtype of the distribution. For class labels this is an integer dtype, so we
+        # replace it by the dtype of the prediction.
         set_dtype(distribution, value.dtype)
         self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()
@@ -73,7 +73,7 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         return tf_keras.saving.serialize_keras_object(value)
 
     def compute_mask(self, inputs, mask=None):
-        return [mask, mask]  # of the two outputs: the distribution and its value
+        return [mask, mask]  # `call` has two outputs: the distribution and its value
 
     def get_config(self):
         return tf_keras.layers.Layer.get_config(self) | self._plain_arguments() | self._options()

@@ -123,7 +123,10 @@ class Laplace:
         return trace(self._program, specs)(x)
 
     def _posterior_of_numbers(self, x):
-        """Returns the mean `[*batch, d]` of the head's inputs and a root `[*batch, d, d]` of their covariance."""
+        """Returns the mean `[*batch, d]` of the head's inputs, and a matrix `R` `[*batch, d, d]`.
+
+        The covariance of the head's inputs is `R R'`.
+        """
         with tf.GradientTape(persistent=True) as tape:
             params = origin_of(self.model(x, training=False)).params
         lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)

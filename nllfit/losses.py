@@ -56,7 +56,7 @@ class DistributionLoss(tf_keras.losses.Loss):
 
 
 def _of_tf_keras(y_pred):
-    # The tensor may come from a head of Keras 3. Its mask and weights need a loss of `nllfit.keras3`.
+    # A tensor with a distribution is the output of a Keras 3 head. Only the losses of `nllfit.keras3` handle its mask.
     if tf.is_tensor(y_pred):
         raise no_distribution(y_pred)
     return as_distribution(y_pred)
@@ -67,7 +67,7 @@ class _OfEachOutcome:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
         if sample_weight is not _ABSENT:
-            return super().__call__(y_true, y_pred, sample_weight)  # type: ignore[misc]  # of the loss
+            return super().__call__(y_true, y_pred, sample_weight)  # type: ignore[misc]  # the next base is a loss
         outcomes, weights = counted(y_true, y_pred)
         losses = self.call(outcomes, y_pred)  # type: ignore[attr-defined]
         return losses if weights is None else tf.where(weights != 0, losses, tf.zeros_like(losses))

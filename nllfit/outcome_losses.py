@@ -28,8 +28,8 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
     """Returns the outcomes and their weights, after replacing outcomes that do not count by outcomes in the support.
 
-    An outcome does not count if it is masked or has weight 0. With a replaced outcome, its loss is finite, and the
-    product of the loss and the weight is 0 and not NaN.
+    An outcome does not count if it is masked or has weight 0. The loss of its replacement is finite, so the product of
+    loss and weight is 0 and not NaN.
 
     Args:
       y_true: outcomes, `[*batch, *event]`.
@@ -38,13 +38,14 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
 
     Returns:
       The outcomes, `[*batch, *event]`.
-      The weights, `[*batch]`, which are 0 for replaced outcomes. If all outcomes count equally, None.
+      The weights, `[*batch]`, which are 0 for replaced outcomes; None if there are neither weights nor a mask.
+      If `y_pred` contains no distribution, `y_true` and `sample_weight` are returned unchanged.
 
     Raises:
       ValueError: if the weights have another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3, which does not convert outcomes before the loss
+    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 does not convert outcomes before it calls a loss
         y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
         y_true = (
             y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true

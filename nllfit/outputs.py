@@ -1,4 +1,4 @@
-"""Reads the distribution from a head's output in either Keras version, and makes errors for outputs without one."""
+"""Reads the distribution in a head's output, in either Keras version. Defines the error for outputs without one."""
 
 from typing import Any
 
@@ -63,6 +63,7 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
     """
     if hasattr(output, "log_prob"):
         return with_mask(distribution, mask_of(output))
-    prediction = tf.identity(tf.cast(prediction, output.dtype))  # a copy, because the tensor may be a parameter
+    # Copied, because `prediction` may be a parameter of `distribution`.
+    prediction = tf.identity(tf.cast(prediction, output.dtype))
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))

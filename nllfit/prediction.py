@@ -31,9 +31,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     """The predicted distribution of every row of a data set, computed in batches.
 
     It equals the distribution of `model(x)`, also for data that are too large for one call of the model. It carries
-    Keras's mask, so masked outcomes do not count in a score. TensorFlow traces the loop over the batches once for a
-    model, until the model is compiled again. For a small model, the call takes at most a tenth of the time of
-    `model.predict`.
+    Keras's mask, so masked outcomes do not count in a score. TensorFlow traces the loop over the batches on the first
+    call, and again if the model is compiled again or the rows of `x` have another shape or dtype. For a small model,
+    the call takes at most a tenth of the time of `model.predict`.
 
     Score the result by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
     `nllfit.evaluate(distribution, y=y)`. The methods `log_prob`, `prob` and `cdf` of the result accept outcomes
@@ -95,9 +95,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
 
 def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
-    """Returns the equal mixture of the distributions with these origins, which must belong to the same rows.
+    """Returns a mixture, with equal weights, of the distributions that the origins describe.
 
-    The mixture carries the mask of the first origin.
+    All origins must describe the same rows. The mixture carries the mask of the first one.
 
     Raises:
       ValueError: if their families differ.
@@ -197,7 +197,7 @@ def _joined(models, x, batch_size, num_samples):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
-    # One structure for each pass, with the outputs of all models.
+    # `of_passes[k][i]` is the output of model `i` in pass `k`.
     of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
     return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
 
@@ -253,7 +253,7 @@ def _check_shapes(model, given):
 
 
 def _program(models, specs):
-    """Traces a function that calls the models on all batches. Returns it and the results of `_head` for the outputs.
+    """Traces a function that calls the models on all batches. Returns it, and `_head` of each output.
 
     The function takes inputs, a batch size and a number of passes, and returns the tensors of `_numbers` for all rows,
     `[passes, rows, ...]`. The loop over the batches is in the graph, so no Python code runs between batches. The

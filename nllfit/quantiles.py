@@ -16,9 +16,10 @@ __all__ = ["cdf", "interval", "mode", "quantile", "survival"]
 def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y <= y)` of each element of an outcome.
 
-    `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers. TFP need not have a
-    CDF of the distribution; for example, it has none of an `Independent`. If elements depend on each other, as in a
-    `MultivariateNormalTriL`, each element has the CDF of its marginal distribution.
+    `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers. It returns
+    one probability for each element, while TFP's own `Independent.cdf` returns the joint probability of all elements.
+    If elements depend on each other, as in a `MultivariateNormalTriL`, each element has the CDF of its marginal
+    distribution.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -126,8 +127,8 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.
     - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0.
-    - If outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`), the mode is that of
-      the number before censoring or truncation.
+    - If outcomes are censored (`Censored`), or truncated by a window that differs between rows (`Truncated`), the mode
+      is that of the number before censoring or truncation.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.

@@ -1,4 +1,4 @@
-"""Reads `.keras` files of either Keras version, and creates the folders in which ensembles are saved."""
+"""Reads `.keras` files of Keras 2 and Keras 3, and creates the folders in which models are saved."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from nllfit.adapters import Model
 __all__ = ["load_model", "new_folder"]
 
 _OF_DAMAGED_FILES = (
-    AttributeError,  # a config with a value of another type, in Keras 3.12
+    AttributeError,  # Keras 3.12 raises it if a value of the config has the wrong type
     KeyError,
     OSError,
     RuntimeError,
@@ -32,7 +32,7 @@ def new_folder(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def load_model(path: pathlib.Path) -> Model:
-    """Loads a `.keras` file of either Keras version in safe mode. Raises a `ValueError` if the file is damaged."""
+    """Loads a `.keras` file of Keras 2 or Keras 3 in safe mode. Raises a `ValueError` if the file is damaged."""
     try:
         return _keras_of_file(path).models.load_model(path)
     except _OF_DAMAGED_FILES as error:
@@ -42,7 +42,7 @@ def load_model(path: pathlib.Path) -> Model:
 
 
 def _keras_of_file(path):
-    """Returns the Keras version that wrote a file, after registering the heads of that version."""
+    """Returns the package that can load a file: `tf_keras` for files of Keras 2, otherwise `keras`."""
     with zipfile.ZipFile(path) as archive:
         version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):

@@ -1,8 +1,8 @@
 """One mix-in class for each loss, with the parts that both Keras versions share: formula, arguments and config.
 
-`nllfit.losses` and `nllfit.keras3.losses` make a loss from a mix-in and their `DistributionLoss`. To add a loss, write
-a mix-in here and one line in each of these modules. The loss's `get_config` must contain each argument of its
-constructor, because models whose configs are equal share a compiled program.
+`nllfit.losses` and `nllfit.keras3.losses` each define a `DistributionLoss`, and combine it with each mix-in. To add a
+loss, write a mix-in here and one line in each of these modules. The loss's `get_config` must return each argument of
+its constructor, because models whose configs are equal share a compiled program.
 """
 
 from typing import Any
@@ -20,9 +20,10 @@ class NegativeLogLikelihood:
     """The negative log-likelihood of each outcome, `-y_pred.log_prob(y_true)`, for any head.
 
     In tf_keras, give `nllfit.negative_log_likelihood` to `compile`; it is also a function `(y_true, y_pred)` that
-    returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. Keras itself calls
-    a loss with `sample_weight`, and then it returns the weighted mean. Outcomes that are masked or have weight 0 do not
-    count, so padding need not be in the support. The loss is computed in the dtype of the head.
+    returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. In training, Keras
+    calls the loss with the argument `sample_weight`, which may be None. The loss then returns the weighted mean.
+    Outcomes that are masked or have weight 0 do not count, so padding need not be in the support. The loss is computed
+    in the dtype of the head.
 
     The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
     outcomes, it raises an error at trace time. (A batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and
@@ -38,13 +39,13 @@ class NegativeLogLikelihood:
     Returns:
       The losses `[B]` in nats, which are sums over the event. The loss of a masked outcome is 0. Keras takes the mean
       over the batch. To compare a loss with Keras's own losses, which are means over the event, divide it by the
-      event's size. To get `[B]` from an instance of the class that is called with `sample_weight`, set
-      `reduction="none"`, or `reduction=None` in Keras 3.
+      event's size. If the loss was created with `reduction="none"` (`reduction=None` in Keras 3), a call with
+      `sample_weight` also returns losses `[B]` and not their mean.
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes. In eager mode also if an outcome is not finite,
-        has no finite likelihood, or is outside the support (heads check this, unless `validate_args=False`).
+      ValueError: if the shape of `y_true` is not that of the outcomes. In eager mode also if an outcome or its
+        log-likelihood is not finite, or an outcome is outside the support (unless the head has `validate_args=False`).
       tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support. XLA does not
         check this. Keras 3 compiles with XLA where it can; `compile(jit_compile=False)` prevents it.
 
@@ -57,7 +58,7 @@ class NegativeLogLikelihood:
     """
 
     def __init__(self, reduction: str | None = "auto", name: str = "negative_log_likelihood"):
-        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # of Keras's loss
+        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
 
     def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         return log_loss(y_true, distribution)
@@ -85,7 +86,7 @@ class CRPS:
     """
 
     def __init__(self, reduction: str | None = "auto", name: str = "crps"):
-        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # of Keras's loss
+        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
 
     def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         return crps(y_true, distribution)
@@ -110,7 +111,7 @@ class BetaNLL:
     Raises:
       ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
         labels; if a variance is infinite (XLA does not check this); and as from `nllfit.negative_log_likelihood`.
-      NotImplementedError: if TFP knows no variance of the family.
+      NotImplementedError: if TFP does not implement the variance of the family.
 
     Example:
       >>> model.compile("adam", nllfit.losses.BetaNLL(0.5))
@@ -120,7 +121,7 @@ class BetaNLL:
     """
 
     def __init__(self, beta: float = 0.5, reduction: str | None = "auto", name: str = "beta_nll"):
-        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # of Keras's loss
+        super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
         if isinstance(beta, bool) or not (isinstance(beta, (int, float)) and 0 <= beta <= 1):
             raise ValueError(f"`beta` is {beta!r}: give a number from 0, the likelihood, to 1.")
         self.beta = float(beta)
@@ -129,4 +130,4 @@ class BetaNLL:
         return variance_weighted_log_loss(y_true, distribution, self.beta)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"beta": self.beta}  # type: ignore[misc]  # of Keras's loss
+        return super().get_config() | {"beta": self.beta}  # type: ignore[misc]  # super() is Keras's loss

@@ -1,9 +1,9 @@
 """One mix-in class for each metric, with the parts that both Keras versions share.
 
 `nllfit.metrics` and `nllfit.keras3.metrics` make a metric from a mix-in and Keras's `Mean`. To add a metric, write a
-mix-in here and one line in each of these modules. `score(y_true, distribution)` of a mix-in returns `[*batch]`. The
-metric's `get_config` must contain each argument of its constructor, because models whose configs are equal share a
-compiled program.
+mix-in here and one line in each of these modules. The method `score(y_true, distribution)` of a mix-in returns the
+scores `[*batch]`. The metric's `get_config` must return each argument of its constructor, because models whose configs
+are equal share a compiled program.
 """
 
 from typing import Any
@@ -17,9 +17,8 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
 
-    List an instance of this class in `metrics` of `compile`. A function does not work as such a metric, because Keras
-    calls a function with the prediction, a tensor without the distribution. In Keras 3, use
-    `keras3.metrics.NegativeLogLikelihood`.
+    List an instance of this class in `metrics` of `compile`. Do not list a function there: Keras calls it with a tensor
+    of predictions, which does not contain the distribution. In Keras 3, use `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.
@@ -32,7 +31,7 @@ class NegativeLogLikelihood:
     score = staticmethod(log_loss)
 
     def __init__(self, name: str = "nll", dtype: Any = None):
-        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # of Keras's metric
+        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # super() is Keras's metric
 
 
 class CRPS:
@@ -49,4 +48,4 @@ class CRPS:
     score = staticmethod(crps)
 
     def __init__(self, name: str = "crps", dtype: Any = None):
-        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # of Keras's metric
+        super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # super() is Keras's metric

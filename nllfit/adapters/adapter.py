@@ -46,7 +46,7 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def random_states(self) -> list:
-        """The states of random generators that are not among `model.variables`."""
+        """The states of random generators, except the states that `model.variables` contains."""
 
     @property
     @abc.abstractmethod
@@ -70,7 +70,7 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def build_replicas(self, batch: tuple) -> None:
-        """Creates the variables of the first training step on `batch`, unless a program of several replicas can."""
+        """Creates the variables of a training step on `batch`, if a trace for several replicas cannot create them."""
 
     @staticmethod
     @abc.abstractmethod

@@ -5,7 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.src.saving.serialization_lib import in_safe_mode  # without it, TFP's layers run code from a model file
+
+# Without `in_safe_mode`, `nllfit.safety` cannot stop TFP's layers from running code from a model file.
+from tf_keras.src.saving.serialization_lib import in_safe_mode
 
 from nllfit.adapters.adapter import Adapter, Model
 
@@ -27,12 +29,12 @@ class Keras2(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `compiled_loss`, a program is used again after the model was compiled with the same optimizer."""
+        """Without `compiled_loss`, the old loss is still used after a second `compile` with the same optimizer."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models share no programs: `get_compile_config` returns text instead of objects."""
+        """Without `_compile_config`, models cannot share a program: `get_compile_config` returns serialized objects."""
         return dict(self._model._compile_config.config)
 
     @property
@@ -45,7 +47,7 @@ class Keras2(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model with excluded weights shares a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -54,7 +56,7 @@ class Keras2(Adapter):
         twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
 
     def build_metrics(self, y: Any) -> None:
-        """Without `compiled_loss.build`, the first epoch creates variables that a shared program lacks."""
+        """Without `compiled_loss.build`, a program that models share lacks the variables of the loss."""
         (y_pred,) = self._model.outputs
         if not self._model.compiled_loss.built:
             self._model.compiled_loss.build(y_pred)
@@ -66,7 +68,7 @@ class Keras2(Adapter):
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the bar shows microseconds for each of several epochs that a program ran in one call."""
+        """Without `_start`, the progress bar shows wrong times for epochs that ran together in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 

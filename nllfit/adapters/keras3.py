@@ -27,12 +27,12 @@ class Keras3(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `_loss_tracker`, a program is used again after the model was compiled with the same optimizer."""
+        """Without `_loss_tracker`, the old loss is still used after a second `compile` with the same optimizer."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models share no programs: `get_compile_config` returns text instead of objects."""
+        """Without `_compile_config`, models cannot share a program: `get_compile_config` returns serialized objects."""
         return dict(self._model._compile_config.config)
 
     @property
@@ -41,7 +41,7 @@ class Keras3(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model with excluded weights shares a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -59,7 +59,7 @@ class Keras3(Adapter):
     def compile_in_float64(self, twin: Model) -> None:
         """Without `_dtype` of the losses, the copy silently computes its loss in float32.
 
-        A loss given as a function or a name has no `_dtype`. If one of the losses is given so, all are computed in
+        A loss that is a function or a name has no `_dtype`. If a model has such a loss, all its losses are computed in
         float32.
         """
         losses = tf.nest.map_structure(copy.copy, self._model.loss)
@@ -69,7 +69,7 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, a shared program lacks variables of the first epoch."""
+        """Without `_compile_loss` and `_compile_metrics`, a program that models share lacks their variables."""
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):
             if container is not None and not container.built:
@@ -82,7 +82,7 @@ class Keras3(Adapter):
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the bar shows microseconds for each of several epochs that a program ran in one call."""
+        """Without `_start`, the progress bar shows wrong times for epochs that ran together in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 

@@ -45,8 +45,8 @@ def variable_of(weight: Any) -> tf.Variable:
 def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
     """Runs a block that calls the model on `x`, and explains an error if the model does not accept sparse rows.
 
-    If the block fails, `x` is sparse, and the model can be traced with dense rows, then a `ValueError` that says so
-    replaces the error.
+    If the block fails and `x` is sparse, the model is traced with dense rows. If this trace succeeds, a `ValueError`
+    says that the model accepts only dense rows. If the trace fails, its error is raised.
     """
     try:
         yield
@@ -83,9 +83,13 @@ def training_variables(model: Model) -> list[tf.Variable]:
 
 
 def build_training(model: Model, y: Any) -> None:
-    """Creates the variables that the first training step on outcomes `y` would create. The model must be plain."""
+    """Creates the variables that the first training step on outcomes `y` would create.
+
+    The model must fulfil `is_plain`.
+    """
     with model.distribute_strategy.scope(), tf.variable_creator_scope(_with_equal_names()):
-        if not getattr(model.optimizer, "built", False):  # tf_keras's optimizer builds its slots only once
+        # An optimizer of tf_keras has no `built`. A second call of its `build` does nothing.
+        if not getattr(model.optimizer, "built", False):
             model.optimizer.build(model.trainable_variables)
     adapter_of(model).build_metrics(y)
 
@@ -108,7 +112,7 @@ def _with_equal_names():
 
 
 def is_plain(model: Model) -> bool:
-    """Whether a model is a Keras `Sequential` or functional model, not a subclass of them, with one output tensor."""
+    """Whether a model is a Keras `Sequential` or functional model with one output tensor. Subclasses do not count."""
     known: Any = model
     keras = adapter_of(model).keras
     if type(model) is _functional(keras):

@@ -96,9 +96,9 @@ def untouched(error: Exception) -> Exception:
 
 
 def as_raised(error: BaseException) -> BaseException:
-    """Returns the error that `untouched` marked, if Keras or AutoGraph raised `error` while handling it.
+    """Finds the error that `untouched` marked, in case Keras or AutoGraph raised another error while handling it.
 
-    Otherwise returns `error`.
+    Returns the first marked error among `error` and its contexts, or `error` if none of them is marked.
     """
     found: BaseException | None = error
     while found is not None and not getattr(found, "ag_pass_through", False):

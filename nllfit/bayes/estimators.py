@@ -33,9 +33,10 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 
 
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Draws the outputs of a layer, before the activation, from their Normal distributions given the inputs.
+    """Returns the outputs of a layer for one draw of the values before its activation.
 
-    The mean and the variance of an output follow from those of the weights.
+    Given the inputs, these values have Normal distributions. Their means and variances follow from those of the
+    weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
     # The lower bound keeps the gradient of the root finite.
@@ -69,12 +70,13 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 def _signs(tensor, channel_axis, seed):
     """Draws random signs for each row and channel of `[B, ...]`. All positions of a channel have the same sign.
 
-    Each bit of a random word is a sign, because drawing a word for each sign takes ten times as long.
+    Each bit of a random 32-bit word is one sign, because drawing a word for each sign takes ten times as long.
     """
     channels = tensor.shape[channel_axis]
     words = tf.random.stateless_uniform([tf.shape(tensor)[0], -(-channels // 32)], seed, None, None, tf.int32)
     sizes = [32] * (channels // 32) + [channels % 32] * (channels % 32 > 0)
-    # We broadcast each word, because XLA draws the words again for each element of a reshaped product.
+    # We broadcast each word to its channels. If we combined words and masks into a matrix and reshaped it, XLA would
+    # draw the words again for each of its elements.
     columns = [tf.broadcast_to(words[:, i : i + 1], [tf.shape(tensor)[0], size]) for i, size in enumerate(sizes)]
     masks = tf.constant(np.resize(np.left_shift(1, np.arange(32)).astype(np.uint32).astype(np.int32), channels))
     is_negative = tf.bitwise.bitwise_and(tf.concat(columns, 1), masks) != 0

@@ -1,4 +1,4 @@
-"""The log-likelihood to second order in some of a network's weights, with the Fisher information."""
+"""The log-likelihood of a network, and its gradient and Fisher information with respect to some of the weights."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ _SEED = 0, 0
 
 
 class Fisher(Likelihood):
-    """The negative log-likelihood of all the data, in nats, with the Fisher information of some of the weights.
+    """The negative log-likelihood of all the data, in nats, and the Fisher information about some of the weights.
 
     The information is `sum_i J_i' F_i J_i`. `J_i` is the Jacobian of `u_i`, the head's inputs in row `i`, with respect
     to the weights. `F_i` is the information of an outcome about these inputs: the Hessian of
@@ -45,7 +45,8 @@ class Fisher(Likelihood):
 
         Args:
           w: all trainable weights, `[p]`.
-          chosen: the indices of the trainable variables to differentiate with respect to. They have `q` elements.
+          chosen: the indices of the trainable variables to differentiate with respect to. These variables have `q`
+            elements in total.
 
         Returns:
           The negative log-likelihood.
@@ -103,7 +104,7 @@ def _information(origin: Origin) -> tf.Tensor:
         with tf.GradientTape() as inner:
             inner.watch(params)
             still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-            if law_of(still).latent() is not still:  # its draws would be exact numbers, not intervals
+            if law_of(still).latent() is not still:  # true if an outcome is an interval or has a window
                 raise ValueError(
                     f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
                     f"Fisher information depends on how outcomes are censored or selected. Use "

@@ -29,7 +29,8 @@ class KLDivergence(HeadRegularizer):
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
     of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head
-    returns a draw, this is the draw of the estimate. `is_exact` tells whether the divergence is exact.
+    returns a draw and `num_samples` is None, the estimate uses this draw. `is_exact` tells whether the divergence is
+    exact.
 
     The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
 
@@ -47,9 +48,9 @@ class KLDivergence(HeadRegularizer):
 
     Raises:
       ValueError: if an argument has the wrong type, if the prior has a trainable variable (only a `Family` is learned),
-        or if `num_samples` is not an integer of at least 1. Other errors are raised when the head is made, or at its
-        first batch: if the prior has another event shape or several rows, or if the draws of the head's family have no
-        gradient and the divergence has no formula.
+        or if `num_samples` is not an integer of at least 1. The head raises a `ValueError`, when it is made or at its
+        first batch, if the prior has another event shape than the head or several rows, or if the divergence must be
+        estimated and draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
     Example:
@@ -131,7 +132,7 @@ class KLDivergence(HeadRegularizer):
     def _draws(self, distribution, seed):
         """Returns draws `[n, *batch, *event]`.
 
-        If `num_samples` is None, this is the draw that the head returned, if any.
+        If `num_samples` is None and the head returned a draw, the result is this draw. Otherwise the draws are new.
         """
         passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
         if self.num_samples is None and passed_on is not None:

@@ -11,11 +11,11 @@ from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-# The search ends when a step raises the log posterior by less, in nats.
+# The search ends when the predicted gain of a Newton step in the log posterior is less than this, in nats.
 _LEAST_RISE = 1e-12
-# The first and the last move of the logarithm of the prior's scale.
+# The search for the prior's scale moves its logarithm. The moves become smaller, from the first to the second value.
 _FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6
-# A move must raise the log evidence by more, in nats.
+# This search accepts a move if it raises the log evidence by more than this, in nats.
 _LEAST_GAIN_OF_EVIDENCE = 1e-9
 
 
@@ -40,7 +40,7 @@ class Objective:
     """The log posterior of some weights, while the other weights are held.
 
     Args:
-      surface: the likelihood of all weights.
+      surface: the likelihood as a function of all weights, with its derivatives.
       weights: all trainable weights, `[p]`.
       places: the indices of the trainable variables that are not held.
       prior_scale: the scale of the Normal prior of each weight; None for the scale that maximises the evidence.
@@ -61,7 +61,9 @@ class Objective:
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
-        """Returns the posterior that has its maximum as its mean. Newton's method finds it from the present weights.
+        """Returns the posterior whose mean is the maximum of the log posterior.
+
+        Newton's method finds the maximum, starting from the present weights.
 
         Raises:
           ValueError: if no maximum is found.
@@ -73,7 +75,7 @@ class Objective:
         """Returns the posterior with the most evidence, after a search over the prior's scale that starts at `found`.
 
         The search moves the logarithm of the scale by smaller and smaller steps. `Expansion.best_scale` is exact only
-        for a quadratic likelihood. Otherwise the curvature changes with the weights, and the weights with the scale.
+        for a quadratic likelihood. For any other likelihood, the curvature at the maximum depends on the scale.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:

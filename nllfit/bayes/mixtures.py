@@ -1,4 +1,4 @@
-"""Mixtures of a head's distributions over a Normal distribution of its inputs, by quadrature."""
+"""The mixture of a head's distributions if the head's inputs have a Normal distribution, by quadrature."""
 
 import functools
 import itertools
@@ -36,8 +36,8 @@ def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns points `[m, size]` and their weights `[m]`, which sum to 1.
 
     The weighted sum of a function over the points approximates its expectation under a standard Normal. The points are
-    the tensor product of Gauss-Hermite points. If this has more than `_MAX_POINTS` points, random points and their
-    negatives replace it.
+    a tensor product of Gauss-Hermite points with at most `_MAX_POINTS` points. If this limit leaves fewer than three
+    points per axis, we use random points and their negatives instead.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:

@@ -65,7 +65,7 @@ class _Fixed(Prior):
         super().__init__(distribution)
 
     def distribution(self, learned):
-        # An array becomes a constant of a program. If the program captured a tensor, other models could not share it.
+        # Models can share a traced program that contains an array as a constant, but not one that captured a tensor.
         return with_parameters(self.given, lambda value, _: _as_array(value))
 
     def example(self):
@@ -151,7 +151,7 @@ def from_keras(value: Any) -> Any:
 
 
 def _keras_of(value):
-    """Returns the name of the Keras version of the object's base classes, or None."""
+    """Returns "tf_keras" or "keras" if the object is of a class of this package, and otherwise None."""
     roots = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
     return next((root for root in roots if root in ("tf_keras", "keras")), None)
 

@@ -49,7 +49,7 @@ class _Declared:
 
 
 class Variational:
-    """The first base class of a variational layer. A mix-in for the Keras version and the Keras layer are the others.
+    """The first base class of a variational layer. The others are a mix-in for the Keras version, and a Keras layer.
 
     All weights that the Keras layer adds in its `build` form one vector, which has a posterior. The parameters of this
     posterior are a variable of the layer. In each call, the `call` of the Keras layer computes with weights that an
@@ -162,7 +162,7 @@ class Variational:
         return self._arguments.kl_weight == _BY_ROWS
 
     def count_rows(self, num_rows: int | None) -> None:
-        """Sets a `kl_weight` of "1/n" to `1 / num_rows` for training. None ends this."""
+        """Sets a `kl_weight` of "1/n" to `1 / num_rows`. After a call with None, training raises an error."""
         self._num_rows = num_rows
         if num_rows is not None and self._weight is not None:
             self._weight.assign([1 / num_rows])

@@ -15,7 +15,7 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-# The initial scales, relative to the scales at unconstrained parameters of 0.
+# An initial scale is this factor times the scale that belongs to an unconstrained parameter of 0.
 _SPREAD = 0.07
 
 
@@ -28,7 +28,8 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
       size: the number of weights.
 
     Raises:
-      ValueError: if the outcomes of the family have another shape, and in the cases in which `Family` raises one.
+      ValueError: if the event shape of the given family is not `[size]`. A `Family` may also have the event shape `[]`.
+        `Family` raises further errors.
     """
     if not isinstance(family, ParametricFamily):
         return Family(family_class(family, argument), size)

@@ -22,7 +22,8 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-_MIN_SHARE = 1e-3  # two quantiles that move keep at least this share of their distance
+# When two quantiles move, the distance between them shrinks at most to this share.
+_MIN_SHARE = 1e-3
 
 
 def conformalize(
@@ -210,7 +211,7 @@ class _Moved(CalibratedDistribution):
         return {"distribution": components, "at": knots, "to": knots}
 
     def _origin(self, y):
-        """Returns the point of the base distribution that moves to `y`, and the log-derivative of this point by `y`."""
+        """Returns the point that moves to `y`, and the log of the derivative of this point with respect to `y`."""
         line = _line(self.base)
         y = line.inverse(tf.cast(y, self.base.dtype))
         source, slope = _straight(y, self.to, self.at)
@@ -234,7 +235,7 @@ class _Moved(CalibratedDistribution):
 
 
 def _straight(y, start, end):
-    """Returns a piecewise linear function of `y` `[..., *batch]`, and its slopes.
+    """Returns the values and the slopes of a piecewise linear function at `y`, two tensors `[..., *batch]`.
 
     The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1.
     """

@@ -13,8 +13,9 @@ class MovedCounts(CalibratedDistribution):
     """A scalar distribution of counts that moves the quantiles `at` of a base distribution to `to`.
 
     Between two quantiles, the base distribution is stretched. Above the last quantile it is shifted. Below the first
-    quantile it is stretched if this quantile moves up, and shifted if it moves down. If the base distribution has no
-    largest count, every count of its support keeps a positive probability.
+    quantile it is shifted if this quantile moves down. If it moves up, the counts below it keep their places, and their
+    probabilities are multiplied by a constant. If the base distribution has no largest count, every count of its
+    support keeps a positive probability.
 
     Args:
       distribution: the base distribution of counts, of batch `[*batch]`.

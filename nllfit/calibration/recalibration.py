@@ -17,7 +17,7 @@ __all__ = ["Recalibrated", "recalibrate"]
 
 _END = 40.0  # the map covers the Normal scores from -40 to 40
 _FOLDS = 5
-_MIN_STEP = 1e-4  # the least distance of two predicted scores; scores of 40 then differ in float32
+_MIN_STEP = 1e-4  # the least distance between two predicted scores; even scores near 40 then differ in float32
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":
@@ -150,7 +150,7 @@ def _maps(scores):
 
 
 def _log_density_ratio(spline, scores):
-    """Returns the log-densities of a recalibrated distribution minus those of the model. `scores` are the outcomes'."""
+    """Returns the recalibrated log-density minus the model's log-density, for outcomes with these Normal scores."""
     change = normal().log_prob(spline.forward(scores)) - normal().log_prob(scores)
     return change + spline.forward_log_det_jacobian(scores, 0)
 

@@ -57,7 +57,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 has -inf, which would become NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
-    def slope(log_inverse):  # the derivative of the NLL by 1 / T; the NLL is convex in 1 / T
+    # The derivative of the NLL with respect to 1 / T. It increases with 1 / T, because the NLL is convex in 1 / T.
+    def slope(log_inverse):
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)
 

@@ -4,7 +4,7 @@
 
     samples       converts `y` and `weights` to float64 arrays and checks them
     problem       a checked sample and its family
-    units         an affine map that scales `y` and the parameters to about 0 and 1
+    units         an affine map that scales `y` and the parameters to magnitudes of about 1
     starts        initial values for the search
     objective     the mean log-likelihood of the sample and its derivatives, exact or by finite differences
     coordinates   the maps between the three forms of parameters below

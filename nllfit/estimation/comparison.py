@@ -16,7 +16,7 @@ from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 
-# The columns of `y` in a family of exact numbers.
+# `Measure.columns` of a family whose outcomes are exact numbers.
 _NUMBER = Measure().columns
 
 
@@ -36,7 +36,7 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     Returns:
       A `Comparison`. If one family cannot produce the sample, there is no error: `Comparison.refused` has the reason.
-      `refused` also lists families of exact numbers if another family is `Censored`.
+      If the outcomes of one family are intervals or have a window, `refused` also lists all families of exact numbers.
 
     Raises:
       ValueError: before any fit, if `distributions` is empty, is not a list, contains an object that is not a family or
@@ -111,7 +111,8 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        if not has_columns or family.measure.columns != _NUMBER:  # any other family is refused by `compare`
+        # If a family has columns, `compare` refuses all families of exact numbers, so we need not check them.
+        if not has_columns or family.measure.columns != _NUMBER:
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:
         kinds = ", and ".join(

@@ -69,9 +69,9 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """A function `f(w [size], held, slope [q])` that applies the chain rule.
+        """A function `f(w [size], held, slope [q])` that applies the chain rule to a function of the `point`.
 
-        It transforms the derivatives of a function of the `point`. The gradient of that function is `slope`.
+        `slope` is the gradient of this function with respect to the point.
 
         Returns:
           The gradient of the function with respect to `w`, `[size]`.
@@ -80,7 +80,7 @@ class Coordinates:
         """
 
         def pullback(w, held, slope):
-            # Row `i` of a Jacobian depends only on copy `i` of `w`, so one gradient of the diagonal yields all rows.
+            # Element `i` of the point is computed from copy `i` of `w`, so one gradient yields the whole Jacobian.
             copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
                 outer.watch(copies)

@@ -190,7 +190,7 @@ class Density:
         family = self.coordinates.family
         try:
             # Below, the bijector of the event space maps random numbers to outcomes near 0. Their density may be 0 if
-            # a location is held far from 0, or if the family is wrapped.
+            # a location is held far from 0, or if the family is truncated or zero-inflated.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
@@ -220,8 +220,8 @@ class Density:
 
 
 def _is_drawn_by_cdf(family):
-    """Returns whether `sample` of a family inverts the CDF within a window.
+    """Whether a family's outcomes are drawn by inverting the CDF within a window.
 
-    A hurdle has the counts above 0 as its window.
+    The window of a `Hurdle` of counts is the counts above 0.
     """
     return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

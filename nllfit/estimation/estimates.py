@@ -33,11 +33,13 @@ class Estimate(MaximumLikelihoodFit):
         has `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified, because other parameter values give the same densities.
-      covariance: `[q, q]` for the `q` numbers in `parameters`, in their order: the inverse of the observed information,
-        transformed to these parameters by the delta method. Elements that do not exist are NaN; `message` says why.
+      covariance: the covariance matrix of the `q` numbers in `parameters`, `[q, q]`, in their order. It is the inverse
+        of the observed information, transformed to `parameters` by the delta method. Elements that do not exist are
+        NaN; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations, or the sum of the weights.
-      num_parameters: the number of free parameters, minus the number of directions in which no density changes.
+      num_parameters: the number of free parameters. If some of them are redundant, it is smaller: for example, `k`
+        class probabilities sum to 1 and count as `k - 1`.
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
         local maxima.
       message: the result of the search; if it did not converge, the reason.
@@ -84,8 +86,8 @@ class Estimate(MaximumLikelihoodFit):
         """Intervals that cover the true parameters with probability `level`, in large samples.
 
         The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
-        `2 (log L - profile(value)) <= chi-square quantile`. The profile-likelihood interval stays in the parameter's
-        domain and does not depend on the parametrisation.
+        `2 (log_likelihood - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not
+        depend on the parametrisation.
 
         Args:
           level: the probability, between 0 and 1.
@@ -153,7 +155,7 @@ class Estimate(MaximumLikelihoodFit):
         return np.array([profile(value) for value in np.ravel(held).tolist()])
 
     def bootstrap(self, num_samples: int = 1000, seed: int = 0, kind: str = "nonparametric") -> Bootstrap:
-        """Refits the family to bootstrap samples, to find how much the estimates vary without a large-sample formula.
+        """Refits the family to bootstrap samples. This gives standard errors and intervals without large-sample theory.
 
         Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
         second, but about a minute if the likelihood is not smooth or has several maxima.
@@ -198,11 +200,12 @@ class Estimate(MaximumLikelihoodFit):
 def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | None = None, **fixed: Any) -> Estimate:
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
-    Newton's method maximises the log-likelihood in float64, over the logarithms of positive parameters. The search
-    starts at TFP's closed form if there is one, otherwise at the best of up to a thousand parameter values of the
-    sample's magnitude. For a location-scale family the sample is first centred at its median and divided by its spread.
-    If the likelihood is not smooth in a parameter (the bounds of a Uniform, the location of a Laplace), the estimate is
-    the sample statistic that maximises the likelihood.
+    Newton's method maximises the log-likelihood in float64. It replaces positive parameters by their logarithms. The
+    search starts at TFP's closed form if there is one. Otherwise it starts at the most likely of up to a thousand
+    random parameter values, whose magnitudes are derived from the sample. For a location-scale family the sample is
+    first centred at its median and divided by its spread. If the likelihood is not smooth in a parameter, the estimate
+    is the observation or the sample statistic that maximises the likelihood. For example, the bounds of a Uniform are
+    the smallest and the largest observation.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.

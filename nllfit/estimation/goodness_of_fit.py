@@ -74,9 +74,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
     Raises:
       TypeError: if `estimate` is not an `Estimate`.
-      ValueError: if the fit did not converge; if its outcomes are vectors or intervals, come with a window, or are
-        continuous except for a probability at 0; if its weights are not whole numbers; if its counts fall into too few
-        bins for the number of parameters.
+      ValueError: if the fit did not converge; if its outcomes are vectors or intervals, contain the ends of a window
+        (`Truncated` with "row"), or are continuous except for a probability at 0; if its weights are not whole numbers;
+        if its counts fall into too few bins for the number of parameters.
       NotImplementedError: if TFP has no CDF for the family.
 
     Example:
@@ -94,7 +94,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     problem = estimate.problem
     if not estimate.converged:
         raise ValueError(f"The fit is not a maximum ({estimate.message}), so there is no distribution to test.")
-    # For intervals, `draw_samples` raises an error that gives the reason.
+    # If outcomes are intervals or contain a window, `draw_samples` raises a more specific error.
     if problem.family.event_shape and not problem.family.takes_infinity:
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit columns separately."

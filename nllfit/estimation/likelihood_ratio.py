@@ -27,7 +27,8 @@ _WITHIN = {
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
 }
-# A statistic may be so far below 0, in nats, because of rounding or because a search stopped short of a bound.
+# A statistic below 0 by at most this, in nats, counts as 0. The cause is rounding, or a search that stopped just before
+# it reached a bound.
 _ROUNDING = 0.02
 _SHARE, _NAME = "zero_probs", "name"  # keys in the dicts of `_num_at_bound`
 
@@ -65,8 +66,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     The special case may be at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite
     `total_count`, and a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of this parameter is
-    at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`, where
-    `chi2_0` is a point at 0.
+    at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`. A variable
+    with the distribution `chi2_0` is always 0.
 
     Args:
       a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a
@@ -112,7 +113,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         )
     at_bound = _num_at_bound(a.family, b.family) > 0
     for name, estimate in (("a", a), ("b", b)):
-        if not estimate.converged and not (name == "b" and at_bound):  # `b` need not have a maximum at the bound
+        # If the likelihood of `b` rises all the way to the bound, it has no maximum, and `b` does not converge.
+        if not estimate.converged and not (name == "b" and at_bound):
             raise ValueError(f"`{name}` is not a maximum ({estimate.message}), so the test does not apply.")
     more = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
@@ -154,8 +156,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         if type(inner) is type(outer) and _facts(inner) == _facts(outer):
             ours, theirs, inner = ours | _share(inner), theirs | _share(outer), inner.family
         elif isinstance(outer, ZeroInflated) and not _share(outer):
-            # `special` has no extra zeros, so their share is 0, which is a bound. A hurdle of counts has no such bound,
-            # because its share of zeros may be less than the probability of 0 under the counts.
+            # `special` has no extra zeros, so their share is 0, which is a bound. For a hurdle family of counts,
+            # `special` is not at a bound, because a hurdle's share of zeros can also be smaller than in `special`.
             num_at_bound += not (isinstance(outer, Hurdle) and outer.is_discrete)
             ours |= {_SHARE: None}
         else:

@@ -28,8 +28,10 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, where values are
     not available, outcomes are checked only with `validate_args=True`.
 
-    The computation is in float64, even if the distribution is in float32, and uses the parameters as they were given to
-    the distribution. Float64 matters for large outcomes: near 1e8, float32 numbers are multiples of 8.
+    The computation is in float64, even if the distribution is in float32. Parameters that were given to the
+    distribution as Python or NumPy numbers are not rounded to float32. If the distribution cannot be rebuilt in
+    float64, for example because it contains a bijector, its own dtype is used. Float64 matters for large outcomes: near
+    1e8, float32 numbers are multiples of 8.
 
     Args:
       distribution: a `tfd.Distribution` of batch shape `[*grid]` (one parameter value, or a grid) and event shape
@@ -44,7 +46,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
         an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
         of its domain, such as a scale of 0; if different outcomes are equal in float32 and the distribution cannot be
-        rebuilt in float64, for example because it contains a bijector.
+        rebuilt in float64.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -174,7 +176,7 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    # Replaces outcomes of zero density by possible ones, so that TFP's check finds only the others.
+    # Replaces outcomes of density 0 by draws from the distribution, so that TFP's check can reject only the others.
     if zero.any():
         tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
     if refusal(strict, tried):
@@ -190,9 +192,9 @@ def _possible(distribution, outcomes):
 
 
 def _refusal(distribution, outcomes, tried):
-    """Returns the error for the first of `outcomes` that is not in the support.
+    """Returns the error for the first outcome that TFP's check rejects.
 
-    In `tried`, outcomes that TFP's check need not refuse are replaced by possible ones.
+    The check runs on `tried`. This is a copy of `outcomes` in which outcomes of density 0 may be replaced by draws.
     """
     row, reason = first_refused(distribution, tried)
     return ValueError(

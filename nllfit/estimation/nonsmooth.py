@@ -16,19 +16,22 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# A bound is held at this distance from the corner, in ranges of the sample. At distance 0, TFP's density is NaN.
+# If a bound of the support is held near an end of the sample, this is their distance, divided by the sample's range. At
+# distance 0, TFP's density is NaN.
 _GAP = 1e-12
-# The largest number of parameter values tried, times the number of outcomes.
+# The largest number of log-densities on the grid of `_peaks`: parameter values times observations.
 _MOST_LOG_DENSITIES = 4e6
-# We try so many corners near the parameter, and so many across the sample.
+# The number of corners tried near the parameter's present value. The same number is tried across the whole sample.
 _OBSERVATIONS = 50
-# The numbers of corners and of maxima at which a full search starts.
+# Full searches start from this many of the best corners, and from this many of the highest maxima on a grid.
 _KEPT_CORNERS, _KEPT_MAXIMA = 3, 5
-# The largest number of turns between the corner parameter and the smooth parameters.
+# The largest number of iterations of `at_the_best_corner` and of `over_scattered_maxima`.
 _TURNS = 20
-# A turn must raise the log-likelihood by so many nats. Rounding errors are about 1e-11.
+# `at_the_best_corner` ends if an iteration raises the log-likelihood by at most this, in nats. Rounding errors are
+# about 1e-11.
 _LEAST_GAIN = 1e-9
-# The log-likelihoods of two climbs to the same maximum may differ by so many nats.
+# `over_scattered_maxima` ends if an iteration raises the log-likelihood by at most this, in nats. Two searches that
+# reach the same maximum may differ by this.
 _TIE = 1e-3
 
 
@@ -66,7 +69,10 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
 
 
 def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
-    """Returns the highest of the many local maxima in the family's `scattered` parameter, starting from `optimum`."""
+    """Looks for local maxima that are higher than `optimum`. Returns the highest one, or `optimum` if there is none.
+
+    It varies the parameter `SearchPolicy.scattered`, in which the likelihood may have a maximum near any observation.
+    """
     for _ in range(_TURNS):
         ends = [maximize(problem.objective, start, steps=30) for start in _peaks(problem, optimum.w)]
         best = functools.reduce(functools.partial(higher, problem.objective), ends, optimum)
@@ -80,7 +86,8 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
     """Returns problems that hold the corner parameter at one of the most likely observations.
 
     We try the observations nearest to the parameter's present value, and others that are spread over the sample. If the
-    family has bounds, two more problems hold the parameter at an end of the sample, and a bound just outside it.
+    lower bound of the support is a parameter of the family, another problem holds the corner parameter at the smallest
+    observation and the lower bound just below it. The same applies to the upper bound and the largest observation.
     """
     family = problem.family
     seen = family.seen(problem.y)
@@ -97,9 +104,9 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """Returns starts `[s, p]` at the highest local maxima of the likelihood in the family's `scattered` parameter.
+    """Returns the coordinates `[s, p]` of the highest local maxima on a grid of values of `SearchPolicy.scattered`.
 
-    The likelihood is computed on a grid of observations and their midpoints. The other parameters are those of `w`.
+    The grid consists of the observations and their midpoints. The other parameters are those of `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:
@@ -119,6 +126,9 @@ def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 
 def _along(problem: Problem, name: str, natural: Numbers, values: np.ndarray) -> np.ndarray:
-    """Returns the coordinates `[s, p]` of the parameters `natural`, with each of `values` `[s, ...]` for `name`."""
+    """Returns the coordinates `[s, p]` of `s` points, which differ only in the parameter `name`.
+
+    This parameter takes the values `values`, `[s, ...]`. All others are held as in `natural`.
+    """
     tried = {n: np.broadcast_to(value, [len(values), *np.shape(value)]) for n, value in natural.items()}
     return problem.coordinates_of(tried | {name: values})

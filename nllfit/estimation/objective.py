@@ -19,13 +19,15 @@ __all__ = ["Objective"]
 
 # The largest number of elements in a chunk of `y`, which limits the memory for intermediate results.
 _CHUNK_SIZE = 1 << 18
-# The largest number of log-densities in one call. A density that is computed by quadrature needs 340 numbers.
+# The largest number of log-densities in one call. A log-density that is computed by quadrature takes the memory of 340
+# numbers.
 _LOG_DENSITIES_AT_ONCE = 1 << 14
-# A subsample of this size suffices to check derivatives and to choose the steps of differences.
+# A subsample of this size suffices to check derivatives and to choose the step sizes of finite differences.
 _FEW_OBSERVATIONS = 200
-# The mean log-likelihood changes by less than this, in nats, over a step of a difference.
+# A step of a finite difference is so short that the mean log-likelihood changes by less than this, in nats.
 _DIFFERENCE = 1e-5
-# If a graph has more operations, differences take less time than a trace of second derivatives.
+# If the graph of the log-likelihood has more operations, finite differences take less time than a trace of its second
+# derivatives.
 _MOST_OPERATIONS = 1000
 
 
@@ -39,9 +41,10 @@ class Objective:
       y: the sample, `[n, *event]`.
       weights: the number of times that each observation counts, `[n]`.
       held: the values of the held parameters by name.
-      profiled: `{HeldCoordinates.VALUE: value}` in a profile likelihood that holds an element at `value`, else `{}`.
+      profiled: the value at which a profile likelihood holds one element, as `{HeldCoordinates.VALUE: value}`. It is
+        empty if no element is held.
       log_volume: the log-density of `y` minus the log-density of the sample in its original units.
-      exact: whether derivatives are TensorFlow's; otherwise they are differences.
+      exact: whether TensorFlow computes the derivatives; otherwise they are finite differences.
       chunks: the sample and its weights as tensors, in parts that fit into memory.
     """
 
@@ -127,7 +130,7 @@ class Objective:
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
     def _totals(self, points, y, weights):
-        """Returns the sums over a chunk at each point. A few points at a time limit the memory."""
+        """Returns the log-likelihood of a chunk at each point. It takes a few points at a time, to limit the memory."""
         few = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
         parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
         return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
@@ -142,7 +145,7 @@ class Objective:
             found = self._by_tensorflow(w)
             if found.finite or not np.isfinite(found.value):
                 return found
-            # For example, an unused branch of a `tf.where` can make the gradient NaN.
+            # A derivative is not finite. For example, an unused branch of a `tf.where` can make it NaN.
         return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
@@ -182,9 +185,9 @@ class Objective:
             return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
 
     def _lengths(self, w: np.ndarray) -> np.ndarray:
-        """Returns the lengths of the steps in each coordinate, `[p]`.
+        """Returns the step size of the finite differences in each coordinate, `[p]`.
 
-        They are the longest that change the mean log-likelihood by less than `_DIFFERENCE`.
+        It is the largest that changes the mean log-likelihood by less than `_DIFFERENCE`.
         """
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))

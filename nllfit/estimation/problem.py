@@ -32,7 +32,8 @@ class Problem:
       y: the observations of positive weight, `[n, *event]`, in float64.
       weights: the weights of these observations, `[n]`, in float64.
       units: the map that scales the sample and the parameters for `objective`.
-      held: the values of the held parameters, by name. They are statistics of the sample and are not optimised.
+      held: the values of the parameters that are not optimised because the likelihood is not smooth in them, by name.
+        Parameters that the user holds at a value are in `family.fixed` instead.
       objective: the log-likelihood as a function of the coordinates of the free parameters.
     """
 

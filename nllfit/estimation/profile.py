@@ -14,10 +14,11 @@ tfd = tfp.distributions
 
 __all__ = ["Profile"]
 
-# The shortest step, relative to the distance between the value and the estimate.
+# The shortest step towards a value, relative to the distance of the value from the estimate.
 _SHORTEST_STEP = 1e-2
-# An end that is farther away is infinite, or the bound of the domain. The unit is the Wald half-width, or a power of e
-# if the domain is bounded.
+# If the interval extends farther than this from the estimate, its end is infinite, or the bound of the domain. The unit
+# is the half-width of the Wald interval. If the domain is bounded, the limit also applies in the unconstrained
+# coordinate, for example the logarithm.
 _FAR = 64
 
 
@@ -55,15 +56,15 @@ class Profile:
             reached, converged = self._climb(target, at)
             if converged and target == value:
                 return reached
-            # After a failed climb we halve the step. If the support depends on the parameters, an observation may be
-            # outside it at a start that is far from the last optimum.
+            # After a failed search we halve the step. If the support depends on the parameters, an observation may be
+            # outside it when a search starts far from the last optimum.
             at, target = (target, value) if converged else (at, (at + target) / 2)
         return self._climb(value, at)[0]
 
     def _climb(self, value: float, at: float) -> tuple[float, bool]:
-        """Holds the element at `value` and climbs from the optimum for the value `at`.
+        """Holds the element at `value` and runs Newton's method from the optimum that was found for the value `at`.
 
-        Returns the maximum, and whether the climb converged.
+        Returns the maximum, and whether Newton's method converged.
         """
         problem = self.problem.holding(self.name, self.place, value)
         start = self._coordinates[at]
@@ -91,7 +92,11 @@ class Profile:
             return float(self._domain.forward(center + t * unit))
 
         def excess(t):
-            """Returns `sqrt(2 fall) - height`, which is nearly linear in `t` because the fall is nearly quadratic."""
+            """Returns a number that is negative inside the interval, 0 at its end and positive outside.
+
+            The number is nearly linear in `t`: the profile log-likelihood falls nearly quadratically, and we take the
+            square root.
+            """
             fall = max(self.maximum - self(value(float(t))), 0.0)
             return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
 

@@ -19,15 +19,17 @@ from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
 
-# The largest product of outcomes and samples in one call.
+# The largest number of outcomes in one call: the outcomes of one sample times the number of samples.
 _BLOCK_SIZE = 1 << 20
 _STEPS = 25
 _HALVINGS = 12
-# Newton's method ends at a shorter step, in standard errors. The remaining error is about the square of this step.
+# Newton's method ends after a step that is shorter than this, in standard errors. The remaining error is about the
+# square of this step.
 _NEAR = 1e-4
 # The relative rounding error of a log-likelihood.
 _NOISE = 1e-12
-# If the standard error of a logarithm is larger, the parameter may be 0 or infinite.
+# If the logarithm of a parameter has a larger standard error, the parameter may go to 0 or infinity. The sample then
+# gets a search of its own.
 _WIDE = 20.0
 
 
@@ -38,7 +40,8 @@ class Refits:
     Attributes:
       problem: the problem of the original sample.
       w: the coordinates of the fits, `[b, p]`. Rows in `separate` are not used.
-      separate: the `Fit` of each sample that was searched separately, by row, or None if that sample has no estimate.
+      separate: maps the index of each sample that had a search of its own to its `Fit`, or to None if the sample has no
+        estimate.
     """
 
     problem: Problem

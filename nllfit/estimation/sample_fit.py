@@ -15,9 +15,10 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# A parameter is not identified if a larger share of its gradient lies in the flat directions.
+# A parameter is not identified if a larger share of its gradient lies in directions in which no density changes.
 _UNIDENTIFIED = 1e-4
-# The log-likelihoods of two climbs to the same maximum, or to the same limit at infinity, may differ by so many nats.
+# If the log-likelihoods at the ends of two searches differ by less than this, in nats, the searches count as having
+# reached the same maximum, or the same limit at infinity.
 _TIE = 1e-3
 
 

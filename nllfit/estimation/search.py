@@ -14,18 +14,19 @@ from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_ax
 
 __all__ = ["search"]
 
-# The less likely starts that we try if the search from the best start did not converge.
+# Starts are sorted, the most likely first. If the search from the first one does not converge, we try these.
 _RETRIES = slice(5, 100, 40)
-# The starts that we try if the likelihood may have several maxima.
+# If the likelihood may have several maxima, we search from each of these starts.
 _SPREAD = slice(0, 100, 10)
-# The log-likelihoods of two climbs to the same maximum, or to the same limit at infinity, may differ by so many nats.
+# If the log-likelihoods at the ends of two searches differ by less than this, in nats, the searches count as having
+# reached the same maximum, or the same limit at infinity.
 _TIE = 1e-3
-# If the logarithm of a parameter has a larger standard error, we search for a second maximum. This search starts at a
-# distance of `_BEYOND` standard errors from the first maximum.
+# If the logarithm of a parameter has a standard error above `_WIDE`, we search for a second maximum. This search starts
+# at a distance of `_BEYOND` standard errors from the first maximum.
 _WIDE = 1.0
 _BEYOND = 3.0
 # A subsample of this size has nearly the same optimum as millions of observations. If there may be several maxima, the
-# subsample is smaller, because each start costs a climb.
+# subsample is smaller, because we search from several starts.
 _FEW = 20_000
 _FEW_OF_SEVERAL = 2_000
 
@@ -65,7 +66,7 @@ def _searched(problem: Problem) -> Fit:
     if not few.is_differentiable(candidates[0]):
         problem, few = problem.by_differences(), few.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and policy.has_corners is None:  # there are corners for all values of the other parameters
+    if corner and policy.has_corners is None:  # the likelihood has corners at all parameter values
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, few, candidates))
     optimum = _or_second_maximum(problem.objective, optimum)
@@ -99,8 +100,8 @@ def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimu
 def _from_several_starts(objective: Objective, candidates: np.ndarray, has_spikes: bool) -> Optimum:
     """Returns the highest optimum from several candidates. Its note says how many of them led to it.
 
-    The likelihood of a mixture is unbounded when a component shrinks onto one outcome. With `has_spikes`, such climbs,
-    which do not converge, are ignored if any other converged.
+    The likelihood of a mixture is unbounded when a component shrinks onto one outcome. A search that follows such a
+    component does not converge. With `has_spikes`, searches that did not converge are ignored if another one converged.
     """
     ends = [maximize(objective, start) for start in candidates[_SPREAD]]
     if has_spikes and any(end.converged for end in ends):

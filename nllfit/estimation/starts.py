@@ -1,4 +1,4 @@
-"""Chooses starts for Newton's method: the most likely of many random parameter values of the sample's magnitude."""
+"""Chooses starts for Newton's method: draws many parameter values at random and ranks them by their likelihood."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-# So few observations suffice to rank values that differ by factors of up to 16.
+# Subsamples of these sizes suffice to rank the candidates, which differ by large factors.
 _VERY_FEW_OBSERVATIONS = 20
 _FEW_OBSERVATIONS = 200
 
@@ -18,11 +18,13 @@ _FEW_OBSERVATIONS = 200
 def starts(objective: Objective) -> np.ndarray:
     """Returns random starts `[s, p]` at which a subsample has a positive likelihood, the most likely first.
 
-    Up to a thousand parameter values are drawn. Locations are quantiles of the sample. Scales and rates are the product
-    of a quantity and a random factor between about 1/16 and 16. The quantity is the mean absolute value of the sample,
-    its standard deviation, or the inverse of either. All values are ranked by the likelihood of 20 observations. The
-    first hundred are ranked again by the likelihood of 200 observations. If the likelihood of most of them is 0, more
-    are ranked again.
+    Up to a thousand candidates are drawn. A location is a quantile or an end of the sample, or a point outside it. A
+    scale or a rate is the product of a quantity and a random factor between about 1/16 and 16. The quantity is 1, the
+    mean absolute value of the sample, its standard deviation, or the inverse of one of the two.
+
+    All candidates are ranked by the likelihood of 20 observations. The first hundred are ranked again by the likelihood
+    of 200 observations. If this likelihood is positive at fewer than 50 of them, the next hundred are ranked as well,
+    and so on. If it is 0 at all candidates, the only start is 0.1 in each coordinate.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))
@@ -46,7 +48,7 @@ def _ranked(objective, w):
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    draws = 1 + len(family.component_shape)  # the number of axes for candidates and mixture components
+    draws = 1 + len(family.component_shape)  # leading axes: the candidates and, for a mixture, its components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     line = _on_scale_of_line(family.search.line, y)
     for name, value in drawn.items():
@@ -63,7 +65,7 @@ def _is_positive(coordinates, name):
 
 
 def _on_scale_of_line(line, y):
-    """Maps the sample by `SearchPolicy.line`, for example to logarithms, and drops rows that are not finite."""
+    """Maps the sample by `SearchPolicy.line`, for a LogNormal to logarithms, and drops rows that are not finite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = line(y)
     moved = moved[np.isfinite(moved).reshape(len(moved), -1).all(1)]

@@ -76,7 +76,7 @@ class Units:
 
 
 def _logs(policy):
-    """Returns the names of the parameters that TFP builds from the logarithm of a rate."""
+    """Returns the names of the parameters that are the logarithm of a rate, such as `log_rate`."""
     return [f"log_{name}" for name in policy.rates]
 
 

@@ -40,7 +40,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # whether a move of one coordinate rises
+    rises = objective.values(w + single_moves) >= objective.value(w)  # for a move in each coordinate
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
@@ -52,7 +52,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    # The second condition is for an unbounded parameter, which moves as far as its coordinate.
+    # The second condition is for a parameter without bounds. It moves by `_INFINITY`, as its coordinate does.
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:
         bound = "infinity" if limit > 0 else "-infinity"
     else:

@@ -15,8 +15,8 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
     """Returns the log-probability of each class in float64, or None if the outcomes are not classes.
 
     Args:
-      distribution: a distribution of class labels (`Categorical`, `OrderedLogistic`), one-hot rows or events
-        (`Bernoulli`), or a mixture of these. Its batch shape is `[*batch]`, and its event shape `[*event]`.
+      distribution: a distribution of class labels (`Categorical`, `OrderedLogistic`), of one-hot rows, or of outcomes 0
+        and 1 (`Bernoulli`); or a mixture of these. Its batch shape is `[*batch]`, and its event shape `[*event]`.
 
     Returns:
       `[*batch, *event, num_classes]`. A `Bernoulli` has two classes. One-hot rows have `[*batch, num_classes]`.

@@ -20,8 +20,9 @@ class ClassScores:
       names: the names of the classes, `[k]`.
       counts: the number of rows of each class, `[k]`.
       nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
-      auc: the area under the ROC curve, `[k]`. It is the probability that a row of the class has a larger predicted
-        probability of the class than a row of another class, and 0.5 for uninformative predictions.
+      auc: the area under the ROC curve, `[k]`. It estimates the probability that the model ranks a random row of the
+        class above a random row of another class, by the predicted probability of the class. Ties count half. For
+        uninformative predictions it is 0.5.
       average_precision: the mean precision, weighted by the increase in recall at each threshold, `[k]`. For
         uninformative predictions it is the share of the class.
       confusion: the confusion matrix `[k, k]`: the number of rows for each true class (first axis) and predicted class.
@@ -51,7 +52,7 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     """Computes the scores of each class from an evaluation of a classifier.
 
     Args:
-      evaluation: the result of `evaluate` for a model of class labels, one-hot rows or events.
+      evaluation: the result of `evaluate` for a model of class labels, of one-hot rows, or of outcomes 0 and 1.
       names: the names of the classes, `[k]`, in the order of their labels; by default the labels.
 
     Raises:

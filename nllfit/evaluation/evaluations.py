@@ -95,7 +95,8 @@ class Evaluation:
         `z` it is `-log p(y | z)` for one draw of `z`. Without the KL divergence this does not bound `-log p(y)`.
       crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
-        The point prediction is the mean if it exists.
+        The point prediction is the mean. For a `Truncated` family it is the median. If a mean is not finite, it is the
+        median or the mode.
       accuracy: for classes, the share of outcomes whose class has the largest probability.
       brier: for more than two classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes, the
         mean of `(p - y)^2`, between 0 and 1, for every head. scikit-learn's `brier_score_loss` has this convention.
@@ -245,7 +246,8 @@ def _scored(distribution, y, levels, rng):
 def _pit(distribution, y, rng):
     dtype = real_dtype(law_of(distribution).marginals()).as_numpy_dtype
     y = y.astype(dtype)
-    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))  # TensorFlow flushes denormals to 0
+    # The largest number below 0 is subnormal, and TensorFlow would round it to 0.
+    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))
     below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))
     return below + rng.uniform(size=y.shape) * (up_to - below)
 

@@ -1,4 +1,4 @@
-"""Families map unconstrained numbers to a distribution. Laws compute with a distribution.
+"""Families, which map unconstrained numbers to a distribution, and laws, which compute its properties.
 
 A *family* is a tuple of parameters and a method that builds a distribution from their values. `parametric_family`
 defines the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` define
@@ -9,7 +9,7 @@ law by the class of the distribution. `structures`, `windows`, `inflated_distrib
 distributions that are made from other distributions. `laws` lists facts about TFP's families that TFP does not provide
 or gets wrong.
 
-`head_base`, `catalogue` and `compound` define the code of heads that both Keras versions share.
+`head_base`, `catalogue` and `compound` define heads, without the code that depends on the Keras version.
 """
 
 from nllfit.families import laws, structures  # noqa: F401  # they register their laws with `law_of`

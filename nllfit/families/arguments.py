@@ -29,14 +29,14 @@ __all__ = [
     "refuse_sparse",
 ]
 
-MOST_NUMBERS = 2**23  # the most numbers in one row; in float64 they take 64 MiB
+MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
 _NO_NUMBERS = "cmMOSU"  # dtype kinds of NumPy: complex numbers, durations, dates, objects, bytes and text
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """Returns the class of distributions that `distribution`, a class or its name, means.
+    """Returns the class of distributions that `distribution` is or names.
 
-    The class is one of TFP or the user's own. Raises a `ValueError` if there is no such class.
+    It is a class of `tfp.distributions` or the user's own. Raises a `ValueError` if there is no such class.
     """
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
@@ -91,7 +91,10 @@ def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, high
 
 
 def as_names(argument: str, names: Any) -> tuple[str, ...]:
-    """Returns the distinct names in `names`, one name or a sequence. Raises a `ValueError` for other values."""
+    """Converts one name or a sequence of names to a tuple without duplicates.
+
+    Raises a `ValueError` for other values.
+    """
     given = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     if not all(isinstance(name, str) for name in given):
         raise ValueError(f"`{argument}` is {names!r}: give names of parameters, such as ('scale',).")
@@ -137,10 +140,10 @@ def as_text(value: Any) -> str:
 
 
 def check_size(subject: str, size: int) -> None:
-    """Raises a `ValueError` if `size`, the number of numbers in a row, exceeds `MOST_NUMBERS`.
+    """Raises a `ValueError` if `size` exceeds `MOST_NUMBERS`.
 
-    It is called before a tensor of this size is created. Without the check, a model file of one kilobyte could request
-    all memory.
+    `subject` names the outcome or the vector of parameters that has `size` elements. The check runs before a tensor of
+    this size is created. Without the check, a model file of one kilobyte could request all memory.
     """
     if size > MOST_NUMBERS:
         raise ValueError(

@@ -23,7 +23,7 @@ class _MeanParameters:
 
     Attributes:
       links: maps each parameter's name to its default link.
-      to_tfp: maps the values of these parameters to the values of TFP's parameters, which it returns by name.
+      to_tfp: a function of the values of these parameters. It returns the values of TFP's parameters by name.
     """
 
     links: Mapping[str, Callable[[], tfb.Bijector]]

@@ -272,7 +272,7 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count. The loss differs from Keras's Poisson loss only by a term of y.
+    """A count. The loss differs from Keras's Poisson loss only by `log y!`, which no parameter changes.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 

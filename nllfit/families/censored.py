@@ -41,8 +41,8 @@ class Censored(FamilyOf):
 
     Args:
       family: a family of numbers or counts that has a CDF. It is a class of `tfp.distributions` or its name, a
-        `Family`, a `MixtureFamily` of event shape (), or a `Truncated` family. The terms of a `Truncated` family are
-        conditional on its window.
+        `Family`, a `MixtureFamily` of event shape (), or a `Truncated` family. For a `Truncated` family, the
+        probabilities are conditional on the window from `low` to `high`.
       event_shape: the shape of the numbers, if `family` is a name or class. An outcome has the shape
         `[*event_shape, 2]`, by default `[2]`.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
@@ -110,9 +110,11 @@ class Censored(FamilyOf):
 class CensoredDistribution(Observed):
     """The distribution of a pair `[lower, upper]` that contains a number from a scalar `distribution`.
 
-    The event shape is `[2]`. If each number has a window, the ends of the window follow the pair. `kind` may say that
-    all outcomes are "exact", or lie "above" a number, "below" a number or "between" two numbers. Then `log_prob`
-    computes only the formula for this kind.
+    The event shape is `[2]`. If each outcome has a truncation window of its own, the ends of the window follow the
+    pair, and the event shape is `[3]` or `[4]`.
+
+    `kind` may say that all outcomes are "exact", or lie "above" a number, "below" a number or "between" two numbers.
+    Then `log_prob` computes only the formula for this kind.
     """
 
     _prefix = "Censored"

@@ -32,8 +32,8 @@ def as_outcomes(
 ) -> tf.Tensor:
     """Converts outcomes to a tensor of the distribution's dtype. Raises a `ValueError` if their shape is wrong.
 
-    If the outcomes are a part of a user's array, `rows` is the number of rows of this array. The message then shows the
-    shape of the whole array.
+    If `y_true` is only a slice of a user's array, `rows` is the number of rows of the whole array. The error message
+    then shows the shape of the whole array.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
@@ -58,14 +58,15 @@ def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tenso
 
 
 def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_tensor: Any) -> tf.Tensor:
-    """Returns one weight for each outcome, `[*batch]`. `weights` are weights, or a mask, of the rows or the outcomes.
+    """Returns one weight for each outcome, `[*batch]`.
 
-    Weights `[B]` of rows are repeated over further axes of the batch, such as the steps `T` of `[B, T]`. (Keras would
-    broadcast them as weights of the steps.)
+    `weights` contains a number or a boolean for each row or for each outcome. Row weights `[B]` are repeated over
+    further batch axes: with batch shape `[B, T]`, all `T` steps of a row get the weight of the row. (Keras would
+    broadcast `[B]` along the last axis, the axis of the steps.)
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None if weights of several ranks were given to Keras 3
+    rank = weights.shape.rank  # None after Keras 3 was called with weights of different ranks
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
@@ -81,11 +82,11 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
 
 
 def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: tf.Tensor) -> tf.Tensor:
-    """Replaces each outcome for which `counts` is False by an outcome in the support.
+    """Replaces outcomes that have no weight by an outcome in the support.
 
-    Outcomes have shape `[*batch, *event]`, and `counts` has shape `[*batch]`. An outcome that does not count may be
-    padding, and its log-density may be NaN. The product of NaN with the weight 0 would be NaN, and so would the
-    gradient.
+    `outcomes` has shape `[*batch, *event]`. The boolean tensor `counts` has shape `[*batch]` and is False for outcomes
+    to be replaced. These may be padding, and their log-density may be NaN. Multiplied by the weight 0, it would still
+    be NaN, and so would the gradient.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -93,7 +94,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes in the support have a finite likelihood. They do not if a parameter is NaN or overflows."""
+    """Whether outcomes in the support have a finite log-likelihood. They do not if a parameter is NaN or overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -128,7 +129,7 @@ def _shape_message(name, given, expected, distribution, rows):
 
 
 def _advice_on_columns(given, expected):
-    """Returns advice on the shape of outcomes that are intervals or have a window."""
+    """Returns advice on the shape of outcomes of a `Censored` head or of a `Truncated` head with windows per row."""
     *elements, columns = expected
     if given == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"

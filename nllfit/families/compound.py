@@ -1,7 +1,7 @@
 """The named heads of families that modify another family: censored, truncated, zero-inflated and hurdle heads.
 
-Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a family object, or a class of
-`tfp.distributions` or its name. With a class or a name, the head also takes the arguments of `Family`.
+Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a family object, a class of
+`tfp.distributions`, or the name of such a class. With a class or a name, the head also takes the arguments of `Family`.
 """
 
 from collections.abc import Callable, Sequence
@@ -113,8 +113,8 @@ class ZeroInflated(_HeadOf):
     Args:
       family: a family with a CDF, or its name.
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `zero_probs=0.2` holds pi at 0.2. With `shared=("zero_logits",)`, a weight of the head is pi for all
-        inputs. If the family is given by name, further arguments of the family.
+      **kwargs: `zero_probs=0.2` holds pi at 0.2. With `shared=("zero_logits",)`, pi is the same for all inputs, and the
+        head learns logit(pi) as a weight. If the family is given by name, its arguments are also allowed.
 
     Example:
       >>> ZeroInflated("Poisson")(tf.constant([[0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2 + 1 / (2 e))
@@ -127,7 +127,7 @@ class ZeroInflated(_HeadOf):
 
 
 class Hurdle(_HeadOf):
-    """A count or an amount that is 0 with probability pi. Other outcomes follow a family without its zeros.
+    """A count or an amount that is 0 with probability pi. Otherwise it follows the family, conditional on not being 0.
 
     Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).

@@ -1,4 +1,4 @@
-"""Converts a head's arguments to plain values for its config, and back. So a saved file contains no code."""
+"""Converts a head's arguments to plain values for its config, and back. A saved file therefore contains no code."""
 
 import inspect
 from typing import Any
@@ -17,14 +17,14 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
-_KIND = "family_class"  # a family becomes a dict; under this key, the dict contains the name of the family's class
+_KIND = "family_class"  # a family is saved as a dict; this key holds the name of the family's class
 _FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:
     """Converts an argument of a head to text, numbers, lists and dicts.
 
-    A family is converted to a dict of the name of its class and its arguments.
+    A family becomes a dict with its class name and its arguments.
     """
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """Returns the family of a dict that the function `plain` made. Returns any other value unchanged."""
+    """Rebuilds a family from the dict that `plain` returned for it. Returns any other value unchanged."""
     if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
         return value
     arguments = {name: restored(item) for name, item in value.items() if name != _KIND}

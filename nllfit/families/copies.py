@@ -35,8 +35,8 @@ def with_parameters(
     """Returns a copy in which `change(value, rank)` replaces the value of each parameter.
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, these include
-    the axis of the components. `arguments` replace arguments of the constructor. The class of the copy is
-    `facts.corrected(...)` of the class of the distribution.
+    the axis of the components. `arguments` replace arguments of the constructor. The class of the copy uses the
+    corrections of `facts.corrected`.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -74,7 +74,8 @@ def _after(change, more):
 def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy in float64 without assertions.
 
-    A flow of another dtype is not copied but returned itself, because its bijectors would keep their dtype.
+    A flow (a `TransformedDistribution`) of another dtype is returned unchanged, because its bijectors would keep their
+    dtype.
     """
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     if is_flow and distribution.dtype != tf.float64:
@@ -88,10 +89,11 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
-    """Returns a copy without assertions. Its parameters get a gradient only where `rows` `[..., *batch]` is True.
+    """Returns a copy without assertions. The parameters of a row get a gradient only if `rows` is True for the row.
 
-    Use it in a branch of `tf.where` that is selected only for these rows. For the other rows, the gradient of the
-    branch is 0 times a derivative. If the derivative is infinite, this product is NaN.
+    `rows` has shape `[..., *batch]`. Use the copy in a branch of `tf.where` that is selected only for these rows. For
+    the other rows, the gradient of the original would be 0 times a derivative, which is NaN if the derivative is
+    infinite.
     """
 
     def change(value, event_ndims):
@@ -103,7 +105,7 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
 
 
 def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
-    """Returns the distribution of some rows. `rows` is a slice of the first axis of the batch."""
+    """Slices a distribution along the first axis of the batch."""
     rank = distribution.batch_shape.rank
 
     def chosen(value, event_rank):
@@ -118,7 +120,7 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
 
 
 def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:
-    """Returns a copy in which a batch axis is moved from `source` to `target`. Both are counted from the end."""
+    """Returns a copy in which a batch axis is moved from `source` to `target`. Both are negative axis indices."""
     rank = distribution.batch_shape.rank
 
     def moved(value, event_rank):

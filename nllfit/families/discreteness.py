@@ -14,11 +14,12 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are counts or labels. These have probabilities instead of a density.
 
     Outcomes are discrete if the class derives from TFP's `DiscreteDistributionMixin` or the dtype is an integer. They
-    are continuous if samples have a derivative, or a bijector maps the real line onto the support. Otherwise they are
-    discrete if all components of the distribution are. A TFP class without components is continuous.
+    are continuous if the distribution is fully reparameterized, or if there is a bijector from the real line onto the
+    support. Otherwise they are discrete if all components of the distribution are discrete. A TFP class without
+    components is continuous.
 
     Raises:
-      ValueError: if a user's class without components meets none of these conditions.
+      ValueError: if the distribution is of a user's class, has no components and meets none of these conditions.
     """
     if isinstance(distribution, DISCRETE) or getattr(distribution.dtype, "is_integer", False):
         return True
@@ -72,7 +73,7 @@ class Between(tfb.Bijector):
         return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
 
     def over(self, shape: tf.Tensor) -> "Between":
-        """Joins the intervals along the last axis of the batch: returns the bijector onto their smallest cover.
+        """Returns the bijector onto the smallest interval that contains all intervals along the last axis.
 
         The ends are first broadcast to `shape`.
         """

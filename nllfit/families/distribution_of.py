@@ -13,13 +13,13 @@ __all__ = ["DistributionOf"]
 class DistributionOf(tfd.AutoCompositeTensorDistribution):
     """The base class of distributions that modify a scalar `distribution`.
 
-    An outcome is a number, or a vector of columns such as the two ends of an interval. The constructor of a subclass
-    stores its arguments and calls `_begin`. A subclass defines `_parameter_properties`, `_log_prob` and, if outcomes
-    have columns, `_columns`.
+    An outcome is a number, or a vector such as the two ends of an interval. The elements of the vector are called
+    columns. The constructor of a subclass stores its arguments and calls `_begin`. A subclass defines
+    `_parameter_properties` and `_log_prob`. If outcomes are vectors, it also defines `_columns`.
     """
 
     distribution: tfd.Distribution
-    _prefix = ""  # the start of the default name
+    _prefix = ""  # the default name is `_prefix + distribution.name`
 
     def _begin(self, arguments: dict[str, Any]) -> None:
         """Completes the constructor. `arguments` are all arguments of the constructor by name."""
@@ -35,7 +35,7 @@ class DistributionOf(tfd.AutoCompositeTensorDistribution):
 
     @property
     def _columns(self) -> tuple[int, ...]:
-        """The event shape."""
+        """The event shape: `()` for numbers, or `(number of columns,)`."""
         return ()
 
     def _event_shape(self) -> tf.TensorShape:

@@ -58,9 +58,10 @@ class HeadRegularizer(abc.ABC):
 
 
 def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
-    """Returns the argument `as_tensor` of a head, if it is valid; raises a `ValueError` otherwise.
+    """Checks the argument `as_tensor` of a head and returns it.
 
-    "sample" is invalid if the draws of the family have no gradient.
+    Raises:
+      ValueError: if it is neither "mean" nor "sample", or is "sample" although the family's draws have no gradient.
     """
     if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
         raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')
@@ -70,7 +71,10 @@ def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
 
 
 def regularizer_of(regularizer: Any, family: ParametricFamily, is_sampled: bool) -> HeadRegularizer | None:
-    """Returns the argument `activity_regularizer` of a head. Raises a `ValueError` if the head cannot use it."""
+    """Checks the argument `activity_regularizer` of a head and returns it.
+
+    Raises a `ValueError` if the head cannot use it.
+    """
     if regularizer is None:
         return None
     if not isinstance(regularizer, HeadRegularizer):
@@ -98,7 +102,7 @@ def check_differentiable(family: ParametricFamily, argument: str) -> None:
 
 
 def example_of(family: ParametricFamily) -> tfd.Distribution:
-    """Builds a distribution of batch `[1]` from zeros. Checks of a family use it as an example."""
+    """Builds the family's distribution of batch shape `[1]` for a parameter vector of zeros, without assertions."""
     with tf.init_scope():
         shared = tf.zeros([family.shared_size]) if family.shared else None
         return family.holding({"validate_args": False}).distribution(tf.zeros([1, family.params_size]), shared)

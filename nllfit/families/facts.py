@@ -1,4 +1,4 @@
-"""The class `Facts` of facts about a TFP family that TFP does not provide or gets wrong.
+"""The class `Facts`: properties of a TFP family that TFP does not provide or gets wrong.
 
 TFP describes most of a family in `Distribution.parameter_properties`. An entry such as `tfd.Beta: Facts(...)` in a
 module of `laws` adds the rest.
@@ -30,13 +30,15 @@ class Facts:
     argument.
 
     Attributes:
-      links: the links of parameters that other parameters bound, by name. TFP has no link for them. Each entry is a
-        function of the values of the other parameters.
-      twins: by the name of a parameter, its natural name and a function that makes the link to the natural value. An
-        entry is needed only if they do not follow from TFP's names.
-      arguments: replacements for defaults of the constructor's arguments.
+      links: the links of parameters whose bounds are other parameters, such as `high > low`. TFP has no link for them.
+        Maps the name of a parameter to a function, which takes the values of the other parameters and returns the link.
+      twins: maps the name of a parameter to a pair: the name of its natural form, and a function that returns the
+        bijector to the natural form. An entry is needed only if the pair does not follow from TFP's names, as it does
+        for `logits` and `probs`.
+      arguments: values that replace the defaults of the constructor's arguments.
       of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
-      class_axis: maps `num_classes` to the length of the parameter. The shape of a label does not show this length.
+      class_axis: maps `num_classes` to the length of the parameter, which the shape of a label does not show. None for
+        families whose outcomes are not class labels.
       endless: the arguments of the constructor that may be infinite.
       mean: the mean. Needed if TFP's mean fails.
       mode: the mode of a scalar distribution. Needed if TFP's mode is wrong.
@@ -44,8 +46,8 @@ class Facts:
       center: the point prediction for a distribution without a mean. Needed if TFP has neither a median nor a mode.
       log_prob: the log-density. Needed if TFP's is wrong or slow.
       is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
-      surface: the name of the surface on which outcomes lie. Needed if the density is per unit of this surface.
-      by_row_of_head: advice on how to train a head if a parameter is known for each row.
+      surface: the name of the surface on which outcomes lie. Needed if the density is per unit area of this surface.
+      by_row_of_head: advice for users who hold a parameter of a head at one value per row, for an error message.
       checked_in_float32: whether TFP's assertions work only in float32. They are switched off in other dtypes.
       lowest: the lowest count or label, which may be `-inf`.
       highest: the highest count; by default there is none.
@@ -54,11 +56,12 @@ class Facts:
       ends: the lower and the upper end of the support of a density. Needed if TFP's bijector does not give them.
       cdf: `P(Y <= y)` and `P(Y > y)` within the support. Needed if TFP's lose digits or derivatives.
       log_tails: the logarithms of both tails in closed form.
-      integrated_tails: the logarithms of both tails. One of them is an integral of the density.
+      integrated_tails: the logarithms of both tails, computed by quadrature. Needed if there is no closed form, and
+        quadrature of the family's own density is inaccurate.
       has_exact_cdf: whether the log-probability of an interval can be computed from the CDF. For counts the CDF must be
         exact in both tails. For real numbers the density must also be smooth, after a change of variables, so that
         quadrature is exact.
-      density_corner: the name of the parameter at which the density is not smooth.
+      density_corner: the name of a parameter, such as `loc`. The density is not smooth where `y` equals this parameter.
       crps: the continuous ranked probability score in closed form, computed in float64.
       search: the facts that estimation needs.
     """
@@ -104,7 +107,7 @@ _NOTHING = Facts()
 
 
 def facts_of(cls: type) -> Facts:
-    """Returns the facts about a TFP class. For any other class it returns the defaults, even if the names are equal."""
+    """Returns the facts about a TFP class. Other classes get the defaults, even if a TFP class has the same name."""
     return FACTS.get(plain_class(cls), _NOTHING)
 
 
@@ -115,9 +118,9 @@ def names_with_exact_tails() -> set[str]:
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """Returns a subclass that uses `log_prob` and `is_possible` of the `Facts` of a class.
+    """Derives a subclass that uses `log_prob` and `is_possible` of the class's `Facts`. It has the same name.
 
-    The subclass has the same name. If the facts define neither function, `cls` itself is returned.
+    If the facts define neither function, the result is `cls` itself.
     """
     log_prob: Any = facts_of(cls).log_prob
     is_possible: Any = facts_of(cls).is_possible

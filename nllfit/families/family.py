@@ -36,8 +36,8 @@ class Family(ParametricFamily):
       event_shape: shape of one outcome, an int or a tuple. For a scalar family, the elements of an outcome are
         independent. For a family of vectors (`MultivariateNormalTriL`, `OneHotCategorical`), the last axis is the axis
         of the vector.
-      shared: names of parameters that are the same for all inputs. Their unconstrained numbers, a vector of length
-        `shared_size`, are the second argument of `distribution`; `params` does not contain them.
+      shared: names of parameters that are the same for all inputs. Their unconstrained numbers are a separate vector of
+        length `shared_size`. It is the second argument of the method `distribution(params, shared)`.
       floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. For `softplus` it replaces `eps`.
       link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
         `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
@@ -145,7 +145,7 @@ class Family(ParametricFamily):
 
     @staticmethod
     def _described(distribution_class: Any) -> Any:
-        """The object whose `parameter_properties` describe the parameters."""
+        """Returns the object whose method `parameter_properties` describes the family's parameters."""
         return distribution_class
 
     def _record(self, name: str, properties: Any, shared: int) -> Parameter:
@@ -197,7 +197,8 @@ class Family(ParametricFamily):
     def _checked_example(self):
         """Builds a distribution of the family, and returns it.
 
-        A held value outside its domain raises an error here, and not only in training.
+        Raises a `ValueError` if a parameter is held at a value outside its domain. Without this check, the error would
+        be raised only in training.
         """
         known = self._described(self.distribution_class).parameter_properties()
         for name, value in as_tensors(self.fixed, known, tf.float64).items():
@@ -208,7 +209,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # a chosen link may leave the domain
+                for number in (-1.0, 1.0) * bool(self.link):  # a chosen link may return invalid values
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:

@@ -37,9 +37,9 @@ class DistributionLambda(Head):
         `validate_args` of the function's distribution. False allows soft labels.
 
     Raises:
-      ValueError: if the function does not return a distribution, the batch shape of the distribution is wrong, or its
-        class does not describe the parameters or does not say whether outcomes are counts. When a model is saved,
-        cloned or loaded: if the function is not registered.
+      ValueError: if the function does not return a distribution, or the batch shape of the distribution is wrong; if
+        the class of the distribution has no `parameter_properties`, or it is unknown whether its outcomes are counts.
+        When a model is saved, cloned or loaded: if the function is not registered.
 
     Example:
       >>> def skewed(params):
@@ -121,7 +121,7 @@ class FunctionFamily(ParametricFamily):
 
 
 def _check_described(distribution):
-    """Raises a `ValueError` if a distribution's class does not describe its parameters. It could then not be copied."""
+    """Raises a `ValueError` if a class has no `parameter_properties`. Without them, we cannot copy the distribution."""
     try:
         parameter_properties(type(distribution))
     except NotImplementedError as error:

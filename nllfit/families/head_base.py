@@ -21,7 +21,8 @@ from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 
-# Maps the package of a Keras version to the version's name, the module of its heads, and the import of this module.
+# Maps the package of a Keras version to three texts for error messages: the version's name, the module of its heads,
+# and the statement that imports this module.
 _KERAS_PACKAGES = {
     "tf_keras": ("tf_keras", "nllfit.heads", "import nllfit"),
     "keras": ("Keras 3", "keras3.heads", "from nllfit import keras3"),
@@ -39,9 +40,9 @@ class Head:
     - `_start_draws(seed)`, which creates a generator of seeds, and `_next_seed()`, which returns the next seed;
     - `_restored` and `_saved`, which convert plain values to a Keras object and back.
 
-    Every head takes three more arguments than its family:
+    Besides the arguments of its family, every head takes these three:
 
-    Attributes:
+    Args:
       as_tensor: the tensor that the next layer, `predict` and an exported model receive. "mean" is the distribution's
         `central_value`. "sample" is one draw for each row, in training and in prediction. The gradient flows through
         the draw.
@@ -92,7 +93,7 @@ class Head:
         self._shared = self._learned = self._step = None
 
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """Returns the head's output as a tensor: a draw or the central value. `origin` stores a draw."""
+        """Returns the head's output as a tensor: the central value, or a draw, which it stores in `origin.draw`."""
         if self.as_tensor == "sample":
             distribution.origin.draw = distribution.sample(seed=self._next_seed())
             return distribution.origin.draw
@@ -152,10 +153,10 @@ class Head:
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        """Formats a head in an f-string.
+        """Returns advice if the other Keras version formats a head, and `str(self)` otherwise.
 
-        If code of the other Keras version calls this function, it is writing an error message. The text is then advice
-        which head to use in that version.
+        The other version formats a head only for an error message, because it does not accept the head as a layer. The
+        advice names the head to use in that version.
         """
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
@@ -215,7 +216,7 @@ class DistributionHead(Head):
 class Elementwise(Head):
     """A head that models each element of an outcome by a scalar family.
 
-    The name of a direct subclass is the name of TFP's class.
+    A direct subclass has the same name as the TFP class that it uses.
     """
 
     _distribution: str
@@ -234,7 +235,7 @@ class Elementwise(Head):
 
 
 class Origin:
-    """The family and the numbers that a head made its distribution from.
+    """The family and the parameter vectors of a distribution that a head returned.
 
     They make it possible to rebuild the distribution with other arguments, and to join the distributions of batches.
 
@@ -242,8 +243,8 @@ class Origin:
       family: the family.
       params: the unconstrained numbers, `[B, params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. Only predictions for a whole data set
-        set it.
+      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. It is given only for the predictions
+        for a whole data set.
       draw: the draw that the head returned as a tensor, or None.
     """
 
@@ -272,9 +273,9 @@ class Origin:
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """Builds the distribution that a head returns. `rowwise` has converted it, and `origin` is its `Origin`.
+    """Builds the distribution that a head returns. It is a `Rowwise`, and its attribute `origin` is an `Origin`.
 
-    It is computed in at least float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
+    Parameters in 16 bits are cast to float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
     training.
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
@@ -285,7 +286,7 @@ def traced_distribution(
 
 
 def _served(origin):
-    """Builds the distribution. If an assertion fails, it builds it without assertions.
+    """Builds the distribution with assertions. In a graph, or if an assertion fails, builds it without assertions.
 
     An assertion fails if a parameter of one row is NaN. The other rows must still get a prediction.
     """
@@ -294,4 +295,4 @@ def _served(origin):
             return origin.distribution()
         except tf.errors.InvalidArgumentError:
             pass
-    return origin.distribution(validate_args=False)  # in a graph only the loss checks, see `rowwise.checking`
+    return origin.distribution(validate_args=False)  # in a graph, `rowwise.checking` adds the assertions

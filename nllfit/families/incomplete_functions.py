@@ -7,12 +7,12 @@ For large parameters it uses two other methods:
 - If the gamma shape is large, or both beta parameters are, it uses quadrature. The density of `log x` (for a Beta, of
   the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. The
   relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
-- If one beta parameter is large, it uses an incomplete gamma function and the first two terms of the asymptotic
+- If only one beta parameter is large, it uses an incomplete gamma function and the first two terms of the asymptotic
   correction.
 
-All functions compute in float64 and return the dtype of `x`. Their values and derivatives are `tf.function`s of
-vectors. TensorFlow traces them only once in a process, although the Hessian of a censored likelihood calls them about
-thirty times.
+All functions compute in float64 and return the dtype of `x`. Values and derivatives are computed by `tf.function`s that
+take vectors. TensorFlow traces these only once in a process, although the Hessian of a censored likelihood calls them
+about thirty times.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992,
 for the expansion in incomplete gamma functions.
@@ -41,7 +41,7 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 _LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow's result has 12 correct digits
 _LARGE_ONE = 1e5  # if the larger beta parameter is at most this, TensorFlow's result has 9 correct digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # a tail ends where the density is this many nats lower; the rest adds no digits
+_NATS = 50.0  # we integrate until the log-density is this much lower than at the start; the rest is below rounding
 _TINY = np.finfo(np.float64).tiny
 _DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
 
@@ -68,7 +68,7 @@ def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tai
     Args:
       a, b: the parameters, positive; they broadcast with `x`.
       x: the outcomes, between 0 and 1.
-      rest: `1 - x`, which the caller may know with more digits than the difference has.
+      rest: `1 - x`. The caller may know it with more digits than the subtraction would give.
     """
     a, b, value, rest = in_float64(a, b, x, rest)
     swapped = value > rest
@@ -124,7 +124,7 @@ def _gamma_by_shape(shape, x):
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """Returns the tails for `x <= rest`. The derivative with respect to `x` includes the change of `rest = 1 - x`."""
+    """Returns the tails for `x <= rest`. The derivative with respect to `x` treats `rest` as `1 - x`."""
 
     def slopes(by_below, by_above):
         by_tail = by_below - by_above
@@ -209,7 +209,7 @@ def _sides(tail, right):
 
 def _gamma_by_quadrature(rows, shape, x):
     shape = tf.where(rows, shape, _LARGE_SHAPE)
-    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # the probability outside is 0
+    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # beyond these bounds, one tail is 0
     right = x > shape
     of_nodes, size = x[..., None], shape[..., None]
     part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
@@ -233,7 +233,8 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 def _beta_by_series(rows, a, b, x, rest):
     """Computes the tails by TensorFlow's series.
 
-    It uses `x`, which has more digits than `rest`. It uses `rest` only for a small upper tail.
+    Because `x <= rest`, `x` has more correct digits than `rest`. So the lower tail is computed from `x`, and the upper
+    tail is 1 minus the lower tail. Only an upper tail below 0.001 is computed from `rest`.
     """
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))
@@ -244,8 +245,9 @@ def _beta_by_series(rows, a, b, x, rest):
 def _beta_by_gamma(rows, a, b, x):
     """Computes the tails by an incomplete gamma function.
 
-    `T = -log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`. Its exact density at `t` is
-    the density of the Gamma times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`.
+    `T = -log(1 - X)` is nearly a Gamma variable of shape `a` and rate `b + (a - 1) / 2`. The exact density of `T` at
+    `t` is proportional to the Gamma density times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`. We
+    use the terms up to `t^4`.
     """
     a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_ONE), tf.where(rows, x, 1 / _LARGE_ONE)
     rate = b + (a - 1) / 2
@@ -253,7 +255,7 @@ def _beta_by_gamma(rows, a, b, x):
     terms = [tf.ones_like(u)]
     for j in (1, 2, 3):
         terms.append(terms[-1] * u / (a + j))
-    squared = a * (a + 1) / tf.square(rate)  # the mean of t^2
+    squared = a * (a + 1) / tf.square(rate)  # the mean of t^2 under the Gamma density
     fourth = squared * (a + 2) * (a + 3) / tf.square(rate)
     first = (a - 1) / 24 * squared
     second = ((a - 1) / 1152 - 1 / 2880) * (a - 1) * fourth
@@ -263,7 +265,7 @@ def _beta_by_gamma(rows, a, b, x):
 
 
 def _derivatives_only(rows, a, b, x):
-    """Returns zeros. In the selected `rows` they have the derivatives of the incomplete beta function.
+    """Returns zeros whose derivatives in the selected `rows` are those of the incomplete beta function.
 
     The derivatives are TFP's. If `a` or `b` is an integer, a term of TFP's series is 0, and TFP stops adding
     derivatives at this term. So we differentiate 1e-8 away from integers, where the result has seven correct digits.

@@ -27,7 +27,7 @@ class ZeroInflated(FamilyOf):
 
     `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
     density and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
-    parameters of the family. An estimate shows `zero_probs = pi`.
+    parameters of the family. The `parameters` of an estimate contain `zero_probs = pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
@@ -39,7 +39,7 @@ class ZeroInflated(FamilyOf):
 
     Raises:
       ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; if the family already has
-        additional zeros, is a mixture, or its outcomes are not numbers; or for a reason given at `Censored`.
+        additional zeros, is a mixture, or its outcomes are not numbers. `Censored` lists further reasons.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -103,7 +103,7 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A mixture of zeros and of a family of counts without its zeros.
+    """A mixture of zeros and of a family conditional on outcomes that are not 0.
 
     `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
     outcomes that are not 0. For a family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same

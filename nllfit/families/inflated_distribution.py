@@ -37,7 +37,7 @@ class InflatedDistribution(DistributionOf):
 
     @property
     def zero_probs(self) -> tf.Tensor:
-        """The share of zeros that do not come from `distribution`."""
+        """The weight of the 0 in the mixture. Zeros of `distribution` itself do not count."""
         return tf.sigmoid(self.zero_logits)
 
     def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -46,7 +46,7 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # A double where: the density may be infinite at 0, and its derivative NaN.
+        # A double where: at 0 the density may be infinite, and its derivative may be NaN.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:
@@ -141,7 +141,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """The law of TFP's zero-inflated family. Its marginals are `InflatedDistribution`s."""
+    """The law of TFP's `ZeroInflatedNegativeBinomial`. Its marginals are `InflatedDistribution`s."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

@@ -20,14 +20,14 @@ LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
 _NARROW = 0.5  # nats: if two log-tails are closer than this, the difference of the tails loses digits
-_TINY = 1e-250  # a smaller tail probability is near the smallest number of the dtype
+_TINY = 1e-250  # a smaller tail probability may have lost digits by underflow
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_NEGLIGIBLE = 700.0  # nats: a density that is lower by this amount than at the start of the tail adds nothing
+_NEGLIGIBLE = 700.0  # nats: where the log-density is this much lower than at the start of the tail, we take it as -inf
 _STEP = 1e-6  # the relative step of the difference quotient of a log-density
-_TERMS = 64  # at most so many probabilities of counts are summed
+_TERMS = 64  # the largest number of probabilities of counts in a sum
 # To integrate a tail, we place nodes at the distances `exp(u) - 1` from its start. The unit of distance is the tail
-# divided by the density at its start. At u = 4 a light tail has ended. The density of a power tail decreases
-# exponentially in `u`.
+# probability divided by the density at the start. A light tail is negligible beyond u = 4. The density of a power-law
+# tail decreases only exponentially in `u`, so the panels reach u = 520.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -44,7 +44,7 @@ def middle(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
 
 
 def within(whole: LogInterval, low: tf.Tensor, high: tf.Tensor) -> LogInterval:
-    """Conditions a log-probability of intervals on `low < Y <= high`. `whole` is the unconditional function."""
+    """Returns the `LogInterval` conditional on `low < Y <= high`. `whole` is the unconditional `LogInterval`."""
     return lambda lower, upper: whole(tf.maximum(lower, low), tf.minimum(upper, high)) - whole(low, high)
 
 
@@ -74,8 +74,8 @@ def between_numbers(law: Any) -> LogInterval:
         possible = (lower < upper) & (more > -math.inf)
         subtracts = possible & (less > -math.inf)
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
-        # If the tail probabilities at the two ends are nearly equal, the density between the ends is nearly constant.
-        # Gauss-Legendre quadrature is then exact.
+        # We integrate the density if the tail probabilities at the two ends are nearly equal and the log-density varies
+        # by less than 1 nat between the ends. Gauss-Legendre quadrature is then exact up to rounding.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -122,10 +122,12 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """Returns a map from the real line onto the numbers between two ends, its inverse, and its log-derivative.
+    """Returns a change of variables that makes the integrated tail unbounded, its inverse, and its log-derivative.
 
-    `left` is True for the rows whose left tail is integrated. If only the lower end is finite, the right tail is
-    unbounded already, and the map is the identity. No family has a finite upper end only.
+    The change of variables maps the real line onto the support. `left` is True for the rows whose left tail is
+    integrated. If both ends of the support are finite, the map is a scaled sigmoid. If only the lower end is finite, it
+    is `low + exp(x)` for a left tail, and the identity for a right tail, which is unbounded already. A support that has
+    only an upper end is not handled, because no TFP family needs it.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -159,7 +161,7 @@ def between_counts(law: Any) -> LogInterval:
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # `known` is False where a rate overflows. There no count has a positive probability, and derivatives are NaN.
+    # `known` is False for rows in which a rate overflows. There all probabilities are 0, and derivatives are NaN.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
@@ -174,7 +176,11 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the smaller tail's probabilities at the two ends, the larger first, and whether the tail is left."""
+        """Returns two probabilities, whose difference is the probability of the interval, and a boolean `left`.
+
+        Where `left` is True, they are left tails: `P(Y <= upper)` and `P(Y <= lower)`. Elsewhere they are right tails:
+        `P(Y > lower)` and `P(Y > upper)`.
+        """
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -185,7 +191,8 @@ def between_counts(law: Any) -> LogInterval:
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
         more, less, left = tails(law, lower, upper)
         few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
-        # A sum over part of a long interval starts at the end where the probabilities are largest.
+        # A sum over a long interval has only `_TERMS` terms. It starts where the probabilities are largest: at `upper`
+        # for a left tail, and at `lower + 1` for a right tail.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         one_by_one = terms(law.constant_but(few & known), first, upper)
         more, less, _ = tails(law.constant_but(~few & known), lower, upper)

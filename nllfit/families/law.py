@@ -43,14 +43,17 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns the distribution of the number itself, if an outcome is an interval or has a window."""
+        """Returns the distribution of the number itself, if outcomes are intervals or contain the ends of a window.
+
+        For other outcomes, it returns `self.distribution`.
+        """
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        It has no assertions, because searches leave the support. It computes in float64, because an incomplete gamma
-        function of a shape of 1e4 has only two digits in float32.
+        It has no assertions, because searches for quantiles and modes evaluate it outside the support. It computes in
+        float64, because an incomplete gamma function of a shape of 1e4 has only two digits in float32.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.
@@ -83,14 +86,15 @@ class Law:
 
     @property
     def has_class_labels(self) -> bool:
-        """Whether outcomes are class labels. Then outcomes `[B, 1]` are one label per row, as in Keras's losses."""
+        """Whether outcomes are class labels. Labels may then have shape `[B, 1]` instead of `[B]`, as in Keras."""
         return self.facts.class_axis is not None
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors of numbers that depend on each other.
+        """Whether outcomes are vectors of dependent real numbers. Their score is the energy score.
 
-        Vectors of counts and one-hot rows are excluded. TFP's draws have no gradient, and each element has a score.
+        Vectors of counts and one-hot rows are excluded. TFP's draws of them have no gradient, so the energy score would
+        have none. Their score is the sum of the CRPS of the elements.
         """
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
@@ -129,7 +133,10 @@ class Law:
         return cdf_on_line(self)
 
     def cdf_inside(self, y: tf.Tensor, inner: tf.Tensor) -> Pair:
-        """Returns the CDF and the survival function for `y` within the support. `inner` is any point in the support."""
+        """Returns the CDF and the survival function for `y` within the support.
+
+        `inner` is any point in the support. It replaces `y` in gradients where a log-tail is infinite.
+        """
         d = self.distribution
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
@@ -143,7 +150,10 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes the log-tails by the formula. Where one is infinite, they have no gradient, which would be NaN."""
+        """Computes the log-tails by the closed form.
+
+        Where one of them is infinite, their gradients would be NaN, so both are constants there.
+        """
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -163,7 +173,7 @@ class Law:
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns points between which the CDF is smooth. Numerical integration uses them; see `cuts_of`."""
+        """Returns points between which the CDF is smooth, for numerical integration; see `cuts_of`."""
         return cuts_of(self)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
@@ -181,7 +191,7 @@ class Law:
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
         """Returns the least number at which the CDF reaches each level. `levels` broadcasts with the batch.
 
-        `rests` is `1 - levels`, if the caller knows it with more digits than the difference has.
+        `rests` is `1 - levels`. A caller passes it if it has more digits than the subtraction would give.
         """
         return root_of(self, levels, rests)
 
@@ -210,7 +220,7 @@ class Law:
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
-        """Returns the quantiles `[num, *batch]` of the components of a mixture, or of another distribution itself."""
+        """Returns quantiles `[num, *batch]`. For a mixture, these are the quantiles of each component."""
         return self.quantile(levels, rests)
 
     def mode(self) -> tf.Tensor:
@@ -230,14 +240,17 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """Removes the assertions in a graph, where they would keep unused operations alive."""
+        """Returns the law itself or, in a graph, the law of a copy without assertions.
+
+        TensorFlow prunes neither assertions nor the operations on which they depend, even if no result needs them.
+        """
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
 
     @property
     def has_finite_mean(self) -> bool:
-        """Whether the mean is finite for all parameters. A trace of the prediction then needs no other value."""
+        """Whether the mean is finite for all parameters. The prediction then needs no fallback, such as the median."""
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
@@ -255,7 +268,7 @@ class Law:
 
 
 class OwnLaw(Law):
-    """The law of a user's class. It uses only the methods of this class."""
+    """The law of a distribution of a user's class. It uses only the methods that this class defines."""
 
     @property
     def has_exact_tails(self) -> bool:
@@ -283,7 +296,7 @@ def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
 
 
 def law_of(distribution: tfd.Distribution) -> Law:
-    """Returns the law of a distribution. The class of the distribution determines the class of the law."""
+    """Returns the law of a distribution, by the class of the distribution."""
     return _law_class(plain_class(type(distribution)))(distribution)
 
 

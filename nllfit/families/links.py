@@ -1,4 +1,4 @@
-"""Links: bijectors from unconstrained numbers to TFP's parameters, and from these to natural parameters."""
+"""Links: bijectors from unconstrained numbers to TFP's parameters, and from TFP's parameters to natural parameters."""
 
 import math
 import numbers
@@ -27,8 +27,8 @@ __all__ = [
 class Softplus(tfb.Softplus):
     """TFP's `Softplus`, computed by `tf.math.softplus`.
 
-    TFP defines a custom gradient. Its derivative is NaN above 88 in float32 and above 709 in float64. TensorFlow also
-    registers this gradient under a new name for each graph that uses it, so no such graph is ever freed.
+    TFP's `Softplus` has a custom gradient, which is NaN at inputs above 88 in float32 and above 709 in float64. Also,
+    TensorFlow registers a custom gradient under a new name in each graph that uses it, and never frees these graphs.
     """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
@@ -123,7 +123,7 @@ PEAK: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = {
 
 
 class Softmax:
-    """The map from `k` logits to `k` probabilities. It is no bijector, because it ignores a shift of all logits."""
+    """The map from `k` logits to `k` probabilities. It is no bijector: a shift of all logits has no effect."""
 
     def forward(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits)
@@ -179,7 +179,7 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
 
 
 def is_positive(link: tfb.Bijector) -> bool:
-    """Whether a link maps onto all positive numbers. The logarithm of the parameter can then be its coordinate."""
+    """Whether a link maps onto all positive numbers. A search can then vary the logarithm of the parameter."""
     if not isinstance(link, tfb.Softplus):
         return isinstance(link, tfb.Exp)
     low = 0.0 if link.low is None else tf.get_static_value(link.low)
@@ -188,15 +188,19 @@ def is_positive(link: tfb.Bijector) -> bool:
 
 
 def other_names(name: str) -> set[str]:
-    """Returns the possible names of the unconstrained form of a natural parameter. For `rate` it is `log_rate`.
+    """Returns names that TFP may use for the unconstrained form of a parameter, such as `log_rate` for `rate`.
 
-    A distribution takes either the natural parameter or its unconstrained form.
+    A TFP distribution takes either the parameter or its unconstrained form.
     """
     return {f"log_{name}", name.replace("probs", "logits"), name.replace("probs", "probits")} - {name}
 
 
 def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
-    """Returns the natural name of TFP's parameter `name`, and the class of the link to the natural value."""
+    """Returns the name of a parameter's natural form, and the class of the link from the parameter to this form.
+
+    For `logits`, these are `probs` and `tfb.Sigmoid`. For a parameter that is its own natural form, they are `name` and
+    `tfb.Identity`.
+    """
     known = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in known:
         return name[len("log_") :], tfb.Exp

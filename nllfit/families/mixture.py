@@ -30,7 +30,7 @@ class MixtureFamily(ParametricFamily):
     `tfp.layers.MixtureSameFamily`.
 
     Args:
-      component: the class of the components, one of `tfp.distributions`, or its name.
+      component: the class of the components, a subclass of `tfd.Distribution`, or its name.
       num_components: the number of components, at least 1.
       event_shape: shape of one outcome.
       **kwargs: further arguments of the components' `Family`.

@@ -10,13 +10,13 @@ from nllfit.families.copies import real_dtype
 
 __all__ = ["mode_of"]
 
-# `_LEVELS` are the levels of the quantiles on a grid, and `_RESTS` are `1 - levels`. They are the probabilities that a
-# standard Normal is below and above `_Z`. For levels above those of 3.5, `1 - level` has too few digits for TFP's
-# formulas.
+# The first grid of a search consists of quantiles at `_LEVELS = P(Z <= z)`, for a standard Normal `Z` and each `z` in
+# `_Z`. `_RESTS` are `1 - _LEVELS`. `_Z` starts at -8 but ends at 3.5, because for levels closer to 1, `1 - level` has
+# too few digits for TFP's formulas.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
-_NUM_PEAKS = 8  # the number of local maxima on the grid that are refined
-_SHARES = np.linspace(0, 1, 17)  # positions of the points in a bracket; a round makes the bracket eight times narrower
+_NUM_PEAKS = 8  # at most so many local maxima on the first grid are refined, the highest ones
+_SHARES = np.linspace(0, 1, 17)  # grid points in a bracket `[0, 1]`; each round makes the bracket eight times narrower
 _ROUNDS = 18  # 8**18 is about 1 / the precision of float64
 
 
@@ -37,7 +37,7 @@ def mode_of(law: Any) -> tf.Tensor:
 
 
 def _mode_of_number(law):
-    """Returns the mode of a scalar distribution. Where the formula is undefined, it searches for the mode."""
+    """Returns the mode of a scalar distribution. Where TFP's formula gives NaN, the mode is found by a search."""
     if law.atom is not None:
         return law.atom
     formula = law.facts.mode or (lambda distribution: distribution.mode())
@@ -52,9 +52,10 @@ def _mode_of_number(law):
 def _highest_point(law):
     """Returns the number with the highest density or probability.
 
-    If there are several such numbers, it is the lowest. If there is none, it is NaN. The first grid consists of
-    quantiles of each component. Each local maximum on it is refined on finer and finer grids. If there are several
-    maxima between two neighbours of the first grid, one may be missed. For counts, the last grids contain every count.
+    If several numbers share the maximum, the lowest is returned. If the density is 0 or NaN on all grids, the result is
+    NaN. The first grid consists of quantiles of each component. Each local maximum on this grid is refined on finer and
+    finer grids. If there are several maxima between two neighbours of the first grid, one may be missed. For counts,
+    the last grids contain every count.
     """
     counts, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
     infinity = tf.constant(math.inf, dtype)
@@ -63,7 +64,7 @@ def _highest_point(law):
         values = law.log_prob(tf.cast(y, law.distribution.dtype))
         return tf.where(tf.math.is_nan(values), -infinity, values)
 
-    if not tf.executing_eagerly():  # a graph then contains the density only once
+    if not tf.executing_eagerly():  # in a graph, calls with points of one shape then share a trace of the density
         heights = tf.function(heights, autograph=False)
 
     def refine(low, best, high):
@@ -86,7 +87,7 @@ def _grid(law, dtype):
     levels, rests = (np.reshape(part, [-1, *[1] * rank]) for part in (_LEVELS, _RESTS))
     quantiles = law.component_quantiles(levels, rests)
     ends = [tf.where(tf.math.is_finite(end), end, quantiles[0])[None] for end in law.ends()]
-    far = dtype.max / 4  # the difference of two points must be finite
+    far = dtype.max / 4  # so that the difference of two points does not overflow
     return tf.sort(tf.clip_by_value(tf.concat([*ends, quantiles], 0), -far, far), 0)
 
 

@@ -22,8 +22,9 @@ def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     squares = sums(law, center, lambda probability, distance: 2 * distance * probability)
     mean, square = above - below, squares[0] + squares[1]
     if law.is_discrete:
-        # For counts, the integrals are sums, and the terms differ. The mean has one more term, at the median. In
-        # `square`, the factor at the distance `d` is `2 d + 1` above the median and `2 d - 1` below it, not `2 d`.
+        # For counts, `E[Y - m]` is the sum of `S(k)` over `k >= m` minus the sum of `F(k)` over `k < m`. `E[(Y - m)^2]`
+        # is the sum of `(2 (k - m) + 1) S(k)` over `k >= m` plus the sum of `(2 (m - k) - 1) F(k)` over `k < m`.
+        # `tail_sums` leaves out the term `S(m)`, so we add it to both.
         _, beyond = law.cdf()(center)
         mean, square = mean + beyond, square + beyond + above - below
     return center + mean, square - tf.square(mean)

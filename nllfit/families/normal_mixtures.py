@@ -7,7 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["expected_distance", "of_normals"]
 
-_BLOCK = 16  # to save memory, only this many rows of the matrix of pairs of components are computed at once
+_BLOCK = 16  # the number of rows of the matrix of component pairs that are computed at once, to limit memory
 
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:

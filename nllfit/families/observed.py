@@ -1,4 +1,4 @@
-"""`Observed`, the base class of distributions of intervals and of numbers with a window, and its law."""
+"""`Observed`, the base class of distributions of censored and of truncated observations, and its `Law`."""
 
 from typing import Any
 
@@ -12,14 +12,15 @@ __all__ = ["Observed"]
 
 
 class Observed(DistributionOf):
-    """The base class of distributions of observations of a number. An observation is a vector of columns.
+    """The base class of distributions whose outcomes are vectors that describe the observation of a number.
 
-    It consists of the ends of an interval that contains the number, or of the number and the ends of its window. A
-    subclass also defines `_columns` and `_observed`.
+    An outcome consists of the ends of an interval that contains the number, or of the number and the ends of its
+    truncation window. A subclass defines `_columns` and `_observed`, as well as the methods that `DistributionOf` asks
+    for.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
-        """Converts draws of `distribution` to outcomes, which have columns."""
+        """Converts numbers drawn from `distribution` to outcomes, which have one more axis."""
         raise NotImplementedError
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:

@@ -95,7 +95,7 @@ def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) 
 
 
 def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
-    """Converts the values of the parameters `names` to tensors. The result contains no other values."""
+    """Converts the values of the parameters `names` to tensors. Values that are not numbers are left out."""
     return {
         name: tf.convert_to_tensor(values[name], dtype)
         for name in names
@@ -104,7 +104,7 @@ def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType)
 
 
 def _groups(parameters):
-    """Groups adjacent parameters with the same axes of components. Returns pairs of these axes and the parameters."""
+    """Groups adjacent parameters of equal `components`. Returns a list of pairs `(components, parameters)`."""
     return [(axes, list(group)) for axes, group in itertools.groupby(parameters, lambda p: p.components)]
 
 

@@ -26,7 +26,7 @@ class Measure(NamedTuple):
 
     Attributes:
       columns: the names of the numbers in an outcome: `("y",)`, `("lower", "upper")` for an interval, and so on.
-      points: the outcomes that have a probability: "all", "0" or "none". All other outcomes have a density.
+      points: which outcomes have a probability: "all", "0" (only the number 0) or "none". The others have a density.
       surface: the name of the surface on which outcomes lie. It is empty if the density is per unit of the whole space.
     """
 
@@ -57,7 +57,7 @@ class ParametricFamily(abc.ABC):
       records: the parameters in the order of the vector. The parameters named in `fixed` are held.
       fixed: the held values and other arguments of the distribution's constructor, by name.
       floor: the lowest values of parameters, by name.
-      link: the names of the links that replace TFP's, by the names of the parameters.
+      link: maps the name of a parameter to the name of the link that replaces TFP's.
       num_classes: the number of classes if outcomes are class labels, else None.
       is_discrete: whether outcomes are counts or labels. These have probabilities instead of densities.
       facts: the `Facts` that TFP does not provide.
@@ -66,7 +66,7 @@ class ParametricFamily(abc.ABC):
         such as the ends of an interval. Otherwise it is 0.
       has_unit: whether a change of the unit of the outcomes changes all log-likelihoods by the same constant. This
         holds for densities, but not for probabilities of intervals.
-      takes_infinity: whether a number in an outcome may be infinite. The end of an interval may be.
+      takes_infinity: whether a number in an outcome may be infinite, such as the end of an interval.
     """
 
     name: str
@@ -111,7 +111,11 @@ class ParametricFamily(abc.ABC):
         return {parameter.name: values[parameter.name] for parameter in self._free}
 
     def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
-        """Inverts `parameters`: returns the vector `[..., params_size]`, or `[shared_size]` if `shared` is True."""
+        """Maps constrained values to unconstrained numbers. It is the inverse of the method `parameters`.
+
+        Returns the vector `params` `[..., params_size]`. If the argument `shared` is True, it returns the vector
+        `shared` `[shared_size]`.
+        """
         values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free}
         wanted = self._of_all if shared else self._of_rows
         blocks = {p.name: p.link(self.fixed | values, dtype).inverse(values[p.name]) for p in wanted}
@@ -123,25 +127,25 @@ class ParametricFamily(abc.ABC):
         return self.build(values, next(iter(values.values())).dtype)
 
     def holding(self, values: Numbers) -> Any:
-        """Returns a copy in which parameters or other arguments are held at `values`. These are not checked."""
+        """Returns a copy in which parameters or other arguments are held at `values`. The values are not checked."""
         return self._replaced(fixed=self.fixed | values)
 
     def unshared(self) -> Any:
-        """Returns a copy without shared parameters. The vector `params` then contains all parameters."""
+        """Returns a copy in which no parameter is shared. The vector `params` then contains all free parameters."""
         return self._changed(lambda parameter: {"shared": 0})
 
     def logarithmic(self) -> Any:
-        """Returns a copy in which all positive parameters have the link `exp`."""
+        """Returns a copy in which the parameters listed in `positive` have the link `exp`."""
         positive = self.positive
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        """Returns the natural name of a parameter, and the link from its constrained value to the natural one."""
+        """Returns the natural name of a parameter, and the bijector from its constrained to its natural value."""
         (parameter,) = (parameter for parameter in self.records if parameter.name == name)
         return parameter.natural or name, parameter.to_natural()
 
     def natural(self, values: Numbers) -> dict[str, tf.Tensor]:
-        """Converts constrained values by name to natural values by natural name."""
+        """Converts the constrained values of parameters to natural values. The keys of the result are natural names."""
         twins = {name: self.twin(name) for name in values}
         return {natural: link.forward(values[name]) for name, (natural, link) in twins.items()}
 
@@ -185,7 +189,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The free parameters that are not shared and can take every positive value."""
+        """The free parameters, except shared ones, whose range is all positive numbers."""
         return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
 
     @property
@@ -206,7 +210,11 @@ class ParametricFamily(abc.ABC):
         return y
 
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """Returns the numbers `[m, *elements]` of a sample that are known exactly, as outcomes of the inner family."""
+        """Returns the numbers `[m, *elements]` of a sample that are known exactly.
+
+        A family that modifies another one returns them as outcomes of the other family: without censored rows, without
+        the ends of windows, or without the zeros of a zero-inflated sample.
+        """
         return y
 
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
@@ -277,7 +285,7 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """Converts an argument to a hashable value. The values of two arrays are equal if their numbers are."""
+    """Converts an argument to a hashable value. For equal arrays of one dtype, the hashable values are equal."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):

@@ -14,8 +14,8 @@ def central_value(law: Any) -> tf.Tensor:
     mode if TFP has no median. It is never a sample.
 
     Returns:
-      A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are intervals or
-      have windows, it is the prediction of the number itself.
+      A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are censored or
+      truncated, it predicts the number itself, without the ends of intervals or windows.
 
     Raises:
       NotImplementedError: if TFP gives the family no mean, median or mode.
@@ -34,10 +34,10 @@ def central_value(law: Any) -> tf.Tensor:
 
 
 def _with_fallback(law, mean):
-    """Returns the mean where it is finite, and the law's center elsewhere."""
+    """Returns the mean where it is finite, and `law.center()` elsewhere."""
     finite = tf.math.is_finite(mean)
     if tf.executing_eagerly() and tf.reduce_all(finite):
-        return mean  # and do not copy the distribution
+        return mean  # saves the copy that `law.constant()` makes
     # Inside a `tf.cond`, TFP's quantiles have no gradient, and TensorFlow raises an error if it needs one. So the
     # inputs and the output of the branch `elsewhere` are constants.
     constant_law, constant_mean = law.constant(), tf.stop_gradient(mean)
@@ -47,7 +47,7 @@ def _with_fallback(law, mean):
             value = tf.cast(constant_law.center(), mean.dtype)
         except NotImplementedError:
             return constant_mean
-        return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, too
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, as the mean does
 
     # A median can be costly, so it is computed only if a mean is not finite.
     fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)

@@ -1,4 +1,4 @@
-"""Quantiles of scalar distributions. Where the CDF does not confirm TFP's quantile, it is computed as a root."""
+"""Quantiles of scalar distributions: TFP's where the CDF confirms them, elsewhere roots of `CDF - level`."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
     both, distribution = law.cdf(), law.distribution
     dtype = real_dtype(distribution)
     levels = tf.convert_to_tensor(levels, tf.float64)
-    # The smaller of the two probabilities has more digits.
+    # Above level 0.5 we compare the survival function with `1 - level`, because the smaller number has more digits.
     lower, level, rest = levels <= 0.5, tf.cast(levels, dtype), tf.cast(1 - levels if rests is None else rests, dtype)
     zeros = tf.zeros(tf.broadcast_dynamic_shape(tf.shape(levels), distribution.batch_shape_tensor()), dtype)
 
     def excess(y):
-        """Returns a rising function of `y`. It is at least 0 where the CDF has reached the level."""
+        """Returns a number that increases with `y`. It is at least 0 where the CDF has reached the level."""
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # a graph then contains the CDF only once
+    if not tf.executing_eagerly():  # in a graph, all calls then share one trace of the CDF
         excess = tf.function(excess, autograph=False)
 
     def root():

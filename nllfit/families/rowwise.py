@@ -44,7 +44,7 @@ class Rowwise:
             return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # it names the derived class, which is in no module
+        reduced: Any = super().__reduce_ex__(protocol)  # contains the derived class, which is in no module
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
@@ -83,7 +83,8 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     """Returns `log_prob` of a draw from the same distribution. It does not check the draw.
 
-    In a graph, a check would rebuild the distribution. The caches of the new bijectors would not contain the draw.
+    In a graph, a check would rebuild the distribution. The caches of the new bijectors would not contain the draw, so
+    the bijectors would have to invert it.
     """
     asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
     return asked.log_prob(value)
@@ -105,7 +106,8 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event  # any size fits an axis of size 1
+    # A batch axis of size 1 takes any size.
+    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(
             f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "

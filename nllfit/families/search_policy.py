@@ -30,14 +30,14 @@ class SearchPolicy:
       statistics: maps a parameter in which the likelihood is not smooth to a function of a sample `[n, *event]` and
         weights `[n]`. The likelihood is largest at the value of this function, for all values of the other parameters.
       corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
-      bounds: two parameters that bound the support. If the corner is at an end of the sample, a bound is there, too.
+      bounds: the two parameters that are the ends of the support. If the corner is at the smallest or the largest
+        observation, the end of the support on this side may be just beyond this observation.
       has_corners: tells whether the likelihood has corners at given parameters. By default it always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
-      several_maxima: whether the likelihood may have several maxima in the other parameters, so that one search is not
-        enough.
+      several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
-      kinks: parameters in which the likelihood is not smooth. A mixture has them, if they are `statistics` or the
-        `corner` of its component. The maximum is then not at the statistic or corner.
+      kinks: the parameters in which the likelihood is not smooth, but neither `statistics` nor `corner` gives the
+        maximum. For example, a mixture has them if the family of its components has `statistics` or a `corner`.
       free_covariance: whether the covariance can become singular in any direction. The likelihood of a sample with
         dependent columns then has no bound.
       by_row: advice for users who hold a parameter at one value per row.
@@ -62,7 +62,7 @@ class SearchPolicy:
 
     @property
     def of_a_part(self) -> "SearchPolicy":
-        """The policy of a family that contains this family as a part, for example of a mixture."""
+        """The policy of a family that is built from this family, such as a mixture with components of this family."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
         smooth: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
         return dataclasses.replace(self, kinks=kinks, several_maxima=True, **smooth)

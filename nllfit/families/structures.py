@@ -53,7 +53,7 @@ class MixtureLaw(Law):
 
     @property
     def components(self) -> Law:
-        """The law of the components. Its batch is `[*batch, num_components]`."""
+        """The law of the components, which are one distribution of batch `[*batch, num_components]`."""
         return law_of(self.distribution.components_distribution)
 
     def latent(self) -> tfd.Distribution:
@@ -106,7 +106,7 @@ class MixtureLaw(Law):
 
     @property
     def atom(self) -> tf.Tensor | None:
-        atoms = self.components.atom  # each atom is 0
+        atoms = self.components.atom  # the atom of each component is at 0, so the maximum is 0
         return None if atoms is None else tf.reduce_max(atoms, -1)
 
     def component_quantiles(self, levels, rests):

@@ -20,12 +20,13 @@ from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, p
 
 __all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
 
-_NUMBERS = 2**20  # limits rows times parameters in a call, because a density may need much memory for each
-_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)  # a subclass is not in this tuple
+_NUMBERS = 2**20  # the largest number of rows times parameters in one call of `log_prob`; it limits the memory
+# Only these two classes are without assertions. Their subclasses, such as `tfd.LogNormal`, have assertions.
+_FLOWS = (tfd.TransformedDistribution, TRANSFORMED)
 
 
 class _Strict:
-    """A mix-in class for distributions without assertions. It checks whether outcomes are within the support."""
+    """A mix-in class for distributions without assertions. It checks whether scalar outcomes are within the support."""
 
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         if not self.validate_args or self.event_shape.rank:
@@ -115,8 +116,9 @@ def _are_parts(value):
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
-    """Returns the text of TFP's error for outcomes `y`, or None if TFP raises none. The distribution must check them.
+    """Returns the text of TFP's error for outcomes `y`, or None if TFP raises none.
 
+    The distribution must have been built with `validate_args=True`. Otherwise TFP raises no errors.
     If `finite` is True, an infinite log-density is also an error. This finds outcomes at the end of an open support,
     which TFP's assertions accept.
     """
@@ -134,7 +136,7 @@ def first_refused(
 ) -> tuple[int, str | None] | tuple[None, None]:
     """Finds the first row of `y` `[n, ...]` that is outside the support. Returns its index and the reason.
 
-    If there is no such row, it returns None twice. `finite` is the argument of `refusal`.
+    If there is no such row, both are None. `finite` is the argument of `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
     rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
@@ -158,7 +160,7 @@ def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
 
 
 def assertion_text(error: tf.errors.OpError) -> str:
-    """Returns the message of a failed assertion of TFP. It removes the stack frame and the values in the message."""
+    """Returns the message of a failed assertion of TFP, without the stack frame and the values of tensors."""
     text = error.message.rpartition("}} ")[2].rpartition("Summarized data: b'")[2].partition("  Label values")[0]
     text = re.sub(r"`?\[[^`]*?\]`?(?= [a-z])", "the value", text, count=1).partition("\n")[0]  # printed values
     text = text.partition(" : Tensor had")[0]

@@ -16,7 +16,7 @@ _MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densiti
 
 
 def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
-    """Returns the two ends of the support of a scalar distribution. The upper end may come first."""
+    """Returns the two ends of the support of a scalar distribution. If a bijector decreases, the upper end is first."""
     if law.facts.ends is not None:
         return law.facts.ends(law.distribution)
     if law.is_discrete:
@@ -24,8 +24,8 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # A formula of a CDF for positive numbers is invalid far below 0. So, without a bijector, the lower end is 0 if the
-    # CDF is 0 at 0 and is not 0 far below. Otherwise we assume that the support is unbounded.
+    # Without a bijector, only the CDF is known. If it is 0 at 0 but is not 0 far below 0, its formula holds only
+    # for positive numbers, and the lower end is 0. Otherwise we assume that the support is unbounded.
     unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf

@@ -9,16 +9,18 @@ import tensorflow as tf
 __all__ = ["cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-_FAR = 20  # a light tail has ended at this many times the distance between the median and an outer quantile
+# The distance from an outer quantile at which a light tail has ended, in units of the distance from the median to this
+# quantile.
+_FAR = 20
 _STEP = 0.1
-_MAX_PLACES = 2**16  # a CDF is computed at no more points at once
-# On a finite piece `[a, b]` we use the tanh-sinh rule. Its nodes are `a + (b - a) share`. The density may be infinite
-# at the ends.
+_MAX_PLACES = 2**16  # if there are more points, the CDF is computed for one piece after another
+# On a finite piece `[a, b]` we use the tanh-sinh rule, because the density may be infinite at the ends. Its nodes are
+# `a + (b - a) * _SHARES`.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
-# Outside all pieces we use the exp-sinh rule. The unit of distance is the total width of the pieces. The rule ends at
-# 1e23 units, because farther out only the rounding error of 1e-16 of a survival function would contribute.
+# Outside all pieces we use the exp-sinh rule. The unit of distance is about the total width of the pieces. The rule
+# ends at 1e23 units, because farther out only the rounding error of 1e-16 of a survival function would contribute.
 _V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES
@@ -66,17 +68,18 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """Returns `both(places)` for `places` `[pieces, ...]`. To save memory, it computes many places piece by piece."""
+    """Returns `both(places)` for `places` `[num, ...]`. More than `_MAX_PLACES` take `num` calls to save memory."""
     if (places.shape.num_elements() or 0) <= _MAX_PLACES:
         return both(places)
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
 
 
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns points `[num, *batch]` between which a CDF is smooth, and whether the support has no lower and upper end.
+    """Returns points `[num, *batch]` between which a CDF is smooth, and two masks `[*batch]` about the support.
 
-    The points are the ends of the support, the corner of the density, the quantiles at 0.02, 0.5 and 0.98, and two
-    points far outside these quantiles, where a light tail has ended.
+    The points are the finite ends of the support, the corner of the density, the quantiles at 0.02, 0.5 and 0.98, and
+    two points far outside these quantiles, where a light tail has ended. The first mask is True where the support is
+    unbounded below, and the second where it is unbounded above.
     """
     law = law.constant()
     distribution, corner = law.distribution, law.facts.density_corner

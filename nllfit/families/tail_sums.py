@@ -48,7 +48,7 @@ def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
 
 
 def _likely_counts(law):
-    """Returns two counts `[*batch]`. The probability of a count outside them is at most 2e-12."""
+    """Returns two counts `[*batch]`. The probability of a count that is not between them is at most 2e-12."""
     levels = tf.constant(_LEVELS.reshape([-1, *[1] * law.distribution.batch_shape.rank]))
     low, high = tf.unstack(law.constant().quantile(levels), num=2)
     return low, high

@@ -34,8 +34,9 @@ _ORIGINALS: dict[type, Any] = {}
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
     """Derives a subclass with the same name from a class of distributions. `plain_class` returns the original class."""
-    # TensorFlow fails to find the tensors in an object of a subclass of `tfd.TransformedDistribution`. It does not look
-    # for them in an object of a subclass of its base class.
+    # Objects of a subclass of `tfd.TransformedDistribution` are `CompositeTensor`s, but TensorFlow fails to find their
+    # tensors. Objects of a subclass of the private base class are no `CompositeTensor`s, so TensorFlow does not look
+    # for any tensors.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
     kind: Any = type(cls)
     made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
@@ -57,7 +58,7 @@ def defines(cls: type, name: str) -> bool:
 
 
 def is_own(cls: type) -> bool:
-    """Whether a class of distributions is a user's own. Of such a class only the methods are known."""
+    """Whether a class of distributions is a user's own, that is, neither from TFP nor from `nllfit`."""
     return not cls.__module__.startswith(("tensorflow_probability.", "tfp.", "nllfit."))
 
 

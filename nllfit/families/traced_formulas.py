@@ -34,7 +34,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Removes the derivative of a function, if it is missing or slow to trace. A gradient raises a `LookupError`."""
+    """Decorates a function whose derivative is missing or slow to trace. Its gradient raises a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

@@ -98,7 +98,7 @@ class Truncated(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep this argument
+        checks = given.get("validate_args", True)  # some of TFP's distributions do not store this argument
         return self._within(self.family.build(given, dtype), dtype, self.by_row, checks)
 
     def _within(self, distribution, dtype, by_row, checks):
@@ -127,7 +127,7 @@ class Truncated(FamilyOf):
 
     def _check_window(self):
         if self.family.search.statistics:
-            return  # the support depends on the parameters
+            return  # the support depends on the parameters, so it may move to the window
         example = self.family.unshared()
         with tf.init_scope():
             whole = example.distribution(tf.zeros([example.params_size], tf.float64))

@@ -18,7 +18,9 @@ from nllfit.families.observed import Observed
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # if the window contains a smaller share of a tail, the difference of two tails loses digits
+# The least ratio of the window's probability to the smaller of `F(high)` and `1 - F(low)`. Below this ratio, the
+# difference of two CDF values loses too many digits.
+_NARROW = 1e-3
 
 
 class _Window(DistributionOf):
@@ -153,7 +155,7 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def share(first, last):
-            """Returns the probability between two points. It subtracts the smaller tails, which loses few digits."""
+            """Returns the probability between two points. We subtract in the smaller tail, to lose fewer digits."""
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
@@ -167,7 +169,8 @@ class TruncatedLaw(Law):
             return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
 
         window = share(start, end)
-        # If a window is narrow, or far in a tail, the difference of two CDF values is not accurate enough.
+        # If a window is narrow, or far in a tail, the difference of two CDF values is not accurate enough. Then we use
+        # log-probabilities of intervals.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
 
@@ -181,7 +184,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # if the window has only one end, the moment may be infinite
+        try:  # a window with one end has a finite moment if the distribution without the window has one
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -193,7 +196,7 @@ class TruncatedLaw(Law):
 
     def center(self) -> tf.Tensor:
         median = self.median()
-        middle = tf.cast(self.whole.central_value(), median.dtype)  # for rows whose median overflows the dtype
+        middle = tf.cast(self.whole.central_value(), median.dtype)  # replaces a median that overflows
         return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
 
 

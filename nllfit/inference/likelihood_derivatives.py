@@ -22,10 +22,10 @@ _BLOCK = 64
 class Likelihood(Surface):
     """The negative log-likelihood of all the data as a function of a model's weights. It is a sum over rows, in nats.
 
-    It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularisers.
+    It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularizers.
     """
 
-    of = "likelihood"  # the text for messages
+    of = "likelihood"  # the name of the function in messages
 
     def __init__(self, model: Model, is_shared: bool = False):
         super().__init__(model, is_shared)

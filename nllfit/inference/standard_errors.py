@@ -24,13 +24,14 @@ __all__ = ["standard_errors"]
 _NEAR = 0.1
 # The number of Newton steps, all with the same Hessian, that undo the rounding of the weights.
 _POLISHES = 3
-# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. For a verified maximum, the drop must
-# be at least LEAST_DROP. It must also exceed _ROUNDINGS rounding errors, unless it is more than _MOST_NOISE nats.
+# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. A maximum is verified only if this
+# drop is at least LEAST_DROP. It must also be at least the smaller of two numbers: _ROUNDINGS rounding errors of the
+# log-likelihood, and _MOST_NOISE nats.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1
 # A coefficient is not identified if a larger share of its gradient lies in the flat directions.
 _UNIDENTIFIED = 1e-4
-_NAMES_SHOWN = 6  # in a message
+_NAMES_SHOWN = 6  # the largest number of coefficient names in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
 
 
@@ -97,7 +98,8 @@ def standard_errors(
     data, family = checked(model, x, y, sample_weight)
     check_size(model.trainable_variables)
     frequencies = np.ones(num_rows(data))
-    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:  # of rows, not of steps in a row
+    # Weights `[n, steps]` of time steps are not frequencies of rows.
+    if np.size(data[-1]) == len(frequencies) and sample_weight is not None:
         frequencies = np.ravel(data[-1]).astype(np.float64)
     clusters = _as_clusters(groups, covariance, num_rows(data))
     names, estimates, jacobian = named_parameters(model, feature_names(x))
@@ -159,11 +161,11 @@ def _as_clusters(groups, covariance, num_rows):
 
 
 def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, str | None]:
-    """Returns the maximum near weights `[p]`, the axes of its Hessian, and a message.
+    """Returns the maximum near weights `[p]`, the principal axes of the Hessian there, and a message.
 
-    The message is None if the maximum was verified. Otherwise it says why there are no standard errors. A few Newton
-    steps undo the rounding of the weights, because otherwise directions that are exactly flat at the maximum would seem
-    slightly curved.
+    The message is None if the maximum was verified. Otherwise it says why there are no standard errors. The weights
+    were rounded to the model's dtype. A few Newton steps undo this, because otherwise directions that are exactly flat
+    at the maximum would seem slightly curved.
     """
 
     def log_likelihoods(points):

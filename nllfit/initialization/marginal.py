@@ -23,12 +23,13 @@ _MOST_ROWS = 20_000
 _STEPS = 200
 # So few steps take less time eagerly than a trace of the search.
 _EAGER_STEPS = 20
-# The distance between a bound of the support and the sample, in ranges of the sample, so that a training step keeps the
-# sample inside.
+# The distance between a bound of the support and the sample, as a share of the sample's range. If the bound is a scale
+# parameter, it is a share of the bound. The distance keeps the sample inside the support during a training step.
 _MARGIN = 1e-3
-# At a larger parameter, a link or the likelihood may be flat, so that training cannot change the parameter.
+# At a parameter of a larger absolute value, a link or the likelihood may be flat. Training could then not change the
+# parameter.
 _FAR = 10.0
-# To halve a large parameter may raise the loss by at most so many nats.
+# The halvings of large parameters may raise the loss by at most so many nats in total.
 _MOST_LOSS = 1e-3
 # Replaces an infinite parameter.
 _LARGEST = 1e30
@@ -37,9 +38,9 @@ _LARGEST = 1e30
 def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
-    `maximum_likelihood` estimates up to 20 parameters; L-BFGS estimates more. Then the result is changed so that
-    training can continue from it: bounds of the support move outward from the ends of the sample, and large parameters,
-    at which the likelihood is flat, move toward 0.
+    If the family has at most 20 parameters, `maximum_likelihood` estimates them. Otherwise, or if outcomes are soft
+    labels, L-BFGS does. Then the result is changed so that training can continue from it: bounds of the support move
+    outward from the ends of the sample, and large parameters, at which the likelihood is flat, move toward 0.
 
     Args:
       family: a family without shared parameters.
@@ -141,13 +142,13 @@ def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 
 
 def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
-    """Halves parameters above `_FAR` repeatedly, as long as this raises the loss by less than `_MOST_LOSS`.
+    """Repeatedly halves parameters above `_FAR` in absolute value, while the loss rises by less than `_MOST_LOSS`.
 
-    The estimates of such parameters are infinite, and the search ended at an arbitrary large number.
+    The likelihood often has no maximum in such a parameter, and the search ended at an arbitrary large number.
     """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # the trace of `loss` takes long
+    lowest = loss(numbers) if far.size else np.inf  # no trace of `loss` if none is needed
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)

@@ -73,7 +73,7 @@ class _Layer(Drawing, keras.layers.Layer):
     def call(self, inputs, training=None):
         distribution = traced_distribution(self.family, inputs, self._shared)
         value = self._value(distribution)
-        prediction = tf.identity(value)  # a new tensor, because `value` may be a parameter
+        prediction = tf.identity(value)  # a new tensor, because `value` may be a parameter's tensor
         prediction.distribution = distribution
         self._add_term(distribution, mask_of(inputs), training)
         forget_graph()

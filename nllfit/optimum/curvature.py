@@ -22,8 +22,8 @@ __all__ = [
     "rises_along",
 ]
 
-FLAT = 1e-13  # if an information is scaled to a unit diagonal, smaller curvatures count as zero
-LEAST_DROP = 1e-4  # nats: the least drop of a log-likelihood one standard error from a maximum; the usual drop is 1/2
+FLAT = 1e-13  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
+LEAST_DROP = 1e-4  # nats; one standard error from a maximum, the log-likelihood is lower by at least this (usually 1/2)
 
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
 _HALVINGS = 34  # after so many halvings, a step changes the point only by its rounding error
@@ -33,8 +33,8 @@ def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np
     """Returns the principal axes `[..., p, rank]` of an information and the curvatures `[..., rank]` along them.
 
     `inv(information) = axes @ diag(1 / curvature) @ axes.T`, so an axis divided by the square root of its curvature is
-    one standard error long. Axes are in descending order of curvature. They are computed from the information scaled to
-    a unit diagonal, so the units of the coordinates have no influence.
+    one standard error long. Axes are in descending order of absolute curvature. They are computed from the information
+    scaled to a unit diagonal, so the units of the coordinates have no influence.
 
     Args:
       information: symmetric matrices `[..., p, p]`. Only the lower triangles are read.
@@ -59,7 +59,7 @@ def newton_step(
     Args:
       axes, curvature: as returned by `principal_axes`.
       gradient: the gradient of the function, `[..., p]`.
-      flat: smaller curvatures are replaced by this number.
+      flat: absolute curvatures below this number are replaced by it.
     """
     slopes, bent = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
     return np.einsum("...pr,...r->...p", axes, slopes / bent), np.sum(slopes**2 / bent, -1) / 2
@@ -84,7 +84,8 @@ def backtrack(
       w, step: `[..., p]`.
       value: the value of the function at `w`, `[...]`.
       slope: the derivative along `step` at `w`, `[...]`.
-      slack: is subtracted from the required rise, to allow for the rounding error of a value. It may be negative.
+      slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. It may be
+        negative.
       halvings: the maximum number of halvings.
     """
     scale = np.ones(np.shape(value))
@@ -101,13 +102,17 @@ def backtrack(
 def drops_around(
     functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Moves one standard error from a maximum. Returns the drops of the function, `[2 (r + p)]`, and the moves.
+    """Evaluates a function one standard error from its maximum. Returns the drops `[m]` and the moves `[m, p]`.
 
-    The moves have shape `[2 (r + p), p]`. If the function is a log-likelihood, each drop is about 1/2. A move of the
-    first kind goes along an axis. A move of the second kind changes one coordinate by its standard error, and sets the
-    other coordinates to their most likely values. Both kinds are tried in both directions. The first kind alone does
-    not suffice: if two axes have the same curvature, they may be any two directions in a plane. Then an axis may mix a
-    coordinate along which the function rises without end with a coordinate along which it falls.
+    If the function is a log-likelihood, each drop is about 1/2. There are two kinds of moves, each in both directions:
+
+    - a move along each axis;
+    - for each coordinate, a move that changes this coordinate by its standard error, and the other coordinates to the
+      values that maximise the quadratic approximation. A coordinate whose standard error is 0 has no move.
+
+    Moves along the axes are not enough. If two axes have the same curvature, `eigh` may return any two orthogonal
+    directions in their plane. One axis may then mix a coordinate along which the function rises without end with a
+    coordinate along which it falls.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
@@ -129,7 +134,7 @@ def rises_along(
     noise: float,
     distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
 ) -> bool:
-    """Whether a function rises along a direction, by more than its rounding error between successive distances.
+    """Whether a function rises along a direction, from each distance to the next, by more than its rounding error.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
@@ -151,7 +156,7 @@ class Axes:
       bends: the second derivative along each axis, `[p]`. It is 1 or -1, or 0 for a flat axis.
       scales: one scale for each coordinate, `[p]`. The Hessian divided by `outer(scales, scales)` has a unit diagonal.
       condition: the square root of the condition number of this scaled Hessian. It is infinite if an axis is flat. For
-        a linear regression, it is the condition number of the design matrix.
+        a linear regression, it is the condition number of the design matrix with columns of unit norm.
     """
 
     directions: np.ndarray

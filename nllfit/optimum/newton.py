@@ -4,8 +4,9 @@ A distribution has few parameters, so Newton's method with the observed informat
 over the data. The standard errors also need this information.
 
 `scipy.optimize` does not suffice. Its Newton methods measure the gradient and the step in units of the coordinates, and
-not in standard errors. Their Hessian is singular if a direction changes no density. They do not report that the
-log-likelihood rises without end. Quasi-Newton methods only approximate the Hessian.
+not in standard errors. They do not leave out directions along which the likelihood is constant, so the Hessian may be
+singular. They do not report that the log-likelihood rises without end. Quasi-Newton methods only approximate the
+Hessian.
 """
 
 import dataclasses
@@ -19,15 +20,16 @@ from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
-_WIDE = 20.0  # if the standard error or change of its logarithm is larger, a parameter may be zero or infinite
+_WIDE = 20.0  # if a logarithm has a larger standard error or change, its parameter may tend to 0 or infinity
 _LEAP = 5.0  # if a maximum exists, a step this many times longer than Newton's lowers the log-likelihood
 _LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times longer
-_UNENDING = 0.01  # standard errors: a climb without end stops this close to the limit, about 0.01^2 nats below it
+_UNENDING = 0.01  # standard errors; an endless climb stops after a step below this, about 0.01^2 nats from its limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # if the next step of a coordinate is longer, no maximum is near
-_AT_REST = 1e-5  # standard errors: a start this close to the maximum is a closed form, and a step would make it worse
-# The greatest length of the last step, by whether derivatives are exact, in standard deviations of one outcome. The
-# error after the step is about the square of its length.
+_FAR = 0.1  # when the steps run out: if the last one changed a coordinate by more, no maximum is near
+_AT_REST = 1e-5  # standard errors; a start this close to the maximum is a closed form; a step would only add rounding
+# The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
+# observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
+# the square of its length.
 _NEAR = {True: 1e-6, False: 1e-4}
 
 
@@ -41,13 +43,13 @@ class Verdict(enum.Enum):
     NOT_FINITE = enum.auto()  # the function or a derivative is not finite
     STUCK = enum.auto()  # no step raises the function
     CUT_SHORT = enum.auto()  # the number of steps was not enough
-    OUTSIDE = enum.auto()  # the support at the estimates excludes an outcome; `estimation.search` sets this verdict
+    OUTSIDE = enum.auto()  # an outcome is outside the support of the fit; `estimation.search` sets this verdict
 
 
 class Derivatives(NamedTuple):
     """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`.
 
-    `exact` is False if they are finite differences. NaN is replaced by -inf in `value`, so that values can be compared.
+    `exact` is False for finite differences. If `value` would be NaN, it is -inf, so that values can be compared.
     """
 
     value: float
@@ -65,9 +67,9 @@ class Function(Protocol):
     """A mean log-likelihood of `p` coordinates.
 
     Attributes:
-      total_weight: the number of observations. Times this number, the mean is the log-likelihood of the sample.
+      total_weight: the number of observations. The log-likelihood of the sample is `total_weight` times the mean.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
-      rank: the number of directions in which the likelihood changes.
+      rank: `p` minus the number of independent directions along which the likelihood is constant.
     """
 
     @property
@@ -97,7 +99,7 @@ class Optimum:
       w: the point at which the search ended, `[p]`.
       value: the mean log-likelihood at `w`.
       information: the observed information `[p, p]`: minus the Hessian of the log-likelihood of the whole sample.
-      rank: the number of directions in which the likelihood changes.
+      rank: as in `Function`.
       verdict: tells whether `w` is a maximum, and if not, why.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
       lacks: the rounding error of the log-likelihood in nats, if the verdict is HIDDEN. If the search stopped before a
@@ -123,9 +125,12 @@ class Optimum:
 def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
     """Searches for a maximum by Newton's method from `w`, and checks the result.
 
-    The verdict is MAXIMUM if three conditions hold. The information is positive definite, apart from directions that
-    change no density. The log-likelihood is lower one standard error away, on both sides along each axis. Steps five
-    times as long as Newton's did not raise it again and again.
+    The verdict is MAXIMUM if the search ends with a short step and these conditions hold:
+
+    - The information is positive definite, apart from directions along which the likelihood is constant.
+    - No logarithm has a standard error above 20.
+    - The log-likelihood is lower at all points of `drops_around`, one standard error away.
+    - The rise does not seem endless (see `_LEAPS`).
 
     Args:
       function: the mean log-likelihood.
@@ -137,25 +142,25 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 
 
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
-    """Climbs by Newton's method from `w`. It stops if the error is about 1e-12 standard deviations of an outcome.
+    """Climbs by Newton's method from `w`, and stops after a short step (see `_NEAR`).
 
     Each step is computed by `newton_step` and halved until the log-likelihood rises.
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
-      rank: the number of directions in which the likelihood changes.
+      rank: as in `Function`.
       steps: the largest number of steps.
-      unending: a climb without end stops at this distance from the limit, in standard errors.
+      unending: an endless climb stops after a step that is shorter than this, in standard errors.
 
     Returns:
-      An `Optimum`. Here the verdict MAXIMUM only means that the gradient vanishes. `maximize` checks more.
+      An `Optimum`. Here the verdict MAXIMUM only means that the last step was short. `maximize` checks more.
     """
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
 
     def orders(reached):
-        """Returns the largest change of a logarithm since the start."""
+        """Returns the largest change since the start, over the coordinates that are logarithms."""
         return np.abs((reached - w) * function.are_logarithms).max()
 
     state = _Climb(function, w, rank)
@@ -186,8 +191,8 @@ class _Climb:
     Attributes:
       w, value: the current point, and the mean log-likelihood there.
       seen: the latest `Derivatives`.
-      distance: the length of the next Newton step in standard errors.
-      step: the next step. It is Newton's step, but shorter if a logarithm would change by more than `_LONGEST`.
+      distance: the length in standard errors of the Newton step that `look` computed last.
+      step: this Newton step, shortened if a logarithm would change by more than `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -218,35 +223,43 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether the next step would be no worse if it were `_LEAP` times longer, and steps shorten slowly."""
+        """Whether a step `_LEAP` times as long would reach at least the same value.
+
+        False if the step is longer than one standard error, or shorter than a quarter of the previous step.
+        """
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
 
     @property
     def near(self) -> bool:
-        """Whether the step is short enough to be the last."""
+        """Whether the next step is short enough to be the last."""
         return self.distance < _NEAR[self.seen.exact] * np.sqrt(self._function.total_weight)
 
     @property
     def never_ends(self) -> bool:
-        """Whether `_LEAPS` steps in a row could have been longer, so that the rise seems to have no end."""
+        """Whether the rise seems endless: each of the last `_LEAPS` steps could have been `_LEAP` times as long."""
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
-        """Returns the result if the last step was short."""
+        """Returns the result of a climb whose last step was short."""
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """Returns the result if the log-likelihood rises without end along a direction."""
+        """Returns the result of a climb whose log-likelihood rises without end along a direction."""
         return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """Returns the result if no maximum was found. The verdict is AT_INFINITY or HIDDEN if it applies."""
+        """Returns the result of a climb that found no maximum.
+
+        The verdict is AT_INFINITY if the function rises without end, HIDDEN if rounding errors hide the maximum, and
+        `verdict` otherwise.
+        """
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        if rises_along(self._function.values, self.w, direction, _NOISE):  # up to a change of a scale by a factor e^16
+        # `rises_along` moves a coordinate by up to 16. If it is a logarithm, this is a factor of e^16.
+        if rises_along(self._function.values, self.w, direction, _NOISE):
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
         return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
@@ -259,14 +272,14 @@ class _Climb:
 def standard_axes(optimum: Optimum) -> np.ndarray:
     """Returns axes `A` `[p, rank]`, each one standard error long. The covariance of the coordinates is `A A'`.
 
-    There is one axis for each direction in which a density changes.
+    `rank` is `optimum.rank`.
     """
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 
 
 def _judged(function: Function, optimum: Optimum) -> Optimum:
-    """Checks the result of a climb. If a check fails, it returns the result with another verdict than MAXIMUM."""
+    """Checks the result of a climb. If a check fails, the verdict of the returned result is not MAXIMUM."""
     if not optimum.rank:
         return optimum
     _, curvature = principal_axes(optimum.information, optimum.rank)
@@ -294,6 +307,9 @@ def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Opti
 
 
 def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
-    """Returns the rounding error of the log-likelihood near `w` in nats, or 0 if values there are infinite."""
+    """Returns the rounding error of the log-likelihood near `w`, in nats.
+
+    If the log-likelihood is infinite near `w` or at `w + 16 * direction`, it returns 0.
+    """
     near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
     return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0

@@ -30,7 +30,7 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
       y: `[n]`, 1 if the event happened and 0 otherwise; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`,
         such as `Evaluation.y`.
       probabilities: the probability of the event, `[n]`; or class probabilities `[n, ..., num_classes]`, such as
-        `Evaluation.probabilities`. The event is then that the outcome is the most probable class.
+        `Evaluation.probabilities`. For classes, the event is that the most probable class is correct.
       num_bins: the number of bins of equal width; empty bins are not drawn. `Evaluation.calibration_error` uses 15.
 
     Returns:
@@ -148,7 +148,10 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
 
 def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Returns the events `[n]`, their probabilities `[n]`, and whether an event is a correct prediction of a class."""
+    """Returns whether the event happened `[n]`, its probability `[n]`, and whether the outcomes are classes.
+
+    For classes, the event is that the most probable class is correct.
+    """
     if y.ndim > 1 and y.shape == probabilities.shape and np.all((y == 0) | (y == 1)) and np.all(y.sum(-1) == 1):
         y = y.argmax(-1)  # the classes of one-hot rows
     if probabilities.ndim > 1 and y.shape == probabilities.shape[:-1]:
@@ -182,6 +185,6 @@ def _checked(pit):
 
 
 def _binomial_range(n, probs):
-    """Returns the ends of the central 95% interval of a share of `n` trials, for each probability in `probs`."""
+    """Returns the ends of the central 95% interval of the share of successes in `n` trials, for each of `probs`."""
     counts = tfd.Binomial(float(n), probs=np.clip(probs, 1e-9, 1 - 1e-9))
     return np.asarray(quantile(counts, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])) / n

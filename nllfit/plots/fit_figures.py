@@ -11,7 +11,7 @@ from nllfit.plots.axes import MAXIMUM, Axes
 
 __all__ = ["fitted_density", "profile_curve"]
 
-_BARS = 80  # the most bars in a histogram of counts
+_BARS = 80  # the maximum number of bars in a histogram of integers
 
 
 def profile_curve(
@@ -66,7 +66,9 @@ def profile_curve(
 def fitted_density(
     ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
 ) -> Axes:
-    """Draws a fitted scalar density and the histogram of its sample. Counts have probabilities and frequencies instead.
+    """Draws a fitted scalar density and a histogram of the sample.
+
+    If the family is discrete, the curve shows probabilities, and the bars show relative frequencies.
 
     Args:
       ax: the axes; a second call on the same axes adds a curve but no second histogram.
@@ -93,7 +95,7 @@ def fitted_density(
     first = not ax.patches
     if estimate.family.is_discrete:
         points = np.unique(np.linspace(y.min(), y.max(), 600).round())
-        width = 1 + (y.max() - y.min()) // _BARS  # the number of counts in each bar
+        width = 1 + (y.max() - y.min()) // _BARS  # the number of integers that each bar covers
         if first:
             edges = np.arange(y.min() - 0.5, y.max() + width, width)
             ax.hist(y, edges, density=True, rwidth=0.8 if width == 1 else 1.0, color="lightgray", label="sample")

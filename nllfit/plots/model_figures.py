@@ -24,7 +24,7 @@ def predictive_band(
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      x: the input of each row, `[n]` or `[n, 1]`. It must be the only input of the model, or the band is not a curve.
+      x: the input of each row, `[n]` or `[n, 1]`. The model must have no other input.
       y: the outcomes, `[n]` or `[n, 1]`.
       distribution: the predictions at `x`, of batch `[n]` and event `[]` or `[1]`, or the output of a head.
       levels: the probabilities of the intervals.

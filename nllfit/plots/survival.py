@@ -9,7 +9,7 @@ from nllfit.survival_scores import kaplan_meier
 __all__ = ["SurvivalSteps", "survival_steps"]
 
 _Z = 1.959963984540054
-_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops if the log-likelihood cannot rise more
+_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops if the log-likelihood cannot rise by more than this
 _STEPS = 20_000
 
 
@@ -19,7 +19,7 @@ class SurvivalSteps:
 
     Attributes:
       times: the times at which the function falls, `[k]`, in ascending order.
-      heights: the values of the function from each of these times on, `[k]`.
+      heights: the value of the function from each of these times to the next, `[k]`.
       interval: the ends of the 95% interval of each height, two arrays `[k]`; None for Turnbull's estimate.
       estimator: "Kaplan-Meier" or "Turnbull".
     """
@@ -66,7 +66,8 @@ def _kaplan_meier(time, seen, entry):
 def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
-    The log-likelihood is concave, so its largest possible rise is known. It decides when the algorithm stops.
+    The log-likelihood is concave, so `max(gains) - 1` is an upper bound of its further rise per row. The algorithm
+    stops if this bound is small.
     """
     # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
     # the interval from `(time, 0)` to `(time, 1)`. A censored one is the interval from `(lower, 2)` to `(upper, 1)`.

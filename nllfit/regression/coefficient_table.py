@@ -28,7 +28,7 @@ class CoefficientTable(MaximumLikelihoodFit):
       log_likelihood: the log-likelihood in nats, summed over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of coefficients, `q`.
-      label: the family.
+      label: the name of the family, or "Cox".
       converged: whether the coefficients are a verified maximum of the likelihood.
       message: the result of that check, or the reason why there are no standard errors.
     """

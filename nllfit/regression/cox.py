@@ -18,7 +18,7 @@ __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
 _GAIN = 1e-10  # relative to the log-likelihood; the search ends if a step gains less
-_FLAT = 1e-10  # the least curvature at a maximum; the diagonal of the information is scaled to 1
+_FLAT = 1e-10  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
 
 
 def cox_regression(
@@ -62,7 +62,8 @@ def cox_regression(
       ValueError: as from `regression`. Also if one of these is true:
         - A time is not finite, or a `stop` is not after its `start`.
         - An event is neither 0 nor 1, or there is no event.
-        - The baseline hazard contains a column, so the likelihood does not change with its coefficient.
+        - A column does not vary between rows that are at risk at the same time. The partial likelihood then does not
+          depend on its coefficient.
 
     Example:
       >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 0.5, 2.0, 0.5, 1.0]}

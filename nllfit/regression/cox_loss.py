@@ -10,7 +10,7 @@ __all__ = ["cox_loss"]
 def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """Returns the negative log partial likelihood of Cox's model, divided by the number of rows, in nats.
 
-    Tied events have Efron's terms. The likelihood compares each row that has an event with all rows at risk, so the
+    Ties are treated by Efron's method. The likelihood compares each row that has an event with all rows at risk, so the
     batch must contain *all* rows: train with `batch_size=len(x)`, or with `fit_lbfgs`. A constant added to all
     predictions does not change the loss, so the last layer needs no bias. `cox_regression` fits the linear case, and
     also returns a coefficient table and baseline hazards.
@@ -24,7 +24,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 
     Example:
       >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])
-      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: in the last row, no other row is at risk
+      >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: at the last event, one row is at risk
       0.3662
 
     Source: Katzman et al., DeepSurv: personalized treatment recommender system using a Cox proportional hazards deep
@@ -42,7 +42,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     before = tf.cumsum(event) - event
     place = (before - tf.gather(tf.math.segment_min(before, group), group)) / tf.maximum(count, 1)
     sums = at_risk - place * tied
-    # A sum that underflows is replaced by the row's own risk, its lower bound. A double-where keeps gradients finite.
+    # If a sum underflows, the row's own risk replaces it, and the term is 0. A double-where keeps gradients finite.
     known = sums > 0
     log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
     terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))

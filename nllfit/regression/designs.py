@@ -1,4 +1,4 @@
-"""Design matrices: the right side of a formula defines named columns and an offset for a table."""
+"""Design matrices. The right side of a formula defines their columns, the names of the columns and an offset."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 
 INTERCEPT = "Intercept"
 
-_DEPENDENT = 1e-10  # a column is dependent if its residual on the others is shorter, relative to its norm
+_DEPENDENT = 1e-10  # a column depends on earlier ones if its residual is shorter than this, relative to its norm
 _LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
 _QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a quoted name that needs no quotes
 _UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
@@ -93,10 +93,10 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
     Args:
       text: the formula.
       names: the names of the columns, `[k]`.
-      matrix: the columns, `[m, k]`.
-      lengths: the norms of the original columns, `[k]`. A column is dependent if its residual on the earlier columns is
-        a rounding error compared with its norm.
-      contained: names the part that was subtracted from the columns, such as "the baseline hazard". Messages use it.
+      matrix: the columns, `[m, k]`. The caller may have subtracted a part of them, such as their means.
+      lengths: the norms of the columns before this subtraction, `[k]`. A column is dependent if its residual on the
+        earlier columns is a rounding error compared with its norm.
+      contained: the name of the subtracted part in messages, such as "the baseline hazard"; empty if there is none.
     """
     scaled = matrix / lengths
     diagonal = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
@@ -123,7 +123,7 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
 
 
 def _parsed(text: str) -> list:
-    text = _QUOTED.sub(r"\1", text)  # formulaic would replace `e` inside "offset", too
+    text = _QUOTED.sub(r"\1", text)  # formulaic would replace a quoted `e` inside "offset", too
     if not text:
         raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")
     try:

@@ -16,7 +16,7 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-_INSIDE = 1e-15  # a mean keeps this distance from the ends of its domain
+_INSIDE = 1e-15  # in a deviance, the mean of the saturated model stays this far from the ends of the support
 
 
 class Diagnostics(LinearPredictors):
@@ -27,7 +27,7 @@ class Diagnostics(LinearPredictors):
 
         - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
           an outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced
-          by a uniform random number between the values of `F` at both ends.
+          by a uniform random number between the values of `F` at both ends of the jump or of the interval.
         - response: `y - mean`.
         - pearson: `(y - mean) / standard deviation`.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
@@ -106,8 +106,8 @@ class Diagnostics(LinearPredictors):
 
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
-          dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. A
-          parameter without a formula has the unit that it has before its link.
+          dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. For a
+          parameter without a formula, `dfbeta` is the change before the link, such as that of `log(scale)`.
 
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """

@@ -16,9 +16,9 @@ from nllfit.regression.formula_outcomes import Outcome
 
 __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]
 
-CUTPOINTS = "cutpoints"  # of ordered classes; they replace the intercept
+CUTPOINTS = "cutpoints"  # the parameter of ordered classes that replaces the intercept
 
-# The main parameter of a family is its first parameter in this list.
+# The main parameter of a family is the first of these that the family has, or else the first parameter of the family.
 _MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
@@ -27,8 +27,9 @@ def family_of(
 ) -> ParametricFamily:
     """Returns the family of a regression.
 
-    A family object is used unchanged. For a name or a class, positive parameters have the link `exp`, and the labels
-    determine the number of classes. If the outcomes are censored, the family is wrapped in `Censored`.
+    A family object keeps its links and its number of classes. If `family` is a name or a class, positive parameters get
+    the link `exp`, and the labels determine the number of classes. If the outcomes are censored, the family is wrapped
+    in `Censored`, unless its outcomes already have several columns.
     """
     if not isinstance(link, Mapping):
         raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")
@@ -86,6 +87,6 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
-    """Returns the natural parameters by name, for the family's unconstrained vector `[params_size]`."""
+    """Converts an unconstrained vector `[params_size]` to natural values, such as `rate`, by natural name."""
     values = family.parameters(vector)
     return family.natural({name: values[name] for name in family.parameter_names})

@@ -63,9 +63,9 @@ def regression(
         `Surv(time, event)` with `event` 1 for an event and 0 for censoring, `left_censored(y, observed)` or
         `interval_censored(lower, upper)`. A column of text contains class labels.
       data: a pandas `DataFrame`, or a dict of columns, without missing values.
-      family: the name or class of a distribution of TFP, or a family object without `shared`, such as `Family`,
-        `ZeroInflated`, `Hurdle` or `Censored`. For class labels use "Bernoulli" (the second label is 1), "Categorical"
-        (the first label is the reference) or "OrderedLogistic".
+      family: the name or class of a distribution of TFP, or a family object, such as `Family`, `ZeroInflated`,
+        `Hurdle` or `Censored`, without shared parameters. For class labels use "Bernoulli" (the second label is 1),
+        "Categorical" (the first label is the reference) or "OrderedLogistic".
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
@@ -133,7 +133,7 @@ def regression(
 
 
 def _check_outcomes(objective, outcome):
-    """Raises a `ValueError` if an outcome is outside the family's support, or its density there may be infinite."""
+    """Raises a `ValueError` if an outcome is outside the family's support or may have an infinite density."""
     try:
         objective.check()
     except ValueError as error:
@@ -150,9 +150,10 @@ def _check_outcomes(objective, outcome):
 
 
 def _start(objective):
-    """Returns the coefficients at which the search starts.
+    """Returns the coefficients at which the search starts. They are 0 by default.
 
-    They are 0. If the likelihood is flat or infinite there, they are those of the marginal distribution.
+    If the likelihood at 0 is not finite, or does not depend on one of the linear predictors, least squares fits the
+    linear predictors to the parameters of the marginal distribution of the outcomes.
     """
     zeros = np.zeros(objective.num_coefficients)
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
@@ -190,7 +191,7 @@ def _fitted(objective, model):
 def _predictors(family, formulas, right, data, offset, labels):
     """Returns the linear predictor of each parameter. The main parameter comes first."""
     main, found, start = main_parameter(family), [], 0
-    column = offset if isinstance(offset, str) else None  # predictions read it from the new table
+    column = offset if isinstance(offset, str) else None  # predictions read this column of the new table
     added = None if offset is None or column else as_numbers("offset", offset, data)
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas

@@ -84,7 +84,7 @@ class Outcome:
 
 
 def evaluated(text: str, data: Any, **functions: Callable) -> Any:
-    """Returns the value of a column, or of an expression of columns. It may use `_FUNCTIONS` and `functions`."""
+    """Evaluates a column, or an expression that may call the functions in `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
     columns = {str(column): data[column] for column in data.columns}

@@ -25,18 +25,27 @@ def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: 
 
 
 def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: np.ndarray) -> np.ndarray:
-    """Converts derivatives by linear predictors, `[n, params_size]`, to derivatives by coefficients, `[n, q]`."""
+    """Returns the gradient of each row with respect to the coefficients, `[n, q]`.
+
+    `slopes` are the gradients with respect to the linear predictors, `[n, params_size]`.
+    """
     return np.concatenate([slopes[:, [place]] * matrix for place, matrix in _blocks(predictors, designs)], 1)
 
 
 def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Converts the Hessians of rows by linear predictors to their sum by coefficients, `[q, q]`."""
+    """Returns the Hessian with respect to the coefficients, `[q, q]`, summed over the rows.
+
+    `bends` are the Hessians of the rows with respect to the linear predictors, `[n, P, P]`.
+    """
     blocks = _blocks(predictors, designs)
     return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 
 
 def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Converts the Hessians of rows by linear predictors, `[n, P, P]`, to Hessians by coefficients, `[n, q, q]`."""
+    """Returns the Hessian of each row with respect to the coefficients, `[n, q, q]`.
+
+    `bends` are as in `summed`.
+    """
     blocks = _blocks(predictors, designs)
     rows = [[bends[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]
     return np.concatenate([np.concatenate(row, 2) for row in rows], 1)

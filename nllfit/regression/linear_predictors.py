@@ -34,8 +34,8 @@ class LinearPredictors(CoefficientTable):
     objective: Objective
     outcome: Outcome
     labels: tuple[str, ...]
-    _coefficients: np.ndarray  # [q], before the links
-    _covariance: np.ndarray  # [q, q], of the requested kind
+    _coefficients: np.ndarray  # [q], the coefficients of the linear predictors
+    _covariance: np.ndarray  # [q, q], the covariance of `_coefficients`
 
     def numbers(self, data: Any = None) -> np.ndarray:
         """Returns the linear predictors of all parameters for each row, `[m, params_size]`. They are the head's input.
@@ -72,6 +72,9 @@ class LinearPredictors(CoefficientTable):
         return [p.design.of(data, "data") for p in self.predictors]
 
     def _error(self, designs, slopes):
-        """Returns the standard errors `[m]` of a quantity. `slopes` are its derivatives by the linear predictors."""
+        """Returns the standard errors `[m]` of a quantity.
+
+        `slopes` `[m, params_size]` is its gradient with respect to the linear predictors.
+        """
         by = by_coefficients(self.predictors, designs, slopes)
         return np.sqrt(np.einsum("mq,qp,mp->m", by, self._covariance, by))

@@ -1,11 +1,12 @@
-"""Cox's partial likelihood with Efron's treatment of ties, and its derivatives.
+"""Cox's partial likelihood with Efron's treatment of ties, its gradient and its Hessian.
 
-At each distinct event time `t` the rows with `start < t <= stop` are at risk. Let `r_i = w_i exp(u_i)`. Let `S` be the
-sum of `r` over the rows at risk, and `T` the sum over the `d` rows with an event at `t`. Then
+Row `i` has the weight `w_i`, the linear predictor `u_i = x_i b + offset_i` and the risk `r_i = w_i exp(u_i)`. At each
+distinct event time `t`, the rows with `start < t <= stop` are at risk, and `d` rows have an event. `S` is the sum of
+`r` over the rows at risk. `T` is the sum of `r`, and `mean(w)` the mean of `w`, over the `d` rows with an event. Then
 
-    log L = sum_events w_i u_i - sum_t sum_{l < d} mean(w) log(S - l / d T)
+    log L = sum_events w_i u_i - sum_t mean(w) sum_{l=0}^{d-1} log(S - (l / d) T)
 
-Sums over the rows at risk are cumulative sums over times, so the cost is linear in the number of rows.
+The sums over the rows at risk are cumulative sums over time. So no array has a size of rows times event times.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ class PartialLikelihood:
     """The partial likelihood of one stratum as a function of the coefficients `[q]`.
 
     Attributes:
-      x: the columns, `[n, q]`.
+      x: the columns of the design matrix, `[n, q]`.
       start, stop: each row is at risk after `start` and up to `stop`, `[n]`.
       event: whether each row has an event at `stop`, `[n]`.
       weights: the factor of each row in the likelihood, `[n]`.
@@ -42,12 +43,15 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _places(self):
-        """Returns, for each row, the indices of the first event times after `start` and after `stop`."""
+        """Returns two arrays `[n]`: the index of each row's first event time after `start`, and after `stop`."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property
     def _ties(self):
-        """Returns three arrays with an element for each event: the index of its time, `l / d`, and `mean(w)`."""
+        """Returns three arrays: for each event, the index of its time, `l / d`, and `mean(w)`.
+
+        The events are in the order of time, not in the order of rows.
+        """
         at = np.searchsorted(self.times, self.stop[self.event])
         counts = np.bincount(at, minlength=len(self.times))
         of_time = np.repeat(np.arange(len(counts)), counts)
@@ -56,16 +60,17 @@ class PartialLikelihood:
         return of_time, share, weight[of_time]
 
     def compared(self) -> np.ndarray:
-        """Returns the columns of the rows that are at risk at some event, centered so that their rank can be checked.
+        """Returns the columns without the part that cancels in the likelihood, for a check of their rank.
 
-        Risk sets with a common row form a chain. The likelihood does not change if a constant is added to `x b` in all
-        rows of a chain, so the mean of each chain is subtracted.
+        Rows that are never at risk at an event are left out. Two event times belong to one chain if some row is at risk
+        at both. The likelihood does not change if a constant is added to `x b` in all rows of a chain. Therefore the
+        mean over the rows of a chain is subtracted.
         """
         first, last = self._places
         seen = first < last
         starts = np.bincount(first[seen], minlength=len(self.times))
         ends = np.bincount(last[seen] - 1, minlength=len(self.times))
-        is_last = np.cumsum(starts - ends) == 0  # no row is at risk at this time and at the next
+        is_last = np.cumsum(starts - ends) == 0  # no row is at risk at both this time and the next
         chain = np.concatenate([[0], np.cumsum(is_last)])[first[seen]]
         x, sizes = self.x[seen], np.bincount(chain)
         sums = np.zeros([len(sizes), x.shape[1]])
@@ -113,9 +118,10 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, spread)
 
     def _means(self, coefficients):
-        """Returns the risk `r` of each row, and three arrays with an element for each event.
+        """Returns four arrays: `r` for each row, and three arrays with an element for each event, as in `_ties`.
 
-        These are the sums of risks `S - l / d T`, the risk-weighted means of `x`, and the weights `mean(w)`.
+        The second array contains the sums of risks `S - (l / d) T`. The third contains the means of `x`, weighted by
+        the risks in these sums. The fourth contains `mean(w)`.
         """
         u = self.numbers(coefficients)
         risk = self.weights * np.exp(u - u.max())
@@ -136,7 +142,7 @@ class PartialLikelihood:
             np.add.at(found, of_time, values)
             return found
 
-        def within(values):  # sums over the times at which a row is at risk
+        def within(values):  # for each row, sums over the event times at which it is at risk
             total = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])
             return total[self._places[1]] - total[self._places[0]]
 
@@ -152,7 +158,11 @@ class PartialLikelihood:
         return found
 
     def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
-        """Returns, for each event, the row's columns minus their risk-weighted mean over the rows at risk."""
+        """Returns the Schoenfeld residuals `[events, q]`, in the order of rows.
+
+        The residual of a row with an event is its columns minus their risk-weighted mean over the rows at risk. At a
+        time with ties, the mean is the average of the means from `_means`.
+        """
         _, _, means, _ = self._means(coefficients)
         of_time = self._ties[0]
         sums = np.zeros([len(self.times), means.shape[1]])

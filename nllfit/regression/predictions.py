@@ -20,7 +20,7 @@ __all__ = ["Predictions"]
 
 
 class Predictions(LinearPredictors):
-    """The methods of a regression that predict outcomes."""
+    """The prediction methods of a regression."""
 
     def predict(self, data: Any = None) -> Any:
         """Returns the prediction for each row: the mean of its distribution, or the probability of each class.
@@ -49,16 +49,16 @@ class Predictions(LinearPredictors):
         parameter, as in a generalized linear model, the ends of the linear predictor's Wald interval are mapped to the
         mean. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
 
-        `lower` and `upper` are the prediction interval of a new outcome: the central interval of the predicted
-        distribution at the estimates. It ignores the uncertainty of the coefficients, which vanishes as `n` grows. With
-        `num_draws`, coefficients are drawn from the Normal distribution around the estimates, and the interval is that
-        of the mixture of the distributions at these draws.
+        `lower` and `upper` are the prediction interval of a new outcome: the central interval of the distribution that
+        the estimates predict. This interval ignores the uncertainty of the coefficients, which is small if there are
+        many rows. If `num_draws` is positive, the interval includes it: coefficients are drawn from their approximate
+        Normal distribution, and the mixture of the distributions that the draws predict replaces the distribution that
+        the estimates predict.
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals. Give it by name: the second argument of `nllfit.interval` is a
-            level.
-          num_draws: the number of draws of the coefficients, such as 200; 0 holds them at their estimates.
+          alpha: one minus the level of the intervals, such as 0.05 for 95%. (`nllfit.interval` takes the level.)
+          num_draws: the number of draws of the coefficients, such as 200; 0 to use only the estimates.
           seed: the seed of the draws.
 
         Returns:
@@ -102,7 +102,7 @@ class Predictions(LinearPredictors):
         return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
 
     def _mixed(self, distribution, designs, num_draws, seed):
-        """Returns the mixture of the rows' distributions over draws of the coefficients.
+        """Draws coefficients and returns, for each row, the mixture of the distributions that the draws predict.
 
         If `num_draws` is 0, returns `distribution` unchanged.
         """

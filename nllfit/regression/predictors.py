@@ -29,7 +29,7 @@ class Predictor:
       size: the number of elements of the parameter.
       design: the design matrix of its formula.
       offset: an offset `[n]` in addition to the offset in the formula, or None.
-      start: the index of the parameter's first element in the family's vector.
+      start: the index of the parameter's first element in the family's vector `[params_size]` of all parameters.
       classes: for logits, the label of each element. The first class is the reference; its coefficients are 0. For
         other parameters, `classes` is empty.
       is_constant: whether the parameter has no formula. A table then shows its value in place of coefficients.
@@ -50,7 +50,7 @@ class Predictor:
 
     @property
     def places(self) -> range:
-        """The indices in the family's vector at which the elements with coefficients are."""
+        """The indices, in the family's vector, of the elements that have coefficients."""
         return range(self.start + bool(self.classes), self.start + self.size)
 
     @property
@@ -68,7 +68,7 @@ class Predictor:
         return INTERCEPT in self.design.names
 
     def inputs(self, matrix: np.ndarray, offset: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Returns a dict of the inputs that the Keras model has for this parameter."""
+        """Returns the model's inputs for this parameter by name: the columns except the intercept, and the offset."""
         kept = [i for i, name in enumerate(self.design.names) if name != INTERCEPT]
         return {self.parameter: matrix[:, kept]} | (
             {} if offset is None else {f"{self.parameter}_offset": offset[:, None]}
@@ -88,7 +88,7 @@ def sizes(family: ParametricFamily) -> dict[str, int]:
 
 
 def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list[str]]:
-    """Returns the names of each predictor's coefficients. Raises a `ValueError` if two coefficients have one name."""
+    """Returns the names of each predictor's coefficients. Raises a `ValueError` if two names are equal."""
     natural = natural_values(family, tf.zeros([family.params_size], tf.float64))
     shown = dict(zip(family.parameter_names, natural, strict=True))
     found = []

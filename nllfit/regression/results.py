@@ -64,7 +64,10 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self._name(names)
 
     def _name(self, blocks):
-        """Sets the names, estimates, covariance, ratios and terms of the table, from the names of each predictor."""
+        """Sets the names, estimates, covariance, ratios and terms of the table.
+
+        `blocks` contains, for each predictor, the names of its coefficients.
+        """
         names: list[str] = []
         ratios: list[bool] = []
         terms: dict[str, list[int]] = {}
@@ -91,11 +94,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self.covariance = jacobian @ self._covariance @ jacobian.T
 
     def _at_a_row(self):
-        """Returns the natural parameters at the first row, and which linear predictors are logarithms of ratios.
+        """Returns a dict of the parameters at the first row, and a boolean array `[params_size]`.
 
-        For each parameter, the result contains its natural name, values and Jacobian. A linear predictor is the
-        logarithm of a ratio if the natural parameter, or its odds, grows by a factor of `e` when the predictor grows
-        by 1.
+        The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
+        their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
+        coefficients are logarithms of ratios: if it grows by 1, the natural value or its odds grow by a factor of `e`.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:

@@ -1,8 +1,8 @@
-"""The negative log-likelihoods of a regression's rows, and their derivatives by the linear predictors.
+"""The negative log-likelihoods of a regression's rows, and their derivatives with respect to the linear predictors.
 
 TensorFlow traces the functions only once for each family, because tracing takes longer than a fit to a thousand rows.
-The trace accepts any number of rows. Censored outcomes have a trace for each kind of observation (exact,
-right-censored, and so on). It contains only the formula of that kind.
+The trace accepts any number of rows. Censored outcomes have one trace for each kind of observation (exact,
+right-censored, and so on), which contains only the formula of this kind.
 """
 
 import numpy as np
@@ -29,7 +29,10 @@ class RowLosses:
         return losses
 
     def derivatives(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the gradient `[n, P]` and the Hessian `[n, P, P]` of each row's loss by its `P` linear predictors."""
+        """Returns the gradients `[n, P]` and the Hessians `[n, P, P]` of the losses.
+
+        The derivatives of a row's loss are with respect to the `P` linear predictors of the row.
+        """
         slopes, bends = self._of_all_rows("derivatives", numbers)
         return slopes, bends
 
@@ -52,9 +55,9 @@ def _programs(family):
 
 
 def _traced(family):
-    """Traces the functions of a family. Returns concrete functions by name.
+    """Traces the functions of a family. Returns a dict of concrete functions.
 
-    They are concrete because TensorFlow would warn of retracing if each of many families had a `tf.function`.
+    TensorFlow would warn of retracing if the dict contained a `tf.function` for each of many families.
     """
     zero, size = tf.UnconnectedGradients.ZERO, family.params_size
     specs = tf.TensorSpec([None, size], tf.float64), tf.TensorSpec([None, *family.event_shape], tf.float64)

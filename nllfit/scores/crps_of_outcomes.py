@@ -21,7 +21,7 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
 
     The score is `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`. `F` is the predicted CDF, and `X` and
     `X'` are independent draws from the predicted distribution. Smaller is better. If all probability is at one point,
-    the score is the absolute error. CRPS is strictly proper. An outlier changes it less than the log-likelihood.
+    the score is the absolute error. CRPS is strictly proper. It is less sensitive to outliers than the log-likelihood.
 
     Args:
       y_true: outcomes, `[B, *event]`. Numbers outside the support are allowed.
@@ -51,8 +51,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Raises:
       TypeError: if `y_pred` is not a distribution.
       ValueError: if `y_true` does not have the shape `[B, *event]`.
-      NotImplementedError: if TFP does not know the marginal distribution of the elements, or if outcomes are intervals
-        (`Censored`) or have windows that differ between rows (`Truncated`).
+      NotImplementedError: if TFP does not know the marginal distribution of the elements, if outcomes are intervals
+        (`Censored`), or if each outcome contains the ends of its truncation window (`Truncated` with "row").
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)

@@ -95,6 +95,6 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
     for group in groups:
         curve = kaplan_meier(time[group], event[group])
         observed, variance = float(curve(t)), np.append(0.0, curve.log_variances)[np.sum(curve.times <= t)]
-        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # the variance of log(0) is infinite
+        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # 0 * inf would be NaN
         rows.append((survival[group].mean(), observed, error, len(group)))
     return CalibrationAtTime(*np.array(rows).T)

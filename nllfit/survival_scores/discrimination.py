@@ -58,7 +58,7 @@ def concordance(
         weights = censoring_weights(time, event, train) ** 2
     weights = np.where(time < (np.inf if tau is None else tau), weights, 0.0)
     known = better = 0.0
-    later: list[float] = []  # the risks of rows with a later time, in order
+    later: list[float] = []  # the sorted risks of the rows that count as later
     order = np.argsort(-time, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(time[order])) + 1):
         for row in rows[~event[rows]]:

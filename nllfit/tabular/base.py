@@ -47,13 +47,13 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return tags
 
     def fit_batches(self: _Estimator, batches: Any) -> _Estimator:
-        """Fits a table that is larger than memory. Its rows come in batches.
+        """Fits the estimator to a table that is larger than memory and comes in batches of rows.
 
         A sample of at most 32,768 rows stays in memory. It determines the scales, the bins and the categories, and the
         models are compared on it. Then the ensemble of the best model is trained on all rows, batch after batch. The
         trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the sample, and once
         in each of `900 / n^(1/3)` epochs. Shuffle the table first: batches are read in order, and the training shuffles
-        rows only within parts of about 16,384 rows.
+        rows only within parts of at least 16,384 rows.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
@@ -82,11 +82,11 @@ class TabularEstimator(BaseEstimator, abc.ABC):
 
     @abc.abstractmethod
     def _fit_table(self, x: Any, y: Any, sample_weight: Any = None, observed: Any = None, stream: Any = None) -> Any:
-        """Fits a table. If `stream` is given, the table is a sample of its rows."""
+        """Fits the estimator to a table. If `stream` is given, the table is a sample of the stream's rows."""
 
     @abc.abstractmethod
     def _rows_of(self, x: Any, y: Any, sample_weight: Any) -> Rows:
-        """Returns the rows of one batch, encoded with the columns and labels that the sample determined."""
+        """Returns the `Rows` of one batch. The columns and labels are encoded as in the sample."""
 
     def _read(self, x: Any) -> np.ndarray:
         """Returns a table as numbers `[n, columns]`. Raises a `ValueError` if its columns are not those of `fit`."""
@@ -96,7 +96,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return self.columns_.matrix(table)
 
     def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False) -> Rows:
-        """Learns the columns of a training table. Returns the rows that have a positive weight.
+        """Learns the encoding of a training table's columns. Returns the encoded rows that have a positive weight.
 
         Raises:
           ValueError: if the table or the weights are invalid, or if fewer than two rows remain.
@@ -119,7 +119,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         make_target: Callable[[Any, Rows], Target],
         stream: Stream | None,
     ) -> None:
-        """Selects the network and the distribution for the rows, and trains the final ensemble."""
+        """Selects the network and the distribution for the rows, and trains the final model."""
         settings = self._settings()
         if settings.shuffle:
             rows = rows[np.random.default_rng(settings.seed).permutation(len(rows))]

@@ -89,9 +89,9 @@ def target_of(distribution: Any, rows: Rows) -> Target:
 
 
 def _named(name, shape):
-    """Returns the family with a name, and whether it is a location-scale family.
+    """Returns the family called `name`, and whether it is a location-scale family.
 
-    The family has the defaults of tabular prediction: a least scale, or the link `exp` for positive parameters.
+    A location-scale family gets a least scale. In other families, positive parameters get the link `exp`.
     """
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True

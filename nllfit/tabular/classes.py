@@ -38,7 +38,7 @@ class Classes(Target):
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
         """Returns the target for outcomes `[n, 1]` that have a few distinct values."""
         values, labels = np.unique(y, return_inverse=True)
-        if len(values) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
+        if len(values) == 1:  # a fold's training rows may all have the same value; a Categorical needs two classes
             values = np.append(values, values + max(1.0, abs(values[0])))
         return cls(labels.reshape(y.shape), len(values), weights, values)
 

@@ -17,12 +17,12 @@ __all__ = ["DistributionClassifier"]
 
 
 class DistributionClassifier(ClassifierMixin, TabularEstimator):
-    """Predicts class probabilities from a table. It is a temperature-scaled ensemble of networks.
+    """Predicts class probabilities from a table, by temperature scaling of an ensemble of networks or a forest.
 
     It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
-    network and the temperature. Log-probabilities are divided by the temperature. No class has a probability of 0,
-    because the prediction is a mixture that gives the class frequencies of the training set the weight
-    `1 / (validation_fraction * n)`.
+    network and the temperature, by which log-probabilities are divided. The prediction is a mixture of the resulting
+    probabilities and the class frequencies of the training set. The frequencies have the weight
+    `1 / (validation_fraction * n)` in this mixture, so no class has a probability of 0.
 
     Args:
       network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
@@ -66,7 +66,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "DistributionClassifier":
-        """Selects a network and a temperature, and trains the ensemble.
+        """Selects a network and a temperature, and trains the final model on all rows.
 
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.

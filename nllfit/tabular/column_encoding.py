@@ -21,7 +21,7 @@ class Column:
     """The encoding of one column.
 
     Attributes:
-      name: the column's name, which messages contain.
+      name: the column's name in error messages.
       categories: the categories with an indicator column; None for a column of numbers or booleans.
       fill: the number that replaces a missing one: the median of the training rows.
       has_gaps: whether a training row had a missing value. Then one more indicator column marks missing values.
@@ -33,7 +33,7 @@ class Column:
     has_gaps: bool = False
 
     def encoded(self, values: np.ndarray) -> np.ndarray:
-        """Returns the column `[n]` as numbers `[n, k]`. A category that no training row has counts as missing."""
+        """Returns the column `[n]` as numbers `[n, k]`. A category without an indicator counts as missing."""
         if self.categories is None:
             is_missing = np.isnan(values)
             parts = [np.where(is_missing, self.fill, values)]
@@ -50,15 +50,15 @@ class Columns:
     """The encoding of a table, which is learned from the training rows.
 
     Numbers stay numbers and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
-    for each of its 50 most frequent categories; in a row with another category, all indicators are 0. A missing number
-    becomes the column's median. A column with missing values has one more indicator, which marks them.
+    for each of its 50 most frequent categories; other categories count as missing. A missing number becomes the
+    column's median. If a column has missing values in the training rows, one more indicator marks missing values.
     """
 
     columns: list[Column]
 
     @classmethod
     def of(cls, x: Any, rows: Any = slice(None)) -> "Columns":
-        """Learns the columns of a table.
+        """Learns the encoding of a table.
 
         Args:
           x: an array of numbers `[n, m]`, or a frame of pandas or polars.
@@ -92,7 +92,7 @@ class Columns:
 
 
 def _learned(name, values):
-    """Learns the `Column` of values `[n]`, which are floats or text. A missing value is NaN or None."""
+    """Learns the encoding of values `[n]`, which are floats or text. A missing value is NaN or None."""
     if values.dtype != object:
         is_missing = np.isnan(values)
         fill = float(np.median(values[~is_missing])) if not is_missing.all() else 0.0

@@ -122,7 +122,7 @@ class Explanation:
 
 
 class _Quantiles(RegressorMixin, BaseEstimator):
-    """Predicts the quantiles `[n, len(q)]` of a model, as a regressor that `partial_dependence` accepts."""
+    """A regressor that predicts the quantiles `[n, len(q)]` of a model. `partial_dependence` needs a regressor."""
 
     def __init__(self, model: Any, q: tuple[float, ...]):
         self.model, self.q = model, q

@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """Returns the value in JSON's types. Arrays move to the dict `arrays`, and their keys there replace them."""
+    """Returns the value in JSON's types. Each array is put into the dict `arrays`, and its key there replaces it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -85,7 +85,7 @@ def _plain(value, arrays):
     if type(value) in _CLASSES.values():
         return {"class": type(value).__name__, "state": _plain(vars(value), arrays)}
     if isinstance(value, type) and issubclass(value, tfd.Distribution):
-        return value.__name__  # the name is enough, because `distribution` may be a name
+        return value.__name__  # the argument `distribution` accepts the name of a class as well as the class
     if isinstance(value, ParametricFamily):
         return {"family": keras.saving.serialize_keras_object(heads.DistributionHead(value))}
     raise TypeError(f"A {type(value).__name__} cannot be saved: {value!r}.")

@@ -11,7 +11,7 @@ _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
 MOST_ROWS = 8192  # the most rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
-_LEAST_PROBABILITY = 1e-2  # log-odds are computed from probabilities of at least this
+_LEAST_PROBABILITY = 1e-2  # log-odds are computed after clipping probabilities to between this and 1 minus this
 
 
 def grown(
@@ -43,7 +43,12 @@ class Forest:
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """Returns the mean of the trees' predictions, `[n, t]`. `counted` `[n, trees]` selects trees for each row."""
+        """Returns the mean of the trees' predictions, `[n, t]`.
+
+        Args:
+          x: the rows, `[n, m]`.
+          counted: whether a tree counts in the mean of a row, `[n, trees]`; None if all trees count.
+        """
         total = np.zeros([len(x), self.value.shape[1]])
         for i, leaves in enumerate(self._leaves(x).T):
             values = self.value[leaves]
@@ -65,8 +70,9 @@ class ForestInputs:
     """Inputs of a network that describe the distribution predicted by a forest: its mean, and log-odds of `y <= t`.
 
     The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
-    outcomes, or all their values if there are few. So the trees follow the whole distribution, including jumps. The
-    inputs of a training row come only from trees that were grown without it, because the other trees know its outcome.
+    outcomes, or all values except the largest if there are few. So the trees follow the whole distribution, including
+    jumps. The inputs of a training row come only from trees that were grown without it, because the other trees know
+    its outcome.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """
@@ -75,7 +81,7 @@ class ForestInputs:
     def fit(
         cls, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
     ) -> tuple["ForestInputs", np.ndarray]:
-        """Grows a forest.
+        """Grows a forest, and computes the inputs of the training set.
 
         Args:
           x: the columns of the training set, `[n, m]`.
@@ -100,7 +106,7 @@ class ForestInputs:
         self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x` `[n, m]`. `Forest` explains `counted`."""
+        """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x`. The arguments are those of `Forest`."""
         share = self.forest(x, counted)
         probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         return np.where(self.is_indicator, np.log(probability / (1 - probability)), share)

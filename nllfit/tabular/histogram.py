@@ -21,12 +21,12 @@ class Histogram(Classes):
 
     If the outcomes have few values, each value has a probability instead.
 
-    The density is a mixture with one Normal for each interval. Its mean is the mean of the outcomes in the interval.
-    Its scale is `sqrt(3)` times their standard deviation, so that neighbours overlap; if the outcomes are uniform, this
-    is half the width of the interval. The mixture has one more Normal with the mean and the standard deviation of all
-    outcomes, because new outcomes can be outside all intervals. The spread is a temperature. An infinite temperature
-    gives the marginal frequencies. Only trees predict this target, because a network does not know that the intervals
-    have an order.
+    The density is a mixture with one Normal for each interval. The mean of this Normal is the mean of the outcomes in
+    the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbours overlap; if
+    they are uniform, the scale is half the width of the interval. The mixture has one more Normal with the mean and the
+    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread is a temperature.
+    An infinite temperature gives the marginal frequencies. Only trees predict this target, because a network does not
+    know that the intervals have an order.
 
     Args:
       y: the outcomes, `[n, 1]`.
@@ -38,7 +38,7 @@ class Histogram(Classes):
     def __init__(self, y: np.ndarray, weights: np.ndarray | None):
         has_few = has_few_values(y)
         self.lower = np.unique(y) if has_few else _lower_ends(y)
-        if len(self.lower) == 1:  # all rows outside a fold may have one value, but a Categorical needs two classes
+        if len(self.lower) == 1:  # a fold's training rows may all have the same value; a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)

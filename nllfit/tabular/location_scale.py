@@ -105,7 +105,7 @@ def is_location_scale(family: Any) -> bool:
 def _one_element(distribution):
     """Returns the distribution inside an `Independent`, and the number of event axes of the `Independent`.
 
-    For another distribution, returns this distribution and 0.
+    If the argument is not an `Independent`, returns it and 0.
     """
     if isinstance(distribution, tfd.Independent):
         return distribution.distribution, int(distribution.reinterpreted_batch_ndims)
@@ -120,7 +120,7 @@ def _parameters(distribution):
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """Returns the mean of numbers `[n]` and their standard deviation, or 1 instead of a standard deviation of 0."""
+    """Returns the mean and the standard deviation of numbers `[n]`. A standard deviation of 0 is replaced by 1."""
     if weights is None:
         loc, unit = column.mean(), column.std()
     else:

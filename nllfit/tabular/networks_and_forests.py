@@ -22,11 +22,11 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Model", "Networks", "Trees", "model_class"]
 
-DECAYS = {"weak": 50, "strong": 500}  # weight decay * rows: a prior matters less with more rows
+DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
 _MOST_NUMBERS = 2**17  # the most numbers in the leaves of a tree
 _CHECKED_ROWS = 2000
-_FAILED_NATS = 0.5  # a member fails if its mean loss per training row exceeds the median member's by more
+_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median of the members by more than this
 
 
 class Model(abc.ABC):
@@ -62,7 +62,7 @@ class Model(abc.ABC):
 
 
 class Networks(Model):
-    """An ensemble of networks of one shape. They differ in their first weights and in the order of the rows.
+    """An ensemble of networks of one shape. They differ in their initial weights and in the order of the rows.
 
     `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
     """
@@ -144,5 +144,5 @@ class Trees(Model):
 
 
 def model_class(network: Any) -> type[Model]:
-    """Returns the class of the model that trains a network."""
+    """Returns the `Model` class for a network: `Trees` for "trees", otherwise `Networks`."""
     return Trees if network == TREES else Networks

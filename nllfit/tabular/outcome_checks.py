@@ -1,4 +1,4 @@
-"""Checks of the outcomes that a user gives, which are numbers or intervals that contain unknown numbers."""
+"""Checks of the outcomes that a user gives: numbers, or intervals if the numbers are censored."""
 
 from typing import Any
 

@@ -26,9 +26,10 @@ _SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that wid
 class OwnUnit(Target):
     """The target of families that are not location-scale families, such as families of amounts, counts or shares.
 
-    Outcomes keep their original unit. With its first weights, a network predicts the marginal distribution of the
-    outcomes for all inputs. Its output for each parameter is multiplied by `step`, the inverse square root of the
-    Fisher information of one outcome about that parameter.
+    Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
+    outcomes for all inputs. Its output for each parameter is multiplied by `step`: the inverse square root of the
+    Fisher information of one outcome about that parameter. A larger `step` than the standard deviation of the outcomes
+    is reduced to it, and a `step` below 1 becomes 1.
 
     Args:
       family, rows: as in `LocationScale`.
@@ -54,7 +55,7 @@ class OwnUnit(Target):
         self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
-        """Returns a `step` for each parameter, from the Fisher information at the marginal distribution."""
+        """Returns each parameter's `step` before clipping, from the Fisher information at the marginal distribution."""
         few = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):
@@ -98,7 +99,7 @@ class OwnUnit(Target):
         z, *others = (normal_scores(distribution, values.reshape(len(y), 1)) for values in outcomes)
         # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
-        for upper in others:  # if outcomes are intervals, the scores of their upper ends
+        for upper in others:  # the scores of the upper ends if outcomes are intervals, otherwise nothing
             intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
             change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)
@@ -126,6 +127,6 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """Divides the Normal scores of a distribution of real numbers by `spread`. It multiplies the scale of a Normal."""
+    """Divides the Normal scores of a distribution by `spread`. The scale of a Normal is thus multiplied by `spread`."""
     scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
     return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)

@@ -2,7 +2,8 @@
 
 `nllfit.fit` trains any Keras model and compiles a program for each architecture, optimizer and number of rows, which
 takes about 3 CPU seconds. Here the weight decay, the learning rates and the batches are arguments of the program, and
-all weights are one vector. So all trials and ensembles with one shape of network share a program, compiled in 0.7 s.
+all weights are one vector. So all trials and ensembles with the same layer sizes, family, loss and batch size share a
+program, which is compiled in 0.7 s.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
 _MIN_STEPS_FOR_XLA = 500  # in a shorter training, compilation takes longer than it saves
-_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # of one call, which Ctrl-C cannot interrupt
+_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # limits of one call of the program, which Ctrl-C cannot interrupt
 _RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # constants of Adam
 _MOST_PROGRAMS = 32
 
@@ -44,7 +45,7 @@ class Perceptron:
         return list(itertools.pairwise([*self.sizes, self.family.params_size]))
 
     def initial(self, rng: np.random.Generator, zero_outputs: bool) -> np.ndarray:
-        """Returns first weights: Glorot's uniform kernels and biases of 0. With `zero_outputs`, the outputs are 0."""
+        """Returns initial weights: Glorot uniform kernels, and biases of 0. With `zero_outputs`, the outputs are 0."""
         kernels = [rng.uniform(-1, 1, shape) * math.sqrt(6 / sum(shape)) for shape in self.shapes()]
         kernels[-1] *= not zero_outputs
         parts = [part for kernel in kernels for part in (kernel.ravel(), np.zeros(kernel.shape[1]))]
@@ -73,7 +74,7 @@ class Trainer:
 
     Args:
       perceptron: the network.
-      weights: its first weights, one vector.
+      weights: its initial weights, one vector.
       scaling: `step` and `offset` of its outputs, `[params_size]`.
       batch_size: the number of rows of a batch.
       num_steps: the number of batches in the whole training.
@@ -100,10 +101,10 @@ class Trainer:
         Args:
           data: the inputs `[n, inputs]`, the outcomes `[n, ...]` and each row's weight `[n]`.
           epochs: the number of passes over the rows.
-          rng: the generator of the orders.
+          rng: the generator for the orders.
 
         Raises:
-          FloatingPointError: if a weight is not finite.
+          FloatingPointError: if TensorFlow reports an error, for example because a variance is not finite.
         """
         call_rows = min(_CALL_ROWS, _CALL_NUMBERS // self.perceptron.sizes[0])
         per_call = max(1, call_rows // self.batch_size)
@@ -128,7 +129,7 @@ class Trainer:
             self._call(count, rates, x, y, weights)
 
     def weights(self) -> np.ndarray:
-        """The weights after the steps so far."""
+        """Returns the weights after the steps so far. Raises a `FloatingPointError` if a weight is not finite."""
         found = np.asarray(self.state[0])
         if not np.all(np.isfinite(found)):
             raise _not_finite()
@@ -138,9 +139,10 @@ class Trainer:
 def batches_of(
     num_rows: int, batch_size: int, epochs: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the rows `[batch_size]` of each batch, and the factors of their losses.
+    """Yields two arrays `[batch_size]` for each batch: the indices of its rows, and the factors of their losses.
 
-    Rows that only fill the last batch of an epoch have the factor 0.
+    The last batch of an epoch is padded with rows of factor 0. Its other rows have a factor above 1, so that the mean
+    over the batch is the mean over these rows.
     """
     steps = -(-num_rows // batch_size)
     shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size
@@ -167,7 +169,7 @@ def _rates(num_steps):
 
 @functools.lru_cache(_MOST_PROGRAMS)
 def _program(perceptron, compile, batch_size):
-    """Returns a TensorFlow function that makes the training steps of one call.
+    """Returns a TensorFlow function that performs several training steps in one call.
 
     `batch_size` is only a key of the cache. It determines the shapes of a call, so each function has one trace.
     """

@@ -25,15 +25,15 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
-    tried with a strong regularization if they are overconfident. The held-out rows also determine a factor that widens
-    the predicted distributions; on a table of fewer than 2500 rows, it comes from cross-validation. Then the best model
-    is trained on all rows. If it is a network, the prediction is the mixture of the distributions of `num_members`
-    networks. The prediction also contains the marginal distribution of the training set, with the weight
-    `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
+    tried with a strong regularization if they are overconfident. The held-out rows also determine the spread, a factor
+    that widens or narrows the predicted distributions; on a table of fewer than 2500 rows, it comes from
+    cross-validation. Then the best model is trained on all rows. If it is a network, the prediction is the mixture of
+    the distributions of `num_members` networks. The prediction also contains the marginal distribution of the training
+    set, with the weight `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
-    A missing number becomes the median of its column, and an indicator marks it. A category that the training rows do
-    not have counts as missing.
+    A missing number becomes the median of its column, and an indicator marks it if training rows have missing values in
+    this column. A category that is not among the 50 most frequent ones of its column counts as missing.
 
     Args:
       distribution: the distribution to predict, as one of:
@@ -41,8 +41,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. The scale of a
           location-scale family is at least a thousandth of the outcomes' standard deviation.
         - `"Mixture"`: a mixture of five Normals.
-        - `"Histogram"`: a probability for each of `sqrt(n) / 2` intervals between quantiles of the outcomes, or for
-          each value if there are few. It follows any shape, such as a second mode or many zeros. Only trees predict it.
+        - `"Histogram"`: a probability for each interval between quantiles of the outcomes, or for each value if there
+          are few. The number of intervals is about `sqrt(n) / 2`, at least 5 and at most 50. A histogram follows any
+          shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
         - a list of these. The one with the best log-likelihood of the held-out rows is selected. If some of them have
@@ -54,10 +55,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"forest"`: two hidden layers, with the predictions of randomised trees as inputs.
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
-        - a list of these, which are compared with the first distribution.
+        - a list of these, of which the best is selected. For this comparison, each predicts the first `distribution`.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
-      max_epochs: the largest number of epochs; None for `900 / n^(1/3)`.
+      max_epochs: the largest number of epochs; None for `900 / n^(1/3)`, where `n` is the number of rows.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
         then held out, and there is no cross-validation.
@@ -110,7 +111,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> "DistributionRegressor":
-        """Selects a network, a family and a spread, and trains the ensemble.
+        """Selects a network, a distribution and a spread, and trains the final model on all rows.
 
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.
@@ -148,7 +149,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.
 
-        Its event shape is `[k]` for `k` outcomes per row.
+        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes.
 
         Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
         it as well.
@@ -216,7 +217,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         """Scores the predictions for `X` with `nllfit.evaluate`, which also measures calibration and coverage.
 
         Args:
-          X, y: as for `fit`, but the outcomes must be known.
+          X, y: as for `fit`, but the outcomes must be numbers that are not censored.
           **arguments: arguments of `nllfit.evaluate`, such as `levels`.
         """
         distribution = self.predict_distribution(X)
@@ -235,7 +236,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return y
 
     def _like_y(self, values, has_last_axis=False):
-        """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values have one more axis."""
+        """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values end in one more axis."""
         values = np.asarray(values, np.float64)
         last = values.shape[values.ndim - has_last_axis :]
         return values.reshape([len(values), *([] if self._is_vector else [self.n_outputs_]), *last])

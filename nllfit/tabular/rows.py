@@ -64,11 +64,11 @@ class Settings:
 
 
 class Stream:
-    """An iterable of the rows of batches. Each iteration reads the batches again, in parts of at least 16,384 rows.
+    """Iterates over the `Rows` of batches. Each iteration reads the batches again, in parts of at least 16,384 rows.
 
     Args:
       batches: as for `parts_of`.
-      read: returns the `Rows` of one batch.
+      read: a function that returns the `Rows` of one part.
       sizes: the number of rows of each part.
     """
 
@@ -107,7 +107,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 
 
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
-    """Draws at most 32,768 random rows from batches. Returns them, and the number of rows of each part.
+    """Draws at most 32,768 random rows from batches. Returns the drawn rows, and the number of rows of each part.
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.

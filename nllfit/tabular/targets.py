@@ -24,11 +24,11 @@ class Target(abc.ABC):
 
     Attributes:
       family: the family that is predicted.
-      trained_family: the family of the outcomes in training. If outcomes are censored, they are pairs in training.
+      trained_family: the family in the training loss: `family`, or `Censored(family)` if outcomes are censored.
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
       step, offset: arrays `[params_size]`. The parameters of the family are `offset + step * output`.
-      marginal: the parameters of the marginal distribution, if it is one more member of the ensemble. It is None if the
-        method `distribution` adds the marginal distribution to the mixture.
+      marginal: the parameters of the marginal distribution, if the method `mixture` adds it as one more member. None if
+        the method `distribution` adds it.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.

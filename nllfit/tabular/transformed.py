@@ -15,8 +15,8 @@ _STEP = 1e-3  # relative to the outcome; gives a difference quotient with a rela
 def transformed_log_density(model: TransformedTargetRegressor, X: object, y: ArrayLike) -> np.ndarray:
     """Returns the log-densities of outcomes under a `TransformedTargetRegressor` of a `DistributionRegressor`.
 
-    The regressor predicts the distribution of `z = t(y)`, so its `score` is about `z`. The log-density of `y` itself is
-    `log p(t(y) | x) + log |t'(y)|`. The derivative of the transformation is a difference quotient.
+    The regressor predicts the distribution of `z = t(y)`, so its `score` is the log-likelihood of `z`. The log-density
+    of `y` itself is `log p(t(y) | x) + log |t'(y)|`. A difference quotient approximates `t'`.
 
     Args:
       model: a fitted `TransformedTargetRegressor`, whose `regressor` is a `DistributionRegressor`.

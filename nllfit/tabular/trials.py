@@ -1,10 +1,13 @@
 """Trials compare networks, families and regularizations on held-out rows. The best model is then trained on all rows.
 
-All choices use only the training set. A network is overconfident on rows that it was trained on, which is costly on new
-rows. Therefore the held-out rows also determine the spread, a factor that widens or narrows the predictions. On a small
-table the spread comes from cross-validation, because a fifth of the rows is too few for it. With `n` held-out rows,
-about one new row in `n` may be unlike all of them. Therefore the prediction also contains the marginal distribution
-with the weight `1 / n`; without it, a single row can cost a hundred nats.
+All choices use only the training set. A network is overconfident after training: on new rows, the predicted
+distributions are too narrow. Therefore the held-out rows also determine the spread, a factor that widens or narrows the
+predicted distributions. On a small table, one set of held-out rows is too small to determine the spread, so it comes
+from cross-validation.
+
+With `n` held-out rows, about one new row in `n` may be unlike every held-out row, and such a row can cost a hundred
+nats. Therefore the prediction is a mixture: its last component is the marginal distribution of the outcomes, with the
+weight `1 / n`.
 """
 
 import dataclasses
@@ -29,7 +32,9 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]
 
-_HELD_OUT = 500  # the least number of rows that determine a spread; its standard error, 1 / sqrt(2 n), is 3%
+# The folds hold out at least this number of rows, `n`, if the table is large enough. Then the standard error of the
+# spread is at most 3%, because it is about `1 / sqrt(2 n)`.
+_HELD_OUT = 500
 _Key = tuple[Any, str, Any]  # network, regularization and distribution
 _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
 
@@ -43,10 +48,10 @@ class Trial:
       regularization: `"weak"` or `"strong"`. The strong weight decay of networks is ten times the weak one. Trees have
         at least 5 rows in each leaf if it is strong, and at least 1 row if it is weak.
       distribution: the name of the distribution, or a family.
-      nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
-      spread: the factor on the width of the distributions that minimises `nll`. For the best trial it minimises the
-        mean over several folds, so that at least 500 rows are held out.
-      crps: the mean continuous ranked probability score with that spread; None if only likelihoods are compared.
+      nll: the mean negative log-likelihood of the held-out rows, in nats. It is computed with `spread`.
+      spread: a factor on the width of the predicted distributions. It minimises `nll`. For the best trial it minimises
+        the mean of `nll` over all folds of the cross-validation.
+      crps: the mean continuous ranked probability score with `spread`; None if only likelihoods are compared.
     """
 
     network: Any
@@ -85,7 +90,7 @@ class Search:
     Args:
       rows: the training set; the last rows are held out in trials.
       settings: the arguments that control the training.
-      make_target: returns the `Target` of a distribution for rows.
+      make_target: `make_target(distribution, rows)` returns the `Target` for a distribution and training rows.
       stream: all training rows, if `rows` are only a sample of them. The final ensemble is trained on all rows.
     """
 
@@ -109,7 +114,8 @@ class Search:
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
         """Runs the trials and trains the ensemble of the best one. Returns the sorted trials, and the ensemble."""
         if self.settings.verbose:
-            kinds = {model_class(network) for network in networks}  # each is tried again if it is overconfident
+            # The best network and the trees are each tried a second time if they are overconfident.
+            kinds = {model_class(network) for network in networks}
             num_trials = len(networks) + len(kinds) + len(distributions) - 1 + len(self.folds) - 1
             num_networks = num_trials + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
@@ -124,16 +130,18 @@ class Search:
     def best(self, distributions: Sequence[Any], networks: Sequence[Any]) -> list[Trial]:
         """Runs the trials and returns them sorted from the best to the worst score.
 
-        The networks are compared with the first distribution. The best of them and the trees are also tried with a
-        strong regularization if they are overconfident. Then each other distribution is tried once, with the network
-        and the regularization of the best trial whose network can predict it. If this trial has trees with the weak
-        regularization, and the new one is overconfident, the strong regularization is also tried.
+        All networks predict the first distribution with the weak regularization. The best network and the trees are
+        also tried with the strong regularization if they are overconfident, which means that their spread exceeds 1.
+        Then each other distribution gets one trial. Its network and its regularization are those of the best trial so
+        far whose network can predict the distribution. If these are trees with the weak regularization, and the new
+        trial is overconfident, the strong regularization is also tried.
 
         Raises:
           ValueError: if no network can predict the first distribution.
         """
         tried: list[Trial] = []
-        # The likelihood of a density cannot be compared with that of probabilities or of peaks at a few values.
+        # The likelihood of a density cannot be compared with the likelihood of a discrete distribution, or of a density
+        # that is concentrated at a few values.
         by_crps = len({self._target(distribution).is_concentrated for distribution in distributions}) > 1
 
         def ranked(keys: Iterable[_Key]) -> list[Trial]:
@@ -156,7 +164,7 @@ class Search:
             fitting = next((trial for trial in ranked([]) if self._suits(trial.network, other)), None)
             if fitting is not None:
                 ranked([(fitting.network, fitting.regularization, other)])
-                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # trees cost little, unlike networks
+                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
                     ranked([(TREES, "strong", other)])
         return ranked([])
 
@@ -229,8 +237,9 @@ class Search:
 def _folds(num_rows, settings):
     """Returns the held-out rows of each fold. The first fold contains the last rows.
 
-    There are as many folds as 500 held-out rows need. If `shuffle` is false, because rows are in order of time, there
-    is only one fold.
+    The number of folds is the smallest one with which at least 500 rows are held out. If the table has fewer rows, the
+    folds hold out all of them, except for a remainder smaller than a fold. If `shuffle` is false, because rows are in
+    order of time, there is only one fold.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1

@@ -1,8 +1,9 @@
 """Architecture: a key that is equal for models that can share a compiled program.
 
-A program is traced for one model and reads layers, optimizer, loss and metrics during the trace. Another model may use
-it only if its trace would be the same: the same classes, with equal configs, from libraries whose code does not change.
-A user's code may read anything, such as a global variable, so a model that contains a user's code has no key.
+A program is traced for one model. The trace reads the layers, the optimizer, the loss and the metrics of that model.
+Another model may use the program only if its own trace would be the same. This is certain if the parts of both models
+are of the same classes, have equal configs, and come from libraries whose code does not change. A user's code may read
+anything, such as a global variable, so a model that contains a user's code has no key.
 """
 
 import functools
@@ -144,5 +145,6 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         config = value.get_config()
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
             config = config | {"learning_rate": None}  # models may differ in the rate, because it is in a variable
-        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))  # logs contain a metric's name
+        # The name of a metric is compared, because it is a key in the logs.
+        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))
     raise _UnknownError

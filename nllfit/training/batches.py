@@ -54,19 +54,20 @@ def batches_of(
     Args:
       x, y, sample_weight: structures of arrays. Or `x` is an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype to which floats of NumPy arrays are cast.
-      check: `check(example, name)` returns a function that checks the outcomes of any batch and returns the batch to
-        use, as `outcome_support.outcome_check` does. `example` contains some first rows. `name` names their outcomes.
+      check: a function like `outcome_support.outcome_check` for one model. `check(example, name)` gets one or more
+        rows of the data, and the name of the outcomes for messages. It returns a function that checks the outcomes of
+        a batch and returns the batch, in which some outcomes may be replaced.
       class_weight: `{label: weight}` or None.
-      batch_size: rows per batch of arrays. By default 32 or, if `steps` is given, the number that divides all rows
-        among the steps.
+      batch_size: rows per batch of arrays. The default is 32. If `steps` is given, the default is the number of rows
+        divided by `steps`, rounded up.
       steps: batches per epoch; None for all.
       seed: the seed of the order of rows; None keeps the order of the arrays.
       restarts: whether each epoch starts at the first batch if `steps` is less than the number of batches.
       replicas: the replicas that share each batch.
-      name: "validation_data" in messages about it; "" for the arguments `x`, `y` and `sample_weight` of `fit`.
+      name: the argument that messages name: "validation_data", or "" for `x`, `y` and `sample_weight` of `fit`.
 
     Raises:
-      ValueError: if the data are empty, not finite, of different lengths, or not of this form.
+      ValueError: if the data are empty, not finite or of different lengths, or do not have one of the forms above.
     """
     if not is_stream(x):
         data = checked_arrays(*(x, y, sample_weight), floatx=floatx, check=check, class_weight=class_weight, name=name)
@@ -104,7 +105,7 @@ def checked_arrays(
 
     Args:
       x, y, sample_weight, floatx, check, class_weight, name: as in `batches_of`.
-      reader: the text for the method that needs all the data at once, in messages.
+      reader: the method that needs all the data at once, such as "L-BFGS". An error message contains this text.
       takes_sparse: whether `x` may be sparse.
 
     Raises:
@@ -163,10 +164,11 @@ def split_arrays(x, y, sample_weight, fraction):
 
 
 class Arrays:
-    """Batches of tensors in memory. The order of the rows depends only on the seed and on the number of the pass.
+    """Batches of tensors in memory.
 
-    As in Keras, an epoch with fewer batches than a pass continues where the previous epoch stopped. If `restarts` is
-    true, each epoch starts at the first batch.
+    Each pass over the data has its own order of rows, which depends only on the seed and on the number of the pass. If
+    an epoch has fewer batches than a pass, the next epoch continues the pass, as in Keras. If `restarts` is true, each
+    epoch starts at the first batch.
 
     Attributes:
       data: the tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of structures of tensors `[n, ...]`.
@@ -209,7 +211,7 @@ class Arrays:
 
     @property
     def is_small(self):
-        """Whether the data are small enough to be copied."""
+        """Whether the data have at most `CHUNK_BYTES`, so that copies of them are allowed."""
         return num_bytes(self.data) <= CHUNK_BYTES
 
     def chunks(self, epoch):
@@ -218,10 +220,10 @@ class Arrays:
             yield self._chunk([part], 1, starts=i == 0)
 
     def stacks(self):
-        """Returns the batches of an evaluation as pairs of a stack `[k, batch_size, ...]` and a number of batches.
+        """Returns the batches of an evaluation as pairs `(stack, count)`.
 
-        The number says how many batches of the stack to use; the others only pad it. The stacks are the same in all
-        epochs, because `restarts` is true.
+        A stack contains batches, `[k, batch_size, ...]`. Only its first `count` batches are used; the others pad it.
+        The stacks are the same in all epochs, because `restarts` is true.
         """
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
@@ -231,9 +233,10 @@ class Arrays:
         return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
 
     def _parts(self, epoch):
-        """Returns the rows of an epoch in order, as a list of pairs.
+        """Returns the indices of the rows of an epoch, in order, as a list of pairs `(full, rest)`.
 
-        A pair contains the rows of consecutive full batches, and the rows of the partial batch that follows them.
+        `full` contains the rows of consecutive full batches. `rest` contains the rows of the partial batch after them,
+        and is empty if there is none.
         """
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         todo, done = self.steps, 0 if self._restarts else epoch * self.steps
@@ -266,7 +269,10 @@ class Arrays:
 
 
 def round_up(number):
-    """Rounds a number up by at most an eighth, so that many numbers become equal."""
+    """Rounds a number up to four significant binary digits, which adds less than an eighth.
+
+    Data sets of nearly the same size get equal numbers, so they can share a program.
+    """
     unit = 1 << max(0, number.bit_length() - 4)
     return -(-number // unit) * unit
 

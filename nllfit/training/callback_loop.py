@@ -27,7 +27,7 @@ class CallbackLoop:
       run: the `Run` of the model.
       callbacks: the user's callbacks.
       params: the parameters of Keras's `CallbackList`: `verbose`, `epochs` and `steps`.
-      evaluates: a function of an epoch that returns whether an evaluation follows it.
+      evaluates: `evaluates(epoch)` returns whether the model is evaluated after that epoch.
       seed: the user's seed, or None.
     """
 
@@ -64,8 +64,8 @@ class CallbackLoop:
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch and returns Keras's `History`.
 
-        After success or an error, the model has the state after the last epoch for which `on_epoch_end` was called, and
-        no callback refers to a `WatchedModel`.
+        After success or an error, the model has the state after the last epoch for which `on_test_begin` or
+        `on_epoch_end` was called, and no callback refers to a `WatchedModel`.
         """
         model = self._model
         for callback in self._watching:
@@ -113,7 +113,9 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                for bar in self._bars:  # `on_epoch_begin`, which sets its start, came after the call
+                # The bar measures the time since its start. We change the start so that it shows the mean time of the
+                # epochs of this call.
+                for bar in self._bars:
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)
             for backup in self._backups:

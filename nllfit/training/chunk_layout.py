@@ -15,13 +15,13 @@ __all__ = ["Bounds", "Chunk", "Layout"]
 
 
 class Bounds(NamedTuple):
-    """The steps and epochs of a call.
+    """The steps and epochs of a call. A call does one or several epochs, or a part of one epoch.
 
     Attributes:
       first, last: each epoch does the full batches `first <= i < last`.
       epochs: number of epochs.
-      starts: whether an epoch starts at `first`, which resets the metrics.
-      ends: whether an epoch ends at `last`, after its partial batch.
+      starts: whether `first` is the start of an epoch. If it is, the metrics are reset.
+      ends: whether `last` is the end of an epoch. If it is, the partial last batch is also done.
     """
 
     first: Any = 0
@@ -84,7 +84,7 @@ class Layout:
 
     @property
     def is_small(self) -> bool:
-        """Whether the data are small enough to be copied."""
+        """Whether the data have at most `CHUNK_BYTES`, so that copies of them are allowed."""
         return num_bytes(self.inputs.data) <= CHUNK_BYTES
 
     @property
@@ -109,7 +109,8 @@ class Chunk:
       order: the rows of each full batch of each epoch, `[capacity, steps, batch_size]`.
       rest: the rows of a partial last batch of each epoch, `[capacity, r]`, or None.
       bounds: the steps and epochs to do.
-      held_out: pairs of a stack `[k, batch_size, ...]` of batches to evaluate on and the number of its batches to use.
+      held_out: the validation batches, as pairs `(stack, count)`. A stack contains batches, `[k, batch_size, ...]`, of
+        which the first `count` are used.
       evaluates: whether to evaluate after each epoch, `[capacity]`.
     """
 

@@ -1,8 +1,9 @@
 """Readers: functions that read many batches at once from a dataset, a `Sequence` or another iterable.
 
-A reader `begin(most)` begins a pass over the data and returns a function `take(count)`. Each call of `take` reads at
-most `min(count, most)` of the next batches and returns them as a list of stacks. Batches of different sizes are in
-different stacks. At the end of the pass the list is empty.
+A reader is a function `begin(most)` that begins a pass over the data. It returns a function `take(count)`, which reads
+at most `count` of the next batches and returns them as a list of stacks. Batches of different sizes are in different
+stacks. At the end of the pass the list is empty. TensorFlow reads a `tf.data.Dataset` in groups of `most` batches, so
+`take` returns at most `most` of its batches.
 """
 
 import concurrent.futures
@@ -101,10 +102,10 @@ def _take_from_dataset(dataset, convert, most):
 
 
 def _joined(dataset, convert, most):
-    """Yields the stacks of a dataset.
+    """Yields the stacks of a dataset. TensorFlow joins each group of `most` batches to a stack.
 
-    If the dataset's spec does not contain the batch size, we join windows of batches. A window whose batches differ in
-    size is read in Python.
+    If the dataset's spec does not contain the batch size, the batches of a group may differ in size. If only the last
+    batch differs, that batch is read in Python. If other batches differ too, all batches of the group are.
     """
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))

@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
     Attributes:
       logs: the logs of each epoch, a structure of arrays `[capacity, ...]`. An unfinished epoch has the logs so far.
       scores: the logs of the evaluation after each epoch, in the same form.
-      states: the variables that training changes, after each epoch, arrays `[capacity, ...]`.
+      states: for each variable that training changes, its values after each epoch, `[capacity, ...]`.
       epochs: the number of epochs that were started.
       finite: whether the loss and the weights were finite after the last epoch.
       seconds: the duration of the call.
@@ -86,7 +86,8 @@ class Program:
         specs = {id(v.handle): tf.TensorSpec(v.shape, v.dtype) for v in [*own, *traced.variables]}
         self._captured_specs = [specs.get(handle) for handle in captured]
 
-        has_several_replicas = model.distribute_strategy.num_replicas_in_sync > 1  # XLA has no sums over replicas
+        # XLA does not support sums over replicas.
+        has_several_replicas = model.distribute_strategy.num_replicas_in_sync > 1
         self._xla, self._xla_order = (None, []) if has_several_replicas else _in_xla(self._graph, layout)
         self._lock = threading.Lock()
         self.timings = Timings(xla="impossible" if has_several_replicas or layout.has_strings else "not compiled")
@@ -159,11 +160,11 @@ class Program:
 
 
 def _in_xla(graph, layout):
-    """Compiles the graph with XLA.
+    """Wraps a graph in a function that XLA compiles when it is called.
 
     Returns:
-      The compiled concrete function.
-      The indices of its captured inputs among the captured inputs of the graph.
+      The concrete function.
+      For each captured input of the concrete function, its index among the captured inputs of the graph.
     """
     compiled = tf.function(lambda *args: graph(*args), jit_compile=True, autograph=False)
     xla = trace(compiled, *layout.specs)

@@ -54,9 +54,10 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def _lost_worker(resolver, message):
-    """Returns the lost worker and its address, or None if TensorFlow's message does not name it.
+    """Returns the name and the address of the lost worker, or None if TensorFlow's message names no worker.
 
-    The message may also name the worker that raised the error, or name only that worker.
+    The message may also name this worker, which raised the error but is not lost. If it names no other worker, the lost
+    worker is known only if there are two workers. Otherwise the result is "A worker".
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:

@@ -57,8 +57,8 @@ def fit(
     head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
     before the first step.
 
-    If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have their state after
-    the last epoch that was trained and, if due, evaluated. That epoch is the last in the history, unless the exception
+    If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have the state after the
+    last complete epoch, including its evaluation. That epoch is the last in the history, unless the exception
     occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`. In these cases the epoch is missing, as after
     `model.fit`, because the history records an epoch after the other callbacks.
 
@@ -88,35 +88,38 @@ def fit(
         `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
         `PyDataset` is read ahead by as many threads as its attribute `workers` says.
       y: outcomes `[n, ...]`, an array or a structure of them.
-      batch_size: rows per step of arrays; the last batch of an epoch may have fewer. By default 32 or, if
-        `steps_per_epoch` is given, the number that divides all rows among the steps.
-      epochs: the number of the epoch to stop at.
+      batch_size: rows per step of arrays; the last batch of an epoch may have fewer. The default is 32. If
+        `steps_per_epoch` is given, the default is the number of rows divided by it, rounded up.
+      epochs: the number of epochs, including those before `initial_epoch`.
       verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. If one call of the
-        program trains several epochs, equal shares of its time are shown for them.
+        program trains several epochs, their mean time is shown for each of them.
       callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups. If
         a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays, or a
         `Sequence` or `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the
         weights of an uninterrupted run. A backup does not contain the position in other data: a `tf.data.Dataset`
         begins again at its first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch,
         and a generator at its current position. Then the weights are the same only if every epoch reads the same
-        batches in the same order. If no epoch is left, `history` has the numbers of the last one. The `.keras` or `.h5`
-        file of a `ModelCheckpoint` is always complete, because a new file replaces the previous one only when it has
-        been written.
+        batches in the same order. If the killed run had trained all epochs, `history` contains only the logs of the
+        last one. The `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the
+        previous one only when it has been written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       sample_weight: a factor in the loss of each row, `[n]`, or a structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
-      steps_per_epoch: steps per epoch; by default as many as the data have. With fewer, the next epoch continues where
-        this one stopped. If the end of arrays is reached within an epoch, the epoch continues at their beginning
-        (Keras 3 ends the epoch there).
-      validation_steps, validation_batch_size: the same for validation data.
-      validation_freq: epochs between evaluations, or a list of the epochs, from 1, to evaluate after.
+      steps_per_epoch: steps per epoch; by default one for each batch of the data. If an epoch has fewer steps, the next
+        epoch continues at the next batch. If the end of arrays is reached within an epoch, the epoch continues at their
+        beginning (Keras 3 ends the epoch there).
+      validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
+        unless the data come from a generator.
+      validation_batch_size: rows per step of validation arrays; by default `batch_size`.
+      validation_freq: an integer `k`, to evaluate after every `k` epochs; or a list of the epochs to evaluate after,
+        where 1 is the first epoch.
       seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
         run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout
-        does, only a run that a `BackupAndRestore` resumes is equal, because a saved model does not contain the state of
-        their generators. By default the seed comes from NumPy's global generator.
+        does, this is true only if a `BackupAndRestore` resumes the run, because a saved model does not contain the
+        state of random generators. By default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of the two. A reproducible run (see above) switches to XLA at the start of the
         epoch that contains its 2001st step, and waits for XLA there. It stays in the graph if the model has
@@ -128,9 +131,11 @@ def fit(
       Keras's `History`.
 
     Raises:
-      TypeError: if `model` is not a Keras model, or a callback does not belong to its Keras version.
+      TypeError: if `model` is not a Keras model, or if a loss, a metric or a callback does not belong to its Keras
+        version, or if `x` is neither arrays nor batches.
       ValueError: if one of these is true:
-        - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has another strategy.
+        - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has several replicas
+          under a strategy other than the two above.
         - Data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's support. (A
           dataset is checked while it is read.)
         - The replicas cannot share a batch equally.
@@ -138,7 +143,8 @@ def fit(
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
-      ConnectionError: if one of several workers is lost; the message says which one, and how to start again.
+      ConnectionError: if one of several workers is lost. The message names the worker, if TensorFlow reports it, and
+        says how to start again.
       FloatingPointError: at the end of an epoch after which the loss or a weight is not finite. The message names the
         first layer with such a weight.
 
@@ -190,7 +196,7 @@ def fit(
 def _way(compile, replicas):
     """Returns the value of `compile` to use.
 
-    Several replicas train in the graph, because XLA has no sums over replicas.
+    Several replicas train in the graph, because XLA does not support sums over replicas.
     """
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')

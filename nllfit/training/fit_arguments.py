@@ -34,7 +34,7 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
     known = tuple(getattr(tf.distribute, name) for name in strategies)
-    # The replicas of parameter servers are not in sync, so the strategy counts only one.
+    # A `ParameterServerStrategy` with several replicas is not in sync, so its `num_replicas_in_sync` is 1.
     several = strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.ParameterServerStrategy)
     if several and not isinstance(strategy, known):
         raise ValueError(
@@ -127,7 +127,10 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
 
 
 def _needless(keras):
-    """Returns the callbacks that have no effect in `fit`, which updates the bar and checks the loss itself."""
+    """Returns the callback classes whose batch hooks `fit` need not call.
+
+    `fit` itself updates the progress bar and checks that the loss is finite.
+    """
     return keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN
 
 

@@ -15,18 +15,22 @@ MAX_CALL_SECONDS = 0.25
 UNTIMED_CALL_STEPS = 4
 # Several machines must make equal calls, although their clocks differ.
 LOCKSTEP_CALL_STEPS = 32
-# XLA compiles if all models that share the program need more time in the graph, for past and expected steps together.
+# XLA compiles a program if the sum of two times is larger than this: the time of the past calls in the graph, of all
+# models that share the program, and the expected time of the remaining steps of this run.
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
 # The assumed time of a step in the graph before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4
 # The first calls in XLA do as many steps as the graph does in this time.
 XLA_TRIAL_GRAPH_SECONDS = 0.015
-# We try XLA again from time to time, because a busy machine can hide that XLA is faster.
+# The graph is judged faster only after more than this number of calls in XLA. Each time the number of calls in the
+# graph has grown 16-fold, XLA gets another call, because a busy machine can hide that XLA is faster.
 XLA_TRIAL_CALLS = 2
-# XLA seldom speeds up a slower step with convolutions, and takes seconds to compile it.
+# A step with convolutions is slow if it takes longer than this in the graph. XLA seldom makes such a step faster, and
+# takes seconds to compile it. Therefore XLA compiles it only if at least this number of steps is left.
 SLOW_CONVOLUTION_STEP_SECONDS = 0.002
 MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000
-# A small network takes 0.15 s for these steps in the graph. XLA's compilation takes about 0.7 s.
+# A repeatable run does this number of steps in the graph before it may wait for XLA's compilation, which takes about
+# 0.7 s. A small network takes 0.15 s for these steps.
 REPEATABLE_GRAPH_STEPS = 2000
 _CONVOLUTION = "Conv2D"
 # Prefixes of operations that are slow in XLA on a CPU. `ResourceGather` reads embeddings.
@@ -125,7 +129,10 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
 
 
 def draws_outside_variables(operations: Collection[str]) -> bool:
-    """Returns whether a step draws random numbers from a state that no variable, and so no backup, contains."""
+    """Returns whether a step draws random numbers from a state that is not in a variable.
+
+    Backups do not contain such a state.
+    """
     return any(name.startswith(_DRAWS) for name in operations)
 
 
@@ -152,7 +159,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Returns whether the graph is faster according to the timings, or whether one of the two is not timed yet."""
+    """Returns whether the graph is to be used: if it is not timed yet, or if XLA was slower in all its trials."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

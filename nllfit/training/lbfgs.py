@@ -20,7 +20,7 @@ from nllfit.training.weight_search import Found, search
 
 __all__ = ["fit_lbfgs"]
 
-# If the condition number is smaller, no column is too large or nearly collinear.
+# If the condition number is smaller than this, large or nearly collinear inputs cannot be the cause of rounding errors.
 _GOOD_CONDITION = 100.0
 # The largest accepted rise of the loss when the weights are rounded, relative to `1 + abs(loss)`.
 _LOST = 1e-5
@@ -47,20 +47,21 @@ def fit_lbfgs(
     be copied.)
 
     The method depends on the number of weights: Newton's method for up to 200; L-BFGS and then Newton's method for up
-    to 2000; only L-BFGS for more. If three Newton steps in a row gain less than a quarter of what the Hessian promises,
-    as in a network with hidden layers, cheaper L-BFGS steps follow.
+    to 2000; only L-BFGS for more. A model with more than 33 weights changes to L-BFGS, whose steps are cheaper, after
+    three Newton steps in a row that lower the loss by less than a quarter of what gradient and Hessian predict. This
+    happens in networks with hidden layers.
 
-    Inputs and outcomes may be in any unit. If the marginal distribution of the outcomes has a lower loss than the
-    model's weights, the search begins at that distribution, as `initialize` sets it. After Ctrl-C or an error, the
-    model has the best weights found so far. The loss is compiled once for all models of one architecture and any number
-    of rows, so cross-validation compiles only once.
+    Inputs and outcomes may be in any unit. The search begins at the model's weights or, if their loss is lower, at the
+    weights that `initialize` sets, with which the model predicts the marginal distribution of the outcomes. After
+    Ctrl-C or an error, the model has the best weights found so far. The loss is compiled once for all models of one
+    architecture and any number of rows, so cross-validation compiles only once.
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
-      x, y: arrays `[n, ...]`, or structures of them. `x` may be sparse, a matrix of `scipy.sparse` or a
-        `tf.SparseTensor`: it stays sparse if the first layer is a `Dense` and, in Keras 3, the model begins with
+      x, y: arrays `[n, ...]`, or structures of them. `x` may be a sparse matrix of `scipy.sparse` or a
+        `tf.SparseTensor`. It stays sparse if the first layer is a `Dense` and, in Keras 3, the model begins with
         `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense, or the layer refuses it, as `Normalization`
-        does. Keras's `predict` needs dense arrays: predict for `x[i:j].toarray()`, batch by batch.
+        does. Keras's `predict` needs dense arrays: call it batch by batch, for `x[i:j].toarray()`.
       sample_weight: a factor in the loss of each row, `[n]`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
@@ -72,11 +73,11 @@ def fit_lbfgs(
     Returns:
       Keras's `History`, with the `"loss"` at the start and at the end, and three more attributes: `converged`;
       `message`, which says why the search stopped; and `num_iterations`. `converged` is also False if the optimum is at
-      infinity (for example, of classes that can be separated, without a penalty), or if the model's dtype cannot
+      infinity (for example, if classes can be separated and there is no penalty), or if the model's dtype cannot
       represent it.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit` does not accept, or if the loss is not finite at any start.
+      TypeError, ValueError: for a model or data that `fit` does not accept, or if the loss at the start is not finite.
 
     Example:
       >>> import tf_keras
@@ -124,7 +125,7 @@ def fit_lbfgs(
                     found = dataclasses.replace(found, end="out of time")
                     break
             progress.end(found)
-    finally:  # after Ctrl-C too: the search may have moved to worse weights
+    finally:  # also after Ctrl-C, because the search may have moved to worse weights
         set_weights(model, best)
     model.history = _history(model, before, found)
     return model.history

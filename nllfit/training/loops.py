@@ -12,7 +12,8 @@ from nllfit.training.replicas import Replicas
 
 __all__ = ["TracedEpochs", "one_step", "split"]
 
-# A variable of at most this size is copied into a joined vector, which is faster than another write.
+# Variables with at most this number of elements are joined into one vector, because copying a variable into the vector
+# is faster than one more write to a `TensorArray`.
 _MAX_JOINED_SIZE = 2**16
 
 
@@ -48,7 +49,10 @@ def one_step(model, mode):
 
 
 class TracedEpochs:
-    """The function that a program traces. It does epochs of training steps, with evaluations, or epochs of test steps.
+    """The function that a program traces.
+
+    In mode "train" it does epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
+    does epochs of test steps.
 
     Called with the tensors of a chunk, it returns the first five fields of `epoch_programs.Stretch`. The states are
     joined vectors, from which `split` gets the state of each variable.
@@ -102,7 +106,8 @@ class TracedEpochs:
 
     def _batches(self, inputs, epoch):
         """Returns the function that gathers the batch of a step."""
-        if self._layout.is_small:  # contiguous rows are read in half the time
+        # We copy the rows once per epoch into the order of the batches. Each batch is then read in half the time.
+        if self._layout.is_small:
             return functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
         return lambda i: _gathered(inputs.data, inputs.order[epoch, i])
 
@@ -118,9 +123,10 @@ class TracedEpochs:
         return 0
 
     def _of_all_replicas(self, logs):
-        """Returns the logs of an epoch.
+        """Returns the logs of an epoch for all replicas.
 
-        As in Keras, metrics are over all replicas. The logs of a step are from one replica.
+        `logs` are the logs of the last step in one replica. With several replicas, the metrics are computed again over
+        all of them, as in Keras.
         """
         several = self._model.distribute_strategy.num_replicas_in_sync > 1
         results = self._model.get_metrics_result() if several else logs
@@ -157,7 +163,7 @@ def _finite(logs, weights):
 def _kinds(variables):
     """Divides variables into lists to join.
 
-    Small variables of one dtype form one list, a large variable a list of its own.
+    Small variables of the same dtype share a list. Each large variable has its own list.
     """
     kinds: dict[tf.DType | int, list] = {}
     for v in variables:

@@ -21,17 +21,17 @@ from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-# The largest product of rows and directions in one computation of curvature.
+# The maximum of rows times directions in one call of `_curvature`.
 _BLOCK = 2**21
 
 
 class Surface:
     """A model's loss over all the data as a function of its weights.
 
-    If the model can be copied, a copy computes the loss in float64. Near an optimum the loss changes by the square of
-    the weights' error, so float32 would resolve only half of their seven digits. One copy serves all models of the same
-    architecture, and one trace any number of rows. A model that is subclassed, or overrides `compute_loss`, cannot be
-    copied and computes in its own dtype.
+    If the model can be copied, a copy computes the loss in float64. Near an optimum, the loss depends on the square of
+    the error of the weights, so a loss in float32, which has seven digits, would determine the weights only to three
+    or four digits. All models of the same architecture share one copy, and one trace is used for any number of
+    rows. A model that is subclassed, or overrides `compute_loss`, cannot be copied and computes in its own dtype.
 
     Attributes:
       dtype: the dtype of the loss.
@@ -54,13 +54,13 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # kept, because to look up the trace takes as long as to run it
+        self._of_data: Any = None  # the trace for the data, because looking it up takes as long as running it
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
-        """A context in which this is the surface of `model` over `data`.
+        """A context in which this surface computes the loss of `model` for `data`.
 
-        Weights that are not trained get the model's values.
+        Weights of the copy that are not trained get the values of `model`.
         """
         with self._lock:
             if self._twin is not None:

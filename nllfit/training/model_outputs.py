@@ -23,7 +23,7 @@ class Output:
     Attributes:
       name: its name or index.
       head: its distribution for one row, or None.
-      is_masked: whether it has a mask of Keras.
+      is_masked: whether it has a Keras mask.
     """
 
     name: str | int

@@ -29,8 +29,9 @@ __all__ = ["outcome_check"]
 def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tuple]:
     """Returns a function that checks that outcomes are finite and in the support of the heads' distributions.
 
-    Outcomes that are masked or have a weight of 0 do not count, and may have any value if the loss is one of nllfit's.
-    If such an outcome is not finite, it is replaced by a possible one, because Keras's own metrics multiply it by 0.
+    If the loss is one of nllfit's, outcomes that are masked or have a weight of 0 do not count and may have any value.
+    If such an outcome is not finite, it is replaced by one in the support. Otherwise Keras's own metrics would be NaN,
+    because 0 times NaN is NaN.
 
     Args:
       model: a model with heads or without.
@@ -150,7 +151,10 @@ def _has_unweighted_metrics(model):
 
 
 def _refuse_metrics_of_numbers(model, head):
-    """Raises a `ValueError` if one of Keras's own metrics gets outcomes that are intervals or come with a window."""
+    """Raises a `ValueError` if one of Keras's own metrics gets outcomes that are not single numbers.
+
+    Such outcomes are intervals, or numbers with the ends of their truncation windows.
+    """
     compiled = adapter_of(model).compile_arguments
     metrics = tf.nest.flatten([compiled.get("metrics"), compiled.get("weighted_metrics")])
     named = [metric if isinstance(metric, str) else metric.name for metric in metrics if _is_of_keras(metric)]

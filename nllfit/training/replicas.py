@@ -71,7 +71,7 @@ class Replicas:
             )
 
     def agree(self, strategy: tf.distribute.Strategy, number: int) -> int:
-        """Returns the `number` of the first process to all processes."""
+        """Returns, in every process, the `number` that was given in the first process."""
         if not self.on_machines:
             return number
         numbers = strategy.experimental_distribute_values_from_function(

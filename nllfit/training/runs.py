@@ -25,9 +25,9 @@ from nllfit.training.streams import prefetched
 
 __all__ = ["Run", "numbers"]
 
-# The memory in one call for the states after each epoch, and for the orders of rows.
+# In one call, the states after all epochs take at most this number of bytes, and so do the orders of rows.
 _MAX_CALL_BYTES = 2**22
-# The number of cached programs for each model, and for each architecture.
+# The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
 # The index of the state before a stretch. The states after its epochs have the indices 0, 1, ...
 _BEFORE = -1
@@ -127,7 +127,7 @@ class Run:
         return [state[self._shown].copy() for state in recorded]
 
     def stretch(self, epoch: int, evaluates: list[bool], are_read: bool, bars: Iterable = ()) -> Stretch:
-        """Trains the next epochs: as many as one call may do, and at most the length of `evaluates`.
+        """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
 
         If it raises, `look` restores the state before the stretch.
 
@@ -151,7 +151,7 @@ class Run:
                 if count == 1 and not tests_in_xla:
                     raise failed(self._model, epoch, error) from error
                 self.look()
-                self._one_by_one = True  # to find the epoch in which it failed
+                self._one_by_one = True  # one epoch per call, to find the epoch with the error
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
             else:
@@ -243,7 +243,7 @@ def numbers(logs: Any, epoch: int) -> dict:
 def _capacity(model, train):
     """Returns the maximum number of epochs in a call, a power of two.
 
-    It limits the memory for their states and row orders.
+    The limit is necessary because a call stores a state and an order of rows for each epoch.
     """
     if not train.have_same_layout:
         return 1

@@ -7,7 +7,7 @@ from nllfit.training.weight_search import Found
 
 __all__ = ["Progress"]
 
-# With `verbose="auto"`, a search that takes more seconds shows a bar.
+# With `verbose="auto"`, the bar appears after this number of seconds.
 _PATIENCE = 5.0
 
 

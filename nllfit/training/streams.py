@@ -34,7 +34,7 @@ class Stream:
       steps: batches per epoch, None for all.
       restarts: whether each epoch begins at the first batch.
       replicas: the replicas that share each batch.
-      name: "validation_data" in messages about it; "" for the argument `x` of `fit`.
+      name: the argument that messages name: "validation_data", or "" for `x` of `fit`.
 
     Attributes:
       steps: batches per epoch, None if not known yet.
@@ -67,9 +67,9 @@ class Stream:
 
     @property
     def num_rows(self):
-        """The number of rows of a `tf.data.Dataset`, which is found in a pass over it.
+        """The number of rows of a `tf.data.Dataset`, counted in a pass over it.
 
-        None if its length is unknown.
+        None for other iterables, and for a dataset whose number of batches is unknown or infinite.
         """
         if not isinstance(self._iterable, tf.data.Dataset) or self._iterable.cardinality() < 0:
             return None
@@ -139,9 +139,9 @@ class Stream:
 
 
 def _with_first(stacks, take):
-    """Returns a function like `take` that first returns `stacks`.
+    """Returns a function that returns `stacks`, one in each call, and then the stacks that `take` reads.
 
-    They were already read, and contain one batch each.
+    `stacks` were already read. Each contains one batch.
     """
     stacks = list(stacks)
 

@@ -1,7 +1,8 @@
 """Searches for the lowest point of a loss surface: by L-BFGS for many weights, by Newton's method for few.
 
-No criterion depends on the unit of a weight or of an outcome. Near the optimum, a Newton step reaches it, so the gain
-of the step is the distance of the loss from its minimum. The search ends when the gain is less than the rounding error.
+The gain of a Newton step is the decrease of the loss that the gradient and the Hessian predict for the step. Near the
+optimum, where the loss is quadratic, the gain is the difference between the loss and its minimum. The search ends when
+the gain is less than the rounding error. The gain does not depend on the units of weights and outcomes.
 """
 
 import dataclasses
@@ -17,26 +18,26 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-# For at most so many weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
+# For at most 200 weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 # The number of L-BFGS steps between two checks. If rows times weights exceed `_HEAVY`, it is a tenth of this, so that
 # the progress bar is updated.
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
-# A Newton step is poor if it gains less than this share of what the Hessian promises. After so many poor steps in a
+# A Newton step is poor if the loss falls by less than this share of `Found.gain`. After this number of poor steps in a
 # row, L-BFGS takes over.
 _POOR_SHARE = 0.25
 _POOR_STEPS = 3
-# L-BFGS ends, and Newton's method begins, when no slope is larger.
+# When no element of the gradient is larger than this, L-BFGS ends and Newton's method begins.
 _ROUGH_GRADIENT = 1e-6
 # The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if Newton's method does not follow.
 _CONVERGED_GAIN = 1e-10
-# A Newton step times this factor is a leap, which raises the loss if there is a minimum nearby. If so many leaps in a
-# row do not raise the loss, the optimum is at infinity.
+# A leap is a Newton step times this factor. If there is a minimum nearby, the loss after the leap is higher than after
+# the step. If it is not higher for this number of steps in a row, the optimum is at infinity.
 _LEAP = 8.0
 _LEAPS = 5
-# Losses that differ by less count as equal, and the later one is kept.
+# If two losses differ by less than this, relative to `1 + abs(loss)`, the later weights are kept.
 _RELATIVE_TIE = 1e-8
 # More noise than this, relative to `1 + abs(loss)`, hides the optimum.
 _HIDING_NOISE = 1e-5
@@ -57,12 +58,12 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": the gains are less than a rounding error of `start`, and become smaller only slowly;
+        "zero": the gain is less than a rounding error of `start`, and still more than 1/16 of the previous gain;
         "stuck": no lower loss was found;
         "cut short": after `max_iterations`;
         "out of time": after `max_seconds`.
       gain: the amount by which a Newton step would lower a quadratic loss with the same gradient and Hessian.
-      noise: the part of `gain` that rounding errors of weights and gradient explain.
+      noise: the size of `gain` that rounding errors of the weights and the gradient can cause at the optimum.
       start: the loss at the start of the search.
       rounding_change: the change of the loss when the last digit of the weights changes.
       axes: the axes of the Hessian at `w`, or None.
@@ -85,7 +86,10 @@ class Found:
     num_corners: int = 0
 
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
-        """Returns this result at other weights."""
+        """Returns a copy with the weights `w`, the loss `value` and other changes.
+
+        The copy has new `rounded` weights if their loss is lower than before, or equal within `_RELATIVE_TIE`.
+        """
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)
         loss = value if np.array_equal(rounded, w) else surface.value(rounded)
@@ -162,7 +166,8 @@ def _lbfgs(surface, found, max_iterations, tolerance):
 def _quasi_gain(gradient, moves, changes):
     """Returns the `gain` for L-BFGS's approximation of the Hessian.
 
-    The method is Nocedal's two loops over the last moves and the changes of the gradient.
+    The method is Nocedal's two-loop recursion. `moves` are the last steps, and `changes` are the changes of the
+    gradient in these steps.
     """
     kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
     if not kept:

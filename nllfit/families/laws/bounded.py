@@ -22,7 +22,7 @@ from nllfit.families.search_policy import SearchPolicy, largest, smallest
 __all__ = ["BOUNDED"]
 
 _TINY = 1e-300
-_TINY_TAIL = 1e-250  # a smaller tail probability is near the smallest number of float64
+_TINY_TAIL = 1e-250  # a smaller tail probability may have lost digits by underflow
 _LAST = 1 - 2.0**-53  # the largest number below 1
 
 
@@ -31,9 +31,10 @@ def _logit(y):
 
 
 def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-    """Returns the function that computes the log-tails of a Beta variable or of its logit.
+    """Returns a function that computes the log-tails of a `Beta` or a `SigmoidBeta`.
 
-    It uses the CDF. Where a tail is tiny, it integrates the density of the logit. `logit` maps an outcome to its logit.
+    The log-tails are the logarithms of the CDF and of the survival function. Where one of these is tiny, the function
+    integrates the density of the logit of the Beta variable. `logit` maps an outcome to this logit.
     """
 
     def tails(d, y):
@@ -67,7 +68,10 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """Computes the log-tails by quadrature. It integrates a PERT from 0 to 1, because ends must not be parameters."""
+    """Computes the log-tails by quadrature.
+
+    The ends of an integral must not depend on parameters, so it integrates the density of a PERT between 0 and 1.
+    """
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
     return by_quadrature(law_of(unit), (y - d.low) / width)
@@ -108,7 +112,7 @@ def _exponential_share(slope, y):
     """Returns `log((exp(slope y) - 1) / (exp(slope) - 1))`."""
     rises = slope >= 0
     up = tf.where(rises, slope, tf.zeros_like(slope))  # otherwise the exponential overflows
-    size = tf.where(rises, slope, -slope)  # `tf.abs` has no derivative at 0
+    size = tf.where(rises, slope, -slope)  # the derivative of `tf.abs` at 0 is 0
     parts = expm1_ratio(-size * y) / expm1_ratio(-size)
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
 

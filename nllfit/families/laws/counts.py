@@ -23,7 +23,7 @@ from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["COUNTS"]
 
-_NUM_SQUARES = 32  # in the CRPS of a Zipf, the terms of smaller counts are summed one by one
+_NUM_SQUARES = 32  # for the CRPS of a Zipf, the terms of counts below this are summed one by one
 _STEP = 0.2
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
@@ -96,7 +96,7 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 
 
 def _counted(y, largest):
-    """Clips outcomes to between 0 and `largest`. Returns the clipped outcomes, and these outcomes rounded down."""
+    """Clips outcomes to `[0, largest]`. Returns the clipped outcomes, and the clipped outcomes rounded down."""
     inside = tf.minimum(tf.nn.relu(y), largest)
     return inside, tf.math.floor(inside)
 
@@ -177,8 +177,8 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
     inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
     count = tf.math.floor(inside)
     whole, rest = zeta(power, ones), zeta(power, count)
-    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, both values of `zeta` are infinite, but
-    # `moment` is smooth.
+    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, both values of `zeta` are infinite, although
+    # the sum is finite. So `across` interpolates near this power.
     moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
     survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
     slope = 1 - 2 * (rest - count**-power) / whole
@@ -214,7 +214,6 @@ COUNTS: Mapping[type, Facts] = {
         cdf=_binomial_cdf,
         has_exact_cdf=True,
         crps=_binomial_crps,
-        # `total_count` usually differs between rows.
         by_row_of_head="If `total_count` differs between rows, use it as a weight; the likelihood is the same up to a "
         "constant: train the head `Bernoulli(validate_args=False)` on the shares `y / total_count` with "
         "`sample_weight=total_count`.",
@@ -224,7 +223,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # A network's `total_count` is no integer. TFP's assertion would raise an error.
+    # A network's `total_count` is not an integer, and TFP's assertion that it is one would fail.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,
@@ -239,9 +238,9 @@ COUNTS: Mapping[type, Facts] = {
         crps=_poisson_crps,
     ),
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
-    # TFP makes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of a zero are `2 u`. TFP's class
-    # does not broadcast parameters, so one share for all rows would raise an error. As for a NegativeBinomial,
-    # `total_count` need not be an integer.
+    # TFP computes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of an additional zero are `2 u`.
+    # TFP's class does not broadcast its parameters, so a parameter that is the same for all rows would raise an error.
+    # As for a NegativeBinomial, `total_count` need not be an integer.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},
@@ -249,6 +248,5 @@ COUNTS: Mapping[type, Facts] = {
         has_share=True,
         has_exact_cdf=True,
     ),
-    # The smallest count is 1.
     tfd.Zipf: Facts(lowest=1, log_prob=_zipf_log_prob, cdf=_zipf_cdf, has_exact_cdf=True, crps=_zipf_crps),
 }

@@ -1,4 +1,4 @@
-"""The Exponential and other families with tails that are exponentials of elementary functions.
+"""The Exponential and other families whose log-tails are elementary functions.
 
 For Gumbel, GeneralizedExtremeValue and Weibull, the derivatives of TFP's log-tails are NaN or missing at ordinary
 outcomes. Here both log-tails are accurate and have derivatives for all outcomes.
@@ -32,7 +32,10 @@ def _with_survival(x):
 
 
 def _of_log(log_x):
-    """Returns the log-tails `-x` and `log(1 - exp(-x))`. The argument is the logarithm of `x`, which may underflow."""
+    """Returns the log-tails of a distribution with `log P(Y <= y) = -x`.
+
+    The argument is `log x`, because `x` may underflow.
+    """
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
 
@@ -115,7 +118,7 @@ def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
 def _extreme_value_crps_of(shape, z):
     """Computes the CRPS of a GeneralizedExtremeValue with location 0 and scale 1. It is finite for a shape below 2.
 
-    The formula is 0 / 0 at the shapes 0 and 1. Near them the score is interpolated.
+    The formula is 0 / 0 at the shapes 0 and 1. Near these shapes, `across` interpolates the score.
     """
 
     def direct(shape):

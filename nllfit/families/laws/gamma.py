@@ -40,7 +40,7 @@ def _gamma_gamma_cdf(d: tfd.GammaGamma, y: tf.Tensor) -> Tails:
 
 
 def _chi_tails(d: tfd.Chi, y: tf.Tensor) -> Tails:
-    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))  # a Chi's own density is infinite if y^2 underflows
+    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))  # a Chi's density is infinite where y^2 underflows
 
 
 def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:

@@ -103,12 +103,12 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
-    far = 50 * d.scale  # an end this far away replaces an infinite end, for which the score has no derivative
+    far = 50 * d.scale  # an infinite end has no derivative, so we move it to this distance from `loc`
     low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
     high = tf.where(tf.math.is_finite(d.high), d.high, d.loc + far)
     inside = tf.clip_by_value(y, low, high)
     low, high, z = ((end - d.loc) / d.scale for end in (low, high, inside))
-    # We mirror a window in the upper tail, because the CDF is accurate only in the lower tail.
+    # We mirror a window that lies in the upper tail, because the CDF is accurate only in the lower tail.
     flip = low > -high
     low, high, z = tf.where(flip, -high, low), tf.where(flip, -low, high), tf.where(flip, -z, z)
     standard = tfd.Normal(tf.zeros([], y.dtype), 1.0)

@@ -18,8 +18,8 @@ __all__ = ["NORMAL_COMPOUNDS"]
 
 _ROOT_2 = math.sqrt(2)
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(128) + np.array([[1.0], [0.0]])) / 2
-_NEGLIGIBLE = 40.0  # nats: an integral ends where the density is this much lower than at its start
-_LARGEST = 350.0  # `cosh` of twice this is near the largest number
+_NEGLIGIBLE = 40.0  # nats: we integrate until the log-density is this much lower than at the start
+_LARGEST = 350.0  # `cosh(2 * 350)` is near the largest float64
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
@@ -70,7 +70,7 @@ def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
 def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
     """Computes the log-density with TensorFlow's Bessel function of order 1.
 
-    TFP uses its Bessel function of any order. The trace of its loops takes 18 s.
+    TFP uses a Bessel function of any order, whose loops take 18 s to trace.
     """
     z = (y - d.loc) / d.scale
     size = tf.math.log1p(z**2) / 2
@@ -81,7 +81,7 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 
 
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
-    """Integrates the density of `s = asinh((y - loc) / scale)` from the outcome away from the center.
+    """Integrates the density of `s = asinh((y - loc) / scale)` from the outcome outwards, away from `center`.
 
     With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, this density is
     `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, and `x = tailweight scale cosh(s)`.

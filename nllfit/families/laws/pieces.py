@@ -1,4 +1,4 @@
-"""Formulas for half families and two-piece families. They consist of halves of a symmetric distribution."""
+"""Formulas for half and two-piece families, whose densities consist of halves of a symmetric density."""
 
 import math
 from collections.abc import Callable
@@ -21,20 +21,20 @@ def distance(y: tf.Tensor) -> tf.Tensor:
 
 
 def positive_part(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns `max(y, 1e-300)`, and the distance of `y` from 0 where `y` is negative, else 0."""
+    """Returns two tensors: `max(y, 1e-300)` and `max(-y, 0)`."""
     return tf.where(y < _TINY, tf.ones_like(y) * _TINY, y), tf.where(y <= 0, -y, 0.0)
 
 
 def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
-    """Returns both log-tails. `tail` is the left one where `is_left` is True, and the right one elsewhere."""
+    """Returns both log-tails. `tail` is the left log-tail where `is_left` is True, and the right log-tail elsewhere."""
     rest = log1mexp(-tail)
     return tf.where(is_left, tail, rest), tf.where(is_left, rest, tail)
 
 
 def halves(left: tf.Tensor, z: tf.Tensor, log_tail: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
-    """Returns the log-tails at `z` of a distribution that consists of two halves. `left` is the probability below 0.
+    """Returns the log-tails at `z` of a distribution that consists of two halves. `left` is `P(Z < 0)`.
 
-    `log_tail(a)` is the log-probability of `|Z| > a` in each of the halves.
+    `log_tail(a)` is `log P(|Z| > a)` conditional on either half.
     """
     below = z < 0
     return with_rest(tf.math.log(tf.where(below, left, 1 - left)) + log_tail(tf.where(below, -z, z)), below)
@@ -51,7 +51,10 @@ def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Ten
 
 
 def crps_of_two_pieces(d: tfd.Distribution, y: tf.Tensor, standard: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Returns the CRPS of a two-piece family. `standard` is the CRPS of the symmetric distribution of `two_pieces`."""
+    """Returns the CRPS of a two-piece family.
+
+    `standard` is the CRPS of the symmetric distribution with location 0 and scale 1.
+    """
     return _of_stretched(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
 
 
@@ -61,10 +64,10 @@ def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale
 
 
 def _of_stretched(standard, y, left, right):
-    """Returns the CRPS of a symmetric distribution after its lower half is stretched by `left`, its upper by `right`.
+    """Returns the CRPS of a symmetric distribution whose halves are stretched by the factors `left` and `right`.
 
     The density stays continuous at 0. On the side of `y`, the tail is a multiple of the tail of the symmetric
-    distribution. So its integral from 0 to `y` follows from the CRPS `standard` of the symmetric distribution. With
+    distribution. So its integral from 0 to `y` follows from `standard`, the CRPS of the symmetric distribution. With
     `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))

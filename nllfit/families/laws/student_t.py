@@ -43,8 +43,8 @@ def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
 
 
-# The next two functions integrate standardized distributions, because the ends of an integral must not depend on
-# parameters.
+# The ends of an integral must not depend on parameters, so the next two functions integrate the densities of
+# distributions with location 0 and scale 1.
 
 
 def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:

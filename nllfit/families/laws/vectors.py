@@ -1,7 +1,7 @@
 """Families of vectors, matrices and directions.
 
-Their facts are the distributions of the elements, and the surfaces on which outcomes lie. A density on a surface is per
-unit of area, so it cannot be compared with a density in the whole space.
+Most entries give the distributions of the elements (`marginal`) or the surface on which outcomes lie. A density on a
+surface is per unit area, so it cannot be compared with a density in the whole space.
 """
 
 import math
@@ -20,7 +20,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["VECTORS"]
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(40) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # an integral ends where the integrand is this many nats lower; the rest adds no digits
+_NATS = 50.0  # we integrate until the log-density is this much lower than at the start; the rest is below rounding
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
@@ -73,7 +73,8 @@ def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor
     return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
 
-# If the columns of a sample are dependent, the likelihood has no maximum: the covariance would shrink without end.
+# If the columns of a sample are linearly dependent, the likelihood has no maximum: it grows without bound as the
+# covariance approaches a singular matrix.
 _FREE_COVARIANCE = SearchPolicy(free_covariance=True)
 
 VECTORS: Mapping[type, Facts] = {
