@@ -96,10 +96,10 @@ class Ensemble:
         weights and in the order in which they see the rows.
 
         Args:
-          build: a function that returns a new compiled model in each call, with random first weights.
+          build: a function that returns a new compiled model in each call, with random initial weights.
           n: the number of members, at least 1.
           x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them.
-          seed: `seed + i` fixes the first weights of member `i` and the order of its rows. Like Keras's
+          seed: `seed + i` fixes the initial weights of member `i` and the order of its rows. Like Keras's
             `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. The largest `seed` is
             `2**32 - n`.
           callbacks: a function that returns a new list of callbacks for each member. Members cannot share a callback,
@@ -193,7 +193,7 @@ class Ensemble:
 
 
 def _with_weights(model, x):
-    """Builds the model in this thread, so that a seed determines its first weights.
+    """Builds the model in this thread, so that a seed determines its initial weights.
 
     If several threads built models, they would draw from one global generator in an order that differs between runs.
     """
