@@ -22,7 +22,7 @@ import tf_keras
 from nllfit.adapters.keras2 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.head_table import HEADS
+from nllfit.families.head_table import HEADS, no_head
 from nllfit.families.rowwise import rowwise
 from nllfit.shared_classes import completed
 
@@ -89,3 +89,7 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
 
 _classes = [completed(mixin, _Layer, keras=tf_keras, package="nllfit", module=__name__) for mixin in HEADS]
 globals().update(zip(__all__, _classes, strict=True))
+
+
+def __getattr__(name):
+    raise no_head(__name__, name)

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from nllfit.adapters.tensorflow import made_by_head, mask_of, untouched, with_mask
 
-__all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "output_like"]
+__all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "output_like", "refuse_estimators"]
 
 
 def distribution_of(output: Any) -> tfp.distributions.Distribution | None:
@@ -67,3 +67,12 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
     prediction = tf.identity(tf.cast(prediction, output.dtype))
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))
+
+
+def refuse_estimators(model: Any) -> None:
+    """Raises a `TypeError` for an estimator of `nllfit.tabular`, which has its own methods for tables."""
+    if hasattr(model, "predict_distribution") and not callable(model):
+        raise TypeError(
+            f"`model` is a {type(model).__name__}, which reads tables: call its own methods, such as "
+            f"`model.evaluate(X, y)` and `model.predict_distribution(X)`. Calibrate only Keras models."
+        )

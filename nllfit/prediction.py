@@ -19,7 +19,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
-from nllfit.outputs import distribution_of, kind_of
+from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
 __all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
@@ -61,7 +61,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       gives its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
-      TypeError: if no output of the model has a head, or `x` is neither arrays nor a dataset.
+      TypeError: if no output of the model has a head; if the model is an estimator of `nllfit.tabular`; or if `x` is
+        neither arrays nor a dataset.
       ValueError: if `x` has no rows, is sparse or ragged, or contains anything but real numbers or strings; if its rows
         do not have the shape that the model was built for; if `batch_size` or `num_samples` is not an integer of at
         least 1; or if `num_samples` is more than 1 for an `Ensemble`, a `Laplace` or a calibrated model.
@@ -73,6 +74,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       TensorShape([4])
     """
     num_samples = as_count("num_samples", num_samples, 1)
+    refuse_estimators(model)
     if hasattr(model, "predict_distribution"):  # an ensemble or another wrapper of Keras models
         if num_samples > 1:
             raise ValueError(

@@ -187,3 +187,11 @@ def test_a_mean_has_a_gradient_but_a_median_that_replaces_it_has_none():
     np.testing.assert_allclose(center[1], 2.0)
     np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # float32
     np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # the derivative of 4 / (a - 1)
+
+
+@each_keras
+def test_a_family_without_a_class_is_named_with_advice(kit):
+    with pytest.raises(AttributeError, match=r"has no attribute 'Weibull': give `DistributionHead\('Weibull'\)`"):
+        kit.heads.Weibull()
+    with pytest.raises(AttributeError, match=r"has no attribute 'Nothing'$"):
+        kit.heads.Nothing()

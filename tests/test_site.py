@@ -119,6 +119,18 @@ def test_the_families_table_matches_the_code():
     assert of["MultivariateNormalTriL"][3:] == ["vectors", "mean", "of each element", "energy score, by draws", "no"]
 
 
+def test_links_to_tutorials_lead_to_files_in_a_clone_and_to_pages_on_the_site():
+    assert (
+        tutorials.linked("[a](learn/1-x-y.py) [b](2-z.py) [c](other.py)")
+        == "[a](learn/1-x-y.md) [b](2-z.md) [c](other.py)"
+    )
+    pages = [*ROOT.glob("docs/*.md"), ROOT / "docs" / "learn" / "index.md"]
+    linked = [
+        page.parent / link for page in pages for link in re.findall(r"\]\(((?:learn/)?\d+-[^)#]+)", page.read_text())
+    ]
+    assert {path.resolve() for path in linked} == set(tutorials.tutorials())
+
+
 def test_the_home_page_is_the_readme_and_its_links_are_pages():
     links = set(re.findall(r"\]\((?!https?:)([^)#]+)", home.page()))
     made = {"benchmarks.md", *(f"learn/{path.stem}.md" for path in tutorials.tutorials())}

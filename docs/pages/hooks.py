@@ -37,13 +37,17 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links each public name that a page shows as code to its entry in the reference."""
+    """Links the tutorials' pages, and each public name that a page shows as code to its entry in the reference.
+
+    In the source of a page, a link to a tutorial names its Python file, so that the link also works in a clone.
+    """
 
     def address(name):
         place = _ANCHORS.get(name)
         return place and posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
 
-    return reference.linked(markdown.replace("{{ names by area }}", reference.by_area()), address)
+    markdown = tutorials.linked(markdown.replace("{{ names by area }}", reference.by_area()))
+    return reference.linked(markdown, address)
 
 
 def on_page_content(html, page, config, files):

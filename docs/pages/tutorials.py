@@ -14,7 +14,7 @@ import pathlib
 import re
 import time
 
-__all__ = ["LEARN", "cells", "page", "run", "run_all", "tutorials"]
+__all__ = ["LEARN", "cells", "linked", "page", "run", "run_all", "tutorials"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 LEARN = ROOT / "docs" / "learn"
@@ -24,6 +24,11 @@ CACHE = ROOT / "build" / "tutorials"
 def tutorials() -> list[pathlib.Path]:
     """The files of the tutorials, in reading order."""
     return sorted(LEARN.glob("*.py"))
+
+
+def linked(markdown: str) -> str:
+    """Replaces each link to a tutorial's file by a link to its page."""
+    return re.sub(r"\]\(((?:learn/)?\d+-[a-z-]+)\.py\)", r"](\1.md)", markdown)
 
 
 def cells(source: str) -> list[tuple[str, str, int]]:

@@ -24,7 +24,7 @@ from nllfit.families.copies import batch_rows
 from nllfit.families.facts import facts_of
 from nllfit.families.support_checks import checked
 from nllfit.losses import negative_log_likelihood
-from nllfit.outputs import distribution_of
+from nllfit.outputs import distribution_of, refuse_estimators
 from nllfit.prediction import predict_distribution
 
 __all__ = ["PredictedRows", "outputs_by_name", "predicted_rows"]
@@ -84,6 +84,7 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
     if y is None:
         raise ValueError("`y` is missing: give the outcomes, one for each row.")
     if not bare:
+        refuse_estimators(model)
         check_inputs(x)
     output = model if bare else predict_distribution(model, x, batch_size)
     predicted = None if isinstance(output, (dict, list, tuple)) else distribution_of(output)

@@ -182,7 +182,9 @@ class CensoredDistribution(Observed):
     def _sample_control_dependencies(self, value: tf.Tensor) -> list:
         if not self.validate_args:
             return []
-        message = "Its lower end is above its upper end, or NaN."
+        message = (
+            "Its lower end is above its upper end, or NaN: make pairs with `nllfit.right_censored(time, observed)`."
+        )
         return [tf.debugging.assert_less_equal(value[..., 0], value[..., 1], message=message)]
 
 

@@ -4,9 +4,11 @@
 line to each of the two stub files `heads.pyi`, which editors and type checkers read.
 """
 
+from tensorflow_probability import distributions as tfd
+
 from nllfit.families import catalogue, compound, function_family, head_base
 
-__all__ = ["HEADS"]
+__all__ = ["HEADS", "no_head"]
 
 HEADS: tuple[type[head_base.Head], ...] = (
     catalogue.Bernoulli,
@@ -29,3 +31,9 @@ HEADS: tuple[type[head_base.Head], ...] = (
     compound.Truncated,
     compound.ZeroInflated,
 )
+
+
+def no_head(module: str, name: str) -> AttributeError:
+    """Returns the error for a name that a module of heads lacks. For a family, it says how to make its head."""
+    advice = f": give `DistributionHead({name!r})`" if name in dir(tfd) else ""
+    return AttributeError(f"module {module!r} has no attribute {name!r}{advice}")

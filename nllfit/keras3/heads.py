@@ -22,7 +22,7 @@ import tensorflow as tf
 from nllfit.adapters.keras3 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.head_table import HEADS
+from nllfit.families.head_table import HEADS, no_head
 from nllfit.families.law import law_of
 from nllfit.shared_classes import completed
 
@@ -96,3 +96,7 @@ class _Layer(Drawing, keras.layers.Layer):
 
 _classes = [completed(mixin, _Layer, keras=keras, package="nllfit", module=__name__) for mixin in HEADS]
 globals().update(zip(__all__, _classes, strict=True))
+
+
+def __getattr__(name):
+    raise no_head(__name__, name)

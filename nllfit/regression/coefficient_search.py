@@ -11,8 +11,11 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from nllfit.families.checked_outcomes import has_finite_likelihoods
+from nllfit.families.copies import batch_rows
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.support_checks import checked, first_refused
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed
@@ -42,10 +45,21 @@ class Objective:
         """The length `q` of the vector of coefficients."""
         return sum(p.free * matrix.shape[1] for p, (matrix, _) in zip(self.predictors, self.designs, strict=True))
 
-    def check(self) -> None:
-        """Raises a `ValueError` for an outcome outside the support of the family."""
+    def check(self, name: str) -> None:
+        """Raises a `ValueError` for an outcome outside the support of the family. `name` is that of the outcome."""
         numbers = tf.constant(numbers_of(self.predictors, self.designs, np.zeros(self.num_coefficients)))
-        negative_log_likelihood(self.y, traced_distribution(self.family, numbers))
+        distribution = traced_distribution(self.family, numbers)
+        try:
+            negative_log_likelihood(self.y, distribution)
+        except ValueError:
+            # Without offsets the rows have one distribution, because all coefficients are 0.
+            row, reason = first_refused(checked(batch_rows(distribution, slice(1))), self.y, finite=True)
+            if row is None or not has_finite_likelihoods(distribution):
+                raise
+            raise ValueError(
+                f"The outcome `{name}` holds, at row {row}, {np.squeeze(self.y[row])}, which {self.family.name} "
+                f"cannot have: {reason} Look for mislabelled rows, or choose a family whose support contains it."
+            ) from None
 
     def value(self, coefficients: np.ndarray) -> float:
         """Returns the negative log-likelihood in nats, summed over the rows. NaN if a parameter leaves its domain."""

@@ -99,7 +99,10 @@ WRONG = {
         {"formula": "Surv(x, y, group == 'a') ~ 1", "family": "Weibull"},
         r"for late entry, `Surv\(start, stop, event\)`, call `cox_regression`",
     ),
-    "outcomes beyond the support": ({"family": "LogNormal", "formula": "x ~ y"}, "LogNormal cannot have"),
+    "outcomes beyond the support": (
+        {"family": "Poisson", "data": DATA.assign(y=[1.0, 2.0, 0.0, 0.5, 1.0, -1.0])},
+        "`y` holds, at row 3, 0.5, which Poisson cannot have: .* a family whose support contains it",
+    ),
 }
 
 

@@ -44,6 +44,13 @@ def test_a_regressor_finds_the_mean_and_the_spread(regressor):
     assert regressor.score(X, Y) > stats.norm(Y.mean(), Y.std()).logpdf(Y).mean() + 1
 
 
+@pytest.mark.parametrize("function", [nllfit.evaluate, nllfit.conformalize, nllfit.predict_distribution])
+def test_functions_for_keras_models_name_the_methods_of_an_estimator(regressor, function):
+    arguments = [X] if function is nllfit.predict_distribution else [X, Y]
+    with pytest.raises(TypeError, match=r"`model` is a DistributionRegressor, .* `model.evaluate\(X, y\)`"):
+        function(regressor, *arguments)
+
+
 def test_predictions_are_those_of_the_predicted_distributions(regressor):
     distribution = regressor.predict_distribution(X)
     assert (distribution.batch_shape, distribution.event_shape) == ([120], [1])
