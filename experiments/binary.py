@@ -4,12 +4,12 @@
     python -m experiments.binary --data FOLDER       # photographs; each class has a subfolder, such as cats and dogs
     python -m experiments.binary --data FILE.npz     # arrays x_train, y_train, x_test, y_test
 
-Expected on the breast cancer data: a test accuracy of about 97% and a mean negative log-likelihood near 0.1 nats. A
-prediction of the class frequencies for all rows has 0.66 nats. The temperature may lower the test likelihood, because
-the 91 validation rows contain too few mistakes to estimate it.
+Expected on the breast cancer data: a test accuracy of about 97% and a mean negative log-likelihood near 0.1 nats.
+Predicting the class frequencies for every row gives 0.66 nats. Temperature scaling may lower the test likelihood,
+because the 91 validation rows contain too few mistakes to estimate the temperature.
 
-Expected on 10,000 photographs of cats and dogs, 32 x 32 pixels: 0.46 nats and an accuracy of 80% with one network, 0.43
-nats after temperature scaling, and 0.41 nats and 82% with five networks.
+Expected on 10,000 photographs of cats and dogs, 32 x 32 pixels: one network has 0.46 nats and an accuracy of 80%, and
+0.43 nats after temperature scaling. Five networks have 0.41 nats and 82%.
 
 The run folder contains the model, a reliability diagram and, for images, the worst mistakes.
 """
@@ -45,7 +45,7 @@ def load(arguments):
 
 
 def scores(model, x, y, share):
-    """Returns the scores of the model on test rows, and those of the constant probability `share`."""
+    """Returns the predicted probabilities of test rows, and scores. `class_share` scores the constant probability."""
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()
     share_nll = -np.log(np.where(y == 1, share, 1 - share)).mean()

@@ -119,14 +119,14 @@ def run_folder(arguments):
 
 
 def kept(path, make):
-    """Returns the plain values of `make()`. A file keeps them for a resumed run."""
+    """Returns the values of `make()` and writes them to a JSON file. If the file exists, returns its values."""
     if not path.exists():
         write_json(path, make())
     return json.loads(path.read_text())
 
 
 def trained(model, path, train):
-    """Trains a model with `train()` and returns the history. A resumed run reads weights and history from a file."""
+    """Trains a model with `train()` and returns the history. If the file exists, reads weights and history from it."""
     if not path.exists():
         history, part = train(), path.with_suffix(".part")
         with part.open("wb") as file:
@@ -144,7 +144,7 @@ def _out(arguments):
 
 
 def write_json(path, values):
-    """Writes plain values to a JSON file in full precision. An interruption leaves no incomplete file."""
+    """Writes values to a JSON file in full precision. An interruption leaves no incomplete file."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(values, indent=2, default=float) + "\n")
     part.replace(path)
@@ -174,7 +174,7 @@ def run(main):
         main()
         sys.stdout.flush()  # raises here if the pipe is closed
     except BrokenPipeError:  # a reader, such as `head`, closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
         sys.exit(128 + signal.SIGPIPE)  # the usual exit status after a closed pipe
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())  # an error may quote several lines of a file

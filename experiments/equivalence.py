@@ -5,10 +5,10 @@
 For each Keras loss in the README's table (three crossentropies, squared error, absolute error and Poisson), two models
 start from the same weights and train on the same batches of real data in float64. One model has the Keras loss. Its
 twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The crossentropies use Adam.
-The other losses use plain SGD. The twin's learning rate is divided by the known factor between the losses.
+The other losses use plain SGD, and the twin's learning rate is divided by the known factor between the two losses.
 
 Expected: only rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final weights. Keras's
-Poisson loss adds Keras's epsilon to the rate, so the epsilon is 0 here.
+Poisson loss adds Keras's epsilon to the rate, so the experiment sets this epsilon to 0.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the scale of the Normal and Laplace heads; the factor between the losses is then 2, an exact divisor
+SIGMA = 0.5  # the scale of Normal and Laplace heads; the factor between the losses is 2, so dividing by it is exact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def body(keras, num_inputs, units, seed):
 
 
 def compare(tools, twins, epochs, seed):
-    """Trains both twins. Returns the relative differences of loss and gradient, and the difference of the weights."""
+    """Trains both twins. Returns relative differences of first losses and gradients, and of final weights."""
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras

@@ -3,10 +3,11 @@
     python -m experiments.likelihood
     python -m experiments.likelihood --data sizes.csv --column serving --families Gamma Weibull LogNormal Normal
 
-First come two simple figures. The sample 0, 0, 0, 1, 0 of a Bernoulli has the likelihood theta (1 - theta)^4. Its
-maximum is at theta = 1/5. The sample -1, 0, 1 of a Normal has a likelihood surface. Its maximum is at mu = 0 and sigma
-= sqrt(2/3). Then several families are fitted to a real sample and ranked by AIC. The default sample is from
-scikit-learn's breast cancer data: the mean area of the cell nuclei in each of 569 breast masses.
+The first figure shows two simple likelihoods. For a Bernoulli and the sample 0, 0, 0, 1, 0, the likelihood is
+theta (1 - theta)^4, with its maximum at theta = 1/5. For a Normal and the sample -1, 0, 1, the likelihood is a function
+of mu and sigma, with its maximum at mu = 0 and sigma = sqrt(2/3). Then several families are fitted to a real sample and
+ranked by AIC. The default sample is from scikit-learn's breast cancer data: the mean area of the cell nuclei in each of
+569 breast masses.
 
 Expected for the default sample: the skewed InverseGamma is the best family, and the Normal is far behind.
 """
@@ -32,7 +33,7 @@ FAMILIES = ["Normal", "LogNormal", "Gamma", "Weibull", "InverseGaussian", "Inver
 def read_sample(path, column):
     """Reads a CSV column, or scikit-learn's data if `path` is None.
 
-    Returns the name of the sample, its numbers, and the number of empty rows.
+    Returns the name of the sample, its numbers, and how many rows have no number.
     """
     if path is None and column is None:
         bunch = load_breast_cancer()
@@ -59,7 +60,7 @@ def read_sample(path, column):
 
 
 def number(text, place):
-    """Returns the number in a cell. A missing value is NaN: an empty cell, or a mark that spreadsheets or R use."""
+    """Returns the number in a cell. An empty cell, and the texts NA, NaN and null, become NaN."""
     if text is None or text.strip().lower() in ("", "na", "nan", "null"):
         return math.nan
     try:

@@ -3,19 +3,19 @@
     python -m experiments.overconfidence
 
 A network with a Normal head predicts a mean and a scale for each row. If it overfits, the residuals of the training
-rows go to 0, and so do the predicted scales. The scales are then far too small for test rows. The negative
-log-likelihood (NLL) of a test row contains half its squared error in units of the scale, so the mean NLL explodes,
-although the error of the mean hardly grows.
+rows and the predicted scales go to 0. The scales are then far too small for test rows. The negative log-likelihood
+(NLL) of a test row contains the term `(error / scale)^2 / 2`. So the mean NLL explodes, although the errors hardly
+grow.
 
 Networks are trained on random splits of scikit-learn's diabetes data with four losses: the NLL, the NLL with a lower
 bound of the scale (a floor), beta-NLL (Seitzer et al. 2022) and the CRPS. Then five networks trained with the NLL form
 an ensemble. The scales of the ensemble are also multiplied by a factor that is chosen on held-out training rows.
-Finally, `nllfit.tabular.DistributionRegressor` chooses both the factor and the weight decay.
+Finally, `nllfit.tabular.DistributionRegressor` chooses both the factor and the regularization.
 
 Expected: training with the NLL gives a test NLL of about 8. A Normal that ignores the inputs has 1.4. Other losses do
-not help: beta-NLL and the CRPS learn the mean faster, so they overfit more and end above 40. The floor and the ensemble
-lower the test NLL to 2.8, and the factor lowers it to 1.7. Only with weight decay are the inputs useful: the
-`DistributionRegressor` reaches 1.0.
+not help: with beta-NLL and the CRPS, networks learn the mean faster, so they overfit more and end above 40. The floor
+and the ensemble each lower the test NLL to 2.8, and the factor lowers the ensemble's test NLL to 1.7. The inputs are
+useful only with regularization: the `DistributionRegressor` reaches 1.0.
 """
 
 import functools

@@ -3,13 +3,13 @@
     python -m experiments.regression
 
 Three models are fitted to a line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2). They differ only in the scale
-of the head: fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted by the
+of the head. It is fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted by the
 network (a different scale for each x). Then the same models are fitted to data with noise that grows with x. Finally,
 the linear model with a shared scale is fitted to scikit-learn's diabetes data.
 
-Expected: the first two models find the least-squares line, and the shared scale is the root mean squared residual
-(divided by n, not n - 2). If the noise grows, only the third model learns it, and its negative log-likelihood is the
-lowest. On the diabetes data, sigma is 53.476 and the mean negative log-likelihood 5.39817 nats.
+Expected: the first two models find the least-squares line, and the shared scale is the root mean squared residual (the
+mean divides by n, not by n - 2). If the noise grows, only the third model learns this growth, and it has the lowest
+negative log-likelihood. On the diabetes data, sigma is 53.476 and the mean negative log-likelihood is 5.39817 nats.
 """
 
 import functools
@@ -47,7 +47,7 @@ def fitted(tools, form, x, y, epochs, title, folder):
 
 
 def fit_line(tools, noise, num_rows, epochs, seed, folder):
-    """Fits the three models to a noisy line. Returns data and models, and a table that includes least squares."""
+    """Fits the three models to a noisy line. Returns `(x, y, models)`, and a table of these fits and least squares."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -81,7 +81,7 @@ def evaluated(noise, models, seed, num_rows=1000):
 def fit_diabetes(tools, epochs, folder):
     """Fits the linear model with a shared scale to standardised data.
 
-    Returns the model, and sigma and the mean NLL for the target in its original unit.
+    Returns the model and a dict: sigma in the target's original unit, and the mean NLL of the target in this unit.
     """
     x, y = datasets.load_diabetes(return_X_y=True)
     x, unit = x / x.std(0), y.std()
@@ -96,7 +96,7 @@ def fit_diabetes(tools, epochs, folder):
 
 
 def plot(tools, lines, path):
-    """Draws the data, the line and the band. Each noise has a row of figures, and each head a column."""
+    """Draws the data, the line and the band in a grid of figures: a row for each noise, a column for each head."""
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(len(lines), len(FORMS), sharex=True, sharey="row", squeeze=False)
     for row, (noise, (x, y, models)) in zip(axes, lines.items(), strict=True):

@@ -35,7 +35,7 @@ def load(arguments):
 
 
 def build(tools, shape, arguments):
-    """Returns the encoder, the decoder, and the model of both.
+    """Returns the encoder, the decoder, and a model that joins them.
 
     The head of the encoder returns a draw. The head of the decoder models the pixels.
     """

@@ -28,8 +28,7 @@ __all__ = [
     "weighted",
 ]
 
-# Data and weights of at most this size may be copied, where a copy saves time. A stream is read in chunks of about this
-# size.
+# Data and weights of at most this size may be copied if that saves time. Streams are read in chunks of about this size.
 CHUNK_BYTES = 2**25
 _NAMES = ("x", "y", "sample_weight")
 
@@ -237,10 +236,7 @@ def part_name(name: str, part: str) -> str:
 
 
 def _labels(y):
-    """Returns the class of each row of `y`, or None if `y` has no classes.
-
-    `y` may contain labels, `[n]` or `[n, 1]`, or the probabilities of the classes, `[n, classes]`.
-    """
+    """Returns the class of each row for labels `[n]` or `[n, 1]` or probabilities `[n, classes]`, otherwise None."""
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(1) if np.all(y >= 0) and np.allclose(y.sum(1), 1) else None
     if y.dtype.kind not in "biuf" or y.size != len(y) or not np.all(y == np.floor(y)):

@@ -4,8 +4,8 @@
 # # 1. Why squared error?
 #
 # A *regression* predicts a number, and is trained with squared error: make $(y - \text{prediction})^2$ small. A
-# *classifier* predicts which of several kinds a thing is, and is trained with something called cross-entropy. Why these
-# two losses, of all possible ones? This lesson starts with five numbers and one question: *which explanation makes the
+# *classifier* predicts which of several classes a thing belongs to, and is trained with cross-entropy. Why these two
+# losses, of all possible ones? This lesson starts with five numbers and one question: *which explanation makes the
 # observations least surprising?* You need to know what a probability and a derivative are. The text explains the few
 # lines of Python about layers and optimizers.
 
@@ -118,7 +118,7 @@ figure
 # is the *nat*: an outcome of probability $1 / e$ has a surprise of one nat.
 #
 # Programs that train networks minimise a number, the *loss*. From here on, the loss is the negative log-likelihood. The
-# programs minimise the mean over the outcomes instead of the sum, which has its minimum at the same place.
+# programs minimise the mean of the surprises instead of their sum. Both have their minimum at the same parameters.
 #
 # For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
 #
@@ -178,16 +178,16 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # $$ -\log p(y; \mu, \sigma) = \frac{(y - \mu)^2}{2 \sigma^2} + \log \sigma + \frac{1}{2} \log 2 \pi $$
 #
-# For our sample the squares $(-1 - \mu)^2 + \mu^2 + (1 - \mu)^2$ are $2 + 3 \mu^2$, so the loss is
+# For our sample the sum of the squares, $(-1 - \mu)^2 + \mu^2 + (1 - \mu)^2$, is $2 + 3 \mu^2$. So the loss is
 #
 # $$ -\log L(\mu, \sigma) = \frac{2 + 3 \mu^2}{2 \sigma^2} + 3 \log \sigma + \frac{3}{2} \log 2 \pi $$
 #
-# Whatever $\sigma$ is, the loss is smallest at $\mu = 0$, the mean of the sample. At $\mu = 0$, its derivative with
-# respect to $\sigma$ is $-2 / \sigma^3 + 3 / \sigma$, which is 0 at $\sigma^2 = 2 / 3$: the mean of the squared
-# distances from the mean. (Some books divide the sum of the squared distances by $n - 1$, here 2, and not by $n$. Their
-# $\sigma^2$ is right on average over many samples, but it does not maximise the likelihood.)
+# For every $\sigma$, the loss is smallest at $\mu = 0$, the mean of the sample. At $\mu = 0$, the derivative of the
+# loss with respect to $\sigma$ is $-2 / \sigma^3 + 3 / \sigma$. It is 0 at $\sigma^2 = 2 / 3$, which is the mean of the
+# squared distances from the mean. (Some books divide the sum of the squared distances by $n - 1$, here 2, and not by
+# $n$. Their $\sigma^2$ is right on average over many samples, but it does not maximise the likelihood.)
 #
-# Now fix $\sigma$ at 1. Then only the term $(y - \mu)^2 / 2$ of the loss depends on $\mu$, and that is half the
+# Now fix $\sigma$ at 1. Then only the term $(y - \mu)^2 / 2$ of the loss depends on $\mu$. This term is half the
 # **squared error**. This answers the question in the title:
 #
 # > Minimising squared error means maximising the likelihood of a Normal whose width is the same for every outcome.
@@ -195,20 +195,20 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 # ## A network instead of the number
 #
 # So far all outcomes had the same $\theta$. Now each outcome has an input $x$, such as a picture or a measurement, and
-# $\theta$ depends on $x$. A *network* computes $\theta(x)$: a function with many adjustable numbers, called *weights*.
-# The likelihood is still a product over the outcomes, and the loss is still its negative logarithm. Training searches
-# for the weights with the smallest loss.
+# $\theta$ depends on $x$. A *network* is a function with many adjustable numbers, called *weights*. It computes
+# $\theta(x)$. The likelihood is still a product over the outcomes, and the loss is still its negative logarithm.
+# Training searches for the weights with the smallest loss.
 #
 # The last layer of a network computes arbitrary real numbers, but a parameter has bounds. So the numbers go through a
-# *head*, a function that turns them into a distribution with valid parameters. A head is all that this library adds to
-# a network.
+# *head*, a function that turns them into a distribution with valid parameters. The head is the only part that this
+# library adds to a network.
 #
 # ### A classifier
 #
 # Here are small pictures, 8 by 8 pixels, of handwritten threes and eights. (Photographs of cats and dogs are the same
-# problem with more pixels.) The outcome is 1 for an eight. The network gives one number $u$, called a *logit*, and the
-# head maps it to the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives nearly 0, 0
-# gives 1/2, and a large $u$ gives nearly 1.
+# problem with more pixels.) The outcome is 1 for an eight and 0 for a three. The network gives one number $u$, called a
+# *logit*, and the head maps it to the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives
+# nearly 0, 0 gives 1/2, and a large $u$ gives nearly 1.
 
 # %%
 digits = load_digits()
@@ -222,12 +222,12 @@ tf_keras.utils.set_random_seed(0)
 classifier = tf_keras.Sequential(
     [
         tf_keras.layers.Dense(16, "relu"),  # 16 weighted sums of the pixels, negative ones set to 0
-        tf_keras.layers.Dense(heads.Bernoulli.params_size()),  # one weighted sum of those: u
+        tf_keras.layers.Dense(heads.Bernoulli.params_size()),  # one weighted sum of these 16 numbers: u
         heads.Bernoulli(),
     ]
 )
-classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)  # Adam: the way to step down
-nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 times through the pictures
+classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_likelihood)  # Adam chooses the steps
+nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 passes over the pictures
 
 # %% [markdown]
 # If you call the model with pictures, it returns a distribution for each picture. How good are these distributions for
@@ -258,7 +258,7 @@ figure
 # Is our loss really the cross-entropy of Keras? We compute both for the same $u$, which Keras calls logits.
 
 # %%
-logits = classifier.layers[1](classifier.layers[0](x[test]))  # u, as it comes out before the head
+logits = classifier.layers[1](classifier.layers[0](x[test]))  # u, the input of the head
 keras = float(tf_keras.losses.BinaryCrossentropy(from_logits=True)(y[test], logits))
 ours = float(np.mean(nllfit.negative_log_likelihood(y[test], classifier(x[test]))))
 print(f"Keras's cross-entropy {keras:.6f}, negative log-likelihood {ours:.6f}")
@@ -289,9 +289,9 @@ x = rng.uniform(-1, 1, [300, 1])
 y = outcomes(x)
 
 forms = {
-    "sigma held at 1": {"scale": 1.0},  # the library calls sigma the scale, as its source does
-    "one sigma": {"shared": ("scale",)},  # shared by all rows
-    "sigma(x)": {},  # nothing held, nothing shared
+    "sigma held at 1": {"scale": 1.0},  # the library calls sigma the scale, as TFP does
+    "one sigma": {"shared": ("scale",)},  # the same for all rows
+    "sigma(x)": {},  # the network computes both parameters
 }
 models = {}
 for name, form in forms.items():
@@ -301,7 +301,7 @@ for name, form in forms.items():
     nllfit.fit_lbfgs(models[name], x, y)  # finds the optimum of so small a network
 
 # %%
-# Data, line and band of the three models: only the last band widens where the noise does
+# Data, line and bands of the three models: only the bands of sigma(x) are wider where the noise is larger
 fresh = rng.uniform(-1, 1, [1000, 1])  # rows that no model has seen
 fresh_y = outcomes(fresh)
 surprise = {name: np.mean(nllfit.negative_log_likelihood(fresh_y, model(fresh))) for name, model in models.items()}
@@ -313,14 +313,15 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# In each figure, the line is the centre of the predicted bell. The dark band contains the central 50% of the bell, and
-# the light band the central 90%, which is 1.64 $\sigma$ up and down. The legend shows the share of outcomes inside.
+# In each figure, the line is the centre of the predicted bell. The dark band contains the central 50% of the bell. The
+# light band contains the central 90%: it ends 1.64 $\sigma$ above and below the line. The legend shows the share of
+# outcomes in each band.
 #
-# With $\sigma$ held at 1 the line is good, but the band has no meaning. With one $\sigma$ the band is right on average,
-# but too wide on the left and too narrow on the right. With $\sigma(x)$ the band follows the noise, and the mean
-# surprise at a thousand new outcomes is smallest.
+# With $\sigma$ held at 1 the line is good, but the bands have no meaning. With one $\sigma$ the bands are right on
+# average, but too wide on the left and too narrow on the right. With $\sigma(x)$ the bands follow the noise, and the
+# mean surprise at a thousand new outcomes is smallest.
 #
-# Do the lines differ, too? We compare them with the line of least squares from NumPy.
+# Do the lines differ, too? We compare them with the least-squares line that NumPy computes.
 
 # %%
 assert min(surprise, key=surprise.get) == "sigma(x)"
@@ -341,23 +342,24 @@ assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [
 # its loss divides each squared distance by $2 \sigma(x)^2$. So the points on the left, where $\sigma$ is small, count
 # more than the noisy points on the right. In this sample the line is a little nearer to the truth.
 #
-# Squared error treats all outcomes as equally noisy. It also misleads if a few outcomes are far from the others,
-# because their squares outweigh all others, and if the outcomes are counts or shares, whose distribution is not a bell.
+# Squared error treats all outcomes as equally noisy. It misleads in two more cases. If a few outcomes are far from the
+# others, their squared errors dominate the sum. If the outcomes are counts or shares, their distribution is not a bell.
 #
 # ## Summary
 #
 # 1. The likelihood is the probability (for real numbers the density) of the sample, as a function of the parameters.
 # 2. The parameter with the largest likelihood is the one with the smallest sum of surprises, $-\log p(y)$.
 # 3. For a Bernoulli this sum is cross-entropy. For a Normal of constant width it is squared error, up to constants.
-#    Every other distribution has a different loss.
-# 4. With a network, the parameters depend on the input. The loss is the same.
+#    Every other distribution has its own loss.
+# 4. With a network, the parameters depend on the input. The loss is still the negative log-likelihood.
 #
-# **So choosing a loss means choosing a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) makes that
-# choice on real data, five times.
+# **So choosing a loss means choosing a distribution.** The [next lesson](2-a-loss-is-a-distribution.md) compares five
+# such choices on real data.
 #
 # ## Questions to try
 #
 # - The sample is 1, 1, 1. Where is the maximum? Would you believe this $\theta$ after three tries?
 # - Why does the area under the likelihood not have to be 1?
 # - What happens to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10? And to the best $\mu$?
-# - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ fixed at 1, which loss is that?
+# - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ fixed at 1, which loss is its
+#   negative logarithm?

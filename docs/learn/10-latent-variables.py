@@ -14,8 +14,8 @@
 # - $z$ has a few values. The integral is a sum, and the model is a mixture.
 # - $y$ depends linearly on $z$, and all distributions are Normal. The integral has a formula, and the model is factor
 #   analysis.
-# - $y$ depends on $z$ by a network. The integral has no formula, so we use a lower bound. The model is a variational
-#   autoencoder.
+# - $y$ depends on $z$ through a network. The integral has no formula, so we use a lower bound. The model is a
+#   variational autoencoder.
 
 # %%
 import numpy as np
@@ -35,7 +35,7 @@ rng = np.random.default_rng(0)
 # ## A latent class
 #
 # One kind of customers spends around 20 euros and another kind around 60 euros. The kind was not recorded. The
-# likelihood is a sum over the two kinds, which `maximum_likelihood` maximises.
+# likelihood of each outcome is a sum over the two kinds, and `maximum_likelihood` maximises the product of these sums.
 
 # %%
 kind = rng.random(500) < 0.3
@@ -56,7 +56,7 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 #
 # $$ \log p(y) \;\ge\; \mathbb{E}_{q}\left[\log p(y \mid z)\right] - \mathrm{KL}\left(q(z \mid y) \,\|\, p(z)\right) $$
 #
-# The right side is the *evidence lower bound*. One draw from $q$ estimates its first term, and its second term has a
+# The right side is the *evidence lower bound*. One draw from $q$ estimates the first term, and the second term has a
 # formula. The head of the latent variable needs two arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
@@ -82,8 +82,8 @@ history = nllfit.fit(linear, wine, wine, batch_size=len(wine), epochs=4000, verb
 
 # %% [markdown]
 # In this first model, encoder and decoder are linear, so the integral has a formula. The model is *factor analysis*,
-# which scikit-learn fits by another algorithm. The bound is equal to the log-likelihood, because the encoder can
-# represent the true $p(z \mid y)$.
+# which scikit-learn fits with another algorithm. After training, the bound is equal to the log-likelihood, because the
+# encoder can represent the true $p(z \mid y)$.
 
 # %%
 analysis = decomposition.FactorAnalysis(2, svd_method="lapack").fit(wine)
@@ -158,13 +158,13 @@ assert tf.reduce_mean(weights) < likelihood
 # | the latent variable | use | the likelihood is |
 # | --- | --- | --- |
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
-# | numbers, everything linear | factor analysis, or the first autoencoder above | exact |
-# | numbers, a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | bounded |
+# | numbers, with a linear model | factor analysis, or the first autoencoder above | exact |
+# | numbers, with a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | bounded |
 # | classes inside a network | the same, with a head of the family `RelaxedOneHotCategorical` | bounded |
 #
 # - If the divergence falls to 0 during training, $q$ is the prior for every outcome, and the decoder ignores $z$. To
-#   avoid this, let the `weight` of `KLDivergence` grow from 0 to 1 by a schedule.
-# - With a fixed `weight` above 1 (a *beta-VAE*), the codes are simpler and the images less sharp.
+#   avoid this, give `KLDivergence` a schedule that grows from 0 to 1 as its `weight`.
+# - With a fixed `weight` above 1 (a *beta-VAE*), the codes are simpler, but the images are less sharp.
 # - To learn the prior, give `KLDivergence` a family instead of a distribution.
 #
 # [How to](../how-to.md#latent-variables-and-priors) has a program with a schedule and a learned prior.

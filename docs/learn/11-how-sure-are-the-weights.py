@@ -1,11 +1,11 @@
-"""How sure are the weights? One network four times: its best weights, Laplace, variational layers, an ensemble."""
+"""How sure are the weights? Four methods compared: the best weights, Laplace, variational layers, an ensemble."""
 
 # %% [markdown]
 # # 11. How sure are the weights?
 #
-# Training gives one set of weights, but other weights explain the data nearly as well. Far from the data, their
-# predictions differ. Three methods average over many sets of weights: *Laplace's approximation*, *variational layers*
-# and the *ensemble* of lesson 4. This lesson compares the methods on data with a gap.
+# Training gives one set of weights, but other sets of weights explain the data nearly as well. Far from the data, the
+# predictions of these sets differ. Three methods average over many sets of weights: *Laplace's approximation*,
+# *variational layers* and the *ensemble* of lesson 4. This lesson compares the methods on data with a gap.
 
 # %%
 import numpy as np
@@ -126,7 +126,7 @@ methods = {
 predicted = {name: method(grid) for name, method in methods.items()}
 
 # %%
-# Means and two standard deviations: the most probable weights are as sure in the gap as at the data
+# Means and two standard deviations: the band of the most probable weights is as narrow in the gap as at the data
 figure = Figure(figsize=(11, 6.4), layout="constrained")
 axes = figure.subplots(2, 2, sharex=True, sharey=True)
 for ax, (name, distribution) in zip(axes.flat, predicted.items(), strict=True):
@@ -155,18 +155,18 @@ assert max(score[0] for score in scores.values()) < 0
 # At the data all four methods are good. In the gap they differ:
 #
 # - The most probable weights are confident and wrong.
-# - The band of the ensemble is a little wider than theirs, but still too narrow.
+# - The band of the ensemble is a little wider than the band of the most probable weights, but still too narrow.
 # - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow. More training would not help: with independent Normal weights, a
 #   prediction cannot be certain on both sides of a gap and uncertain in the gap (Foong et al., *On the expressiveness
-#   of approximate inference in Bayesian neural networks*, 2020). The ELBO of this network is also hundreds of nats
-#   below the log evidence that Laplace's approximation gives.
+#   of approximate inference in Bayesian neural networks*, 2020). The ELBO of the variational network is also hundreds
+#   of nats below the log evidence that Laplace's approximation gives.
 #
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
-# | `nllfit.laplace` | a pass over the data | up to 2000 weights | one maximum, and a linearised network |
-# | `DenseVariational` | a longer training | one layer, with a full posterior | independent weights are sure in gaps |
-# | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and be wrong |
+# | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
+# | `DenseVariational` | a longer training | one layer, with full covariance | independent weights: too sure in gaps |
+# | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
 #
 # `nllfit.evaluate` and the calibration of lesson 4 accept all of these models. Where there are no data, no method can
 # find the truth. The methods can only show that the prediction is uncertain.

@@ -18,9 +18,9 @@ from nllfit import heads, plots
 # %% [markdown]
 # ## The data
 #
-# The data are 442 people with diabetes. The inputs are age, sex, body mass index, blood pressure and six blood values.
-# The outcome is the progression of the disease after a year, a number from 25 to 346. We split the rows into three
-# parts, to *train*, to *calibrate* later, and to *test*.
+# The data describe 442 people with diabetes. The inputs are age, sex, body mass index, blood pressure and six blood
+# values. The outcome is the progression of the disease after a year, a number from 25 to 346. We split the rows into
+# three parts: one for *training*, one for *recalibration* later, and one for *testing*.
 
 # %%
 x, y = load_diabetes(return_X_y=True)
@@ -48,7 +48,8 @@ figure
 # | `heads.StudentT(df=5)` | like `heads.Normal()`, with more outliers | grows with $\log$ of the distance |
 # | `heads.Gamma()` | positive, with noise that grows with the mean | $\mathrm{rate}\, y - (a - 1) \log y + \ldots$ |
 #
-# The network before the head is always the same. `nllfit.initialize` starts training at the marginal distribution.
+# The network before the head is always the same. `nllfit.initialize` sets its last weights, so that training starts at
+# the marginal distribution of the outcomes.
 
 # %%
 choices = {
@@ -90,14 +91,15 @@ print("lowest:", best)
 print(nllfit.compare_scores(evaluations["Laplace, fixed scale"], evaluations[best]).summary())
 
 # %% [markdown]
-# With 110 people, a small difference between two heads can be chance. Its standard error shows how large chance is.
+# With 110 people, a small difference between two heads can be due to chance. The standard error of the difference shows
+# how large such a chance difference usually is.
 #
 # ## What each model predicts for one person
 #
 # The figure shows that the five models agree more about the middle of the distribution than about the tails.
 
 # %%
-# Five predicted densities for one person, with the outcome as a line
+# Five predicted densities for one person; the dashed line is the outcome
 person = test[:1]
 grid = np.linspace(1.0, 400.0, 100, dtype="float32")
 figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -132,8 +134,8 @@ figure
 # %% [markdown]
 # ## Recalibration
 #
-# Held-out rows show how wrong the probabilities of a model are, and `nllfit.recalibrate` corrects them. As an example
-# we train a larger network for longer, so that its distributions are too narrow.
+# Held-out rows show how wrong the probabilities of a model are. From these rows, `nllfit.recalibrate` learns to correct
+# the probabilities. As an example we train a larger network for longer, so that its distributions are too narrow.
 
 # %%
 tf_keras.utils.set_random_seed(0)
@@ -155,9 +157,9 @@ for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after"
 figure
 
 # %% [markdown]
-# Recalibration improves the coverage of the intervals, and the CRPS of the recalibrated model is no worse than that of
-# the five models above. But the negative log-likelihood of the larger network is very high, because of a few rows.
-# Recalibration cannot repair them, because it uses the same map for all rows:
+# Recalibration improves the coverage of the intervals. The CRPS of the recalibrated model is no worse than the CRPS of
+# any of the five models above. But the negative log-likelihood of the larger network is very high, because a few rows
+# have very high values. Recalibration cannot repair single rows, because it uses the same map for all rows:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))
@@ -165,11 +167,12 @@ print(f"trained too long: median row {np.median(rows):.1f} nats, mean {np.mean(r
 
 # %% [markdown]
 # For one person the larger network predicted a very narrow density, and the outcome was far outside. The CRPS grows
-# only with the distance from the outcome. The negative log-likelihood also grows with the confidence of the prediction.
+# only with the distance between prediction and outcome. The negative log-likelihood of such an outcome is also larger
+# if the density is narrower.
 #
 # ## Summary
 #
 # 1. A loss is an assumption about the noise.
-# 2. The negative log-likelihood of held-out rows compares different assumptions. Squared and absolute errors cannot do
-#    this.
-# 3. A model with a low loss may have wrong probabilities. Look at the PIT, and recalibrate on held-out rows.
+# 2. To compare different assumptions, use the negative log-likelihood of held-out rows. A squared error and an absolute
+#    error cannot be compared.
+# 3. A model with a low loss may have wrong probabilities. Look at the PIT histogram, and recalibrate on held-out rows.

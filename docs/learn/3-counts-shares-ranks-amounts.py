@@ -3,11 +3,11 @@
 # %% [markdown]
 # # 3. Counts, shares, ranks, amounts
 #
-# To choose a family, ask which values an outcome can have. A count cannot be -1 or 2.5. A share is between 0 and 1. A
-# rank has an order but no unit. There are families for each of these.
+# To choose a family of distributions, ask which values an outcome can have. A count cannot be -1 or 2.5. A share is
+# between 0 and 1. Ranks have an order but no unit. There are families for each of these kinds of outcomes.
 #
-# A dense layer followed by a head is a regression, and its weights are the coefficients that statisticians print. This
-# lesson computes coefficients on real data and compares them with statsmodels.
+# A dense layer followed by a head is a regression. Its weights are the coefficients in a statistician's table. This
+# lesson computes coefficients from real data and compares them with the coefficients from statsmodels.
 
 # %%
 import numpy as np
@@ -22,7 +22,7 @@ from nllfit import heads, plots
 
 
 def regression(head, x, y, use_bias=True):
-    """A dense layer under a head, at the maximum of the likelihood."""
+    """Returns a dense layer followed by a head, fitted by maximum likelihood."""
     dense = tf_keras.layers.Dense(head.params_size(), use_bias=use_bias, input_shape=x.shape[1:], dtype="float64")
     model = tf_keras.Sequential([dense, head])
     model.compile(loss=nllfit.negative_log_likelihood)
@@ -43,8 +43,8 @@ def print_both(names, ours, theirs):
 #
 # The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice as
 # many cases: the population is an *exposure*. Is the number of cases *per woman* the same in large and small counties?
-# The input of a Poisson head is the logarithm of its rate, which is the expected number of cases. So we add the
-# logarithm of the exposure to the output of the dense layer:
+# The rate of a Poisson is the expected number of cases. A Poisson head takes the logarithm of the rate as its input. So
+# we add the logarithm of the exposure to the output of the dense layer:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 
@@ -60,7 +60,7 @@ log_rate = tf_keras.layers.Add(dtype="float64")([dense(inputs), log_exposure])
 model = tf_keras.Model([inputs, log_exposure], heads.Poisson()(log_rate))
 model.compile(loss=nllfit.negative_log_likelihood)
 data = [size, log_population], cases[:, None]
-dense.set_weights([np.zeros([1, 1]), np.log([cases.sum() / population.sum()])])  # start at the common rate
+dense.set_weights([np.zeros([1, 1]), np.log([cases.sum() / population.sum()])])  # start at the overall rate
 nllfit.fit_lbfgs(model, *data)
 
 kernel, bias = dense.get_weights()
@@ -74,14 +74,16 @@ print_both(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.param
 print(nllfit.standard_errors(model, *data).summary())
 
 # %% [markdown]
-# The interval of the first coefficient contains 0: the data show no difference between large and small counties.
+# `kernel` is the coefficient of the size of a county. Its interval contains 0: the data show no significant difference
+# between large and small counties.
 #
 # ## Overdispersed counts
 #
 # The variance of a Poisson is equal to its mean. Most real counts vary more, which is called overdispersion. A
-# *negative binomial* has one more parameter for it, `total_count`. In this model `total_count` has the same value in
-# all rows. Such a parameter is called *shared*, and is a weight of the head. The data are the doctor visits of 4000
-# people in a year, from the RAND experiment, with their health and insurance.
+# *negative binomial* has one more parameter, `total_count`, and its variance is larger than its mean. In this model
+# `total_count` has the same value in all rows. Such a parameter is called *shared*, and is a weight of the head. The
+# outcome is the number of doctor visits in a year, for 4000 people of the RAND experiment. The inputs describe their
+# health and their insurance.
 
 # %%
 table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)
@@ -102,7 +104,7 @@ theirs = sm.NegativeBinomial(visits[:3000, 0], sm.add_constant(x[:3000])).fit(di
 print_both(columns, fitted["NegativeBinomial"].layers[0].get_weights()[0][:, 0], theirs.params[1:5])
 
 # %%
-# How many people visited so often: observed, and expected by the Poisson and the negative binomial
+# The share of people for each number of visits: observed, and predicted by the Poisson and the negative binomial
 counts = np.arange(16.0)
 figure = Figure(figsize=(7, 3.4), layout="constrained")
 ax = figure.subplots()
@@ -117,8 +119,8 @@ figure
 # %% [markdown]
 # ## Shares
 #
-# A *Beta* has outcomes between 0 and 1. The data are from Engel (1857): the share of income that each of 235 households
-# spends on food.
+# A *Beta* has outcomes between 0 and 1. The data are from Engel (1857). The outcome is the share of income that a
+# household spends on food, for 235 households.
 
 # %%
 table = sm.datasets.engel.load_pandas().data
@@ -146,9 +148,9 @@ figure
 #
 # ## Ranks
 #
-# In 1996 American voters placed themselves on seven steps, from strong Democrat to strong Republican. The steps have an
-# order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each step. A
-# weighted sum of the inputs is the position of a voter on the line. The cutpoints are the same for all voters.
+# In 1996 American voters placed themselves on a scale of seven steps, from strong Democrat to strong Republican. The
+# steps have an order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each
+# step. A weighted sum of the inputs is the position of a voter on the line. The cutpoints are the same for all voters.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data
@@ -167,7 +169,7 @@ print_both(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 #
 # An amount is positive, and large amounts vary more than small ones. Several families have these properties.
 # `nllfit.compare` ranks families by AIC: twice the negative log-likelihood, plus twice the number of parameters. The
-# sample has 569 outcomes, one for each breast mass: the mean area of the cell nuclei in its image.
+# sample has one outcome for each of 569 breast masses: the mean area of the cell nuclei in the image of the mass.
 
 # %%
 area = load_breast_cancer().data[:, 3]

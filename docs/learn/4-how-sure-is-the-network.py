@@ -5,7 +5,7 @@
 #
 # A head describes how outcomes scatter around the prediction. It does not describe how wrong the prediction itself may
 # be. This lesson shows three methods for different parts of this problem: an *ensemble*, *recalibration* and
-# *conformal* intervals. A table at the end says when to use which.
+# *conformal* intervals. A table at the end says when to use each method.
 
 # %%
 import numpy as np
@@ -53,7 +53,7 @@ def build():
 ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=300, seed=0)
 
 # %%
-# One network and the ensemble of five, with the training rows: beyond them the ensemble is wider
+# One network and the ensemble of five, with the training rows: beyond these rows the ensemble's interval is wider
 grid = np.linspace(-2.5, 2.5, 200)[:, None]
 figure = Figure(figsize=(11, 3.8), layout="constrained")
 for ax, (title, model) in zip(
@@ -69,7 +69,7 @@ for ax, (title, model) in zip(
 figure
 
 # %%
-wider = rng.uniform(-1.5, 1.5, [1000, 1])  # a third of these rows are where no network has seen data
+wider = rng.uniform(-1.5, 1.5, [1000, 1])  # a third of these rows are outside the range of the training rows
 wider_y = outcomes(wider)
 for title, model in {"one network": ensemble.models[0], "five": ensemble}.items():
     result = nllfit.evaluate(model, wider, wider_y)
@@ -78,8 +78,9 @@ for title, model in {"one network": ensemble.models[0], "five": ensemble}.items(
 # %% [markdown]
 # ## Recalibration
 #
-# Held-out rows show how often outcomes fall below each predicted quantile. From them, `nllfit.recalibrate` learns a map
-# from predicted to observed probabilities. It applies the same map to the distribution of every row.
+# Held-out rows show how often outcomes fall below each predicted quantile. From these rows, `nllfit.recalibrate` learns
+# a map from predicted to observed probabilities. The recalibrated model applies this map to the distribution of every
+# row.
 #
 # We recalibrate one of the five networks. It was trained for a long time on only 80 rows, so the scale that it predicts
 # is too small even near the training rows.
@@ -106,11 +107,11 @@ figure
 # %% [markdown]
 # ## A conformal interval
 #
-# If you need only an interval, `nllfit.conformalize` gives a guarantee. It measures how far each held-out outcome lies
-# outside its interval; the distance is negative if the outcome is inside. Then it moves both ends of all intervals
-# outward by the 90% quantile of these distances. A new outcome is inside its interval with a probability of at least
-# 90%, however bad the network is. There is one condition: new rows come from the same distribution as the held-out
-# rows.
+# If you need only an interval, `nllfit.conformalize` guarantees its coverage. It measures how far each held-out outcome
+# lies outside its interval; the distance is negative if the outcome is inside. For 90% intervals, it moves both ends of
+# all intervals outward by about the 90% quantile of these distances. Then a new outcome is inside its interval with a
+# probability of at least 90%, however bad the network is. There is one condition: new rows come from the same
+# distribution as the held-out rows.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))
@@ -122,8 +123,8 @@ assert 0.86 < inside < 0.95
 # %% [markdown]
 # ## Which method for which problem?
 #
-# We compare the methods on two kinds of new rows: rows like the training rows, and rows beyond them, where
-# $1 < |x| < 1.5$. All held-out rows are of the first kind.
+# We compare the methods on two kinds of new rows: rows in the range of the training rows, and rows beyond this range,
+# where $1 < |x| < 1.5$. All held-out rows are of the first kind.
 
 # %%
 beyond = rng.choice([-1, 1], [1000, 1]) * rng.uniform(1, 1.5, [1000, 1])
@@ -146,7 +147,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# The share of outcomes in a 90% interval: held-out rows correct the left bars; beyond them the ensemble helps most
+# The share of outcomes in a 90% interval: calibration corrects the left bars; ensembles raise the right bars most
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):
@@ -159,11 +160,11 @@ figure
 # %% [markdown]
 # | the problem | use | it gives | it needs |
 # | --- | --- | --- | --- |
-# | few training rows, so other networks predict differently | `nllfit.Ensemble` | a distribution | no held-out rows |
+# | few training rows, so random starts predict differently | `nllfit.Ensemble` | a distribution | no held-out rows |
 # | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
 # | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
-# Recalibration and conformal intervals learn from held-out rows. So they are correct for new rows that are like the
-# held-out rows, and guarantee nothing for other rows. The intervals of an ensemble become wider beyond the data, but
-# nothing guarantees that they become wide enough: in the figure they do not. You can combine the methods: recalibrate
-# or conformalize an ensemble.
+# Recalibration and conformal intervals learn from held-out rows. So they are right for new rows that are like the
+# held-out rows, and guarantee nothing for other rows. The intervals of an ensemble become wider beyond the training
+# rows, but they may still be too narrow, as in the figure. You can combine the methods: recalibrate or conformalize an
+# ensemble.

@@ -1,4 +1,4 @@
-"""When outcomes are not seen: survival times, some of which are only known to be longer than the study."""
+"""When outcomes are not seen: for some patients, we know only that they lived longer than they were observed."""
 
 # %% [markdown]
 # # 5. When outcomes are not seen: survival
@@ -21,8 +21,8 @@ from nllfit import heads, plots
 # %% [markdown]
 # ## The data
 #
-# The data are 69 patients who had a heart transplant at Stanford between 1968 and 1974: the number of days that each
-# was followed, whether death was observed on the last day, and the age at the transplant.
+# The data describe 69 patients who had a heart transplant at Stanford between 1968 and 1974. For each patient they give
+# the number of days under observation, whether death was observed on the last day, and the age at the transplant.
 
 # %%
 table = sm.datasets.heart.load_pandas().data
@@ -31,7 +31,7 @@ age = table["age"].to_numpy()
 print(f"{len(time)} patients, {np.sum(~observed)} of them alive when last heard of")
 
 # %%
-# A line for each patient, from the transplant to death (a cross) or to the last news (an arrow onwards)
+# A line for each patient, from the transplant to death (a cross) or to the last day of observation (an arrow)
 order, ranks = np.argsort(time), np.arange(len(time))
 seen = observed[order]
 figure = Figure(figsize=(8, 5), layout="constrained")
@@ -49,9 +49,10 @@ figure
 #
 # ## Two wrong fits, and a curve without assumptions
 #
-# The *Kaplan-Meier curve* estimates the share of patients who survive each day. On each day with deaths it computes
-# which share of the patients who were *at risk* survived that day. A patient is at risk until death or until the end of
-# observation. With $d_i$ deaths among $n_i$ patients at risk at time $t_i$,
+# The *Kaplan-Meier curve* $S(t)$ estimates the share of patients who live longer than $t$ days. For each day with
+# deaths it computes the share of the patients *at risk* who survived that day, and it multiplies these shares up to day
+# $t$. A patient is at risk until death or until the end of observation. With $d_i$ deaths among $n_i$ patients at risk
+# at time $t_i$,
 #
 # $$ S(t) = P(T > t) = \prod_{t_i \le t} \left( 1 - \frac{d_i}{n_i} \right) $$
 #
@@ -86,8 +87,9 @@ figure
 #
 # ## The likelihood of the observations
 #
-# The likelihood is the probability of what was observed. A death on day $t$ has the density at $t$. A patient who was
-# alive on day $t$ has the probability of living longer, $S(t) = 1 - F(t)$, where $F$ is the distribution function. So
+# The likelihood is the probability of what was observed. A death on day $t$ contributes the density $p(t)$. A patient
+# who was alive on day $t$ contributes the probability of living longer, $S(t) = 1 - F(t)$, where $F$ is the
+# distribution function. So the likelihood is
 #
 # $$ L = \prod_{\text{death seen}} p(t_i) \cdot \prod_{\text{alive}} S(t_i) $$
 #
@@ -141,8 +143,8 @@ for name, fit in wrong.items():
 #
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
-# with $z$ from a standard Normal. We measure age in decades after the 45th year. So $e^b$ is the median time of
-# patients of 45 years, and ten more years multiply the median by $e^w$.
+# with $z$ from a standard Normal. Here, $\mathrm{age}$ is the number of decades above 45 years. So $e^b$ is the median
+# survival time at age 45, and each further ten years of age multiply the median by $e^w$.
 
 # %%
 x = pd.DataFrame({"decades": (age - 45) / 10})
@@ -184,9 +186,9 @@ for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats per held-out patient")
 
 # %% [markdown]
-# The test hints at an effect of age, but in the cross-validation the predictions with age are not better. That is no
-# contradiction: with 69 patients the coefficient is only two standard errors from 0. Its error harms the predictions
-# for new patients about as much as knowing their age helps.
+# The test hints at an effect of age, but in the cross-validation the predictions with age are not better. This is no
+# contradiction: with 69 patients the coefficient is only two standard errors from 0. For new patients, the error of the
+# coefficient harms the predictions about as much as the age improves them.
 
 # %%
 # Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
@@ -208,17 +210,17 @@ figure
 #
 # ## Summary
 #
-# 1. A censored outcome contains information: the probability of an outcome beyond the censoring time is its factor in
-#    the likelihood.
+# 1. A censored outcome contains information: it multiplies the likelihood by the probability of an outcome beyond the
+#    censoring time.
 # 2. Dropping censored rows, or treating them as events, biases the answer. More data do not reduce this bias.
-# 3. A pair `[lower, upper]` can also be a time between two visits, `[3, 6]`, or a measurement below a detection limit,
-#    `[-inf, 0.1]`.
+# 3. A pair `[lower, upper]` can also represent an event between two visits, `[3, 6]`, or a measurement below a
+#    detection limit, `[-inf, 0.1]`.
 # 4. A censored head is like any other head: it can follow any network.
 #
 # ## Questions to try
 #
-# - The likelihood is correct only if censoring does not depend on the remaining time to live. Is this so if the study
-#   ends on a fixed day? And if patients leave the study because they feel ill?
+# - The likelihood is correct only if censoring does not depend on the remaining time to live. Does this hold if the
+#   study ends on a fixed day? Does it hold if patients leave the study because they feel ill?
 # - Let the network also compute `scale`: leave out `shared`. Is the NLL of held-out patients smaller?
-# - Compute the NLL of the observed deaths under the correct fit and under the fit to deaths only. Why is the wrong fit
-#   better there?
+# - Compute the NLL of the observed deaths under the correct fit and under the fit to deaths only. Why does the wrong
+#   fit have the smaller NLL?

@@ -4,9 +4,9 @@
 # # 6. A density of your own
 #
 # Every head so far was a family with a name. But a distribution can have a shape that no named family has, and the
-# shape can change with the inputs. Then you can write the density yourself: any function from the outputs of a network
-# to a distribution can be a head. In this lesson the distribution is a *normalizing flow*, which bends a Normal into
-# the shape of the data.
+# shape can change with the inputs. Then you can write the density yourself: any function that maps the outputs of a
+# network to a distribution can be a head. In this lesson the distribution is a *normalizing flow*, which bends a Normal
+# into the shape of the data.
 
 # %%
 import pathlib
@@ -37,7 +37,7 @@ table = sm.datasets.elnino.load_pandas().data
 temperature = table.drop(columns="YEAR").to_numpy(float)  # [61 years, 12 months]
 years, months = np.indices(temperature.shape)
 held_out = years % 3 == 2
-usual = temperature[~held_out[:, 0]].mean(0)  # of the years that we learn from
+usual = temperature[~held_out[:, 0]].mean(0)  # the mean over the training years
 angle = 2 * np.pi * months / 12
 x, y = np.stack([np.cos(angle), np.sin(angle)], -1), (temperature - usual)[..., None]
 train, test = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
@@ -69,11 +69,11 @@ figure
 #
 # To get another shape, we bend the line. `tfb.SinhArcsinh` is an increasing function with two parameters: one for the
 # skewness of the result, and one for the weight of its tails. Its inverse and its slope have formulas. A layer of our
-# flow is such a bend followed by a line, and a *flow* is a sequence of layers:
+# flow applies such a bend and then a line. The *flow* is a sequence of layers:
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
-# Each layer has four numbers, and the network computes all of them. If all numbers are 0, $g(z) = z$.
+# Each layer has four parameters, and the network computes all of them. If all parameters are 0, $g(z) = z$.
 
 # %%
 LAYERS = 2
@@ -128,8 +128,8 @@ for name in ("Normal", "mixture of 2"):
     print(nllfit.compare_scores(evaluations["flow"], evaluations[name]).summary())
 
 # %% [markdown]
-# The flow has the smallest negative log-likelihood, and the difference is significant. The CRPS of the mixture is as
-# good as that of the flow: this score depends less on the tails.
+# The flow has the smallest negative log-likelihood, and the difference is significant. In the CRPS, the mixture is as
+# good as the flow, because this score depends less on the tails.
 
 # %%
 # The months with the bands of the Normal and of the flow: the band of the flow is short below and long above
@@ -157,7 +157,7 @@ for ax, name in zip(figure.subplots(1, 2, sharey=True), ("Normal", "flow"), stri
 figure
 
 # %%
-# Left: predicted densities in January over the histogram. Right: the flow's bent line z to y in four months
+# Left: predicted densities for January over the histogram. Right: the flow's function y = g(z) in four months
 figure = Figure(figsize=(11, 3.8), layout="constrained")
 left, right = figure.subplots(1, 2)
 degrees = np.linspace(-2.5, 4.5, 300)
@@ -197,8 +197,8 @@ assert here == there
 # %% [markdown]
 # ## Summary
 #
-# 1. A density of your own is a function from numbers to a `tfd.Distribution`; `heads.DistributionLambda` makes it a
-#    head.
+# 1. To use a density of your own, write a function that maps numbers to a `tfd.Distribution`.
+#    `heads.DistributionLambda` makes a head of it.
 # 2. A flow bends a Normal with an increasing function. Its density at $g(z)$ is the density of the Normal at $z$,
 #    divided by the slope of the function at $z$.
 # 3. A flexible density needs more data. Compare it on held-out rows with simpler heads, such as a mixture.
@@ -207,5 +207,6 @@ assert here == there
 # ## Questions to try
 #
 # - Is the flow worse with `LAYERS = 1`? Is it better with 4?
-# - Write the density of a mixture of a Normal and a Gamma, by `tfd.Mixture`. When would it be a good assumption?
+# - Write the density of a mixture of a Normal and a Gamma with `tfd.Mixture`. For which data would this mixture be a
+#   good assumption?
 # - Give the network last month's temperature as a third input. Which heads gain most, and why?

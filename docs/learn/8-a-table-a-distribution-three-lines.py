@@ -31,11 +31,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %% [markdown]
 # ## Three lines
 #
-# `fit` compares two kinds of network and a forest. It trains each with weak and with strong regularization, and with
-# Normal distributions and with histograms, and scores the predictions for a fifth of the training rows, which it holds
-# out. Then it trains the best model on all training rows. A network is trained five times, as an ensemble.
+# `fit` holds out a fifth of the training rows and compares models on them: two kinds of network and a forest, each with
+# Normal distributions. If the better network or the forest is overconfident, `fit` also tries it with stronger
+# regularization. The forest is also tried with histograms. Then `fit` trains the best model on all training rows. If
+# the best model is a network, `fit` trains an ensemble of five such networks.
 #
-# A model is usually too confident about rows that it has not seen. So `fit` also finds a factor that widens the
+# A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor that widens the
 # predicted distributions. On a small table like this one, the factor comes from cross-validation.
 
 # %%
@@ -76,8 +77,8 @@ for trial in model.trials_:
 # ## Another distribution
 #
 # A progression is a positive number. A Gamma has only positive outcomes, so no predicted quantile is below 0. You can
-# also give a list of distributions, or `"auto"`: `fit` then compares several distributions by the held-out rows.
-# `"auto"` takes the common families whose support contains the outcomes.
+# also give a list of distributions, or `"auto"`: `fit` then compares several distributions on the held-out rows.
+# `"auto"` tries the common families whose support contains the outcomes.
 
 # %%
 positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(X_train, y_train)
@@ -87,9 +88,9 @@ assert low.min() > 0
 print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
-# Here, a `TransformedTargetRegressor` of scikit-learn trains a regressor on the logarithms of the outcomes. This
-# regressor predicts a density of the logarithm. `transformed_log_density` returns the log-density of the outcome
-# itself, so its mean can be compared with the two mean log-likelihoods above.
+# Here, scikit-learn's `TransformedTargetRegressor` trains a regressor on the logarithms of the outcomes. This regressor
+# predicts a density of the logarithm. `transformed_log_density` returns log-densities of the outcomes themselves, so
+# you can compare their mean with the two mean log-likelihoods above.
 
 # %%
 regressor = DistributionRegressor("Normal", network="smooth", random_state=0)

@@ -1,4 +1,4 @@
-"""A regression, read like a statistician: a formula, its table, and what to doubt."""
+"""A regression, read like a statistician: a formula, its coefficient table, and checks of the model."""
 
 # %% [markdown]
 # # 9. A regression, read like a statistician
@@ -8,8 +8,8 @@
 # `pip install '.[regression]'` in a clone.
 #
 # The data are from the RAND health insurance experiment. The outcome `mdvis` is the number of a person's visits to a
-# doctor in a year. The insured persons pay a share of the bill: `lncoins` is the logarithm of 1 plus this share in
-# percent. `disea` counts chronic diseases, and `health` is the person's own rating.
+# doctor in a year. The insured persons pay a share of the bill: if the share is $s$ percent, `lncoins` is $\log(1+s)$.
+# `disea` counts chronic diseases, and `health` is the person's rating of their own health.
 
 # %%
 import numpy as np
@@ -48,8 +48,8 @@ print(poisson.table(exponentiate=True).round(3))
 #
 # The standard errors in the table are valid if the counts have the distribution that the model assumes: a Poisson,
 # whose variance is equal to its mean. *Quantile residuals* test this assumption. If the model is correct, the residuals
-# are standard Normal, whatever the family, and all dots of the figure are within the band. In the left figure many dots
-# are outside: many people never go to a doctor, and some go very often.
+# are standard Normal for any family, and in 95% of samples all dots of the figure are within the band. In the left
+# figure many dots are outside, because many people never go to a doctor, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
@@ -62,8 +62,8 @@ figure
 
 # %% [markdown]
 # The negative binomial has one more parameter, `alpha`, and its variance is `mean + alpha mean^2`. Its residuals are
-# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because those of the Poisson were too
-# small.
+# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because the standard errors of the
+# Poisson fit were too small.
 
 # %%
 print(negative_binomial.summary())
@@ -74,9 +74,9 @@ assert negative_binomial.aic < poisson.aic
 # %% [markdown]
 # ## What if the family is still wrong?
 #
-# The *sandwich* computes standard errors from the scatter of the rows' gradients, so they are valid even if the
-# variance of the family is wrong. If rows depend on each other, such as the members of a household, give the name of
-# the column with the household as `cluster=`.
+# The *sandwich* computes standard errors from the scatter of the gradients of the rows, so the standard errors are
+# valid even if the family's variance is wrong. Rows may depend on each other, such as the members of a household. Then
+# give the name of the column that identifies the household as `cluster=`.
 
 # %%
 robust = nllfit.regression(
@@ -99,12 +99,12 @@ print(smaller.anova(negative_binomial).round(4).to_string())
 # %% [markdown]
 # ## Prediction
 #
-# There are two intervals. The interval of the mean shows how well the mean is known. It becomes narrower if there are
-# more rows. The interval of a new outcome shows how many visits one person may make. It does not become narrow with
-# more rows, because persons differ.
+# There are two intervals. The interval of the mean shows how well the mean is known. With more rows, it becomes
+# narrower. The interval of a new outcome shows how many visits one person may make. It stays wide with more rows,
+# because persons differ.
 
 # %%
-# The mean number of visits by diseases with its interval, and the interval of a single person's visits
+# The mean number of visits against the number of diseases: its interval, and the interval of one person's visits
 new = {"lncoins": np.zeros(30), "disea": np.linspace(0, 60, 30), "health": ["good"] * 30}
 predicted = negative_binomial.predict_interval(new)
 figure = Figure(figsize=(6, 3.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""The page of benchmarks, from `docs/benchmarks/*.json`, which `speed`, `uci` and `peers` of the experiments write."""
+"""The page of benchmarks. Its tables show `docs/benchmarks/*.json`: results of the benchmarks speed, uci and peers."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def _note(metrics):
 
 
 def _bar(value, values):
-    """A bar whose length is `value` as a share of the largest of `values`. `site.css` has its height and colour."""
+    """A bar whose length is `value` as a share of the largest of `values`. `site.css` sets its height and colour."""
     return f'<span class="bar" style="width: {9 * value / max(values):.2f}rem"></span>'
 
 

@@ -41,13 +41,13 @@ _LINKS = {
 
 
 def _bent_normal(params):
-    """A flow, a transformed Normal: maps numbers `[..., 3]` to a distribution of batch `[...]`."""
+    """Maps numbers `[..., 3]` to a transformed Normal of batch `[...]`, which is a small flow."""
     loc, skewness, tail = tf.unstack(params, axis=-1)
     bend = tfb.Chain([tfb.Shift(loc), tfb.SinhArcsinh(skewness, tf.exp(tail))])
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
 
 
-# For each family that modifies another one: an example, and the text of its support if code cannot find it.
+# For each family that modifies another one: the arguments as text, an example, and its support if code cannot find it.
 _MADE = {
     "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
     "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
@@ -119,7 +119,7 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table. It is made from two distributions, because some facts depend on the parameters."""
+    """A family's row of the table. Two example distributions are needed, because some facts depend on parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]

@@ -2,7 +2,7 @@
 
     python -m docs.pages.figures
 
-The file of the figure also contains its lines and labels as text. A test compares this text with a new drawing.
+The file also contains points of the lines, and the labels, as text. A test compares this text with a new drawing.
 """
 
 import json
@@ -58,7 +58,7 @@ def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Draws the figure, and writes it to its file with its content as text."""
+    """Draws the figure and saves it. The file also contains the labels and points as text."""
     figure = drawn()
     QUICKSTART.parent.mkdir(exist_ok=True)
     figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})

@@ -23,7 +23,7 @@ def as_tex(text: str) -> str:
 
 
 def as_mathml(content: str) -> str:
-    """A page's HTML, with the TeX that `pymdownx.arithmatex` has marked converted to MathML."""
+    """Returns a page's HTML with MathML instead of the TeX that `pymdownx.arithmatex` has marked."""
     from latex2mathml.converter import convert  # imported here, because only the build of the site needs it
 
     def mathml(match):
@@ -42,7 +42,7 @@ class _Parser:
         self.advance()
 
     def advance(self):
-        """Advances to the next token, whose `kind` is `number`, `word`, `sign` or, at the end, empty."""
+        """Advances to the next token. Returns the previous one. `kind` is number, word or sign, or empty at the end."""
         old = getattr(self, "token", "")
         self.spaced = self.text[self.end : self.end + 1].isspace()
         if self.end == len(self.text):
@@ -87,7 +87,7 @@ class _Parser:
         return self.token in (")", "]", "}")
 
     def unit(self):
-        """The TeX of a number, a name, a call or a bracket, and its TeX in a fraction, without outer parentheses."""
+        """The TeX of a number, a name, a call or a bracket, and the same without outer parentheses, for fractions."""
         if self.kind == "word":
             name = self.advance()
             if name in _FUNCTIONS and not (self.token == "(" and not self.spaced):

@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 
 _ANCHORS = reference.anchors()
-logging.getLogger("tensorflow").setLevel("ERROR")  # no warnings of TFP's deprecations and of retracing
+logging.getLogger("tensorflow").setLevel("ERROR")  # hides warnings about TFP's deprecations and retracing
 
 
 def on_files(files, config):
@@ -37,7 +37,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links the tutorials' pages, and each public name that a page shows as code to its entry in the reference.
+    """Adds links: to the pages of tutorials, and from each public name in code to its entry in the reference.
 
     In the source of a page, a link to a tutorial names its Python file, so that the link also works in a clone.
     """

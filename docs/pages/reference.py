@@ -57,14 +57,14 @@ _NAME = re.compile(r"(?<![\[`])`([A-Za-z][\w.]*)(\([^`]*\))?`(?!`)")
 
 
 def public_names(module: str) -> dict[str, object]:
-    """The public objects of a module by name, without modules."""
+    """The public objects of a module by name, without its submodules."""
     found = importlib.import_module(module)
     objects = {name: getattr(found, name) for name in found.__all__}
     return {name: value for name, value in objects.items() if not isinstance(value, types.ModuleType)}
 
 
 def by_area() -> str:
-    """A table of the names of `nllfit` by area, each with the first line of its docstring."""
+    """Tables of the names of `nllfit`, one for each area. Each name has the first line of its docstring."""
     areas: dict[str, list[str]] = dict.fromkeys(AREAS.values(), ())
     for name, value in public_names("nllfit").items():
         part = value.__module__.split(".")[1]
@@ -78,7 +78,7 @@ def by_area() -> str:
 
 
 def anchors() -> dict[str, str]:
-    """The page and anchor of each public name, by `nllfit.heads.Normal` and by `heads.Normal`."""
+    """The page and anchor of each public name. A key is the full name, or the name without `nllfit.`."""
     found = {}
     for module in PAGES:
         for name in public_names(module):
@@ -88,7 +88,7 @@ def anchors() -> dict[str, str]:
 
 
 def linked(markdown: str, address) -> str:
-    """A page in which each public name in inline code links to its `address(name)`."""
+    """Returns a page in which each public name in inline code links to `address(name)`."""
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
 
     def link(match):
@@ -140,7 +140,7 @@ def _signature(full, value):
     name = full.removeprefix("nllfit.") if full.count(".") > 1 else full
     try:
         signature = inspect.signature(value)
-    except ValueError:  # a dict class of nllfit, which users do not construct
+    except ValueError:  # for a subclass of dict, which users do not construct
         return name
     parameters = [
         _bare(parameter) for parameter in signature.parameters.values() if parameter.name not in ("self", "cls")
@@ -163,7 +163,7 @@ def _bare(parameter):
 
 
 class _Omitted:
-    """A default value that the page shows by a name, because its `repr` is not readable."""
+    """A default value whose `repr` is not readable. The page shows its name instead."""
 
     def __init__(self, value):
         self.name = getattr(value, "__name__", "...")

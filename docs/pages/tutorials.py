@@ -69,7 +69,7 @@ def run_all() -> None:
     """Runs the tutorials that have changed, in several processes, and stores the results for `page`."""
     workers = min(os.cpu_count() or 1, 4)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow hangs in a forked process
-    quiet = logging.getLogger("tensorflow").setLevel  # no warnings of TFP's deprecations and of retracing
+    quiet = logging.getLogger("tensorflow").setLevel  # hides warnings about deprecations and retracing
     with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=quiet, initargs=("ERROR",)) as pool:
         list(pool.map(_remembered, tutorials()))
 

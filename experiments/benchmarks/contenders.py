@@ -1,8 +1,8 @@
-"""The contenders of `speed`. Each returns a function that trains the same network for some epochs.
+"""The contenders of `speed`. Each builds the same network and returns a function that trains it for some epochs.
 
-Their arguments are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of classes, rows
-`x`, labels `y` and the batch size. All minimise the crossentropy with Adam at the learning rate 0.001, and shuffle the
-rows in each epoch.
+The arguments of a contender are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of
+classes, the rows `x`, the labels `y` and the batch size. All contenders minimise the crossentropy with Adam at the
+learning rate 0.001, and shuffle the data in each epoch. `bernoulli` and `scoring` are for two other measurements.
 """
 
 import functools
@@ -137,7 +137,7 @@ def bernoulli(head, x, y, batch):
 def scoring(contender, x, y, batch):
     """Returns two functions for a 16-64-2 network: one predicts all rows, the other evaluates them.
 
-    The contender decides whether `nllfit` or Keras does this.
+    The name of the contender selects `nllfit` or Keras, and the version of Keras.
     """
     import importlib
 
@@ -220,7 +220,7 @@ def _jax_epoch():
 
 
 def jax(hidden, shape, classes, x, y, batch):
-    """Trains with JAX. Each epoch is one `lax.scan`, which leaves out an incomplete last batch."""
+    """Trains with JAX. Each epoch is one `lax.scan` over whole batches; the remaining rows are left out."""
     import jax as j
     from jax import numpy as jnp
 

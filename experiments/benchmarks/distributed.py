@@ -3,10 +3,10 @@
     python -m experiments.benchmarks.distributed --workers 2
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
-processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each takes its share of every batch, and `TF_CONFIG`
-contains the addresses of all. Here all run on one machine; the commands for several machines are also printed. If a
-worker dies, the others cannot continue without its gradients. Then all are restarted and resume from the backup of the
-last epoch.
+processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each worker takes its share of every batch, and
+finds the addresses of all workers in `TF_CONFIG`. Here all workers run on one machine; the commands for several
+machines are also printed. If a worker dies, the others cannot continue without its gradients. Then all workers are
+restarted and resume from the backup of the last epoch.
 
 Expected: the weights agree to 1e-6. Steps are a few milliseconds longer, because the gradients and the metrics are
 summed over the workers.
@@ -29,7 +29,7 @@ import nllfit
 from experiments import common
 
 MOST_STARTS = 5
-SECONDS_TO_REPORT = 10.0  # after the death of a worker, for the others to write an error to their logs
+SECONDS_TO_REPORT = 10.0  # after a worker dies, the others have this time to log an error
 
 
 def digits(batch_size):
@@ -73,7 +73,7 @@ def _clock(keras):
 
 
 def work(tools, arguments):
-    """Runs one worker. It trains together with the other workers in TF_CONFIG. The first worker writes the result."""
+    """Runs one worker, which trains together with the others in TF_CONFIG. The first worker writes the result."""
     if arguments.out is None:
         raise ValueError("TF_CONFIG makes this a worker of several: give --out, a folder that all of them see.")
     folder = pathlib.Path(arguments.out)
@@ -106,7 +106,7 @@ def free_ports(count):
 
 
 def supervise(start):
-    """Runs the processes of `start()` until all succeed. If one dies, all are restarted."""
+    """Runs the processes of `start()` until all succeed. If one process fails, all are restarted."""
     for _ in range(MOST_STARTS):
         processes = start()
         try:

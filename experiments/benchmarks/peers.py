@@ -2,19 +2,19 @@
 
     python -m experiments.benchmarks.peers --data FOLDER
 
-The tables are the files of the folder, and three data sets: diabetes from scikit-learn, fair and randhie from
+The tables are the files of the folder and three data sets: diabetes from scikit-learn, and fair and randhie from
 statsmodels. A file NAME.txt contains numbers separated by blanks. A file NAME.csv has a header. Its text fields are
 categories, and its empty fields are missing values. The target is the last column. Each table is split `--splits` times
-into 90% training and 10% test rows. Every package gets the same rows. Categories become indicators. The median replaces
-missing values, and an indicator marks them.
+into 90% training and 10% test rows. Every package gets the same rows. Categories become indicators. A missing value
+becomes the median of its column, and an indicator marks it.
 
-The packages are NGBoost (a Normal and early stopping), Treeffuser, CatBoost (a Normal, `RMSEWithUncertainty`), and
-LightGBM, scikit-learn's gradient boosting and quantile-forest (quantiles). Packages that are not installed are skipped.
-The table has these columns:
+NGBoost and CatBoost (`RMSEWithUncertainty`) predict a Normal, with early stopping. Treeffuser draws samples.
+LightGBM, scikit-learn's gradient boosting and quantile-forest predict quantiles. Packages that are not installed are
+skipped. The table has these columns:
 
-- `nll`: the mean negative log-likelihood, in nats, if there is a density;
-- `crps`, `pinball_5`, `pinball_50`, `pinball_95`: the CRPS and the pinball losses, from the quantiles at 1 to 99%, in
-  the unit of the target;
+- `nll`: the mean negative log-likelihood, in nats, if the package predicts a density;
+- `crps`, `pinball_5`, `pinball_50`, `pinball_95`: the CRPS and the pinball losses in the unit of the target, computed
+  from the quantiles at 1%, 2%, ..., 99%;
 - `coverage_90`: the coverage of the central 90% interval;
 - `fit_seconds`: wall-clock time;
 - `fit_cpu`, `predict_cpu`: the CPU seconds of all cores.
@@ -139,7 +139,7 @@ def gradient_boosting(x, y, seed):
 
 
 def between(models, x):
-    """Returns the `Prediction` of one model for each of the `FEW` levels. Sorts and interpolates the quantiles."""
+    """Returns a `Prediction`. Each model predicts one of the `FEW` levels; the sorted quantiles are interpolated."""
     found = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in found]))
 

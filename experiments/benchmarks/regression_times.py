@@ -3,12 +3,13 @@
     python -m experiments.benchmarks.regression_times                         # statsmodels, and lifelines if installed
     python -m experiments.benchmarks.regression_times --rows 1000 --fits 5
 
-Each regression has five columns of artificial data. It is fitted and summarised `--fits` times in one process, and the
-two packages take turns. The table shows the CPU seconds of the first fit, in which TensorFlow traces the family, and
-the median of the later fits.
+Each regression has five columns of artificial data. Both packages fit and summarise it `--fits` times in one process,
+in turns. The table shows the CPU seconds of the first fit with `nllfit`, in which TensorFlow traces the family, and the
+median of the later fits with each package.
 
-Expected: the first fit of a family takes one to three seconds longer. Later fits of 1,000 rows take about 0.1 to 0.2 s;
-the other packages take 0.01 to 0.2 s. With 100,000 rows, `nllfit` takes about twice the time of the other packages.
+Expected: in `nllfit`, the first fit of a family takes one to three seconds longer than later fits. Later fits of 1,000
+rows take about 0.1 to 0.2 s in `nllfit`, and 0.01 to 0.2 s in the other packages. With 100,000 rows, `nllfit` takes
+about twice the time of the other packages.
 """
 
 import importlib.util
@@ -42,7 +43,7 @@ def table(n, seed):
 
 
 def fits(data):
-    """Returns `{title: (ours, theirs)}`. The two functions fit and summarise a regression with each package."""
+    """Returns `{title: (ours, theirs)}`. Each function fits and summarises the regression with one package."""
     count, hit, times = f"count ~ {RIGHT}", f"hit ~ {RIGHT}", f"Surv(time, seen) ~ {RIGHT}"
     kept = data[[*COLUMNS, "time", "seen"]]
     found = {

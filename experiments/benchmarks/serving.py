@@ -8,10 +8,11 @@ For each named head, a small network is written in three forms:
 - `model.save` writes a `.keras` file, which this process loads again in safe mode.
 - The converter of TensorFlow Lite writes a file that computes the mean.
 
-Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for 1
-and for 1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the
-largest answer. It also shows two latencies in milliseconds: `serve` computes the mean, the interval and the
-log-likelihood; `numbers` only computes the input of the head, which a network without a head would return.
+Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for
+1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the largest
+answer. TensorFlow Lite is compared for one row. The table also shows the milliseconds of two functions for 1 row and
+for 1000 rows: `serve` computes the mean, the interval and the log-likelihood; `numbers` computes only the input of the
+head, which a network without a head would return.
 
 Expected: the differences are rounding errors. Intervals are slower for heads that find quantiles by a search.
 """
@@ -101,7 +102,7 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder):
-    """Writes all forms of a model. Returns its answers, and how much `.keras` and TensorFlow Lite differ from them."""
+    """Writes all forms of a model. Returns its answers, and how far `.keras` and TensorFlow Lite are from them."""
     model, numbers, outcome = built(tools, name, x)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
@@ -119,14 +120,14 @@ def export(tools, name, x, folder):
 
 
 def lite(folder, x, mean):
-    """Returns the difference of TensorFlow Lite's mean, or the name of the error if the conversion fails."""
+    """Returns the error of TensorFlow Lite's mean, or the name of the exception if the conversion fails."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
         content = converter.convert()
     except Exception as error:  # of any type; the table shows the type
         return type(error).__name__
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its interpreter will move to another package
+        warnings.simplefilter("ignore")  # a notice that the interpreter will move to another package
         interpreter = tf.lite.Interpreter(model_content=content)
     found = interpreter.get_signature_runner("mean")(x=x)["mean"]
     return difference({"mean": found}, {"mean": mean})

@@ -2,15 +2,15 @@
 
     python -m experiments.benchmarks.sizes
 
-Six numbers grow in turn by factors of ten: the rows, the columns, the classes, the components of a mixture, the
-elements of an outcome, and the rows of a batch that contains all rows. `--only rows columns` selects some of them. A
-fresh process measures each value. It trains two epochs with `nllfit.fit`, then evaluates and predicts.
+Six sizes grow in turn by factors of ten: the numbers of rows, columns, classes, components of a mixture and elements of
+an outcome, and the size of a batch that contains all rows. `--only rows columns` selects two of them. A new process
+measures each value. The process trains two epochs with `nllfit.fit`, then evaluates and predicts.
 
 The table has these columns:
 
 - `first`, `second`: the seconds of the first epoch, in which TensorFlow traces and compiles, and of the second epoch;
 - `evaluate`, `predict`: the seconds of `nllfit.evaluate` and of `nllfit.predict_distribution`;
-- `MB`: the growth of the peak memory since the start of the first epoch;
+- `MB`: the growth of the peak memory after the start of the first epoch;
 - `slope`: the exponent `b` of `seconds = a * size ** b` for the second epoch, between a size and the next smaller one.
 
 Expected: slopes are at most 1, and the memory is a few times the size of the arrays.
@@ -56,7 +56,7 @@ def head(heads, classes, components, event):
 
 
 def measured(tools, what, size):
-    """Returns the seconds and megabytes of one job. The number `what` is `size`; the others have `USUAL` values."""
+    """Returns the seconds and megabytes of one job, in which `what` has the value `size`. The rest is `USUAL`."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:
@@ -87,7 +87,7 @@ def _megabytes():
 
 
 def in_a_process(arguments, what, size):
-    """Returns the result of `measured` in a fresh process, or the error message if the job fails."""
+    """Returns the result of `measured` in a new process, or the error message if the job fails."""
     command = [sys.executable, "-m", "experiments.benchmarks.sizes", "--keras", str(arguments.keras)]
     done = subprocess.run([*command, "--job", what, str(size)], capture_output=True, text=True, check=False)
     if done.returncode:

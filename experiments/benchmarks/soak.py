@@ -2,18 +2,19 @@
 
     python -m experiments.benchmarks.soak --minutes 120
 
-Each round draws a network, a head, data, callbacks and one of five trials:
+Each round draws a network, a head, data and the settings of the training, and runs one of five trials:
 
-- `keras`: `nllfit.fit` ends with the weights of `model.fit`;
-- `stopped`: a callback that raises leaves the weights of the last complete epoch;
-- `resumed`: a run in two parts ends with the weights of an uninterrupted run;
-- `threads`: two models that train at the same time end with the same weights as when they train one after the other;
-- `killed`: a process that is killed by kill -9 and started again ends with the weights of an uninterrupted run.
+- `keras`: `nllfit.fit` ends with the same weights as `model.fit`;
+- `stopped`: if a callback raises an error, the model keeps the weights of the last complete epoch;
+- `resumed`: two calls of `fit`, the second with `initial_epoch`, end with the weights of an uninterrupted run;
+- `threads`: two models that train at the same time end with the weights of a model that trains alone;
+- `killed`: if a process is killed by kill -9 and started again, it ends with the weights of an uninterrupted run.
 
-`--keras` chooses the Keras version of the first round. The versions then alternate. `--round 17` repeats one round.
-Linux counts the memory, the open files and the threads of this process.
+`--keras` chooses the Keras version of rounds 0 to 3. The version then changes every four rounds. `--seed` is the number
+of the first round, and `--round 17` repeats only round 17. The memory, the open files and the threads are read from
+`/proc`, so the benchmark needs Linux.
 
-Expected: no trial fails, and the numbers of open files and threads do not grow. Memory grows by about 30 MB a round,
+Expected: no trial fails, and the numbers of open files and threads stop growing. Memory grows by about 30 MB a round,
 because TensorFlow keeps the programs that XLA compiled and the graphs of training steps (docs/experiments.md).
 """
 
@@ -71,7 +72,7 @@ class Job:
 
     @classmethod
     def drawn(cls, keras, seed):
-        """Draws the settings of a round. They depend only on the seed."""
+        """Draws the settings of a round from `seed`."""
         draw = random.Random(seed)
         source = draw.choice(["arrays", "arrays", "dataset", "sequence"])
         return cls(
@@ -106,7 +107,7 @@ class Workshop:
         self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
 
     def _outcomes(self, distribution):
-        """Draws an outcome for each row. An outcome of infinite density is replaced by the outcome of another row."""
+        """Draws an outcome for each row. Another row's outcome replaces one whose log-density is not finite."""
         y = distribution.sample(seed=self.job.seed).numpy()
         finite = np.isfinite(distribution.log_prob(y).numpy())
         return np.where(finite.reshape([-1] + [1] * (y.ndim - 1)), y, y[finite][:1])
@@ -168,14 +169,14 @@ def difference(found, expected):
 
 
 def against_keras(shop):
-    """Compares the weights after `nllfit.fit` with those after `model.fit`."""
+    """Compares the weights after `nllfit.fit` with the weights after `model.fit`."""
     model = shop.model()
     model.fit(**shop.arguments())
     return difference(shop.fitted(), model.get_weights())
 
 
 def stopped(shop):
-    """Compares the weights after a callback raised an error in an epoch with those of a run up to this epoch."""
+    """Compares a run that a callback stops with an error, and a run that ends with the same epoch."""
     last = random.Random(shop.job.seed).randrange(shop.job.epochs)
 
     class Raises(shop.tools.keras.callbacks.Callback):
@@ -192,7 +193,7 @@ def stopped(shop):
 
 
 def resumed(shop):
-    """Compares the weights of a run in two calls of `fit` with those of an uninterrupted run."""
+    """Compares the weights after two calls of `fit` with the weights after an uninterrupted run."""
     half, model = shop.job.epochs // 2, shop.model()
     options = {"seed": shop.job.seed, "compile": "graph"}
     nllfit.fit(model, **shop.arguments(half) | options)
@@ -201,7 +202,7 @@ def resumed(shop):
 
 
 def in_threads(shop):
-    """Compares the weights of two models that train at the same time with those of a model that trains alone."""
+    """Compares the weights of two models that train at the same time with a model that trains alone."""
     found = {}
     threads = [threading.Thread(target=lambda i=i: found.update({i: shop.fitted(compile="graph")})) for i in range(2)]
     for thread in threads:
@@ -222,7 +223,7 @@ def _train_in_a_process(job, folder):
 
 
 def killed(shop):
-    """Compares the weights of a run that was killed up to three times with those of an uninterrupted run."""
+    """Compares the weights of a run that was killed up to three times with an uninterrupted run."""
     draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for attempt in range(4):
@@ -243,7 +244,7 @@ _RARELY = 25  # every 25th round is `killed`, which is slow because it starts pr
 
 
 def round_of(number, keras):
-    """Returns the name of a round's trial, and its job. `keras` is the version of the first round."""
+    """Returns the name of a round's trial, and its job. `keras` is the version of round 0."""
     trial = "killed" if number % _RARELY == _RARELY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
     return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 

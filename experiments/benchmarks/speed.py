@@ -1,29 +1,30 @@
 """How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
     python -m experiments.benchmarks.speed                     # everything, for all contenders that are installed
-    python -m experiments.benchmarks.speed --models            # only the whole jobs
+    python -m experiments.benchmarks.speed --models            # only parts 2 and 3
     python -m experiments.benchmarks.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 There are three parts:
 
-1. Every contender trains the same networks with Adam on the same rows, in a separate process. It measures the
-   microseconds per step (the median of `--repeats` calls), the seconds of the first call, in which everything is
-   compiled, and the peak memory of the process.
-2. Every contender runs whole jobs on 455 rows (13-50-2, batch 32). Each job runs in `--repeats` new processes, and the
-   contenders take turns. The median time includes tracing and compilation but not imports. Two jobs, a model that is
-   fitted again and the members of an ensemble, are timed after a few seconds of training, in which XLA compiles.
-3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time of a Bernoulli head
-   with the generic loss, compared with a Dense layer and Keras's binary crossentropy.
+1. Every contender trains the same networks with Adam on the same rows, in a separate process. The process measures the
+   microseconds per step (the median of `--repeats` calls), the seconds of the first call, which includes tracing, and
+   the peak memory.
+2. Every contender runs whole jobs on 455 rows (13-50-2, batch 32); predictions and scores use 64,000 rows. Each job
+   runs in `--repeats` new processes, and the contenders take turns. The median time includes tracing and compilation
+   but not imports. Two jobs, a model that is fitted again and the members of an ensemble, are timed after a few seconds
+   of training, in which XLA compiles.
+3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
+   Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
 PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
 in Keras; `--repeats 1` takes a third of that.
 
 Ratios are relative to `nllfit` with the same Keras. Expected on two cores: on the smallest model, where Python takes
 most of the time, a step of `tf_keras` takes at least 38 times as long. On the CNN, where arithmetic takes most of the
-time, it takes at least 1.4 times as long. A head costs nothing: its ratio is 1.00 +- 0.03. On a 16-256-256-2 network,
-JAX's step is 10% faster than ours, because jaxlib 0.10 computes five of the eight matrix products with YNNPACK.
-TensorFlow 2.21 uses YNNPACK only with `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT`
-(docs/training.md).
+time, a step of `tf_keras` takes at least 1.4 times as long. A head costs nothing: the ratio of the two step times is
+1.00 +- 0.03. On a 16-256-256-2 network, JAX's step is 10% faster than ours, because jaxlib 0.10 computes five of the
+eight matrix products with YNNPACK. TensorFlow 2.21 uses YNNPACK only with
+`XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` (docs/training.md).
 """
 
 import concurrent.futures
@@ -70,7 +71,7 @@ JOBS = {  # the times that each job measures, and their titles
     "members": {"turns": "5 members in turn, 200 epochs", "threads": "5 members in threads, 200 epochs"},
 }
 TIMES = {what: title for times in JOBS.values() for what, title in times.items()}
-CONTENDERS = {  # and the package that each needs
+CONTENDERS = {  # the package that each contender needs
     "nllfit": "tf_keras",
     "nllfit_keras3": "keras",
     "tf_keras": "tf_keras",
@@ -174,7 +175,7 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """Returns, for each time of a job, each contender's median seconds over several processes."""
+    """Runs a job of each contender in several processes. Returns the median seconds by measured time and contender."""
     names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 

@@ -3,18 +3,20 @@
     python -m experiments.benchmarks.uci --data FOLDER
 
 The folder contains tables NAME.txt: numbers separated by blanks, with the target in the last column. Each table is
-split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. They
-equal the splits of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each split.
-It selects its network, its weight decay and its spread on training rows. The test rows have four scores:
+split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. The
+splits equal those of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each
+split. It selects its network, its weight decay and its spread on training rows. The table shows four scores of the test
+rows:
 
 - the mean negative log-likelihood (NLL), in nats;
 - the root mean squared error (RMSE), in the unit of the target;
 - the continuous ranked probability score (CRPS), in the unit of the target;
-- the calibration error: the area between the distribution function of the PITs and that of a uniform distribution.
+- the calibration error: the area between the distribution function of the PITs and the uniform distribution function.
 
-There are two result tables. *Normal* has Normal heads. *free* uses a mixture of Normals if that is better on held-out
-training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of rounded targets
-without bound. If the folder contains a `published.json`, its results are shown next to ours. The networks use Keras 3.
+There are two result tables. *Normal heads* has Normal heads. *free* uses a mixture of Normals if the mixture is better
+on held-out training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of
+rounded targets without bound. If the folder contains a `published.json`, its results are shown next to ours. The
+networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.45 on
 protein. Each is lower than all published results. Expected with free heads: -6.9 on naval and 1.83 on protein.

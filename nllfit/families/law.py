@@ -43,10 +43,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns the distribution of the number itself, if outcomes are intervals or contain the ends of a window.
-
-        For other outcomes, it returns `self.distribution`.
-        """
+        """Returns the distribution of the number if outcomes are intervals or have a window, or else `distribution`."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
@@ -91,10 +88,9 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors of dependent real numbers. Their score is the energy score.
+        """Whether outcomes are vectors of dependent real numbers, whose score is the energy score.
 
-        Vectors of counts and one-hot rows are excluded. TFP's draws of them have no gradient, so the energy score would
-        have none. Their score is the sum of the CRPS of the elements.
+        Vectors of counts and one-hot rows are scored by element, because TFP's draws of them have no gradient.
         """
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
@@ -133,10 +129,7 @@ class Law:
         return cdf_on_line(self)
 
     def cdf_inside(self, y: tf.Tensor, inner: tf.Tensor) -> Pair:
-        """Returns the CDF and the survival function for `y` within the support.
-
-        `inner` is any point in the support. It replaces `y` in gradients where a log-tail is infinite.
-        """
+        """Returns the CDF and the survival function at `y` in the support. `inner` is any point in the support."""
         d = self.distribution
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
@@ -150,10 +143,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes the log-tails by the closed form.
-
-        Where one of them is infinite, their gradients would be NaN, so both are constants there.
-        """
+        """Computes the log-tails by the closed form. Where one is infinite, both are constants: gradients are NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -240,10 +230,7 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """Returns the law itself or, in a graph, the law of a copy without assertions.
-
-        TensorFlow prunes neither assertions nor the operations on which they depend, even if no result needs them.
-        """
+        """In a graph, returns the law of a copy without assertions, because TensorFlow never prunes assertions."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))

@@ -4,9 +4,8 @@ A distribution has few parameters, so Newton's method with the observed informat
 over the data. The standard errors also need this information.
 
 `scipy.optimize` does not suffice. Its Newton methods measure the gradient and the step in units of the coordinates, and
-not in standard errors. They do not leave out directions along which the likelihood is constant, so the Hessian may be
-singular. They do not report that the log-likelihood rises without end. Quasi-Newton methods only approximate the
-Hessian.
+not in standard errors. They need a likelihood that changes in all directions. They do not report that it rises without
+end. Quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -128,9 +127,8 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
     The verdict is MAXIMUM if the search ends with a short step and these conditions hold:
 
     - The information is positive definite, apart from directions along which the likelihood is constant.
-    - No logarithm has a standard error above 20.
     - The log-likelihood is lower at all points of `drops_around`, one standard error away.
-    - The rise does not seem endless (see `_LEAPS`).
+    - No logarithm has a standard error above 20, and the rise does not seem endless (see `_LEAPS`).
 
     Args:
       function: the mean log-likelihood.
@@ -223,10 +221,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether a step `_LEAP` times as long would reach at least the same value.
-
-        False if the step is longer than one standard error, or shorter than a quarter of the previous step.
-        """
+        """Whether steps shrink slowly, and one `_LEAP` times as long as the next would reach no lower value."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -250,11 +245,7 @@ class _Climb:
         return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """Returns the result of a climb that found no maximum.
-
-        The verdict is AT_INFINITY if the function rises without end, HIDDEN if rounding errors hide the maximum, and
-        `verdict` otherwise.
-        """
+        """Returns the result of a climb without a maximum. Its verdict is AT_INFINITY, HIDDEN, or else `verdict`."""
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
@@ -270,10 +261,7 @@ class _Climb:
 
 
 def standard_axes(optimum: Optimum) -> np.ndarray:
-    """Returns axes `A` `[p, rank]`, each one standard error long. The covariance of the coordinates is `A A'`.
-
-    `rank` is `optimum.rank`.
-    """
+    """Returns axes `A` `[p, rank]`, each one standard error long. The covariance of the coordinates is `A A'`."""
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 
@@ -307,9 +295,6 @@ def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Opti
 
 
 def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
-    """Returns the rounding error of the log-likelihood near `w`, in nats.
-
-    If the log-likelihood is infinite near `w` or at `w + 16 * direction`, it returns 0.
-    """
+    """Returns the rounding error of the log-likelihood near `w` in nats, or 0 if a value that it needs is infinite."""
     near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
     return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0
