@@ -93,7 +93,7 @@ class Variational:
         self._num_rows: int | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """Records a weight while the Keras layer is built. Later, adds a variable as usual."""
+        """While Keras builds the layer, records the weight and creates no variable. Later, creates one."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]

@@ -125,7 +125,7 @@ class Coordinates:
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     def _of_natural(self, name):
-        """Returns the constrained parameter with the twin `name`, and the link from the parameter to its twin."""
+        """Returns the constrained parameter whose natural parameter is `name`, and the link between the two."""
         return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
 
     @property

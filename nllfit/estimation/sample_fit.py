@@ -85,5 +85,5 @@ def higher(objective: Objective, one: Optimum, other: Optimum) -> Optimum:
 
 
 def rise(objective: Objective, one: Optimum, other: Optimum) -> float:
-    """Returns the log-likelihood of `other` minus the log-likelihood of `one`, in nats. Both may be -inf."""
+    """Returns the log-likelihood of `other` minus the log-likelihood of `one`, in nats, or 0 if both are -inf."""
     return 0.0 if other.value == one.value else objective.total_weight * (other.value - one.value)

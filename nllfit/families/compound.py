@@ -61,12 +61,12 @@ class Censored(_HeadOf):
 class Truncated(Head):
     """A number that is recorded only within a window.
 
-    Domain: low <= y <= high; for counts low < y <= high. Links: those of the family; its parameters describe the number
+    Domain: low <= y <= high; for counts low < y <= high. Links: those of the family. The parameters describe the number
     before truncation. Formula: -log p(y) + log(F(high) - F(low)).
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
     `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,
-    it is the prediction of the number before truncation.
+    the output is the family's own prediction, as without truncation.
 
     Args:
       family: a family with a CDF, or its name.

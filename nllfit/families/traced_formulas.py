@@ -14,9 +14,10 @@ __all__ = ["traced_once", "without_slopes"]
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates an elementwise function of float64 tensors of one shape.
+    """Decorates an elementwise function of float64 tensors, so that TensorFlow traces it only once.
 
-    The function is traced once for vectors. Tensors of another shape are reshaped to vectors, and the results back.
+    The trace takes vectors. The decorated function reshapes its arguments, which must have the same shape, to vectors,
+    and gives the result this shape again.
     """
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)

@@ -43,7 +43,7 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _places(self):
-        """Returns two arrays `[n]`: the index of each row's first event time after `start`, and after `stop`."""
+        """Returns two arrays `[n]` of indices into `times`: the first time after each row's `start` and `stop`."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property

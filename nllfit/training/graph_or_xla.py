@@ -13,10 +13,10 @@ __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 # Ctrl-C and the progress bar wait until a call ends.
 MAX_CALL_SECONDS = 0.25
 UNTIMED_CALL_STEPS = 4
-# Several machines must make equal calls, although their clocks differ.
+# The number of steps in each call, if several machines train: their clocks differ, but their calls must be the same.
 LOCKSTEP_CALL_STEPS = 32
-# XLA compiles a program if the sum of two times is larger than this: the time of the past calls in the graph, of all
-# models that share the program, and the expected time of the remaining steps of this run.
+# XLA compiles a program if the graph takes longer than this in total: the past calls of all models that share the
+# program, plus the remaining steps of this run.
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
 # The assumed time of a step in the graph before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4

@@ -68,9 +68,9 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """Computes the log-tails by quadrature.
+    """Computes the log-tails by quadrature, for the outcome and the PERT rescaled to the interval [0, 1].
 
-    The ends of an integral must not depend on parameters, so it integrates the density of a PERT between 0 and 1.
+    The limits of the integral must not depend on parameters.
     """
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
