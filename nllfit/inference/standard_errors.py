@@ -243,12 +243,12 @@ def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.nd
     The blocks `[rows, r]` of `scores` contain each row's score times its frequency, so an outer product contains the
     square of the frequency and is divided by the frequency once.
     """
-    scores = np.concatenate(list(scores))
+    of_rows = np.concatenate(list(scores))
     if clusters is not None:
-        sums = np.zeros([clusters.max() + 1, scores.shape[1]])
-        np.add.at(sums, clusters, scores)
-        return sums.T @ sums
-    return scores.T @ (scores / np.where(frequencies > 0, frequencies, 1.0)[:, None])
+        of_clusters = np.zeros([clusters.max() + 1, of_rows.shape[1]])
+        np.add.at(of_clusters, clusters, of_rows)
+        return of_clusters.T @ of_clusters
+    return of_rows.T @ (of_rows / np.where(frequencies > 0, frequencies, 1.0)[:, None])
 
 
 def _success(of: str, idle: list[str]) -> str:

@@ -53,7 +53,7 @@ def concordance(
     if method not in ("harrell", "uno"):
         raise ValueError(f'`method` is {method!r}: give "harrell" or "uno".')
     time, event, risk = checked(time, event, risk=risk)
-    weights = np.ones(len(time))
+    weights: np.ndarray = np.ones(len(time))
     if method == "uno":
         weights = censoring_weights(time, event, train) ** 2
     weights = np.where(time < (np.inf if tau is None else tau), weights, 0.0)
