@@ -70,9 +70,9 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
 
 
 def refuse_estimators(model: Any) -> None:
-    """Raises a `TypeError` for an estimator of `nllfit.tabular`, which has its own methods for tables."""
+    """Raises a `TypeError` for an estimator of `nllfit.tabular` or a regression, which read tables."""
     if hasattr(model, "predict_distribution") and not callable(model):
         raise TypeError(
-            f"`model` is a {type(model).__name__}, which reads tables: call its own methods, such as "
-            f"`model.evaluate(X, y)` and `model.predict_distribution(X)`. Calibrate only Keras models."
+            f"`model` is a {type(model).__name__}, not a Keras model: call its own methods. To score it, call "
+            f"`nllfit.evaluate(model.predict_distribution(data), y=y)`."
         )

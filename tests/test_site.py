@@ -167,7 +167,7 @@ def test_tutorials_have_text_and_code_cells(path):
     assert kinds[0] == "text"
     assert kinds.count("code") >= 5
     assert f"learn/{path.stem}.md" in ROOT.joinpath("mkdocs.yml").read_text()
-    assert f"({path.stem}.md)" in ROOT.joinpath("docs/learn/index.md").read_text()
+    assert f"({path.name})" in ROOT.joinpath("docs/learn/index.md").read_text()
 
 
 def test_cells_record_their_first_line():

@@ -176,11 +176,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns two probabilities, whose difference is the probability of the interval, and a boolean `left`.
-
-        Where `left` is True, they are left tails: `P(Y <= upper)` and `P(Y <= lower)`. Elsewhere they are right tails:
-        `P(Y > lower)` and `P(Y > upper)`.
-        """
+        """Returns the left tails `P(Y <= upper)` and `P(Y <= lower)`, or the right tails, and whether they are left."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower

@@ -104,6 +104,8 @@ def regression(
     left, right = sides(formula)
     if covariance not in ("information", "sandwich"):
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
+    if "exposure" in parameters:  # the name in statsmodels
+        raise ValueError("`exposure` is not an argument: add the term `offset(log(years))` to the formula.")
     outcome = Outcome.of(left, data)
     formulas = {n: v for n, v in parameters.items() if isinstance(v, str) and "~" in v}
     fixed = {name: value for name, value in parameters.items() if name not in formulas}

@@ -11,7 +11,6 @@ from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
 from nllfit.information_criteria import wald_interval
 from nllfit.quantiles import interval
-from nllfit.regression.coefficient_table import level_of
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.linear_maps import numbers_of
 from nllfit.regression.linear_predictors import LinearPredictors
@@ -42,8 +41,8 @@ class Predictions(LinearPredictors):
             return pd.DataFrame(values, index, list(self.labels))
         return pd.Series(np.reshape(values, [len(index)]), index, name="prediction")
 
-    def predict_interval(self, data: Any = None, *, alpha: float = 0.05, num_draws: int = 0, seed: int = 0) -> Any:
-        """Returns the mean of each row's distribution, its standard error, and two intervals of level `1 - alpha`.
+    def predict_interval(self, data: Any = None, level: float = 0.95, *, num_draws: int = 0, seed: int = 0) -> Any:
+        """Returns the mean of each row's distribution, its standard error, and two intervals.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
         parameter, as in a generalized linear model, the ends of the linear predictor's Wald interval are mapped to the
@@ -57,7 +56,7 @@ class Predictions(LinearPredictors):
 
         Args:
           data: as for `predict`.
-          alpha: one minus the level of the intervals, such as 0.05 for 95%. (`nllfit.interval` takes the level.)
+          level: the probability of both intervals.
           num_draws: the number of draws of the coefficients, such as 200; 0 to use only the estimates.
           seed: the seed of the draws.
 
@@ -65,7 +64,7 @@ class Predictions(LinearPredictors):
           A `DataFrame` with the columns `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower` and `upper`.
 
         Raises:
-          ValueError: if the outcomes are classes, or `predict` refuses `data`.
+          ValueError: if the outcomes are classes, `level` is not between 0 and 1, or `predict` refuses `data`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
@@ -74,7 +73,7 @@ class Predictions(LinearPredictors):
         """
         if self.labels:
             raise ValueError("Classes have no intervals: call `predict` for their probabilities.")
-        level, designs, index = level_of(alpha), self._designs(data), self._index(data)
+        designs, index = self._designs(data), self._index(data)
         numbers = tf.constant(numbers_of(self.predictors, designs, self._coefficients))
         with tf.GradientTape() as tape:
             tape.watch(numbers)

@@ -99,6 +99,7 @@ WRONG = {
         {"formula": "Surv(x, y, group == 'a') ~ 1", "family": "Weibull"},
         r"for late entry, `Surv\(start, stop, event\)`, call `cox_regression`",
     ),
+    "an exposure": ({"family": "Poisson", "exposure": "x"}, r"add the term `offset\(log\(years\)\)` to the formula"),
     "outcomes beyond the support": (
         {"family": "Poisson", "data": DATA.assign(y=[1.0, 2.0, 0.0, 0.5, 1.0, -1.0])},
         "`y` holds, at row 3, 0.5, which Poisson cannot have: .* a family whose support contains it",

@@ -71,7 +71,7 @@ def test_exponentiated_coefficients_are_rate_ratios(poisson):
 def test_predictions_of_new_rows_match_statsmodels(poisson, theirs, doctor_visits):
     new = doctor_visits.iloc[[5, 50, 500]].assign(months=6)
     frame = theirs.get_prediction(new, transform=True, offset=np.log(new.months)).summary_frame(0.1)
-    ours = poisson.predict_interval(new, alpha=0.1)
+    ours = poisson.predict_interval(new, 0.9)
     columns = ["mean", "mean_se", "mean_lower", "mean_upper"]
     np.testing.assert_allclose(ours[columns], frame[["mean", "mean_se", "mean_ci_lower", "mean_ci_upper"]], rtol=1e-5)
     np.testing.assert_allclose(poisson.predict(new), frame["mean"], **DIGITS)

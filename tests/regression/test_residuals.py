@@ -52,7 +52,7 @@ def test_intervals_of_a_new_outcome_include_the_uncertainty_of_the_coefficients(
     """With a known scale, the outcome is Normal; its variance is that of the noise plus that of the mean."""
     data = votes.iloc[:12]
     fit = nllfit.regression("YES ~ COUTAX", data, scale=5.0)
-    plain, wide = fit.predict_interval(alpha=0.1), fit.predict_interval(alpha=0.1, num_draws=2000)
+    plain, wide = fit.predict_interval(level=0.9), fit.predict_interval(level=0.9, num_draws=2000)
     design = np.column_stack([np.ones(12), data.COUTAX])
     variance = np.einsum("np,pq,nq->n", design, fit.cov_params().to_numpy(), design)
     expected = stats.norm.ppf(0.95) * np.sqrt(25 + variance)

@@ -45,9 +45,11 @@ def test_a_regressor_finds_the_mean_and_the_spread(regressor):
 
 
 @pytest.mark.parametrize("function", [nllfit.evaluate, nllfit.conformalize, nllfit.predict_distribution])
-def test_functions_for_keras_models_name_the_methods_of_an_estimator(regressor, function):
+def test_functions_for_keras_models_refuse_an_estimator_with_advice(regressor, function):
     arguments = [X] if function is nllfit.predict_distribution else [X, Y]
-    with pytest.raises(TypeError, match=r"`model` is a DistributionRegressor, .* `model.evaluate\(X, y\)`"):
+    with pytest.raises(
+        TypeError, match=r"a DistributionRegressor, .* `nllfit.evaluate\(model.predict_distribution\(data\), y=y\)`"
+    ):
         function(regressor, *arguments)
 
 
