@@ -64,9 +64,6 @@ def _highest_point(law):
         values = law.log_prob(tf.cast(y, law.distribution.dtype))
         return tf.where(tf.math.is_nan(values), -infinity, values)
 
-    if not tf.executing_eagerly():  # in a graph, calls with points of one shape then share a trace of the density
-        heights = tf.function(heights, autograph=False)
-
     def refine(low, best, high):
         points = low + (high - low) * tf.constant(_SHARES.reshape([-1, *[1] * (rank + 1)]), dtype)
         points = tf.concat([tf.math.floor(points) if counts else points, best[None]], 0)
