@@ -52,7 +52,8 @@ class Ensemble:
       num_samples: as given.
 
     Raises:
-      TypeError: if a member is not a Keras model; when the ensemble is called, if a member does not end in a head.
+      TypeError: if `models` is not a list, or a member is not a Keras model; when the ensemble is called, if a member
+        does not end in a head.
       ValueError: if `num_samples` is not an integer of at least 1, if there is no member, if the members are of two
         Keras versions, or if their heads differ in family or event shape.
 
@@ -110,8 +111,9 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range, or `callbacks` is a list. `nllfit.fit`
-            and the constructor of `Ensemble` raise further errors.
+          ValueError: if `n` is not a positive integer, `seed` is out of range, `callbacks` is a list, `build` is not a
+            function, or it returns the same model twice. `nllfit.fit` and the constructor of `Ensemble` raise further
+            errors.
 
         Example:
           >>> def build():

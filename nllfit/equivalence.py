@@ -37,12 +37,12 @@ __all__ = ["EQUIVALENCES", "PRIORS", "Equivalence", "PriorEquivalence", "priors_
 class Equivalence:
     """A Keras loss, and the head that gives the same loss except for a factor and an offset.
 
-    D is the size of one outcome, and s the fixed scale of the head.
+    D is the size of one outcome, or the number of classes, and s is the fixed scale of the head.
 
     Attributes:
       loss: the loss as text.
       keras_loss: a function `(keras=tf_keras)` that returns the Keras loss. The Keras loss maps `y` and `link(u)` to
-        means over the elements of an outcome, `[B]`.
+        losses `[B]`, which are means over the elements of an outcome, except for classes.
       head: a function `(D, s, heads=nllfit.heads)` that returns the head.
       link: maps the input `u` of the head to the prediction that the Keras loss takes.
       scale: a function `(D, s)` that returns the factor.

@@ -46,7 +46,8 @@ class Laplace:
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
     The integral is computed as a sum over at most 100 points. They are Gauss-Hermite points if `u` has up to four
-    elements. Otherwise they are random points, which are the same in every call.
+    elements. Otherwise they are random points, which are the same in every call. Their mean and, for up to 50 elements,
+    their covariance are exact.
 
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a model. Do not change the
     weights of `model`, because the posterior belongs to their present values.
@@ -155,15 +156,16 @@ def laplace(
     - With `layers="all"`, the mean is the model's weights. They are the maximum of the posterior if the network was
       trained with the regularizer `L2(1 / (2 n s^2))` of each weight, which is the negative log prior divided by `n`.
 
-    Posterior, evidence and predictions are exact for a `Normal` head of fixed scale whose mean is linear in the
-    weights. Shared parameters of a head are treated as known.
+    Posterior and evidence are exact for a `Normal` head of fixed scale whose mean is linear in the weights; predictions
+    are exact up to the sum in `Laplace`, which is coarse where the weights add much more variance than the noise.
+    Shared parameters of a head are treated as known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.
       x, y: the arrays that the model was trained on.
-      layers: which weights get a posterior, at most 2000 of them. `"last"` selects the layer before the head. If the
-        head receives the sum of several layers' outputs, it selects all these layers. `"all"` selects all trainable
-        weights.
+      layers: which weights get a posterior, at most 2000 of them. `"last"` selects the last layer with weights before
+        the head. If the head receives the sum of several layers' outputs, it selects all of them. `"all"` selects all
+        trainable weights.
       prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
       sample_weight: how often each row counts, `[n]`, as in the training.
 
@@ -171,9 +173,10 @@ def laplace(
       A `Laplace`, which can be called, scored and calibrated like the model.
 
     Raises:
-      TypeError, ValueError: for a model or data that `standard_errors` does not accept; for an invalid `layers` or
-        `prior_scale`; if outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`); if
-        no maximum of the posterior is found near the weights, or no maximum of the evidence between 1e-5 and 1e5.
+      TypeError, ValueError: for a model or data that `standard_errors` does not accept, where the limit of 2000 weights
+        is for the chosen layers; for an invalid `layers` or `prior_scale`; if outcomes are intervals (`Censored`) or
+        have windows that differ between rows (`Truncated`); if no maximum of the posterior is found near the weights,
+        or no maximum of the evidence between 1e-5 and 1e5.
 
     Example:
       >>> import tf_keras

@@ -42,7 +42,7 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       If `y_pred` contains no distribution, `y_true` and `sample_weight` are returned unchanged.
 
     Raises:
-      ValueError: if the weights have another shape.
+      ValueError: if the weights have another shape; with weights or a mask, also if the outcomes have another shape.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
     if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 does not convert outcomes before it calls a loss

@@ -61,11 +61,12 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       gives its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
-      TypeError: if no output of the model has a head; if the model is a regression or an estimator of `nllfit.tabular`;
-        or if `x` is neither arrays nor a dataset.
-      ValueError: if `x` has no rows, is sparse or ragged, or contains anything but real numbers or strings; if its rows
-        do not have the shape that the model was built for; if `batch_size` or `num_samples` is not an integer of at
-        least 1; or if `num_samples` is more than 1 for an `Ensemble`, a `Laplace` or a calibrated model.
+      TypeError: if `model` is not a model, or a regression or an estimator of `nllfit.tabular`; if none of its outputs
+        has a head; or if `x` is neither arrays nor a dataset.
+      ValueError: if `x` has no rows, is an infinite dataset, is sparse or ragged, or contains anything but real numbers
+        or strings; if its rows do not have the shape that the model was built for; if `batch_size` or `num_samples` is
+        not an integer of at least 1; or if `num_samples` is more than 1 for an `Ensemble`, a `Laplace` or a calibrated
+        model.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape

@@ -19,7 +19,8 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     `cdf` accepts the output of a head in Keras 2 or Keras 3, and any `tfd.Distribution` of numbers. It returns
     one probability for each element, while TFP's own `Independent.cdf` returns the joint probability of all elements.
     If elements depend on each other, as in a `MultivariateNormalTriL`, each element has the CDF of its marginal
-    distribution.
+    distribution. If outcomes are censored (`Censored`), or truncated by a window that differs between rows
+    (`Truncated`), the CDF is that of the number before censoring or truncation.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
@@ -30,7 +31,7 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     Raises:
       TypeError: if `distribution` is not a distribution.
-      ValueError: if `y` has another shape.
+      ValueError: if `y` is not numeric or has another shape.
       NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`.
 
     Example:
@@ -64,7 +65,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
-      q: a probability, or several `[num]`, each above 0 and below 1.
+      q: a probability, or several `[num]`, each above 0 and below 1. A tensor of a `tf.function` is not accepted.
 
     Returns:
       Quantiles `[*batch, *event]`, or `[num, *batch, *event]` for several probabilities, in the unit of the outcome.
@@ -101,7 +102,8 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
       The lower and the upper end, each `[*batch, *event]`, in the unit of the outcome.
 
     Raises:
-      TypeError, ValueError, NotImplementedError: as from `quantile`.
+      ValueError: if `level` is not a number between 0 and 1.
+      TypeError, NotImplementedError: as from `quantile`.
 
     Example:
       >>> low, high = nllfit.interval(tfd.Normal([0.0, 10.0], 1.0), 0.95)
@@ -135,7 +137,7 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
 
     Returns:
       Outcomes `[*batch, *event]` in the distribution's dtype. They have no gradient. If several outcomes are equally
-      likely, the mode is one of them. If a parameter is NaN, the mode is NaN.
+      likely, the mode is one of them. If a parameter is NaN, the mode is NaN (but a class label is arbitrary).
 
     Raises:
       TypeError: if `distribution` is not a distribution.

@@ -5,6 +5,7 @@ loss, write a mix-in here and one line in each of these modules. The loss's `get
 its constructor, because models whose configs are equal share a compiled program.
 """
 
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -21,33 +22,37 @@ class NegativeLogLikelihood:
 
     In tf_keras, give `nllfit.negative_log_likelihood` to `compile`; it is also a function `(y_true, y_pred)` that
     returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. In training, Keras
-    calls the loss with the argument `sample_weight`, which may be None. The loss then returns the weighted mean.
-    Outcomes that are masked or have weight 0 do not count, so padding need not be in the support. The loss is computed
-    in the dtype of the head.
+    calls the loss with the argument `sample_weight`, which may be None. The loss then returns the sum of weight times
+    loss, divided by the number of unmasked outcomes and not, as a weighted mean would, by the sum of the weights.
+    Outcomes that are masked or have weight 0 add nothing to the sum, so padding need not be in the support. The loss is
+    computed in the dtype of the head.
 
     The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
     outcomes, it raises an error at trace time. (A batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and
-    training would silently find wrong weights.) The one exception is class labels, which may have the shape `[B]` or
-    `[B, 1]`, because Keras's `fit` turns the first into the second.
+    training would silently find wrong weights.) There are two exceptions. Class labels may have the shape `[B]` or
+    `[B, 1]`, because the `fit` of tf_keras turns the first into the second. In Keras 3, outcomes `[B]` are reshaped to
+    `[B, 1]` if the output of the head has this shape.
 
     Args:
       y_true: outcomes, `[B, *event]`.
       y_pred: the output of a head; in tf_keras, also any `tfd.Distribution` of batch `[B]` and event `[*event]`.
-      reduction: an argument of the class, as in Keras's losses; by default the mean over the outcomes that count.
+      reduction: an argument of the class, as in Keras's losses; by default the mean described above.
       name: name of the loss.
 
     Returns:
-      The losses `[B]` in nats, which are sums over the event. The loss of a masked outcome is 0. Keras takes the mean
-      over the batch. To compare a loss with Keras's own losses, which are means over the event, divide it by the
-      event's size. If the loss was created with `reduction="none"` (`reduction=None` in Keras 3), a call with
-      `sample_weight` also returns losses `[B]` and not their mean.
+      In tf_keras, the losses `[B]` in nats, which are sums over the event. The loss of a masked outcome is 0. To
+      compare a loss with Keras's own losses, which are means over the event, divide it by the event's size. A call with
+      `sample_weight`, and in Keras 3 every call, returns the mean. If the loss was created with `reduction="none"`
+      (`reduction=None` in Keras 3), it returns losses `[B]`.
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes. In eager mode also if an outcome or its
-        log-likelihood is not finite, or an outcome is outside the support (unless the head has `validate_args=False`).
-      tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support. XLA does not
-        check this. Keras 3 compiles with XLA where it can; `compile(jit_compile=False)` prevents it.
+      ValueError: if the shape of `y_true` is not that of the outcomes, or the shape of `sample_weight` is neither that
+        of the rows nor that of the batch. In eager mode also if an outcome or its log-likelihood is not finite, or an
+        outcome is outside the support (unless the head has `validate_args=False`).
+      tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support, or `y_true` has
+        another number of rows. XLA does not check this. Keras 3 compiles with XLA where it can;
+        `compile(jit_compile=False)` prevents it.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)
@@ -67,12 +72,12 @@ class NegativeLogLikelihood:
 class CRPS:
     """`nllfit.crps` as a loss: the continuous ranked probability score of each outcome, in the unit of the outcome.
 
-    Keras takes the mean over outcomes, and masks and weights act as in `NegativeLogLikelihood`. An outlier at a
+    A call returns the mean over outcomes, and masks and weights act as in `NegativeLogLikelihood`. An outlier at a
     distance `d` from the prediction adds about `d` to the loss, but a multiple of `d^2` to the negative log-likelihood
     of a Normal.
 
     Args:
-      reduction: as in Keras's losses; by default the mean over the outcomes that count.
+      reduction: as in Keras's losses; by default the mean, as for `NegativeLogLikelihood`.
       name: name of the loss.
 
     Raises:
@@ -105,13 +110,14 @@ class BetaNLL:
 
     Args:
       beta: the power, from 0 to 1.
-      reduction: as in Keras's losses; by default the mean over the outcomes that count.
+      reduction: as in Keras's losses; by default the mean, as for `NegativeLogLikelihood`.
       name: name of the loss.
 
     Raises:
       ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
-        labels; if a variance is infinite (XLA does not check this); and as from `nllfit.negative_log_likelihood`.
-      NotImplementedError: if TFP does not implement the variance of the family.
+        labels; if a variance is infinite (in a graph this is a `tf.errors.InvalidArgumentError`, and XLA does not check
+        it); and as from `nllfit.negative_log_likelihood`.
+      NotImplementedError: if the distribution has no method for the variance, such as a `Truncated` one.
 
     Example:
       >>> model.compile("adam", nllfit.losses.BetaNLL(0.5))
@@ -122,7 +128,7 @@ class BetaNLL:
 
     def __init__(self, beta: float = 0.5, reduction: str | None = "auto", name: str = "beta_nll"):
         super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
-        if isinstance(beta, bool) or not (isinstance(beta, (int, float)) and 0 <= beta <= 1):
+        if isinstance(beta, bool) or not (isinstance(beta, numbers.Real) and 0 <= beta <= 1):
             raise ValueError(f"`beta` is {beta!r}: give a number from 0, the likelihood, to 1.")
         self.beta = float(beta)
 

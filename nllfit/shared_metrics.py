@@ -15,10 +15,11 @@ __all__ = ["CRPS", "NegativeLogLikelihood"]
 
 
 class NegativeLogLikelihood:
-    """The mean negative log-likelihood of the outcomes seen so far, in nats, weighted by `sample_weight`.
+    """The mean negative log-likelihood of the outcomes seen so far, in nats, without masked outcomes.
 
-    List an instance of this class in `metrics` of `compile`. Do not list a function there: Keras calls it with a tensor
-    of predictions, which does not contain the distribution. In Keras 3, use `keras3.metrics.NegativeLogLikelihood`.
+    List an instance of this class in `metrics` of `compile`, or in `weighted_metrics` for the mean weighted by
+    `sample_weight`. Do not list a function there: Keras calls it with a tensor of predictions, which does not contain
+    the distribution. In Keras 3, use `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.
@@ -35,7 +36,9 @@ class NegativeLogLikelihood:
 
 
 class CRPS:
-    """The mean `nllfit.crps` of the outcomes seen so far, in their unit, weighted by `sample_weight`.
+    """The mean `nllfit.crps` of the outcomes seen so far, in their unit, without masked outcomes.
+
+    In `weighted_metrics` of `compile`, the mean is weighted by `sample_weight`; in `metrics` it is not.
 
     Args:
       name: name of the metric in logs and history.

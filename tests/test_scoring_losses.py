@@ -78,7 +78,7 @@ def test_beta_nll_at_beta_1_has_the_squared_errors_gradient_for_the_mean():
     y, loc, scale = tf.constant([[3.0]]), tf.constant([[1.0]]), tf.constant([[5.0]])
     with tf.GradientTape() as tape:
         tape.watch([loc, scale])
-        value = nllfit.losses.BetaNLL(1.0)(y, tfd.Independent(tfd.Normal(loc, scale), 1))
+        value = nllfit.losses.BetaNLL(np.float32(1.0))(y, tfd.Independent(tfd.Normal(loc, scale), 1))
     gradients = tape.gradient(value, [loc, scale])
     np.testing.assert_allclose(gradients, [[[-2.0]], [[25 / 5 - 4 / 5]]], rtol=1e-6)
 

@@ -5,7 +5,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import with_parameters
 from nllfit.families.rowwise import unchecked_log_prob
-from nllfit.families.tfp_classes import INDEPENDENT, plain_class
+from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, plain_class
 
 __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_dtype_of"]
 
@@ -33,6 +33,11 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
 
     The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`.
     """
+    if _is_of_counts(p) and q.reparameterization_type == tfd.FULLY_REPARAMETERIZED:
+        raise ValueError(
+            f"`prior` is a {p.name}, whose outcomes are counts or labels, but {others} are real numbers: give a prior "
+            f"of real numbers."
+        )
     if not p.event_shape.is_compatible_with(q.event_shape):
         advice = f"give a prior of outcomes of shape {tuple(q.event_shape)}"
         if (p.batch_shape + p.event_shape)[-q.event_shape.rank :] == q.event_shape:
@@ -51,6 +56,12 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
             f"`prior` is a batch {tuple(p.batch_shape)} of distributions, but the head gives a batch "
             f"{tuple(q.batch_shape)}: give one distribution for all rows."
         )
+
+
+def _is_of_counts(distribution):
+    while isinstance(distribution, INDEPENDENT):
+        distribution = distribution.distribution
+    return isinstance(distribution, DISCRETE)
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:

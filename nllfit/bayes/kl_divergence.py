@@ -37,20 +37,20 @@ class KLDivergence(HeadRegularizer):
     Args:
       prior: one prior for all rows:
         - a `tfd.Distribution` with the event shape of the head;
-        - a `Family`, whose parameters are learned as weights of the head (they start near 0);
+        - a `Family` without `shared`, whose parameters are learned as weights of the head (they start near 0);
         - or a Keras model that ends in a head and is called on `tf.ones([1, 1])`.
       weight: a factor, the beta of a beta-VAE:
-        - a number;
+        - a number of at least 0;
         - a variable, which a callback may change;
         - or a schedule: a function of the number of training steps so far, such as Keras's `PolynomialDecay`.
       num_samples: the number of draws for an estimate. If it is given, the divergence is estimated even if there is a
         formula. By default, one draw is used if there is no formula.
 
     Raises:
-      ValueError: if an argument has the wrong type, if the prior has a trainable variable (only a `Family` is learned),
-        or if `num_samples` is not an integer of at least 1. The head raises a `ValueError`, when it is made or at its
-        first batch, if the prior has another event shape than the head or several rows, or if the divergence must be
-        estimated and draws of the head's family have no gradient.
+      ValueError: if an argument has the wrong type, if `weight` is negative or not finite, if the prior has a trainable
+        variable (only a `Family` is learned), or if `num_samples` is not an integer of at least 1. The head raises a
+        `ValueError`, when it is made or at its first batch, if the prior has another event shape than the head or
+        several rows, or if the divergence must be estimated and draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
     Example:
@@ -74,6 +74,10 @@ class KLDivergence(HeadRegularizer):
         """Returns the term for a head's output or a distribution, for `add_loss` in your own layer or model.
 
         If `weight` is a schedule, its value at step 0 is used.
+
+        Raises:
+          TypeError: if `output` has no distribution.
+          ValueError: if the prior is a `Family`, or does not fit the distribution.
         """
         q = distribution_of(output)
         if q is None:
@@ -98,7 +102,7 @@ class KLDivergence(HeadRegularizer):
             q = example_of(family)
             check_comparable(q, p)
             if not self.is_exact(q):
-                check_differentiable(family, f"`KLDivergence` from a {p.name}, which is estimated here,")
+                self._check_draws(family, p)
 
     def build(self) -> None:
         for layer in self.layers:
@@ -110,6 +114,8 @@ class KLDivergence(HeadRegularizer):
         check_comparable(distribution, p)
         divergence = exact_divergence(distribution, p) if self.num_samples is None else None
         if divergence is None:
+            if hasattr(distribution, "origin"):  # the output of a head, whose family is known
+                self._check_draws(distribution.origin.family, p)
             divergence = estimated_divergence(distribution, p, self._draws(distribution, seed))
         return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
 
@@ -128,6 +134,10 @@ class KLDivergence(HeadRegularizer):
 
     def __repr__(self) -> str:
         return f"KLDivergence({self.prior.given!r}, weight={self.weight!r}, num_samples={self.num_samples})"
+
+    @staticmethod
+    def _check_draws(family, p):
+        check_differentiable(family, f"`KLDivergence` from a {p.name}, which is estimated here,")
 
     def _draws(self, distribution, seed):
         """Returns draws `[n, *batch, *event]`.

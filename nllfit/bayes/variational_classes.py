@@ -39,16 +39,16 @@ Args:
   kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", in which `nllfit.fit` inserts the number of
     rows. (In a `tf.data.Dataset` of known length, `fit` counts the rows in a pass over the data.) There is no default.
   posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
-    has a full covariance; use it for small layers.
+    has a full covariance; use it for small layers, with `estimator="reparameterization"`.
   prior: the scale of a Normal around 0 for each weight; a distribution of one weight or of the vector of all weights;
     or a family or its name, whose parameters are then learned with the posterior.
   estimator: "flipout", "reparameterization" or "local_reparameterization".
-  seed: the seed of the draws; by default random.
+  seed: the seed of the draws; by default from Python's generator, which Keras's `set_random_seed` seeds.
 
 Raises:
   ValueError: if `kl_weight` is missing or an argument is invalid. When the layer is built: if the posterior or the
-    prior has another number of weights, or the estimator does not support the posterior. In `model.fit`: if `kl_weight`
-    is "1/n".
+    prior has another number of weights, or the estimator does not support the posterior or the inputs. In training with
+    `kl_weight="1/n"`: if it is not `nllfit.fit` on arrays or on a `tf.data.Dataset` of known length.
 
 Example:
   >>> layer = {package}.{name}({arguments}, kl_weight=1 / 500)

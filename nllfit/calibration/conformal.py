@@ -48,8 +48,9 @@ def conformalize(
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
-        elements; or an `Ensemble` of such models, if outcomes have one element. Each element of an outcome has its own
-        corrections. Each step of a sequence also has its own, from the rows in which Keras does not mask the step.
+        elements; or an `Ensemble` or a `Laplace` of such models, if outcomes have one element. Each element of an
+        outcome has its own corrections. Each step of a sequence also has its own, from the rows in which Keras does not
+        mask the step.
       x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: the number of rows in each call of the model.
@@ -60,7 +61,7 @@ def conformalize(
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
-        - A level is not between 0 and 1, or there are too few rows for it.
+        - `levels` is empty, a level is not between 0 and 1, or there are too few rows for it.
         - The outcomes are classes, amounts with a positive probability of 0, or intervals, or they have several
           dependent elements.
         - `nllfit.evaluate` refuses the outcomes.
@@ -96,8 +97,9 @@ class Conformalized(Calibrated):
     """A model whose central intervals have moved ends. `conformalize` returns it.
 
     The moved ends are quantiles of the new distributions. Between two moved ends, a new distribution is the model's
-    distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. So it has a
-    density. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
+    distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. (If the
+    outcomes are counts and the lowest end moves up, the counts below it keep their places.) So it has a density, or a
+    probability of each count. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
 
     Args:
       model: as for `conformalize`.
@@ -105,7 +107,8 @@ class Conformalized(Calibrated):
         array of the shape of one row's outcome.
 
     Raises:
-      ValueError: if a level is not between 0 and 1, or there is no level.
+      ValueError: if a level is not between 0 and 1, or there is no level. A call raises it if `conformalize` does not
+        support the outcomes.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})

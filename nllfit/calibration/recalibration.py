@@ -40,7 +40,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements;
-        or an `Ensemble` of such models, if outcomes have one element. Each element of an outcome has its own `R`.
+        or an `Ensemble` or a `Laplace` of such models, if outcomes have one element. Each element of an outcome has its
+        own `R`.
       x, y: some hundreds of rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       batch_size: the number of rows in each call of the model.
 
@@ -49,8 +50,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are classes or counts, or have several dependent elements, or if `nllfit.evaluate`
-        refuses them.
+      ValueError: if its outcomes are classes, counts, amounts with a positive probability of 0, or intervals, or have
+        several dependent elements; or if `nllfit.evaluate` refuses them.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -81,7 +82,8 @@ class Recalibrated(Calibrated):
         ascending order.
 
     Raises:
-      ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths.
+      ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths. A call
+        raises it if the outcomes have another shape than `predicted`, or `recalibrate` does not support them.
 
     Example:
       >>> twice_as_wide = Recalibrated(model, [[-2.0, 0.0, 2.0]], [-1.0, 0.0, 1.0])

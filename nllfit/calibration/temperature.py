@@ -31,7 +31,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
     Args:
       model: a classifier: a Keras 2 or Keras 3 model whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or
-        another family of labels; or an `Ensemble` of such models, whose mixture is scaled.
+        another family of labels; or an `Ensemble` or a `Laplace` of such models, whose mixture is scaled.
       x, y: at least two rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       batch_size: the number of rows in each call of the model.
 

@@ -27,8 +27,9 @@ class Bootstrap:
       kind: "nonparametric" if the samples were drawn with replacement from the data, "parametric" if they were drawn
         from the fitted distribution.
       estimates: the estimates from the original sample, by name.
-      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`. They are NaN if a fit
-        failed.
+      parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`. They are NaN if a
+        sample has no estimate, for example because all its outcomes are equal. If a search did not converge, they are
+        its last values.
       num_failed: the number of bootstrap samples without a verified maximum.
       fit: the fit of the original sample.
     """
@@ -67,8 +68,8 @@ class Bootstrap:
           A dict of arrays `[*parameter, 2]` by name: the lower and the upper end.
 
         Raises:
-          ValueError: if `level` or `method` is invalid, or if `method` is "bca" and the samples are parametric or the
-            likelihood is not smooth.
+          ValueError: if `level` or `method` is invalid, or if `method` is "bca" and the samples are parametric, the
+            likelihood is not smooth or the original fit did not converge.
 
         Source: Efron, Better bootstrap confidence intervals, 1987.
         """

@@ -23,15 +23,15 @@ _NUMBER = Measure().columns
 def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | None = None) -> "Comparison":
     """Fits several families to one sample and ranks them by AIC.
 
-    The likelihoods of all families must be of one kind: probabilities, densities, or densities above 0 with a
-    probability at 0 (a `Hurdle` of a continuous family). A density has the unit `1 / y` and a probability has none, so
+    The likelihoods of all families must be of one kind: probabilities, densities, or densities with a probability at 0
+    (a `ZeroInflated` or `Hurdle` of a continuous family). A density has the unit `1 / y` and a probability has none, so
     AICs of different kinds cannot be compared. If `y` has columns, they must have the same meaning in all families.
 
     Args:
       y: the sample, `[n, *event]`.
-      distributions: a list of families: classes of `tfp.distributions`, their names, or `Family` and `MixtureFamily`
-        objects. Use an object if the family needs an argument: `Family("Binomial", total_count=10)`,
-        `Family("Categorical", num_classes=3)`.
+      distributions: a list of families: classes of `tfp.distributions`, their names, or family objects, such as
+        `Family`, `MixtureFamily` or `Censored`. Use an object if the family needs an argument: `Family("Binomial",
+        total_count=10)`, `Family("Categorical", num_classes=3)`.
       weights: as in `maximum_likelihood`.
 
     Returns:

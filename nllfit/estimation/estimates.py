@@ -91,7 +91,7 @@ class Estimate(MaximumLikelihoodFit):
 
         Args:
           level: the probability, between 0 and 1.
-          method: "wald" or "profile". "profile" refits the other parameters about ten times for each end.
+          method: "wald" or "profile". "profile" refits the other parameters five to ten times for each end.
           names: the name of a parameter, or several names; by default all.
 
         Returns:
@@ -128,7 +128,7 @@ class Estimate(MaximumLikelihoodFit):
 
         Args:
           name: a parameter's name, as in `parameters`.
-          values: the values at which the parameter is held, `[m]`.
+          values: the values at which the parameter is held, `[m]`, or one number.
           index: the index of one element, if the parameter is an array.
 
         Returns:
@@ -158,7 +158,9 @@ class Estimate(MaximumLikelihoodFit):
         """Refits the family to bootstrap samples. This gives standard errors and intervals without large-sample theory.
 
         Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
-        second, but about a minute if the likelihood is not smooth or has several maxima.
+        second. They take about a minute if each needs a search of its own: if the likelihood is not smooth or may have
+        several maxima, if its derivatives are finite differences, if parameters are redundant (the class probabilities
+        of a Categorical), or if the fit did not converge.
 
         Args:
           num_samples: the number of bootstrap samples. Each is as large as the data (or as the sum of the weights).
@@ -170,7 +172,8 @@ class Estimate(MaximumLikelihoodFit):
           table.
 
         Raises:
-          ValueError: if an argument is invalid.
+          ValueError: if an argument is invalid, or if `kind` is "parametric" and outcomes are intervals (`Censored`) or
+            contain the ends of a window (`Truncated` with "row").
 
         Example:
           >>> bootstrap = maximum_likelihood("Exponential", [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]).bootstrap(2000)
@@ -201,26 +204,30 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
     Newton's method maximises the log-likelihood in float64. It replaces positive parameters by their logarithms. The
-    search starts at TFP's closed form if there is one. Otherwise it starts at the most likely of up to a thousand
-    random parameter values, whose magnitudes are derived from the sample. For a location-scale family the sample is
-    first centred at its median and divided by its spread. If the likelihood is not smooth in a parameter, the estimate
-    is the observation or the sample statistic that maximises the likelihood. For example, the bounds of a Uniform are
-    the smallest and the largest observation.
+    search starts at TFP's closed form if there is one, no parameter is held and all weights are equal. Otherwise it
+    starts at the most likely of up to a thousand random parameter values, whose magnitudes are derived from the sample.
+    For a location-scale family the sample is first centred at its median and divided by its spread. If the likelihood
+    is not smooth in a parameter, the estimate is the observation or the sample statistic that maximises the likelihood.
+    For example, the bounds of a Uniform are the smallest and the largest observation.
 
     Args:
-      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
+      distribution: a class of `tfp.distributions` or its name, or a family object: a `Family`, a `MixtureFamily` or a
+        family that modifies another, such as `Censored`.
       y: the sample, `[n, *event]`: `[n]` for a scalar family, `[n, d]` for vectors or d independent scalars.
       weights: the number of times that each observation counts, `[n]`, >= 0. By default each counts once.
-      **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels.
+      **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels. Give them to a family
+        object itself.
 
     Returns:
       An `Estimate`. Check its `converged` and `message` before you use the numbers.
 
     Raises:
-      ValueError: before any optimisation, if `y` is empty, contains fewer numbers than there are parameters, or
-        contains NaN, an infinite value or an outcome outside the support; if all values are equal, so that the
-        likelihood is unbounded; if `weights` have the wrong length, are negative or are all zero; or if no parameter is
-        free.
+      ValueError: before any optimisation, if `y` is empty, not numeric or of another event shape than the family,
+        contains fewer numbers than there are parameters, or contains NaN, an infinite value or an outcome outside the
+        support; if all values are equal or columns are dependent, so that the likelihood is unbounded; if `weights`
+        have the wrong length, are negative or are all zero; if `distribution` is not a family, cannot be fitted to a
+        sample or shares parameters over inputs; or if `fixed` names an unknown parameter, has a value outside its
+        domain, leaves no parameter free or is given with a family object.
 
     Example:
       >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters

@@ -61,7 +61,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     sample; a fitted distribution is closer to the sample than the true one. The p-value comes from the parametric
     bootstrap instead: samples are drawn from the fitted distribution, and the family is fitted to each of them. If `b`
     of these samples have a statistic at least as large as the observed one, the p-value is `(1 + b) / (1 +
-    num_samples)`.
+    num_samples)`. A drawn sample without an estimate, for example because all its outcomes are equal, is not counted.
 
     Args:
       estimate: a converged `Estimate` of a scalar family. Its weights must be whole numbers, because they are used as
@@ -76,7 +76,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
       TypeError: if `estimate` is not an `Estimate`.
       ValueError: if the fit did not converge; if its outcomes are vectors or intervals, contain the ends of a window
         (`Truncated` with "row"), or are continuous except for a probability at 0; if its weights are not whole numbers;
-        if its counts fall into too few bins for the number of parameters.
+        if its counts fall into too few bins for the number of parameters; if `num_samples` is not an int >= 1, or
+        `seed` is not an int >= 0.
       NotImplementedError: if TFP has no CDF for the family.
 
     Example:

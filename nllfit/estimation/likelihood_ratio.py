@@ -85,7 +85,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
       ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
         `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
         bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if a fit did not
-        converge; if `b` has a lower likelihood than `a`.
+        converge (but `b` need not converge if `a` is at a bound of it); if `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]

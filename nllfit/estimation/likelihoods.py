@@ -25,8 +25,9 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     Outcomes outside the support are found with or without `validate_args=True`. If TFP's density of such an outcome is
     0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a negative
-    number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, where values are
-    not available, outcomes are checked only with `validate_args=True`.
+    number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, `y` must be an
+    array, not a tensor of the graph. There outcomes are checked only with `validate_args=True`; without it, the result
+    may be NaN.
 
     The computation is in float64, even if the distribution is in float32. Parameters that were given to the
     distribution as Python or NumPy numbers are not rounded to float32. If the distribution cannot be rebuilt in
@@ -46,7 +47,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
         an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
         of its domain, such as a scale of 0; if different outcomes are equal in float32 and the distribution cannot be
-        rebuilt in float64.
+        rebuilt in float64; if `y` is SciPy's `CensoredData`, but the outcomes of the distribution are not intervals.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -90,7 +91,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The likelihood of an i.i.d. sample at every parameter value in a distribution's batch.
 
     The likelihood is `prod_i p(y_i | theta)`, the exponential of `log_likelihood`. It underflows to 0 where the
-    log-likelihood is below about -745.
+    log-likelihood is below about -708.
 
     Args:
       distribution: a `tfd.Distribution` of batch shape `[*grid]` and event shape `[*event]`.

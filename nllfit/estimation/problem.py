@@ -211,6 +211,8 @@ def _objective(family, y, weights, units, held):
 
 
 def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> ParametricFamily:
+    if "event_shape" in fixed:
+        raise ValueError(f"`event_shape` is that of a row of `y`, {y.shape[1:]}: leave it out.")
     try:
         family = as_family(distribution, y.shape[1:], **fixed)
     except ValueError as error:

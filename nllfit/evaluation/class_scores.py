@@ -14,7 +14,8 @@ __all__ = ["ClassScores", "class_scores"]
 class ClassScores:
     """Scores of `k` classes. Each class is compared with all others together.
 
-    `auc` and `average_precision` are NaN for a class to which all rows or no rows belong.
+    `auc` and `average_precision` are NaN for a class to which all rows or no rows belong. `nll` is NaN for a class to
+    which no rows belong. If an outcome has several elements, or a row several steps, each counts as a row.
 
     Attributes:
       names: the names of the classes, `[k]`.
@@ -75,9 +76,11 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     labels = evaluation.y.argmax(-1) if evaluation.y.shape == evaluation.probabilities.shape else evaluation.y
     labels = np.ravel(labels).astype(int)
     seen = labels[:, None] == np.arange(size)
+    losses = evaluation.scores["nll"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        losses = -np.log(probabilities[np.arange(len(labels)), labels])
-        nll = losses @ seen / seen.sum(0)
+        if len(losses) != len(labels):  # a row has several elements, whose losses are summed
+            losses = -np.log(probabilities[np.arange(len(labels)), labels])
+        nll = np.bincount(labels, losses, size) / seen.sum(0)
     area, precision = np.array([_auc_and_precision(seen[:, k], probabilities[:, k]) for k in range(size)]).T
     confusion = np.zeros([size, size], int)
     np.add.at(confusion, (labels, probabilities.argmax(1)), 1)

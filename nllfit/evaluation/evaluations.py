@@ -37,8 +37,9 @@ def evaluate(
     """Scores the distributions that a model predicts for `x` against the outcomes `y`.
 
     Args:
-      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, or a calibrated model; or, without `x`, a
-        distribution of batch `[n]` and event `[*event]`: `evaluate(distribution, y=y)`.
+      model: a Keras 2 or Keras 3 model that ends in a head, an `Ensemble`, a `Laplace` or a calibrated model; or,
+        without `x`, a distribution of batch `[n]` and event `[*event]`, or a head's output: `evaluate(distribution,
+        y=y)`.
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
@@ -56,7 +57,10 @@ def evaluate(
         - `y` is missing, has another shape or only one row, or an outcome is not finite or outside the support. (The
           message names the row.)
         - `y` names an unknown output, or the model has several outputs and `y` names none.
-        - A level is not between 0 and 1.
+        - `x` is missing, is given with a distribution, or contains NaN or an infinite number.
+        - `x` is a dataset that is empty, infinite or has weights, or `y` is given with it.
+        - A prediction is not finite, or a distribution has batch `[]`.
+        - A level is not between 0 and 1, `batch_size` is not an int >= 1, or `seed` is not an int >= 0.
 
     Example:
       >>> round(evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).nll, 4)
@@ -84,7 +88,9 @@ def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Scores and calibration of predicted distributions on `n` rows. Attributes that do not apply are None.
+    """Scores and calibration of predicted distributions on `n` rows.
+
+    Attributes that do not apply are None; `coverage`, `width` and `interval_score` are then empty.
 
     Smaller scores are better. If an outcome has several elements, a score is the mean over elements, except `nll` and
     `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean over its steps.
@@ -112,7 +118,7 @@ class Evaluation:
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
         a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
-        two ends. None for classes.
+        two ends. None for classes, and if TFP does not know the CDF of the elements.
       probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
         if the outcomes are not classes.
       y: the outcomes.

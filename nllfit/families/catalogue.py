@@ -2,8 +2,8 @@
 
 The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
 the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:
-for example `floor={"scale": 1e-3}`. `logit(p) = log(p / (1 - p))`. A formula is the negative log-likelihood of one
-element of the outcome in nats. If an outcome has several elements, the loss is the sum over them.
+for example `floor={"scale": 1e-3}`. `logit(p) = log(p / (1 - p))`. A formula is the negative log-likelihood in nats. If
+an outcome has several independent elements, it is that of one element, and the loss is the sum over them.
 """
 
 from collections.abc import Sequence
@@ -272,7 +272,7 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count. The loss differs from Keras's Poisson loss only by `log y!`, which no parameter changes.
+    """A count. The loss is Keras's Poisson loss, without its epsilon, plus `log y!`, which no parameter changes.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 

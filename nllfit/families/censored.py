@@ -40,15 +40,16 @@ class Censored(FamilyOf):
     Parameters, prediction, `cdf`, `survival` and `quantile` describe the number itself and not the interval.
 
     Args:
-      family: a family of numbers or counts that has a CDF. It is a class of `tfp.distributions` or its name, a
-        `Family`, a `MixtureFamily` of event shape (), or a `Truncated` family. For a `Truncated` family, the
-        probabilities are conditional on the window from `low` to `high`.
+      family: a family of numbers or counts that has a CDF. It is a class of `tfp.distributions` or its name, or a
+        `Family`, `ByMean`, `ZeroInflated`, `Hurdle` or `Truncated` family, or a `MixtureFamily` of event shape (). For
+        a `Truncated` family, the probabilities are conditional on the window from `low` to `high`.
       event_shape: the shape of the numbers, if `family` is a name or class. An outcome has the shape
         `[*event_shape, 2]`, by default `[2]`.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: if the family has no CDF or its elements depend on each other, or for a reason given at `Family`.
+      ValueError: if the family has no CDF, its elements depend on each other, or it is censored already; if another
+        argument is given together with a family object; or for a reason given at `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -210,7 +211,8 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
       An array `[n, 2]`: `[time, time]` if the event was observed, else `[time, inf]`.
 
     Raises:
-      ValueError: if the arrays differ in shape, a time is NaN, or `observed` contains anything but 0 and 1.
+      ValueError: if the arrays differ in shape, a time is not a number or is NaN, or `observed` contains anything but 0
+        and 1.
 
     Example:
       >>> right_censored([1.0, 2.0], [True, False])
@@ -255,7 +257,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
       An array `[n, 2]`, or `[n, k, 2]`.
 
     Raises:
-      ValueError: if the arrays differ in shape, a number is NaN, or a lower end is above the upper end.
+      ValueError: if the arrays differ in shape, an end is not a number or is NaN, or a lower end is above the upper.
 
     Example:
       >>> interval_censored([0.1, 0.5], [0.2, np.inf])

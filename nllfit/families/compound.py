@@ -129,7 +129,7 @@ class ZeroInflated(_HeadOf):
 class Hurdle(_HeadOf):
     """A count or an amount that is 0 with probability pi. Otherwise it follows the family, conditional on not being 0.
 
-    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family.
+    Domain: that of the family, without negative counts, and 0. Links: logit(pi) = u, and those of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
 
     Args:

@@ -28,8 +28,8 @@ class Family(ParametricFamily):
 
     The vector has one block of numbers for each free parameter, in the order of `parameter_names`. Each block is
     reshaped, and the link of the parameter maps it to the parameter's value. The default link is TFP's bijector. For
-    example, it is the identity for a `loc` or `logits`, and `softplus(u) + eps` for a `scale` or a `rate`. `eps` is the
-    resolution of the dtype.
+    example, it is the identity for a `loc`, for `logits` and for `log_rate` (Gamma, Poisson), and `softplus(u) + eps`
+    for a `scale`. `eps` is the resolution of the dtype.
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
@@ -48,8 +48,10 @@ class Family(ParametricFamily):
         error. `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
 
     Raises:
-      ValueError: if the distribution is unknown, a named parameter does not exist, a fixed value is outside its domain,
-        or a parameter without a default link is not fixed.
+      ValueError: if the distribution is unknown or has no `parameter_properties`; if a named parameter does not exist,
+        or is named in `shared`, `floor` or `link` and is not free; if a fixed value is outside its domain, or has
+        neither the shape of a number nor that of an outcome; if a parameter without a default link is not fixed, or
+        every parameter is fixed; if `num_classes` is missing or not needed; or if another argument is invalid.
 
     Example:
       >>> family = Family("Normal", event_shape=2)

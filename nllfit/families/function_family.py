@@ -34,12 +34,14 @@ class DistributionLambda(Head):
         `tfd.Distribution` of batch `[...]` and of the event shape of the outcomes. It must not create variables.
       params_size: the number of inputs per row.
       validate_args: whether an outcome outside the support raises an error, as for any head. True overrides the
-        `validate_args` of the function's distribution. False allows soft labels.
+        `validate_args` of the function's distribution. False keeps it; TFP's default, False, allows soft labels.
 
     Raises:
-      ValueError: if the function does not return a distribution, or the batch shape of the distribution is wrong; if
-        the class of the distribution has no `parameter_properties`, or it is unknown whether its outcomes are counts.
-        When a model is saved, cloned or loaded: if the function is not registered.
+      ValueError: if the function does not return a distribution, the batch shape of the distribution is wrong, or its
+        outcomes are several tensors; if the class of the distribution has no `parameter_properties`, or it is unknown
+        whether its outcomes are counts; if `make_distribution` is neither a function nor a registered name, or
+        `params_size` is not a positive integer. When a model is saved, cloned or loaded: if the function is not
+        registered.
 
     Example:
       >>> def skewed(params):

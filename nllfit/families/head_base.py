@@ -178,8 +178,8 @@ class DistributionHead(Head):
     Domain and formula are those of the class; the links are its default bijectors (see `nllfit.Family`).
 
     Args:
-      distribution: a class of `tfp.distributions`, its name, or a family object. With a family object, no further
-        argument is allowed.
+      distribution: a class of `tfp.distributions`, its name, or a family object. With a family object, none of the
+        arguments below is allowed.
       event_shape: shape of one outcome, an int or a tuple. The default is 1, or the shape of the family object.
       shared: names of parameters that are the same for all inputs. The head learns them as weights.
       floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`.
@@ -189,7 +189,7 @@ class DistributionHead(Head):
       **fixed: values at which parameters are held.
 
     Raises:
-      ValueError: see `nllfit.Family`.
+      ValueError: see `nllfit.Family`; or if all free parameters are shared.
 
     Example:
       >>> head = DistributionHead(tfd.JohnsonSU, 1)

@@ -30,7 +30,8 @@ class ZeroInflated(FamilyOf):
     parameters of the family. The `parameters` of an estimate contain `zero_probs = pi`.
 
     Args:
-      family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`.
+      family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`, `ByMean` or
+        `Truncated` family.
       event_shape: the shape of one outcome, if `family` is a name or class. The default is ().
       zero_probs: a value at which `pi` is held. By default `pi` is free.
       shared: `("zero_logits",)` if a head learns one `pi` for all inputs. If `family` is a name or class, `shared` may
@@ -39,7 +40,7 @@ class ZeroInflated(FamilyOf):
 
     Raises:
       ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; if the family already has
-        additional zeros, is a mixture, or its outcomes are not numbers. `Censored` lists further reasons.
+        additional zeros, is a mixture, or an outcome is not a single number. `Censored` lists further reasons.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])
@@ -74,6 +75,11 @@ class ZeroInflated(FamilyOf):
             probs = np.asarray(zero_probs)
             if probs.dtype.kind not in "iuf" or not np.all((probs > 0) & (probs < 1)):
                 raise ValueError(f"`zero_probs` is {zero_probs!r}: give a probability between 0 and 1.")
+            if probs.shape not in ((), self.element_shape):
+                raise ValueError(
+                    f"`zero_probs` has shape {probs.shape}: give a number, or an array of the outcome's shape, "
+                    f"{self.element_shape}."
+                )
             if _LOGITS in names:
                 raise ValueError("`zero_probs` is shared and held at a value: choose one of them.")
             self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}
@@ -106,8 +112,9 @@ class Hurdle(ZeroInflated):
     """A mixture of zeros and of a family conditional on outcomes that are not 0.
 
     `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
-    outcomes that are not 0. For a family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same
-    parameters and arguments as `ZeroInflated`.
+    outcomes that are not 0. If a family has negative counts (Skellam), it is conditional on counts above 0. For a
+    family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same parameters and arguments as
+    `ZeroInflated`, and raises the same errors.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Hurdle("LogNormal"), [0.0, 0.0, 1.5, 0.0, 7.0, 2.5])

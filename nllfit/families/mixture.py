@@ -33,7 +33,10 @@ class MixtureFamily(ParametricFamily):
       component: the class of the components, a subclass of `tfd.Distribution`, or its name.
       num_components: the number of components, at least 1.
       event_shape: shape of one outcome.
-      **kwargs: further arguments of the components' `Family`.
+      **kwargs: further arguments of the components' `Family`, except `shared`.
+
+    Raises:
+      ValueError: if `num_components` is not a positive integer, `shared` is given, or for a reason given at `Family`.
 
     Example:
       >>> MixtureFamily("Normal", 3, event_shape=1).params_size

@@ -52,7 +52,7 @@ class ParametricFamily(abc.ABC):
 
     Attributes:
       name: the name in error messages.
-      label: the name with all given arguments. Families of the same name differ in their labels.
+      label: the name with the given arguments, except `event_shape`.
       event_shape: shape of one outcome.
       records: the parameters in the order of the vector. The parameters named in `fixed` are held.
       fixed: the held values and other arguments of the distribution's constructor, by name.
@@ -96,7 +96,8 @@ class ParametricFamily(abc.ABC):
     def parameters(self, params: Any, shared: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """Maps `params` `[..., params_size]` and `shared` `[shared_size]` to the constrained parameters, by name.
 
-        The parameters of a mixture's components have the shape `[..., num_components, *parameter]`.
+        The parameters of a mixture's components have the shape `[..., num_components, *parameter]`. Raises a
+        `ValueError` if a vector has another length.
         """
         params = self._as_params(params)
         blocks = blocks_of(params, self._of_rows)
@@ -122,7 +123,7 @@ class ParametricFamily(abc.ABC):
         return vector_of(blocks, wanted)
 
     def distribution(self, params: Any, shared: tf.Tensor | None = None) -> tfd.Distribution:
-        """Builds the distribution of batch `[...]` from unconstrained numbers `params` `[..., params_size]`."""
+        """Builds the distribution of batch `[...]`. The arguments are those of the method `parameters`."""
         values = self.parameters(params, shared)
         return self.build(values, next(iter(values.values())).dtype)
 
@@ -189,12 +190,12 @@ class ParametricFamily(abc.ABC):
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The free parameters, except shared ones, whose range is all positive numbers."""
+        """The free parameters, except shared ones, that have the link `softplus` or `exp` and no floor."""
         return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
 
     @property
     def logarithms(self) -> np.ndarray:
-        """Which elements of `params` are logarithms of positive parameters, `[params_size]`."""
+        """Which elements of `params` are logarithms, `[params_size]`. The argument `link="exp"` does not count."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
             return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
@@ -226,7 +227,7 @@ class ParametricFamily(abc.ABC):
         return [(self, np.arange(len(y)))]
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
-        """Returns TFP's closed-form estimates from a sample `[n, *event]` by name, or None if TFP has none."""
+        """Returns TFP's closed-form estimates from a sample `[n, *event]` by name, or None if there are none."""
         return None
 
     @property

@@ -34,13 +34,14 @@ class Truncated(FamilyOf):
     `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In it, `lower` and `upper` are clipped to the window.
 
     Args:
-      family: a family with a CDF, as for `Censored`, but not a censored family.
+      family: a family with a CDF, as for `Censored`, but neither censored nor truncated by row.
       low, high: the ends of the window. Each is a number, "row" if each row has its own, or None if there is no bound.
       event_shape, **kwargs: as in `Censored`.
 
     Raises:
-      ValueError: if neither end is given, `low` is not below `high`, the probability of the window is 0, or the family
-        has no CDF; or for a reason given at `Family`.
+      ValueError: if neither end is given, an end is invalid, or `low` is not below `high`; if the window has
+        probability 0, unless the family's support depends on its parameters; if the family is `ZeroInflated` or
+        `Hurdle` and the window leaves out 0; or for a reason given at `Censored`.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Truncated("Poisson", low=0), [1, 1, 2, 1, 3, 1, 2])

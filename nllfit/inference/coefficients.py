@@ -24,14 +24,15 @@ class Coefficients(MaximumLikelihoodFit):
       estimates: `[q]`, the weights of the model; for a shared parameter its constrained value, such as the scale.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
         coefficient is not identified, because other weights give the same likelihood.
-      covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason.
-      kind: the estimator of the covariance: "observed information", "sandwich" or, with regularizers, "Laplace
-        approximation".
+      covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason. For a coefficient that is not
+        identified, the variance is infinite and the covariances are NaN.
+      kind: the estimator of the covariance: "observed information", "sandwich", with groups "sandwich, 12 groups", or,
+        for the information of a model with regularizers, "Laplace approximation".
       log_likelihood: in nats, the sum over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.
       label: the family of the model's head.
-      converged: whether the weights are a verified maximum of the likelihood.
+      converged: whether the weights are a verified maximum of the likelihood or, with regularizers, the posterior.
       message: the result of the verification. If there are no standard errors, it gives the reason.
     """
 
@@ -68,7 +69,11 @@ class Coefficients(MaximumLikelihoodFit):
         return wald_interval(self.estimates, self.standard_errors, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """Returns the regression as a text table in the layout of statsmodels."""
+        """Returns the regression as a text table in the layout of statsmodels.
+
+        Raises:
+          ValueError: if `level` is not between 0 and 1.
+        """
         intervals = self.confidence_intervals(level)
         first = max(20, *map(len, self.names)) + 2
         width = first + _WIDTH_OF_NUMBERS
@@ -84,7 +89,9 @@ class Coefficients(MaximumLikelihoodFit):
         return "\n".join([*lines, "=" * width, f"Verdict: {self.message}."])
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all results as plain numbers and strings, for JSON. Infinite numbers and NaN become None.
+        """Returns the results as plain numbers and strings, for JSON, without the covariance matrix.
+
+        Infinite numbers and NaN of coefficients become None.
 
         Returns:
           A dict with the numbers of the fit and the item `"coefficients"`, a dict by name. Each coefficient is a dict

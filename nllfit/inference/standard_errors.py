@@ -56,8 +56,8 @@ def standard_errors(
     The information estimator is valid if the model is correct. In large samples, the sandwich estimator (HC0) is also
     valid if the outcomes do not have the head's distribution. A head stores a shared parameter, such as a `scale`, as
     an unconstrained weight. The table shows the value of the parameter; its standard error comes from the delta method.
-    Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is
-    in float64.
+    Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is in
+    float64, but in the model's own dtype if the model is subclassed.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
     log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
@@ -68,8 +68,8 @@ def standard_errors(
       x, y: the arrays that the model was fitted to. If `x` is a DataFrame, its columns name the first layer's weights.
       sample_weight: the number of times that each row counted in the fit, `[n]`.
       covariance: "information" or "sandwich".
-      groups: labels of clusters of dependent rows, `[n]`, only with "sandwich": the scores of a cluster are summed
-        before their outer product is taken.
+      groups: labels of at least two clusters of dependent rows, `[n]`, only with "sandwich": the scores of a cluster
+        are summed before their outer product is taken.
 
     Returns:
       A `Coefficients`. Check its `converged` and `message` before you use the numbers. The standard errors are NaN if
@@ -77,8 +77,9 @@ def standard_errors(
       infinite for weights that are not identified, for example those of linearly dependent columns.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; if the model has no head, several outputs or
-        too many weights; if `covariance` is unknown or `groups` has the wrong length.
+      TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; for a sparse `x`; if the model has no head,
+        several outputs or too many weights; if `covariance` is unknown; if `groups` has the wrong length or only one
+        label, or is given without "sandwich"; or if the log-likelihood is not finite at the weights.
 
     Example:
       >>> import tf_keras

@@ -29,9 +29,11 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes for every `x`.
 
     In the layer before a head, the kernel becomes zero and the bias becomes the maximum-likelihood estimate from all
-    outcomes. Shared parameters of the head are set as well. So training starts at the negative log-likelihood of the
-    marginal distribution. If the outcomes are large, a network with random weights may start 1e15 nats higher. The
-    components of a mixture start at different parts of the sample. All other weights keep their values.
+    outcomes, or from 20000 random ones if the head has more than 20 parameters. Bounds of the support then move outward
+    from the ends of the sample, and parameters at which the likelihood is flat move toward 0, so that training can
+    change them. Shared parameters of the head are set as well. So training starts at about the negative log-likelihood
+    of the marginal distribution. If the outcomes are large, a network with random weights may start 1e15 nats higher.
+    The components of a mixture start at different parts of the sample. All other weights keep their values.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
@@ -42,10 +44,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         arrays in the model's structure. Outcomes that Keras masks do not count.
 
     Raises:
-      TypeError: if no output of the model comes from a head.
+      TypeError: if `model` is not a Keras model, or none of its outputs comes from a head.
       ValueError: if no bias sets the parameters of a head (the model then keeps its weights); if `x` is a dataset; if
-        the data are empty, differ in length or are not finite; if outcomes do not have the head's shape or are outside
-        its support; and as from `maximum_likelihood`.
+        the data are missing, empty, differ in length or are not finite; if outcomes do not have the head's shape or are
+        outside its support; and as from `maximum_likelihood`.
 
     Example:
       >>> import tf_keras

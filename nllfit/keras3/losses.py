@@ -21,7 +21,7 @@ class DistributionLoss(keras.losses.Loss):
 
     A subclass defines `score(y_true, distribution)`. It returns the losses `[*batch]` of outcomes `[*batch, *event]`.
     Before `score` is called, `counted` replaces masked outcomes and outcomes of weight 0 by outcomes in the support.
-    `reduction="auto"` means the mean.
+    `reduction="auto"` means Keras's "sum_over_batch_size".
     """
 
     # Keras casts predictions to a loss's dtype, and the result of a cast has no attribute `distribution`.

@@ -37,7 +37,9 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
       `ax`.
 
     Raises:
-      ValueError: if `y` and `probabilities` differ in length, or a probability is not between 0 and 1.
+      ValueError: if `y` and `probabilities` are empty or differ in length, a probability is not between 0 and 1, the
+        probabilities of the classes do not sum to 1, `y` contains anything but 0 and 1 or labels of these classes, or
+        `num_bins` is not an int >= 1.
 
     Example:
       >>> ax = reliability_diagram(ax, [0, 1, 1], [0.2, 0.7, 0.9])
@@ -92,7 +94,8 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if `pit` is empty or has a number that is not between 0 and 1.
+      ValueError: if `pit` is None, is empty or has a number that is not between 0 and 1, or if `num_bins` is not an
+        int >= 1.
 
     Example:
       >>> ax = pit_histogram(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)
@@ -128,7 +131,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: as from `pit_histogram`.
+      ValueError: if `pit` is None, is empty or has a number that is not between 0 and 1.
 
     Example:
       >>> ax = coverage_curve(ax, evaluate(tfd.Normal(tf.zeros([3]), 1.0), y=[-1.0, 0.0, 1.0]).pit)

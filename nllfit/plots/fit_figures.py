@@ -26,14 +26,16 @@ def profile_curve(
       ax: the axes.
       estimate: a converged `Estimate`.
       name: the parameter's name.
-      values: the values at which the profile is computed, `[m]`. By default, 41 values that extend beyond the interval.
+      values: the values at which the profile is computed, `[m]`, at least two, in ascending order. By default, 41
+        values that extend beyond the interval.
       level: the level of the profile-likelihood interval.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if the parameter is an array, or `Estimate.confidence_intervals` raises an error.
+      ValueError: if the parameter is an array, there are fewer than two `values`, or `Estimate.confidence_intervals`
+        raises an error.
 
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
@@ -81,7 +83,8 @@ def fitted_density(
       `ax`.
 
     Raises:
-      ValueError: if the outcomes are not scalars, or if one is outside the support of the fitted distribution.
+      ValueError: if `y` is empty, the outcomes are not scalars, or one is outside the support of the fitted
+        distribution.
 
     Example:
       >>> sample = [2.0, 3.0, 5.0, 4.0]

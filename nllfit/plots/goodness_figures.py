@@ -42,7 +42,8 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if the outcomes are vectors or counts, censored, or weighted.
+      ValueError: if the outcomes are vectors or counts, are censored, contain the ends of a window, or have unequal
+        weights.
 
     Example:
       >>> ax = qq(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
@@ -103,9 +104,9 @@ def survival_curve(
 
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
     n_i)` for `d_i` events among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's variance of
-    `log(-log S)`. A tick marks a censored time. If some times are left- or interval-censored, the curve is Turnbull's
-    nonparametric maximum-likelihood estimate. It has no interval. The data determine only how much this estimate falls
-    within certain intervals; the curve falls at the upper ends of these intervals.
+    `log(-log S)`. A tick marks a right-censored time. If some times are left- or interval-censored, the curve is
+    Turnbull's nonparametric maximum-likelihood estimate. It has no interval. The data determine only how much this
+    estimate falls within certain intervals; the curve falls at the upper ends of these intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -113,15 +114,17 @@ def survival_curve(
         - `[n]`, the times of the event or of censoring;
         - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
         - `[n, 3]`, such pairs and the time of delayed entry, if all pairs are exact or right-censored.
-      observed: whether each of the times `[n]` is the time of an event, `[n]`. By default all are. Not used with pairs.
+      observed: whether each of the times `[n]` is the time of an event, `[n]`. By default all are. Not allowed with
+        pairs.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if `time` has another shape, `observed` has another length, or there is no event. Also if a row
-        contains NaN, an event at infinity, or an entry that is not before the event.
+      ValueError: if `time` is empty or has another shape, `observed` has another length, contains anything but 0 and 1
+        or is given with pairs, or there is no event. Also if a row contains NaN, an event at infinity, a lower end
+        above the upper end, an entry that is not before the event, or an interval together with an entry.
 
     Example:
       >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])

@@ -39,7 +39,8 @@ def likelihood_curve(
       `ax`.
 
     Raises:
-      ValueError: if the distribution's batch shape is not `[m]`, or `log_likelihood` raises an error.
+      ValueError: if the distribution's batch shape is not `[m]`.
+      TypeError, ValueError: as from `log_likelihood`.
 
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
@@ -83,7 +84,8 @@ def likelihood_surface(
       `ax`.
 
     Raises:
-      ValueError: if the distribution's batch shape is not `[k, m]`, or `log_likelihood` raises an error.
+      ValueError: if the distribution's batch shape is not `[k, m]`.
+      TypeError, ValueError: as from `log_likelihood`.
 
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)

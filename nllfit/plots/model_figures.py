@@ -83,7 +83,7 @@ def training_curves(ax: Axes, history: Any) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if a history has no epochs.
+      ValueError: if a history has no epochs, or its loss is NaN in all of them.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)

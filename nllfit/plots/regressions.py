@@ -27,7 +27,7 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if there are fewer than two residuals, or one is not finite.
+      ValueError: if there are fewer than two residuals, one is not finite, or they are not of shape `[n]`.
 
     Example:
       >>> ax = residual_qq(ax, [-1.2, -0.4, 0.1, 0.5, 1.3])

@@ -1,8 +1,8 @@
 """Newton's method for the coefficients that maximise a regression's likelihood.
 
 The likelihood of a row depends only on a few linear predictors, so the Hessian is a sum of small Hessians over rows. An
-iteration costs one pass over the rows. `fit_lbfgs` finds the same maximum for any Keras model, and continues if this
-search does not end in a maximum.
+iteration costs one pass over the rows. `fit_lbfgs` finds the same maximum for any Keras model. It searches again, from
+its own start, if this search does not end in a maximum.
 """
 
 import dataclasses

@@ -91,11 +91,12 @@ class CoefficientTable(MaximumLikelihoodFit):
         Args:
           exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends. The table then has only
             the coefficients for which `exp(coef)` is a ratio: of rates (Poisson), odds (Bernoulli), hazards (Cox) or
-            times (accelerated failure time models). The standard errors are multiplied by `exp(coef)`.
+            times (Weibull). The standard errors are multiplied by `exp(coef)`, and the first column is `exp(coef)`.
           alpha: one minus the level of the intervals.
 
         Raises:
-          ValueError: if no coefficient has a log or logit link, or `alpha` is not between 0 and 1.
+          ValueError: if `alpha` is not between 0 and 1; or, with `exponentiate`, if no coefficient has a log or logit
+            link.
         """
         table = pd.concat([self.params, self.bse, self.tvalues, self.pvalues, self.conf_int(alpha)], axis=1)
         if not exponentiate:
@@ -116,7 +117,7 @@ class CoefficientTable(MaximumLikelihoodFit):
     def summary(self, exponentiate: bool = False, alpha: float = 0.05) -> str:
         """Returns the table as text, with the formula, the fit statistics and the `message`.
 
-        The arguments are those of `table`.
+        The arguments and errors are those of `table`.
         """
         body = self.table(exponentiate, alpha).to_string(float_format=lambda number: f"{number:.4g}").splitlines()
         width = max(_LEAST_WIDTH, *map(len, body))

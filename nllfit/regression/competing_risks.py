@@ -29,7 +29,8 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
       A dict by cause of `DataFrame`s with one row per row of `data` and one column per time.
 
     Raises:
-      ValueError: if `fits` is empty, or a fit has strata.
+      TypeError: if `data` is not a table.
+      ValueError: if `fits` is empty, a fit has strata, or `CoxRegression.predict` refuses `data`.
 
     Source: Prentice et al., The analysis of failure times in the presence of competing risks, 1978.
     """

@@ -47,8 +47,8 @@ def cox_regression(
       data: a pandas `DataFrame`, or a dict of columns.
       strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
       weights: the factor of each row in the likelihood, as in R's `coxph`: the name of a column, or `[n]`. Rows of
-        weight 0 are left out. With ties, a row of weight 2 and two equal rows differ, because Efron's terms count
-        rows.
+        weight 0 are left out. An event of weight 2 and two equal events differ, because the two events are tied, and
+        Efron's terms count rows.
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
         score residuals, summed over each cluster (Lin and Wei).
@@ -60,6 +60,7 @@ def cox_regression(
     Raises:
       ImportError, TypeError: as from `regression`.
       ValueError: as from `regression`. Also if one of these is true:
+        - The outcome is not `Surv(...)`, or the formula has no terms.
         - A time is not finite, or a `stop` is not after its `start`.
         - An event is neither 0 nor 1, or there is no event.
         - A column does not vary between rows that are at risk at the same time. The partial likelihood then does not
@@ -181,10 +182,11 @@ class CoxRegression(Hypotheses):
         return pd.concat(parts)
 
     def baseline(self) -> Any:
-        """Returns Breslow's estimate of the cumulative hazard of a row in which all columns are 0.
+        """Returns Breslow's estimate of the cumulative hazard of a row in which all columns and the offset are 0.
 
         Returns:
-          A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, one row for each event time.
+          A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, one row for each event time
+          of each stratum.
         """
         parts = [
             pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard)})
@@ -197,7 +199,12 @@ class CoxRegression(Hypotheses):
             yield label, part, part.baseline(self.estimates)
 
     def predict(self, data: Any) -> Any:
-        """Returns `exp(x' b + offset)`, the hazard ratio of each row to a row of zeros, as a `Series`."""
+        """Returns `exp(x' b + offset)`, the hazard ratio of each row to a row of zeros, as a `Series`.
+
+        Raises:
+          TypeError: if `data` is not a table.
+          ValueError: as from `Regression.predict`.
+        """
         data = as_frame(data)
         matrix, offset = self.design.of(data, "data")
         values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
@@ -212,7 +219,8 @@ class CoxRegression(Hypotheses):
           stratum: the label of the rows' stratum; needed only if the fit has strata.
 
         Raises:
-          ValueError: if the fit has strata and `stratum` is not one of them, or a time is NaN.
+          TypeError: if `data` is not a table.
+          ValueError: if `stratum` is not a stratum of the fit, a time is NaN, or `predict` refuses `data`.
         """
         if stratum is None and len(self._likelihoods) == 1:
             (stratum,) = self._likelihoods
@@ -228,7 +236,10 @@ class CoxRegression(Hypotheses):
         return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
-        """Returns the probability that the event comes after each time, `exp(-cumulative hazard)`."""
+        """Returns the probability that the event comes after each time, `exp(-cumulative hazard)`.
+
+        The arguments and errors are those of `cumulative_hazard`.
+        """
         return np.exp(-self.cumulative_hazard(data, times, stratum))
 
 

@@ -20,7 +20,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
       y_pred: `[n, 1]`, the logarithm of the hazard ratio. A Keras 2 or Keras 3 model without a head predicts it.
 
     Returns:
-      A scalar.
+      A scalar. So Keras's `sample_weight` does not weight single rows.
 
     Example:
       >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])

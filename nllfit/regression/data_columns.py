@@ -14,7 +14,12 @@ _SHOWN = 3  # the most rows that a message lists
 
 
 def as_frame(data: Any, name: str = "data") -> Any:
-    """Returns `data` as a `DataFrame`. Raises a `TypeError` if it is not a table, or a `ValueError` if it is empty."""
+    """Returns `data` as a `DataFrame`.
+
+    Raises:
+      TypeError: if `data` is not a table.
+      ValueError: if `data` has no rows, two columns of one name, or columns of different lengths.
+    """
     if isinstance(data, Mapping):
         try:
             data = pd.DataFrame(data)

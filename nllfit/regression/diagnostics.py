@@ -29,7 +29,7 @@ class Diagnostics(LinearPredictors):
           an outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced
           by a uniform random number between the values of `F` at both ends of the jump or of the interval.
         - response: `y - mean`.
-        - pearson: `(y - mean) / standard deviation`.
+        - pearson: `(y - mean) / standard deviation`. Like the response residual, it is NaN if there is no mean.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
           estimates.
 
@@ -99,10 +99,10 @@ class Diagnostics(LinearPredictors):
         """Returns the influence of each row on the coefficients, from one Newton step towards the fit without the row.
 
         Let `g_i` be the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the
-        `H_i`. Then `dfbeta = -inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model it is exact. For a
-        generalized linear model with the canonical link it is Pregibon's one-step approximation. `H` also covers the
-        coefficients of an estimated scale, so the leverages of a Normal exceed the diagonal of the hat matrix unless
-        `scale` is fixed.
+        `H_i`. Then `dfbeta = -inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model with a fixed `scale`
+        it is exact. For a generalized linear model with the canonical link it is Pregibon's one-step approximation. `H`
+        also covers the coefficients of an estimated scale, so the leverages of a Normal exceed the diagonal of the hat
+        matrix unless `scale` is fixed.
 
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =

@@ -53,19 +53,21 @@ def regression(
     C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) +
     offset(log(exposure))`. Any other parameter is one number for all rows, unless it has its own formula as a keyword
     argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients are on the scale of the
-    logarithm.
+    logarithm. A family object keeps its own links.
 
     The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
-    Newton's method finds the coefficients. If it does not end in a maximum, `fit_lbfgs` continues.
+    Newton's method finds the coefficients. If it does not end in a maximum, `fit_lbfgs` searches again from its own
+    start.
 
     Args:
       formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
         `Surv(time, event)` with `event` 1 for an event and 0 for censoring, `left_censored(y, observed)` or
         `interval_censored(lower, upper)`. A column of text contains class labels.
-      data: a pandas `DataFrame`, or a dict of columns, without missing values.
+      data: a pandas `DataFrame`, or a dict of columns. The columns that are used must have no missing values.
       family: the name or class of a distribution of TFP, or a family object, such as `Family`, `ZeroInflated`,
-        `Hurdle` or `Censored`, without shared parameters. For class labels use "Bernoulli" (the second label is 1),
-        "Categorical" (the first label is the reference) or "OrderedLogistic".
+        `Hurdle` or `Censored`, without shared parameters. A family object must contain its links and fixed values. For
+        class labels use "Bernoulli" (the second label is 1), "Categorical" (the first label is the reference) or
+        "OrderedLogistic".
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
@@ -87,9 +89,10 @@ def regression(
 
     Raises:
       ImportError: without formulaic and pandas: `pip install formulaic pandas`.
-      TypeError: if `data` is not a table.
+      TypeError: if `data` is not a table, or `link` is not a dict.
       ValueError: if a formula cannot be read or evaluated, values are missing, columns are linearly dependent, a level
-        has no rows, an argument has the wrong length, or an outcome is outside the family's support.
+        has no rows, an argument is invalid or has the wrong length, or an outcome is outside the family's support or
+        may have an infinite density.
 
     Example:
       >>> data = {"y": [2, 3, 6, 7, 8, 9, 10, 12, 15], "x": [-1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]}

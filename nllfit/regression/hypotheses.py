@@ -19,7 +19,7 @@ class WaldTest:
     """The Wald test of linear constraints `R b = r`.
 
     Attributes:
-      statistic: `(R b - r)' inv(R V R') (R b - r)`.
+      statistic: `(R b - r)' inv(R V R') (R b - r)`; NaN if the fit has no covariance.
       degrees_of_freedom: the number of constraints.
       p_value: the chi-square probability of a statistic at least as large, if the constraints are true.
       constraint: the constraints as text.
@@ -51,8 +51,8 @@ class Hypotheses(CoefficientTable):
             - a matrix `[m, q]` whose product with the coefficients is 0.
 
         Raises:
-          ValueError: if there is no constraint; or if a constraint cannot be read, has an unknown name, follows from
-            the others or contradicts them.
+          ValueError: if there is no constraint; or if a constraint cannot be read, has an unknown name or the wrong
+            shape, follows from the others or contradicts them.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "a": [0, 1, 0, 1, 2, 3], "b": [0, 1, 1, 2, 2, 2]}

@@ -42,6 +42,9 @@ class LinearPredictors(CoefficientTable):
 
         Args:
           data: a table with the columns of the formulas; by default the fitted rows.
+
+        Raises:
+          TypeError, ValueError: as from `Regression.predict`.
         """
         return numbers_of(self.predictors, self._designs(data), self._coefficients)
 
@@ -56,7 +59,10 @@ class LinearPredictors(CoefficientTable):
         return found
 
     def predict_distribution(self, data: Any = None) -> tfd.Distribution:
-        """Returns the predicted distribution of each row, a `tfd.Distribution` of batch `[n]`."""
+        """Returns the predicted distribution of each row, a `tfd.Distribution` of batch `[n]`.
+
+        The argument and errors are those of `numbers`.
+        """
         return traced_distribution(self.family, tf.constant(self.numbers(data)))
 
     def _designs(self, data):

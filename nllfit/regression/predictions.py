@@ -33,7 +33,10 @@ class Predictions(LinearPredictors):
           A `Series` with the index of `data`, or a `DataFrame` with a column for each class.
 
         Raises:
-          ValueError: if a column is missing, or has missing values or levels that the fitted rows do not have.
+          TypeError: if `data` is not a table.
+          ValueError: if a column is missing, or has missing values or levels that the fitted rows do not have; if a
+            value is outside the range of the fitted rows in a column of a `spline`; or if `data` is given, and `offset`
+            was an array in the fit.
         """
         index = self._index(data)
         values = law_of(self.predict_distribution(data)).central_value().numpy()
@@ -64,7 +67,9 @@ class Predictions(LinearPredictors):
           A `DataFrame` with the columns `mean`, `mean_se`, `mean_lower`, `mean_upper`, `lower` and `upper`.
 
         Raises:
-          ValueError: if the outcomes are classes, `level` is not between 0 and 1, or `predict` refuses `data`.
+          TypeError: if `data` is not a table.
+          ValueError: if the outcomes are classes, `level` is not between 0 and 1, `num_draws` is negative, or `predict`
+            refuses `data`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}

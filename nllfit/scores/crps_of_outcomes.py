@@ -30,13 +30,13 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Returns:
       The scores `[B]`, in the unit of the outcome. A score is the sum over the elements of the outcome. Each element is
       scored with its marginal distribution. Outcomes that Keras masks have the score 0. The scores are computed in
-      float64 and returned in the dtype of the distribution's parameters. They have a gradient. The method depends on
-      the family:
+      float64 (the energy score in the distribution's dtype) and returned in the dtype of the distribution's parameters.
+      They have a gradient. The method depends on the family:
 
-      - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Exponential, Gamma, GeneralizedExtremeValue,
-        GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace, LogNormal, Logistic,
-        NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, StudentT, Triangular, TruncatedNormal,
-        TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf.
+      - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Deterministic, Exponential, FiniteDiscrete, Gamma,
+        GeneralizedExtremeValue, GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace,
+        LogNormal, Logistic, NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, ProbitBernoulli,
+        StudentT, Triangular, TruncatedNormal, TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf.
       - Classes: the ranked probability score if they have an order, else the Brier score `sum_k (p_k - [k = y])^2`.
       - Other continuous families, and mixtures: quadrature of the CDF. The relative error is about 1e-8. For a mixture
         of more than four components it is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
@@ -50,9 +50,10 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if `y_true` does not have the shape `[B, *event]`.
+      ValueError: if `y_true` is not numeric or does not have the shape `[B, *event]`.
       NotImplementedError: if TFP does not know the marginal distribution of the elements, if outcomes are intervals
-        (`Censored`), or if each outcome contains the ends of its truncation window (`Truncated` with "row").
+        (`Censored`), if each outcome contains the ends of its truncation window (`Truncated` with "row"), or if the
+        distribution is a flow of scalars in float32 (a `tfd.TransformedDistribution`).
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)

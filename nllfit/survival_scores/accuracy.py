@@ -24,8 +24,8 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
       train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, `survival` contains a number that is not a probability, or `G` is 0 at one of
-        `times`.
+      ValueError: if a shape is wrong, an event is neither 0 nor 1, a time is not finite, `survival` contains a number
+        that is not a probability, or `G` is 0 at one of `times` or at the time of an event.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -45,8 +45,8 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> float:
     """Returns the time average of `brier_score` from the first to the last of `times`.
 
-    The trapezoidal rule computes the average. The arguments are those of `brier_score`. There must be at least two
-    `times`, in ascending order.
+    The trapezoidal rule computes the average. The arguments and errors are those of `brier_score`. There must be at
+    least two `times`, in ascending order.
     """
     times = as_times(times)
     if len(times) < 2 or not (np.diff(times) > 0).all():
@@ -81,8 +81,9 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
       num_groups: the number of groups. Their sizes are about equal.
 
     Raises:
-      ValueError: if the arrays differ in length, there are more groups than rows, `survival` contains a number that is
-        not a probability, or `t` is after the last time.
+      ValueError: if the arrays differ in length, a time is not finite, an event is neither 0 nor 1, `num_groups` is not
+        between 1 and the number of rows, `survival` contains a number that is not a probability, or `t` is after the
+        last time.
     """
     time, event, survival = checked(time, event, survival=survival)
     if not 1 <= num_groups <= len(time):

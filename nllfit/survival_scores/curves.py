@@ -17,9 +17,9 @@ class SurvivalCurve:
     """A step function of time.
 
     Attributes:
-      times: the times of the steps, `[m]`, in ascending order.
-      values: the value of the function from each step to the next, `[m]`.
-      before: the value of the function before the first step.
+      times: the distinct observed times, `[m]`, in ascending order. Only there can the function change.
+      values: the value of the function from each of these times to the next, `[m]`.
+      before: the value of the function before the first time.
       log_variances: for a Kaplan-Meier curve, Greenwood's variance of the logarithm of each value, `[m]`:
         `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`, in the notation of `kaplan_meier`. It is infinite where the value is
         0. Other curves have None.
@@ -50,7 +50,8 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
         from the start.
 
     Raises:
-      ValueError: if a time is not finite, an event is neither 0 nor 1, or the arrays differ in length.
+      ValueError: if there is no row, a time is not finite, an event is neither 0 nor 1, an entry is NaN, or the arrays
+        differ in length.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
@@ -77,7 +78,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
       of: the label of the cause whose events are counted.
 
     Raises:
-      ValueError: if no row has the cause `of`, or `kaplan_meier` refuses the times.
+      ValueError: if no row has the cause `of`, a time is not finite, or the arrays differ in length.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """

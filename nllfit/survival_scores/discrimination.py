@@ -41,7 +41,8 @@ def concordance(
       A number between 0 and 1; 0.5 for uninformative risks.
 
     Raises:
-      ValueError: if `method` is unknown, the arrays differ in length, or no pair is comparable.
+      ValueError: if `method` is unknown, the arrays differ in length, a time is not finite, an event is neither 0 nor
+        1, a risk is NaN, or no pair is comparable; or, for "uno", if `G` is 0 at the time of an event.
 
     Example:
       >>> survival_scores.concordance([1.0, 2.0, 3.0, 4.0], [1, 0, 1, 1], [0.9, 0.8, 0.1, 0.2])
@@ -92,7 +93,8 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
       train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, or one of `times` is before the first event or not before the last time.
+      ValueError: if a shape is wrong, a time is not finite, an event is neither 0 nor 1, one of `times` is before the
+        first event or not before the last time, or `G` is 0 at the time of an event.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """

@@ -49,11 +49,11 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     def fit_batches(self: _Estimator, batches: Any) -> _Estimator:
         """Fits the estimator to a table that is larger than memory and comes in batches of rows.
 
-        A sample of at most 32,768 rows stays in memory. It determines the scales, the bins and the categories, and the
-        models are compared on it. Then the ensemble of the best model is trained on all rows, batch after batch. The
-        trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the sample, and once
-        in each of `900 / n^(1/3)` epochs. Shuffle the table first: batches are read in order, and the training shuffles
-        rows only within parts of at least 16,384 rows.
+        A sample of at most 32,768 rows stays in memory. It determines the scales, the bins, the categories and the
+        classes, and the models are compared on it. Then the ensemble of the best model is trained on all rows, batch
+        after batch. The trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the
+        sample, and once in each epoch. There are `900 / n^(1/3)` epochs, but at most `max_epochs`. Shuffle the table
+        first: batches are read in order, and the training shuffles rows only within parts of at least 16,384 rows.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
@@ -63,8 +63,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
           The estimator itself.
 
         Raises:
-          ValueError: if `batches` is empty, or is an iterator, which can only be read once. The errors of `fit` also
-            apply.
+          ValueError: if `batches` is empty, or is an iterator, which can only be read once; if a batch is not a tuple
+            of two or three elements; or if a label is not in the sample. The errors of `fit` also apply.
 
         Example:
           A Parquet file. Its column `price` contains the outcomes:

@@ -22,7 +22,8 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
     It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
     network and the temperature, by which log-probabilities are divided. The prediction is a mixture of the resulting
     probabilities and the class frequencies of the training set. The frequencies have the weight
-    `1 / (validation_fraction * n)` in this mixture, so no class has a probability of 0.
+    `1 / (validation_fraction * n)` in this mixture, so no class has a probability of 0. `score` is the accuracy, as in
+    scikit-learn.
 
     Args:
       network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
@@ -78,6 +79,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
         Raises:
           ValueError: if the table, the labels, the weights or an argument is invalid; the message names it.
+          FloatingPointError: if a network's weights become infinite or NaN, because of extreme values in `X`.
         """
         return self._fit_table(X, y, sample_weight)
 
@@ -118,7 +120,12 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return np.searchsorted(self.classes_, y)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
-        """Returns a `tfd.Categorical` of batch `[n]`. Its outcomes are indices into `classes_`."""
+        """Returns a `tfd.Categorical` of batch `[n]`. Its outcomes are indices into `classes_`.
+
+        Raises:
+          NotFittedError: if the estimator is not fitted.
+          ValueError: if the columns of `X` are not those of `fit`.
+        """
         return self._distribution(self._read(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -135,5 +142,9 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self.classes_[largest]
 
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
-        """Scores the predictions for `X` with `nllfit.evaluate`: log-likelihood, accuracy, Brier score, calibration."""
+        """Scores the predictions for `X` with `nllfit.evaluate`: log-likelihood, accuracy, Brier score, calibration.
+
+        Raises:
+          ValueError: if a label is not in `classes_`, or for a reason given at `nllfit.evaluate`.
+        """
         return evaluate(self.predict_distribution(X), y=self._indices(y), **arguments)

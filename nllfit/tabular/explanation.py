@@ -38,14 +38,16 @@ def explain(
       y: the outcomes of these rows, `[n]`.
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
-      num_points: the largest number of values at which the dependence on a column is computed.
+      num_points: the largest number of values of a numeric column at which the dependence is computed. They are between
+        the 5% and the 95% quantile if the column has more values. A column of categories has a point for each.
       random_state: the seed of the shuffles.
 
     Returns:
       An `Explanation`.
 
     Raises:
-      ValueError: if the model has several outcomes, or `model.score` refuses `X` or `y`.
+      ValueError: if the model has several outcomes, `model.score` refuses `X` or `y`, `num_points` is below 2, or one
+        of `quantiles` is not between 0 and 1.
 
     Example:
       >>> from nllfit.tabular import DistributionRegressor, explain

@@ -21,8 +21,8 @@ class Network:
     Args:
       units: the number of swish units of each hidden layer.
       inputs: the inputs in addition to the standardised columns. `"bins"` is a piecewise linear encoding of each column
-        with 20 bins between its quantiles, which helps the network to follow jumps. `"forest"` is the distribution that
-        a forest of randomised trees predicts.
+        with 20 bins between its quantiles, which helps the network to follow jumps. A table of more than 1000 columns
+        has no bins. `"forest"` is the distribution that a forest of randomised trees predicts.
 
     Raises:
       ValueError: if `units` are not positive ints, or `inputs` contains another name.

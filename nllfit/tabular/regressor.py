@@ -26,10 +26,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
     tried with a strong regularization if they are overconfident. The held-out rows also determine the spread, a factor
-    that widens or narrows the predicted distributions; on a table of fewer than 2500 rows, it comes from
-    cross-validation. Then the best model is trained on all rows. If it is a network, the prediction is the mixture of
-    the distributions of `num_members` networks. The prediction also contains the marginal distribution of the training
-    set, with the weight `1 / (validation_fraction * n)`, so that an unusual new row does not cost hundreds of nats.
+    that widens or narrows the predicted distributions. If fewer than 500 rows are held out, as in a table of fewer than
+    2500 rows, it comes from cross-validation. Then the best model is trained on all rows. If it is a network, the
+    prediction is the mixture of the distributions of `num_members` networks. The prediction also contains the marginal
+    distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new row does
+    not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it if training rows have missing values in
@@ -39,12 +40,12 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
       distribution: the distribution to predict, as one of:
         - None: a Normal, or for one outcome a `"Histogram"` if that is better on the held-out rows.
         - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. The scale of a
-          location-scale family is at least a thousandth of the outcomes' standard deviation.
+          location-scale family, before the spread, is at least a thousandth of the outcomes' standard deviation.
         - `"Mixture"`: a mixture of five Normals.
         - `"Histogram"`: a probability for each interval between quantiles of the outcomes, or for each value if there
           are few. The number of intervals is about `sqrt(n) / 2`, at least 5 and at most 50. A histogram follows any
           shape, such as a second mode or many zeros. Only trees predict it.
-        - `"Values"`: a probability for each distinct outcome of the training set.
+        - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
         - a list of these. The one with the best log-likelihood of the held-out rows is selected. If some of them have
           densities and others probabilities, the CRPS decides.
@@ -57,14 +58,15 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - a `Network`.
         - a list of these, of which the best is selected. For this comparison, each predicts the first `distribution`.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
-      num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default.
+      num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
+        loss is more than 0.5 nats above the median of the ensemble are left out.
       max_epochs: the largest number of epochs; None for `900 / n^(1/3)`, where `n` is the number of rows.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
         then held out, and there is no cross-validation.
       random_state: the seed of all random numbers. With an int, each `fit` gives the same predictions.
       warm_start: whether another `fit` on the same rows reuses earlier trials and ensembles. This saves time when you
-        compare distributions.
+        compare distributions. It needs an int `random_state`.
       verbose: 1 for a progress bar.
 
     Attributes:
@@ -127,6 +129,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
         Raises:
           ValueError: if the table, the outcomes, the weights or an argument is invalid; the message names it.
+          FloatingPointError: if a network's weights become infinite or NaN, because of extreme values in `X` or `y`.
         """
         return self._fit_table(X, y, sample_weight, observed)
 
@@ -149,10 +152,15 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.
 
-        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes.
+        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. A
+        family object keeps its own event shape.
 
         Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
         it as well.
+
+        Raises:
+          NotFittedError: if the estimator is not fitted.
+          ValueError: if the columns of `X` are not those of `fit`.
         """
         return self._distribution(self._read(X))
 

@@ -48,10 +48,11 @@ class Trial:
       regularization: `"weak"` or `"strong"`. The strong weight decay of networks is ten times the weak one. Trees have
         at least 5 rows in each leaf if it is strong, and at least 1 row if it is weak.
       distribution: the name of the distribution, or a family.
-      nll: the mean negative log-likelihood of the held-out rows, in nats. It is computed with `spread`.
+      nll: the mean negative log-likelihood of the held-out rows, in nats, with the spread that minimises it.
       spread: a factor on the width of the predicted distributions. It minimises `nll`. For the best trial it minimises
         the mean of `nll` over all folds of the cross-validation.
-      crps: the mean continuous ranked probability score with `spread`; None if only likelihoods are compared.
+      crps: the mean continuous ranked probability score with the spread that minimises `nll`; None if only likelihoods
+        are compared.
     """
 
     network: Any

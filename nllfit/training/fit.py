@@ -48,10 +48,10 @@ def fit(
 ):
     """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
 
-    Two results differ from those of `model.fit`. Layers that draw random numbers (dropout, sampled heads, uncertain
-    weights) draw other numbers of the same distribution; XLA's draws also differ from the graph's. And if a model has
-    several outputs, the logged loss of each output weights all rows equally, whereas Keras 3 gives a partial last batch
-    the weight of a full one.
+    Three results differ from those of `model.fit`. With `shuffle=True`, the rows are in another random order. Layers
+    that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same distribution;
+    XLA's draws also differ from the graph's. And if a model has several outputs, the logged loss of each output weights
+    all rows equally, whereas Keras 3 gives a partial last batch the weight of a full one.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
     head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
@@ -62,13 +62,15 @@ def fit(
     occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`. In these cases the epoch is missing, as after
     `model.fit`, because the history records an epoch after the other callbacks.
 
-    Compiled programs are cached by architecture: another model with the same layers, optimizer, loss and metrics trains
-    without a new trace. A user's own classes and functions cannot be compared, so each model with one of them gets its
-    own program.
+    Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
+    layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
+    functions, TFP's layers and layers with `adapt` cannot be compared, so each model with one of them gets its own
+    program. So does a subclassed model or one with several outputs or replicas.
 
     Under a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`, each replica trains on its share of every batch, and
-    the resulting weights are those of training on one device. The number of rows in a training batch must be divisible
-    by the number of replicas.
+    the resulting weights are those of training on one device, if layers treat each row separately. (Keras's
+    `BatchNormalization` uses the mean and variance of a replica's share.) The number of rows in a training batch must
+    be divisible by the number of replicas.
 
     Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
     weights differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of Adam(0.01) on a 16-64-64-2
@@ -89,28 +91,34 @@ def fit(
         `PyDataset` is read ahead by as many threads as its attribute `workers` says.
       y: outcomes `[n, ...]`, an array or a structure of them.
       batch_size: rows per step of arrays; the last batch of an epoch may have fewer. The default is 32. If
-        `steps_per_epoch` is given, the default is the number of rows divided by it, rounded up.
+        `steps_per_epoch` is given, the default is the number of rows divided by it, rounded up. It has no effect on
+        other data.
       epochs: the number of epochs, including those before `initial_epoch`.
       verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. If one call of the
         program trains several epochs, their mean time is shown for each of them.
       callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups. If
-        a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays, or a
-        `Sequence` or `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the
-        weights of an uninterrupted run. A backup does not contain the position in other data: a `tf.data.Dataset`
-        begins again at its first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch,
-        and a generator at its current position. Then the weights are the same only if every epoch reads the same
-        batches in the same order. If the killed run had trained all epochs, `history` contains only the logs of the
-        last one. The `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the
-        previous one only when it has been written.
-      validation_split: the fraction of the arrays' last rows to hold out as validation data.
+        a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays and a
+        `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose batches depend only on their index, the
+        resumed run ends with exactly the weights of an uninterrupted run. (A backup contains the state of Keras's
+        `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. Without a `seed`, the
+        resumed run draws a new one.) A backup does not contain the position in other data: a `tf.data.Dataset` begins
+        again at its first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a
+        generator at its current position. Then the weights are the same only if every epoch reads the same batches in
+        the same order. If the killed run had trained all epochs, `history` contains only the logs of the last one. The
+        `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous one
+        only when it has been written.
+      validation_split: the fraction of the arrays' last rows to hold out as validation data; ignored if
+        `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch.
-      class_weight: `{label: weight}`, a factor in the loss of each row of that class.
-      sample_weight: a factor in the loss of each row, `[n]`, or a structure of such arrays, one for each output.
+      class_weight: `{label: weight}`, a factor in the loss of each row of that class; 1 for other classes.
+      sample_weight: a factor in the loss of each row, `[n]`, or of each step of a sequence, `[n, steps]`; or a
+        structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
       steps_per_epoch: steps per epoch; by default one for each batch of the data. If an epoch has fewer steps, the next
         epoch continues at the next batch. If the end of arrays is reached within an epoch, the epoch continues at their
-        beginning (Keras 3 ends the epoch there).
+        beginning (Keras 3 ends the epoch there). Other data must not end within an epoch of this length. An infinite
+        `tf.data.Dataset` needs `steps_per_epoch`.
       validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
         unless the data come from a generator.
       validation_batch_size: rows per step of validation arrays; by default `batch_size`.
@@ -123,8 +131,9 @@ def fit(
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
         thread, and then in the faster of the two. A reproducible run (see above) switches to XLA at the start of the
         epoch that contains its 2001st step, and waits for XLA there. It stays in the graph if the model has
-        convolutions or embeddings, or if the number of steps is unknown. Any run stays in the graph if layers draw from
-        a state that is not in a variable, like tf_keras's dropout unless
+        convolutions or embeddings, or if the number of steps is unknown. Under `"auto"`, any run stays in the graph if
+        there are several replicas, if data hold strings, if XLA cannot compile a step, or if layers draw from a state
+        that is not in a variable, like tf_keras's dropout unless
         `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:
@@ -139,14 +148,17 @@ def fit(
         - Data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's support. (A
           dataset is checked while it is read.)
         - The replicas cannot share a batch equally.
+        - A dataset or an iterable ends within an epoch of `steps_per_epoch`, or a dataset is infinite without it.
         - A callback needs batches, or a number of epochs, rows or steps is invalid.
+        - `compile` is "xla", and XLA cannot compile a step, data hold strings, or there are several replicas.
+        - A backup belongs to a run with another model, optimizer or seed.
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
       ConnectionError: if one of several workers is lost. The message names the worker, if TensorFlow reports it, and
         says how to start again.
-      FloatingPointError: at the end of an epoch after which the loss or a weight is not finite. The message names the
-        first layer with such a weight.
+      FloatingPointError: if the loss or a trainable weight is not finite after an epoch, or after a part of a long one,
+        or if a parameter of a head is not finite in a step. The message names the first layer with such a weight.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)

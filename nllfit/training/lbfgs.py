@@ -44,7 +44,7 @@ def fit_lbfgs(
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
     as logistic regression with a penalty, the result is the optimum. The search is in float64, and only the final
     weights are rounded to the dtype of the model. (A subclassed model is searched in its own dtype, because it cannot
-    be copied.)
+    be copied. A Keras 3 model whose loss is a name or a function computes the loss in float32.)
 
     The method depends on the number of weights: Newton's method for up to 200; L-BFGS and then Newton's method for up
     to 2000; only L-BFGS for more. A model with more than 33 weights changes to L-BFGS, whose steps are cheaper, after
@@ -54,7 +54,7 @@ def fit_lbfgs(
     Inputs and outcomes may be in any unit. The search begins at the model's weights or, if their loss is lower, at the
     weights that `initialize` sets, with which the model predicts the marginal distribution of the outcomes. After
     Ctrl-C or an error, the model has the best weights found so far. The loss is compiled once for all models of one
-    architecture and any number of rows, so cross-validation compiles only once.
+    architecture (see `fit`) and any number of rows, so cross-validation compiles only once.
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
@@ -63,21 +63,24 @@ def fit_lbfgs(
         `keras.Input(shape, sparse=True)`. Otherwise Keras makes it dense, or the layer refuses it, as `Normalization`
         does. Keras's `predict` needs dense arrays: call it batch by batch, for `x[i:j].toarray()`.
       sample_weight: a factor in the loss of each row, `[n]`.
-      class_weight: `{label: weight}`, a factor in the loss of each row of that class.
+      class_weight: `{label: weight}`, a factor in the loss of each row of that class; 1 for other classes.
       max_iterations: the maximum number of steps; each evaluates the loss a few times.
-      max_seconds: the search ends with the first step after this time; None for no limit.
+      max_seconds: the search ends at its first check after this time; None for no limit. A check follows each Newton
+        step and each 100 steps of L-BFGS (10, if rows times weights are at least 1e8).
       tolerance: how far the loss may be above the optimum, in nats per row; by default the limit of rounding errors, or
-        1e-10 for more than 2000 weights.
+        `1e-10 (1 + abs(loss))` for more than 2000 weights.
       verbose: 0 for silence, 1 or 2 as in Keras; "auto" for Keras's progress bar if the search takes longer than 5 s.
 
     Returns:
-      Keras's `History`, with the `"loss"` at the start and at the end, and three more attributes: `converged`;
-      `message`, which says why the search stopped; and `num_iterations`. `converged` is also False if the optimum is at
-      infinity (for example, if classes can be separated and there is no penalty), or if the model's dtype cannot
-      represent it.
+      Keras's `History`, with the `"loss"` at the start of the search and at the end, and three more attributes:
+      `converged`; `message`, which says why the search stopped; and `num_iterations`. `converged` is also False if the
+      optimum is at infinity (for example, if classes can be separated and there is no penalty), or if the model's dtype
+      cannot represent it.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit` does not accept, or if the loss at the start is not finite.
+      TypeError, ValueError: for a model or data that `fit` does not accept; for a dataset, or a model with several
+        replicas; if the model has no trainable weights or draws random numbers when it predicts; if a limit or the
+        tolerance is invalid; or if the loss at the start is not finite.
 
     Example:
       >>> import tf_keras

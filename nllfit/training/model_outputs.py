@@ -52,7 +52,11 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
             return []  # the batch size is fixed, often because the first call was on an array
-        raise as_raised(error) from None
+        raised = as_raised(error)
+        if isinstance(raised, tf.errors.InvalidArgumentError):
+            reason = raised.message.rpartition("}} ")[2].partition(" [Op:")[0]
+            raise ValueError(f"The model cannot take row {row} of `x`: {reason}.") from None
+        raise raised from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
     names = names if len(names) == len(outputs) else range(len(outputs))

@@ -146,6 +146,10 @@ class Run:
             count = self._num_epochs(epoch, evaluates, are_read)
             try:
                 stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else ())
+                self._states, self._is_at = stretch.states, stretch.epochs - 1
+                if evaluates[0] and not self._held_out and stretch.finite:
+                    return stretch._replace(scores=self._scores(epoch))
+                return stretch
             except tf.errors.InvalidArgumentError as error:
                 tests_in_xla = self._compile == "xla" and bool(self._held_out)
                 if count == 1 and not tests_in_xla:
@@ -154,11 +158,6 @@ class Run:
                 self._one_by_one = True  # one epoch per call, to find the epoch with the error
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
-            else:
-                self._states, self._is_at = stretch.states, stretch.epochs - 1
-                if evaluates[0] and not self._held_out and stretch.finite:
-                    return stretch._replace(scores=self._scores(epoch))
-                return stretch
 
     def _trained(self, epoch, evaluates, bars):
         """Trains the epochs of a stretch."""

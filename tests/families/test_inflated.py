@@ -203,6 +203,7 @@ def test_censored_zero_inflated_counts_are_fitted():
     ("make", "message"),
     [
         (lambda: ZeroInflated("Poisson", zero_probs=1.0), "`zero_probs` is 1.0"),
+        (lambda: ZeroInflated("Poisson", zero_probs=[0.1, 0.2]), r"`zero_probs` has shape \(2,\): give a number"),
         (lambda: ZeroInflated("Poisson", zero_probs=0.5, shared="zero_logits"), "shared and held"),
         (lambda: ZeroInflated(Censored("Poisson")), "give a family of single numbers"),
         (lambda: ZeroInflated("Categorical", num_classes=3), "has no CDF"),

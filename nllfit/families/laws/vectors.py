@@ -112,5 +112,6 @@ VECTORS: Mapping[type, Facts] = {
     ),
     # TFP's assertions compare outcomes with a float32 number. For other dtypes this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
-    tfd.WishartTriL: Facts(surface="symmetric matrices"),
+    # The scale of a Wishart is proportional to the square root of its outcomes.
+    tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(sizes=())),
 }
