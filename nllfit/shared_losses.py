@@ -128,9 +128,10 @@ class BetaNLL:
 
     def __init__(self, beta: float = 0.5, reduction: str | None = "auto", name: str = "beta_nll"):
         super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
-        if isinstance(beta, bool) or not (isinstance(beta, numbers.Real) and 0 <= beta <= 1):
+        given: Any = beta
+        if isinstance(given, bool) or not (isinstance(given, numbers.Real) and 0 <= float(given) <= 1):
             raise ValueError(f"`beta` is {beta!r}: give a number from 0, the likelihood, to 1.")
-        self.beta = float(beta)
+        self.beta = float(given)
 
     def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         return variance_weighted_log_loss(y_true, distribution, self.beta)

@@ -5,7 +5,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import with_parameters
 from nllfit.families.rowwise import unchecked_log_prob
-from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, plain_class
+from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, parts_of, plain_class
 
 __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_dtype_of"]
 
@@ -59,9 +59,8 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
 
 
 def _is_of_counts(distribution):
-    while isinstance(distribution, INDEPENDENT):
-        distribution = distribution.distribution
-    return isinstance(distribution, DISCRETE)
+    parts = parts_of(distribution)
+    return isinstance(distribution, DISCRETE) or (bool(parts) and all(map(_is_of_counts, parts)))
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:

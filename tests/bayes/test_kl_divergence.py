@@ -164,6 +164,16 @@ def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
 
 @pytest.mark.thorough
 @mainly(keras)
+def test_draws_without_a_gradient_are_refused_with_a_model_as_prior(kit):
+    prior = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.NegativeBinomial(1)])
+    head = kit.heads.Poisson(1, activity_regularizer=nllfit.KLDivergence(prior))
+    with pytest.raises(
+        ValueError, match="NegativeBinomial, which is estimated here, needs draws through which a gradient"
+    ):
+        head(tf.fill([10, 1], 0.5))
+
+
+@each_keras
 def test_a_weight_may_be_a_variable(kit, tmp_path):
     beta = tf.Variable(1.0) if kit is KITS[0] else kit.keras.Variable(1.0)
     model = code(kit, nllfit.KLDivergence(PRIOR, weight=beta))

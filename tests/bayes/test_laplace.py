@@ -11,6 +11,7 @@ import tf_keras
 
 import nllfit
 from nllfit import predict_distribution
+from nllfit.bayes import mixtures
 from tests.keras_versions import KITS, mainly
 
 SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
@@ -283,3 +284,10 @@ def test_models_without_a_posterior_are_refused():
     times = nllfit.right_censored(np.exp(y), np.exp(y) < 1)
     with pytest.raises(ValueError, match=r"whose outcomes are intervals .* Use `nllfit.standard_errors`"):
         nllfit.laplace(compiled(kit, kit.keras.layers.Dense(2), kit.heads.Censored("Weibull", 1)), x, times)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 50])
+def test_the_points_of_a_mixture_have_the_moments_of_a_standard_normal(size):
+    points, weights = mixtures._points(size)
+    np.testing.assert_allclose(weights @ points, np.zeros(size), atol=1e-14)
+    np.testing.assert_allclose((points.T * weights) @ points, np.eye(size), atol=1e-13)

@@ -391,7 +391,7 @@ BAD = {
     "prior True": ({"prior": True}, "`prior` is True"),
     "prior list": ({"prior": [1.0]}, "`prior` is a list: give a distribution"),
     "prior name": ({"prior": "Norml"}, "`prior` is 'Norml': give .* Close to it: Normal"),
-    "prior of counts": ({"prior": tfd.Poisson(1.0)}, "`prior` is a Poisson, whose outcomes are counts"),
+    "prior of counts": ({"prior": tfd.Poisson(1.0)}, "`prior` is a .*Poisson, whose outcomes are counts"),
     "prior event": ({"prior": tfd.MultivariateNormalDiag([0.0, 0.0])}, "`prior` is a .* of outcomes of shape"),
     "prior size": ({"prior": nllfit.Family("Normal", 3)}, r"`prior` is a Normal of outcomes of shape \(3,\), but the"),
     "posterior": ({"posterior": "Norml"}, "`posterior` is 'Norml': give .* Close to it: Normal"),

@@ -58,6 +58,10 @@ CALLS = {
         lambda: nllfit.maximum_likelihood("Normal", [1.0]),
         "`y` has 1 numbers, fewer than the 2 parameters",
     ),
+    "estimate, event shape": (
+        lambda: nllfit.maximum_likelihood("Normal", SAMPLE, event_shape=()),
+        r"`event_shape` is that of a row of `y`, \(\): leave it out",
+    ),
     "estimate, constant": (lambda: nllfit.maximum_likelihood("Normal", [1.0] * 3), "`y` has all values equal"),
     "estimate, name": (lambda: nllfit.maximum_likelihood("Nrmal", SAMPLE), "`distribution` is 'Nrmal'"),
     "estimate, support": (

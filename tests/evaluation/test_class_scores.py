@@ -49,6 +49,13 @@ def test_a_class_without_rows_has_nan_scores():
     assert np.isnan([found.auc[2], found.average_precision[2], found.nll[2]]).all()
 
 
+def test_an_outcome_whose_probability_underflows_has_a_finite_loss():
+    distribution = tfd.Categorical(logits=[[1000.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    found = nllfit.class_scores(nllfit.evaluate(distribution, y=[1, 1, 0]))
+    loss = np.log1p(np.exp(-1))
+    np.testing.assert_allclose(found.nll, [loss, (1000 + loss) / 2], rtol=1e-6)  # float32
+
+
 def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="`evaluation` is of outcomes that are not classes"):
         nllfit.class_scores(nllfit.evaluate(tfd.Normal(np.zeros(3), 1.0), y=[0.0, 1.0, 2.0]))

@@ -194,6 +194,23 @@ def test_an_operation_that_fails_is_named(kit, compile):
         np.testing.assert_array_equal(weight, other)
 
 
+@mainly(keras)
+def test_a_row_that_a_layer_cannot_take_is_named_also_in_a_validation_dataset(kit):
+    k = kit.keras
+    model = k.Sequential([k.layers.Input((1,), dtype="int32"), k.layers.Embedding(5, 2), kit.heads.Normal()])
+    model.compile("sgd", kit.loss, jit_compile=False)
+    before = model.get_weights()
+    x, y = np.zeros((8, 1), "int32"), np.zeros((8, 1, 1), "float32")
+    wrong = np.where(np.arange(8) == 5, 9, 0)[:, None].astype("int32")
+    validation = tf.data.Dataset.from_tensor_slices((wrong, y)).batch(4)
+    with pytest.raises(ValueError, match=r"cannot take row 0 of `x`: indices\[.* = 9 is not in \[0, 5\)"):
+        nllfit.fit(model, wrong[5:], y[5:], verbose=0)
+    with pytest.raises(ValueError, match=r"Epoch 1: a step failed: indices\[.* = 9 is not in \[0, 5\)"):
+        nllfit.fit(model, x, y, verbose=0, validation_data=validation, compile="graph")
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @mainly(keras)
 def test_outcomes_are_checked_against_their_own_head(kit):
