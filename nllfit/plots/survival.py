@@ -53,7 +53,7 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
 
 
 def _kaplan_meier(time, seen, entry):
-    known = np.isfinite(time)  # a row with the interval from -inf to inf is never at risk
+    known = np.isfinite(time) & (entry < time)  # the other rows are never at risk
     curve = kaplan_meier(time[known], seen[known], entry=entry[known])
     falls = np.isin(curve.times, time[seen])
     heights, variances = curve.values[falls], curve.log_variances[falls]

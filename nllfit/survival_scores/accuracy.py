@@ -25,7 +25,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
     Raises:
       ValueError: if a shape is wrong, an event is neither 0 nor 1, a time is not finite, `survival` contains a number
-        that is not a probability, or `G` is 0 at one of `times` or at the time of an event.
+        that is not a probability, or `G` is 0 at one of `times` or at the time of an event by the last of `times`.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -38,7 +38,8 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
     if not (remaining > 0).all():
         late = times[remaining <= 0][0]
         raise ValueError(f"`times` has {late:g}, by which all rows are censored: give earlier times.")
-    ended = (event[:, None] & (time[:, None] <= times)) * censoring_weights(time, event, train)[:, None]
+    weights = censoring_weights(time, event, train, time <= times.max(initial=-np.inf))
+    ended = (time[:, None] <= times) * weights[:, None]
     return np.mean(probabilities**2 * ended + (1 - probabilities) ** 2 * (time[:, None] > times) / remaining, 0)
 
 
@@ -51,7 +52,8 @@ def integrated_brier_score(time: Any, event: Any, survival: Any, times: Any, tra
     times = as_times(times)
     if len(times) < 2 or not (np.diff(times) > 0).all():
         raise ValueError("`times` is not a list of at least two ascending times: give a grid of times.")
-    return float(np.trapezoid(brier_score(time, event, survival, times, train), times) / (times[-1] - times[0]))
+    scores = brier_score(time, event, survival, times, train)
+    return float(np.diff(times) @ (scores[1:] + scores[:-1]) / 2 / (times[-1] - times[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class CalibrationAtTime:
       predicted: the mean prediction of each group, `[g]`.
       observed: the Kaplan-Meier estimate of each group, `[g]`.
       standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula.
-      num_rows: the number of rows of each group, `[g]`.
+      num_rows: the number of rows of each group, integers `[g]`.
     """
 
     predicted: np.ndarray
@@ -98,4 +100,4 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
         observed, variance = float(curve(t)), np.append(0.0, curve.log_variances)[np.sum(curve.times <= t)]
         error = observed * np.sqrt(variance) if observed > 0 else 0.0  # 0 * inf would be NaN
         rows.append((survival[group].mean(), observed, error, len(group)))
-    return CalibrationAtTime(*np.array(rows).T)
+    return CalibrationAtTime(*map(np.array, zip(*rows, strict=True)))

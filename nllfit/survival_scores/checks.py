@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_times", "check_probabilities", "check_shape", "checked"]
+__all__ = ["as_floats", "as_times", "check_probabilities", "check_shape", "checked"]
 
 _ROUNDING = 1e-6  # the largest rounding error of a probability that was computed in float32
 
@@ -18,14 +18,20 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
     time, event = np.asarray(time, float), np.asarray(event)
     if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
         raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
-    found = {name: np.asarray(values, float) for name, values in others.items()}
-    for name, values in {"event": event, **found}.items():
-        check_shape(name, values, time.shape)
-    if not np.isin(event, (0, 1)).all():
-        raise ValueError(f"`event` holds {np.unique(event)[:5]}: give 1 for an event and 0 for a censored row.")
-    if any(np.isnan(values).any() for values in found.values()):
-        raise ValueError(f"`{next(iter(found))}` is NaN in some row: give numbers.")
-    return time, event.astype(bool), *found.values()
+    check_shape("event", event, time.shape)
+    unknown = event[~np.isin(event, (0, 1))].tolist()
+    if unknown:
+        raise ValueError(f"`event` holds {unknown[0]!r}: give 1 for an event and 0 for a censored row.")
+    return time, event.astype(bool), *(as_floats(name, values, time.shape) for name, values in others.items())
+
+
+def as_floats(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an argument as an array of floats. Raises a `ValueError` if its shape is wrong or a number is NaN."""
+    values = np.asarray(values, float)
+    check_shape(name, values, shape)
+    if np.isnan(values).any():
+        raise ValueError(f"`{name}` is NaN in row {np.argwhere(np.isnan(values))[0][0]}: give numbers.")
+    return values
 
 
 def as_times(times: Any) -> np.ndarray:

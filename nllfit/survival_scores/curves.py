@@ -50,16 +50,22 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
         from the start.
 
     Raises:
-      ValueError: if there is no row, a time is not finite, an event is neither 0 nor 1, an entry is NaN, or the arrays
-        differ in length.
+      ValueError: if there is no row, a time is not finite, an event is neither 0 nor 1, an entry is NaN or not before
+        the row's time, or the arrays differ in length.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
     entry = np.full(np.shape(time), -np.inf) if entry is None else entry
     time, event, entry = checked(time, event, entry=entry)
+    late = np.flatnonzero(entry >= time)
+    if len(late):
+        first, last = entry[late[0]], time[late[0]]
+        raise ValueError(
+            f"`entry` is {first:g} in row {late[0]}, and `time` is {last:g}: give rows with `entry < time`."
+        )
     times, place = np.unique(time, return_inverse=True)
     seen, rows = np.bincount(place, event), np.bincount(place)
-    not_entered = len(time) - np.searchsorted(np.sort(np.minimum(entry, time)), times)
+    not_entered = len(time) - np.searchsorted(np.sort(entry), times)
     at_risk = np.cumsum(rows[::-1])[::-1] - not_entered
     ended, left = (rows - seen, at_risk - seen) if censoring else (seen, at_risk)
     share = np.divide(ended, left, out=np.zeros(len(times)), where=left > 0)
@@ -74,17 +80,22 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
     Args:
       time: the observed times, `[n]`.
-      cause: 0 for censoring, otherwise the label of the event's cause, `[n]`.
+      cause: the number 0 for censoring, otherwise the label of the event's cause, `[n]`.
       of: the label of the cause whose events are counted.
 
     Raises:
-      ValueError: if no row has the cause `of`, a time is not finite, or the arrays differ in length.
+      ValueError: if no row has the cause `of`, a cause is missing or the text "0", a time is not finite, or the arrays
+        differ in length.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
-    cause = np.asarray(cause)
+    cause = np.asarray(cause, object)  # otherwise NumPy would turn 0 among labels into the text "0"
+    unclear = [label for label in cause.flat if label is None or label != label or label == "0"]
+    if unclear:
+        raise ValueError(f"`cause` holds {unclear[0]!r}: give the number 0 for a censored row, or an event's label.")
     if of == 0 or not np.any(cause == of):
-        raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {np.unique(cause[cause != 0])}.")
+        known = sorted({*cause[cause != 0]}, key=str)
+        raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {known}.")
     time, _ = checked(time, cause != 0)
     times, place = np.unique(time, return_inverse=True)
     rows, every = np.bincount(place), np.bincount(place, cause != 0)
@@ -102,12 +113,16 @@ def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
     return kaplan_meier(times, events, censoring=True)
 
 
-def censoring_weights(time, event, train):
-    """Returns the weights `[n]` of the rows: `1 / G(time)` for an event, 0 for a censored row.
+def censoring_weights(time, event, train, counts):
+    """Returns the weights `[n]` of the rows: `1 / G(time)` for an event in a row that counts, 0 for other rows.
 
     `G(t)` is the estimated probability that a row is not censored by `t`, from `remaining_share`.
     """
-    remaining = remaining_share(time, event, train)(time)
-    if not (remaining[event] > 0).all():
-        raise ValueError("An event comes after all rows of `train` are censored: leave out such late events.")
-    return np.divide(1.0, remaining, out=np.zeros(len(time)), where=event)
+    remaining, counts = remaining_share(time, event, train)(time), counts & event
+    late = time[counts & (remaining <= 0)]
+    if len(late):
+        raise ValueError(
+            f"The event at {late[0]:g} has no weight, because all rows of `train` are censored by then: score only "
+            f"earlier times, or leave out such late events."
+        )
+    return np.divide(1.0, remaining, out=np.zeros(len(time)), where=counts)

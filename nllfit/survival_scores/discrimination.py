@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.survival_scores.checks import as_times, check_shape, checked
+from nllfit.survival_scores.checks import as_floats, as_times, checked
 from nllfit.survival_scores.curves import Train, censoring_weights
 
 __all__ = ["auc", "concordance"]
@@ -42,7 +42,7 @@ def concordance(
 
     Raises:
       ValueError: if `method` is unknown, the arrays differ in length, a time is not finite, an event is neither 0 nor
-        1, a risk is NaN, or no pair is comparable; or, for "uno", if `G` is 0 at the time of an event.
+        1, a risk is NaN, or no pair is comparable; or, for "uno", if `G` is 0 at the time of an event before `tau`.
 
     Example:
       >>> survival_scores.concordance([1.0, 2.0, 3.0, 4.0], [1, 0, 1, 1], [0.9, 0.8, 0.1, 0.2])
@@ -54,10 +54,8 @@ def concordance(
     if method not in ("harrell", "uno"):
         raise ValueError(f'`method` is {method!r}: give "harrell" or "uno".')
     time, event, risk = checked(time, event, risk=risk)
-    weights: np.ndarray = np.ones(len(time))
-    if method == "uno":
-        weights = censoring_weights(time, event, train) ** 2
-    weights = np.where(time < (np.inf if tau is None else tau), weights, 0.0)
+    counts = time < (np.inf if tau is None else tau)
+    weights = censoring_weights(time, event, train, counts) ** 2 if method == "uno" else counts.astype(float)
     known = better = 0.0
     later: list[float] = []  # the sorted risks of the rows that count as later
     order = np.argsort(-time, kind="stable")
@@ -93,8 +91,9 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
       train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, a time is not finite, an event is neither 0 nor 1, one of `times` is before the
-        first event or not before the last time, or `G` is 0 at the time of an event.
+      ValueError: if a shape is wrong, a time is not finite, an event is neither 0 nor 1, a risk is NaN, one of `times`
+        is before the first event or not before the last time, or `G` is 0 at the time of an event by the last of
+        `times`.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """
@@ -102,8 +101,8 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     times = as_times(times)
     risks = np.asarray(risk, float)
     risks = np.tile(risks[:, None], [1, len(times)]) if risks.ndim == 1 else risks
-    check_shape("risk", risks, (len(time), len(times)))
-    weights, found = censoring_weights(time, event, train), []
+    risks = as_floats("risk", risks, (len(time), len(times)))
+    weights, found = censoring_weights(time, event, train, time <= times.max(initial=-np.inf)), []
     for t, now in zip(times, risks.T, strict=True):
         cases, controls = event & (time <= t), np.sort(now[time > t])
         if not cases.any() or not len(controls):

@@ -8,6 +8,7 @@ of statsmodels' data set of heart transplants.
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import integrate
 
 import nllfit
 from nllfit import survival_scores
@@ -86,6 +87,7 @@ def test_calibration_at_a_time_without_censoring_is_binomial():
     np.testing.assert_allclose(found.observed, shares, rtol=1e-12)
     np.testing.assert_allclose(found.standard_errors, np.sqrt(shares * (1 - shares) / 100), rtol=1e-9)
     assert found.num_rows.tolist() == [100, 100]
+    assert found.num_rows.dtype.kind == "i"
 
 
 def test_a_cox_model_can_be_scored():
@@ -110,6 +112,48 @@ def test_concordance_before_a_time_is_that_of_its_pairs():
     found = survival_scores.concordance(TIME, EVENT, RISK, tau=3.0)
     np.testing.assert_allclose(found, np.mean(pairs), rtol=1e-12)
     assert found != survival_scores.concordance(TIME, EVENT, RISK)
+
+
+def test_causes_may_be_text_among_which_a_number_marks_censoring():
+    """By hand: the row at time 1 is censored, so the event at time 2 happens to one of two rows."""
+    for cause in ([0, "a", "b"], np.array([0, "a", "b"], object)):
+        np.testing.assert_allclose(survival_scores.cumulative_incidence([1.0, 2.0, 3.0], cause, "a")([3.0]), 0.5)
+
+
+def test_delayed_entry_matches_statsmodels():
+    entry = TIME * (K % 3) / 4
+    expected = sm.SurvfuncRight(TIME, EVENT, entry=entry)
+    found = survival_scores.kaplan_meier(TIME, EVENT, entry=entry)
+    np.testing.assert_allclose(found(expected.surv_times), expected.surv_prob, rtol=1e-12)
+
+
+def test_events_that_a_score_leaves_out_need_no_weight():
+    """The training rows end at 8, and later events do not change scores by 5. References: those rows made censored."""
+    train, late = (np.append(TIME[TIME < 8], 8), np.append(EVENT[TIME < 8], 0)), TIME >= 8
+    known = np.where(late, 0, EVENT)
+    assert EVENT[late].any()
+
+    def scores(event):
+        uno = survival_scores.concordance(TIME, event, RISK, method="uno", tau=8.0, train=train)
+        area = survival_scores.auc(TIME, event, RISK, TIMES[:3], train)
+        return [uno, *area, *survival_scores.brier_score(TIME, event, SURVIVAL[:, :3], TIMES[:3], train)]
+
+    np.testing.assert_allclose(scores(EVENT), scores(known), rtol=1e-14)
+    share = survival_scores.kaplan_meier(*train, censoring=True)
+    weights = np.where((EVENT == 1) & ~late, 1 / np.maximum(share(TIME), 1e-9) ** 2, 0)
+    at, risk = TIME[:, None], RISK[:, None]
+    later = (at < TIME) | ((at == TIME) & (EVENT == 0))
+    better = (risk > RISK) + (risk == RISK) / 2
+    pairs = weights[:, None] * later
+    np.testing.assert_allclose(scores(EVENT)[0], np.sum(pairs * better) / np.sum(pairs), rtol=1e-12)
+
+
+def test_integrated_brier_score_needs_no_name_of_numpy_2(monkeypatch):
+    """TensorFlow 2.19 allows NumPy 1.26, which has no `trapezoid`; SciPy's is the reference."""
+    monkeypatch.delattr(np, "trapezoid", raising=False)
+    scores = survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES)
+    found = survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL, TIMES)
+    np.testing.assert_allclose(found, integrate.trapezoid(scores, TIMES) / np.ptp(TIMES), rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +188,47 @@ def test_concordance_before_a_time_is_that_of_its_pairs():
             r"`t` is 1e\+06, but the last time is .*: give an earlier one",
         ),
         (lambda: survival_scores.cumulative_incidence(TIME, EVENT, 2), "`of` is 2, which no row has"),
+        (
+            lambda: survival_scores.cumulative_incidence([1.0, 2.0, 3.0], [0, "a", 1], "b"),
+            r"`of` is 'b', .*: give one of \[1, 'a'\]",
+        ),
+        (
+            lambda: survival_scores.cumulative_incidence([1.0, 2.0], np.array([0, "a"]), "a"),
+            "`cause` holds '0': give the number 0 for a censored row",
+        ),
+        (
+            lambda: survival_scores.cumulative_incidence([1.0, 2.0], [np.nan, 1], 1),
+            "`cause` holds nan: give the number",
+        ),
+        (lambda: survival_scores.cumulative_incidence([1.0, 2.0], [None, "a"], "a"), "`cause` holds None: give the"),
+        (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, None]), "`event` holds None: give 1 for an event"),
+        (
+            lambda: survival_scores.kaplan_meier([1.0, 2.0, 3.0], [1, 1, 1], entry=[0.0, 2.5, 0.0]),
+            "`entry` is 2.5 in row 1, and `time` is 2: give rows with `entry < time`",
+        ),
+        (
+            lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, 1], entry=[0.0, 2.0]),
+            "`entry` is 2 in row 1, and `time` is 2: give rows with `entry < time`",
+        ),
+        (
+            lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, 1], entry=[0.0, np.nan]),
+            "`entry` is NaN in row 1: give numbers",
+        ),
+        (lambda: survival_scores.concordance([1.0, 2.0], [1, 1], [np.nan, 0]), "`risk` is NaN in row 0: give numbers"),
+        (
+            lambda: survival_scores.auc([1.0, 2.0, 3.0], [1, 1, 0], [np.nan, 0.5, 0.2], [1.5]),
+            "`risk` is NaN in row 0: give numbers",
+        ),
+        (
+            lambda: survival_scores.auc([1.0, 2.0, 3.0], [1, 1, 0], [[0.1], [0.5], [np.nan]], [1.5]),
+            "`risk` is NaN in row 2: give numbers",
+        ),
+        (
+            lambda: survival_scores.concordance(
+                [1.0, 2.0, 9.0], [1, 0, 1], [0.9, 0.5, 0.1], method="uno", train=([1.0, 2.0, 5.0], [1, 0, 0])
+            ),
+            "The event at 9 has no weight, because all rows of `train` are censored by then",
+        ),
         (lambda: survival_scores.calibration_at(TIME, EVENT, RISK, 1.0, 99), "`num_groups` is 99"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import LinearRegression
@@ -46,7 +46,7 @@ def test_a_transformer_with_fitted_parameters_gives_a_density(transformer):
     model = TransformedTargetRegressor(Line(), transformer=transformer).fit(X, np.log(Y))
     grid = np.linspace(-40, 40, 8001)
     density = np.exp(transformed_log_density(model, np.full([len(grid), 1], 0.2), grid))
-    assert np.trapezoid(density, grid) == pytest.approx(1, abs=1e-5)
+    assert integrate.trapezoid(density, grid) == pytest.approx(1, abs=1e-5)
 
 
 def test_other_models_and_outcomes_are_refused():
