@@ -90,13 +90,14 @@ class CoefficientTable(MaximumLikelihoodFit):
 
         Args:
           exponentiate: whether to show `exp(coef)` and the exponentials of the interval's ends. The table then has only
-            the coefficients for which `exp(coef)` is a ratio: of rates (Poisson), odds (Bernoulli), hazards (Cox) or
-            times (Weibull). The standard errors are multiplied by `exp(coef)`, and the first column is `exp(coef)`.
+            the coefficients for which `exp(coef)` is a ratio: of rates (Poisson), odds (Bernoulli), cumulative odds
+            `P(Y > k) / P(Y <= k)` (OrderedLogistic), hazards (Cox) or times (Weibull). The standard errors are
+            multiplied by `exp(coef)`, and the first column is `exp(coef)`.
           alpha: one minus the level of the intervals.
 
         Raises:
-          ValueError: if `alpha` is not between 0 and 1; or, with `exponentiate`, if no coefficient has a log or logit
-            link.
+          ValueError: if `alpha` is not between 0 and 1; or, with `exponentiate`, if no coefficient is the logarithm of
+            a ratio.
         """
         table = pd.concat([self.params, self.bse, self.tvalues, self.pvalues, self.conf_int(alpha)], axis=1)
         if not exponentiate:

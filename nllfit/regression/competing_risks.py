@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.regression.cox import CoxRegression
+from nllfit.regression.data_columns import as_times
 from nllfit.regression.extras import pandas as pd
 
 __all__ = ["cause_specific_risks"]
@@ -23,22 +24,22 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
       fits: `{cause: fit}`, a Cox model without strata for each cause, such as
         `cox_regression("Surv(time, cause == 1) ~ x", data)` for cause 1.
       data: a table with the columns of the formulas.
-      times: the times, `[k]`.
+      times: the times, `[k]`, or one time.
 
     Returns:
       A dict by cause of `DataFrame`s with one row per row of `data` and one column per time.
 
     Raises:
       TypeError: if `data` is not a table.
-      ValueError: if `fits` is empty, a fit has strata, or `CoxRegression.predict` refuses `data`.
+      ValueError: if `fits` is empty, a fit has strata, a time is NaN, or `CoxRegression.predict` refuses `data`.
 
     Source: Prentice et al., The analysis of failure times in the presence of competing risks, 1978.
     """
     if not fits:
         raise ValueError("`fits` is empty: give a Cox model for each cause.")
-    times = np.asarray(times, float)
+    times = as_times(times)
     steps = np.unique(np.concatenate([fit.baseline()["time"] for fit in fits.values()]))
-    steps = steps[steps <= times.max()]
+    steps = steps[steps <= max(times, default=-np.inf)]
     hazards = {cause: fit.cumulative_hazard(data, steps) for cause, fit in fits.items()}
     total = np.sum([hazard.to_numpy() for hazard in hazards.values()], axis=0)
     before = np.exp(-np.column_stack([np.zeros(len(total)), total[:, :-1]]))

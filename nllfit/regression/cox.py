@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
-from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_weights, check_present
+from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_times, as_weights
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.extras import pandas as pd
-from nllfit.regression.formula_outcomes import evaluated
+from nllfit.regression.formula_outcomes import survival_times
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.partial_likelihood import PartialLikelihood
 
@@ -81,17 +81,19 @@ def cox_regression(
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
     counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
     counted = counts > 0
-    added = np.zeros(len(data)) if offset is None or isinstance(offset, str) else as_numbers("offset", offset, data)
+    if not isinstance(offset, str | None):
+        offset = as_numbers("offset", offset, data)[counted]
     labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
     groups = np.arange(len(data)) if cluster is None else as_column("cluster", cluster, data)
-    data, counts, added, labels, groups = (values[counted] for values in (data, counts, added, labels, groups))
-    start, stop, event = _times(left, data)
-    design = Design(right, data, without_intercept=True, offset=offset if isinstance(offset, str) else None)
+    data, counts, labels, groups = (values[counted] for values in (data, counts, labels, groups))
+    start, stop, event = survival_times(left, data)
+    design = Design(right, data, without_intercept=True, offset=offset)
     if not design.names:
         raise ValueError(f"The formula `{formula}` has no columns except the baseline hazard: give a term.")
     is_sandwich = cluster is not None or covariance == "sandwich"
     clusters = as_clusters(groups, data) if is_sandwich else None
-    columns = design.matrix, start, stop, event, counts, added + (0.0 if design.offset is None else design.offset)
+    added = np.zeros(len(data)) if design.offset is None else design.offset
+    columns = design.matrix, start, stop, event, counts, added
     parts = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}
     compared = np.concatenate([part.compared() for part in likelihoods.values()])
@@ -158,7 +160,8 @@ class CoxRegression(Hypotheses):
         sums = np.zeros([clusters.max() + 1, len(bread)])
         for label, part in self._likelihoods.items():
             np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
-        return bread @ (sums.T @ sums) @ bread
+        moves = sums @ bread  # a product of a matrix with itself has no rank above the number of clusters
+        return moves.T @ moves
 
     def schoenfeld_residuals(self) -> Any:
         """Returns the Schoenfeld residuals of the events.
@@ -170,8 +173,16 @@ class CoxRegression(Hypotheses):
         Returns:
           A `DataFrame` with a row for each event. Its columns are `time` and the columns of the formula.
 
+        Raises:
+          ValueError: if a column of the formula is named `time`, too.
+
         Source: Schoenfeld, Partial residuals for the proportional hazards regression model, 1982.
         """
+        if "time" in self.names:
+            raise ValueError(
+                f"The formula `{self.formula}` has a column `time`, which is also the name of the column of event "
+                f"times: rename the column of `data` and fit again."
+            )
         parts = []
         for label, part in self._likelihoods.items():
             frame = pd.DataFrame(
@@ -198,23 +209,22 @@ class CoxRegression(Hypotheses):
         for label, part in self._likelihoods.items():
             yield label, part, part.baseline(self.estimates)
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: Any = None) -> Any:
         """Returns `exp(x' b + offset)`, the hazard ratio of each row to a row of zeros, as a `Series`.
 
-        Raises:
-          TypeError: if `data` is not a table.
-          ValueError: as from `Regression.predict`.
+        The argument and errors are those of `Regression.predict`. Fitted rows of weight 0 are left out.
         """
-        data = as_frame(data)
-        matrix, offset = self.design.of(data, "data")
+        data = None if data is None else as_frame(data)
+        matrix, offset = self.design.of(data)
         values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
-        return pd.Series(values, data.index, name="hazard ratio")
+        return pd.Series(values, self._index if data is None else data.index, name="hazard ratio")
 
     def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """Returns the cumulative hazard of each row at each time, a `DataFrame` with one column per time.
 
         Args:
-          data: a table with the columns of the formula, which are assumed to be constant in time.
+          data: a table with the columns of the formula, which are assumed to be constant in time; or None for the
+            fitted rows.
           times: the times, `[k]`, or one time.
           stratum: the label of the rows' stratum; needed only if the fit has strata.
 
@@ -228,9 +238,7 @@ class CoxRegression(Hypotheses):
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         part = self._likelihoods[stratum]
         steps = np.concatenate([[0.0], np.cumsum(part.baseline(self.estimates))])
-        times = np.atleast_1d(times)
-        if np.isnan(times).any():
-            raise ValueError("`times` has NaN: give numbers.")
+        times = as_times(times)
         at = steps[np.searchsorted(part.times, times, "right")]
         ratios = self.predict(data)
         return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
@@ -241,24 +249,6 @@ class CoxRegression(Hypotheses):
         The arguments and errors are those of `cumulative_hazard`.
         """
         return np.exp(-self.cumulative_hazard(data, times, stratum))
-
-
-def _times(left, data):
-    """Returns `start`, `stop` and `event`, three arrays `[n]`."""
-    if not left.startswith("Surv("):
-        raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
-    check_present(left, data)
-    found = evaluated(left, data, Surv=lambda *columns: columns)
-    if len(found) not in (2, 3):
-        raise ValueError(f"`{left}` has {len(found)} columns: give `Surv(time, event)` or `Surv(start, stop, event)`.")
-    *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in found)
-    start, stop = times if len(times) == 2 else (np.full(len(data), -np.inf), times[0])
-    if not np.isin(event, (0, 1)).all() or not event.any():
-        raise ValueError(f"The events of `{left}` are {np.unique(event)[:5]}: give 1 for an event and 0 for censoring.")
-    if not (start < stop).all():
-        row = data.index[np.flatnonzero(~(start < stop))[0]]
-        raise ValueError(f"`{left}` stops in row {row} before it starts: give rows with `start < stop`.")
-    return start, stop, event.astype(bool)
 
 
 def _maximum(value, local, w):

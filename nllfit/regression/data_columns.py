@@ -8,7 +8,7 @@ import numpy as np
 
 from nllfit.regression.extras import pandas as pd
 
-__all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_weights", "check_present"]
+__all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_times", "as_weights", "check_present"]
 
 _SHOWN = 3  # the most rows that a message lists
 
@@ -63,6 +63,16 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
     return values
 
 
+def as_times(times: Any) -> np.ndarray:
+    """Returns one time or several times as an array `[k]`. Raises a `ValueError` if one is NaN or not a number."""
+    found = np.atleast_1d(times)
+    is_numeric = found.dtype.kind in "uif"
+    if not is_numeric or np.isnan(found).any():
+        fault = "NaN" if is_numeric else f"values of dtype {found.dtype}"
+        raise ValueError(f"`times` has {fault}: give a number or a list of numbers.")
+    return found
+
+
 def as_weights(value: Any, data: Any) -> np.ndarray:
     """Returns the weights of the rows, `[n]`. Raises a `ValueError` if one is negative or all are 0."""
     weights = as_numbers("weights", value, data)
@@ -84,7 +94,7 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
     return found
 
 
-def check_present(text: str, data: Any, name: str = "data") -> None:
+def check_present(text: str, data: Any) -> None:
     """Raises a `ValueError` if a column that a formula names has missing values."""
     for column in data.columns:
         if not re.search(rf"(?<!\w){re.escape(str(column))}(?!\w)", text):
@@ -93,8 +103,8 @@ def check_present(text: str, data: Any, name: str = "data") -> None:
         missing = np.asarray(pd.isna(values))
         if missing.any():
             raise ValueError(
-                f"Column `{column}` of `{name}` is missing in {_rows(missing, data)}: fill it in, or drop such rows "
-                f"with `{name}.dropna(subset=[{column!r}])`."
+                f"Column `{column}` of `data` is missing in {_rows(missing, data)}: fill it in, or drop such rows "
+                f"with `data.dropna(subset=[{column!r}])`."
             )
 
 

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nllfit.regression.data_columns import as_numbers, check_present
 from nllfit.regression.extras import formulaic, transforms
@@ -35,11 +36,11 @@ class Design:
       text: the right side of the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[n, k]` in float64.
-      offset: the sum of the formula's offsets and the column of offsets, `[n]`; None if there are none.
+      offset: the sum of the formula's offsets and the argument `offset`, `[n]`; None if there are none.
       terms: `{term: indices of its columns}` for each term of the formula.
     """
 
-    def __init__(self, text: str, data: Any, without_intercept: bool = False, offset: str | None = None):
+    def __init__(self, text: str, data: Any, without_intercept: bool = False, offset: str | ArrayLike | None = None):
         self.text, self._offset = text, offset
         terms = _parsed(text)
         check_present(text, data)
@@ -58,7 +59,7 @@ class Design:
             i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
         ]
         self.names = [self._specs[0].column_names[i] for i in self._kept]
-        self.matrix, self.offset = self.of(data, "data")
+        self.matrix, self.offset = self._columns(data)
         self.terms = {
             str(term): [self._kept.index(i) for i in indices if i in self._kept]
             for term, indices in self._specs[0].term_indices.items()
@@ -66,10 +67,23 @@ class Design:
         self._check_terms()
         check_rank(text, self.names, self.matrix, np.linalg.norm(self.matrix, axis=0))
 
-    def of(self, data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the matrix `[m, k]` of another table with the same columns, and its offset `[m]` or None."""
-        check_present(self.text, data, name)
-        matrix, *offsets = (_evaluated(spec, data, self.text, name) for spec in self._specs)
+    def of(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns the matrix `[m, k]` and the offset `[m]` or None of another table, or of the fitted rows for None.
+
+        Raises a `ValueError` if `data` is a table and the argument `offset` was an array, which has no other rows.
+        """
+        if data is None:
+            return self.matrix, self.offset
+        if not isinstance(self._offset, str | None):
+            raise ValueError(
+                "`offset` was an array of the fitted rows and is unknown for other rows: fit with the name of a "
+                "column, or with `offset(...)` in the formula."
+            )
+        return self._columns(data)
+
+    def _columns(self, data):
+        check_present(self.text, data)
+        matrix, *offsets = (_evaluated(spec, data, self.text) for spec in self._specs)
         if self._offset is not None:
             offsets.append(as_numbers("offset", self._offset, data)[:, None])
         return matrix[:, self._kept], np.concatenate(offsets, 1).sum(1) if offsets else None
@@ -159,44 +173,44 @@ def _spec(terms: list, data: Any, text: str) -> Any:
     ).model_spec
 
 
-def _evaluated(spec: Any, data: Any, text: str, name: str) -> np.ndarray:
+def _evaluated(spec: Any, data: Any, text: str) -> np.ndarray:
     """Returns the columns `[m, k]` of a table. Raises a `ValueError` if a number is complex or not finite."""
-    frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text, name)
+    frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text)
     if np.iscomplexobj(np.asarray(frame)):
-        raise ValueError(f"The formula `{text}` has a column of complex numbers in `{name}`: give real ones.")
+        raise ValueError(f"The formula `{text}` has a column of complex numbers in `data`: give real ones.")
     matrix = np.asarray(frame, np.float64)
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise ValueError(
             f"`{spec.column_names[column]}` in the formula `{text}` is {matrix[row, column]} in row "
-            f"{data.index[row]} of `{name}`: it must be finite."
+            f"{data.index[row]} of `data`: it must be finite."
         )
     return matrix
 
 
-def _guarded(make: Any, data: Any, text: str, name: str = "data") -> Any:
+def _guarded(make: Any, data: Any, text: str) -> Any:
     """Returns `make()`. Errors and warnings of formulaic become `ValueError`s with one sentence."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
             made = make()
         except formulaic.errors.FormulaicError as error:
-            raise ValueError(_sentence(str(error), data, text, name)) from None
+            raise ValueError(_sentence(str(error), data, text)) from None
         except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
-            raise ValueError(f"The formula `{text}` cannot be evaluated on `{name}`: {error}") from None
+            raise ValueError(f"The formula `{text}` cannot be evaluated on `data`: {error}") from None
     for warning in caught:
         if _UNSEEN in str(warning.message):
             levels = re.sub(r"np\.\w+\(([^()]*)\)", r"\1", str(warning.message).split("{")[-1].split("}")[0])
-            raise ValueError(f"`{name}` has the level {levels}, which the fitted data do not have: drop such rows.")
+            raise ValueError(f"`data` has the level {levels}, which the fitted data do not have: drop such rows.")
     return made
 
 
-def _sentence(error: str, data: Any, text: str, name: str) -> str:
+def _sentence(error: str, data: Any, text: str) -> str:
     """Returns formulaic's error as a sentence. For an unknown name, it lists the closest column or all columns."""
     missing = re.search(r"`?(\w[^`']*)`? is not present|name '(\w+)' is not defined", error)
     if not missing:
-        return f"The formula `{text}` cannot be evaluated on `{name}`: {error}"
+        return f"The formula `{text}` cannot be evaluated on `data`: {error}"
     column = missing[1] or missing[2]
     close = difflib.get_close_matches(column, map(str, data.columns), 1)
     advice = f"did you mean `{close[0]}`?" if close else f"the columns are {', '.join(map(str, data.columns))}."
-    return f"`{column}` in the formula `{text}` is neither a column of `{name}` nor a known function: {advice}"
+    return f"`{column}` in the formula `{text}` is neither a column of `data` nor a known function: {advice}"

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families.censored import is_censored
-from nllfit.families.law import elements_of
+from nllfit.families.law import elements_of, law_of
+from nllfit.optimum.curvature import principal_axes
 from nllfit.quantiles import cdf, survival
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.extras import special
@@ -16,6 +17,7 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
+_FLAT = 1e-10  # smaller curvatures of the other rows' information count as zero, relative to that of all rows
 _INSIDE = 1e-15  # in a deviance, the mean of the saturated model stays this far from the ends of the support
 
 
@@ -26,8 +28,9 @@ class Diagnostics(LinearPredictors):
         """Returns the residuals of the fitted rows. There are four kinds.
 
         - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
-          an outcome (counts), or the outcome is only known to lie in an interval (censored times), `F(y)` is replaced
-          by a uniform random number between the values of `F` at both ends of the jump or of the interval.
+          an outcome (counts, the zeros of a `Hurdle`), or the outcome is only known to lie in an interval (censored
+          times), `F(y)` is replaced by a uniform random number between the values of `F` at both ends of the jump or of
+          the interval.
         - response: `y - mean`.
         - pearson: `(y - mean) / standard deviation`. Like the response residual, it is NaN if there is no mean.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
@@ -37,8 +40,9 @@ class Diagnostics(LinearPredictors):
         The dispersion is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 
         Args:
-          kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals, and only if they
-            are ordered. Deviance residuals need a family whose main parameter is its mean.
+          kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals. If there are
+            more than two, they must be numbers or an ordered categorical column. Deviance residuals need a family whose
+            main parameter is its mean.
           seed: the seed of the uniform random numbers.
 
         Returns:
@@ -52,6 +56,11 @@ class Diagnostics(LinearPredictors):
         if kind not in _RESIDUALS:
             raise ValueError(f"`kind` is {kind!r}: give one of {', '.join(_RESIDUALS)}.")
         distribution = self.predict_distribution()
+        if kind == "quantile" and len(self.labels) > 2 and not self.outcome.has_order:
+            raise ValueError(
+                f"The labels of the outcome `{self.outcome.name}` have no order, so there are no quantile residuals: "
+                f"give `pd.Categorical(..., ordered=True)`, or compare the probabilities of `predict` with the labels."
+            )
         if kind == "quantile":
             values = self._quantile_residuals(distribution, np.random.default_rng(seed))
         elif self.labels or is_censored(distribution):
@@ -67,6 +76,9 @@ class Diagnostics(LinearPredictors):
         lower, upper = (y[:, 0], y[:, -1]) if is_censored(distribution) else (y[:, 0], y[:, 0])
         if self.family.is_discrete:
             lower = np.where(lower == upper, np.ceil(lower) - 1, lower)
+        atom = elements_of(law_of(distribution).latent()).atom
+        if atom is not None:
+            lower = np.where((lower == upper) & (lower == np.ravel(atom)), np.nextafter(lower, -np.inf), lower)
         shape = [len(y), *distribution.event_shape[: distribution.event_shape.rank - is_censored(distribution)]]
 
         def tails(at):
@@ -104,6 +116,9 @@ class Diagnostics(LinearPredictors):
         also covers the coefficients of an estimated scale, so the leverages of a Normal exceed the diagonal of the hat
         matrix unless `scale` is fixed.
 
+        If `H - H_i` is not positive definite, `dfbeta` and Cook's distance of the row are NaN. An example is the only
+        row of a level: the other rows do not determine its coefficient. If the fit did not converge, all are NaN.
+
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
           dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. For a
@@ -115,9 +130,12 @@ class Diagnostics(LinearPredictors):
         slopes, bends = objective.derivatives(b)
         scores = objective.weights[:, None] * by_coefficients(self.predictors, objective.designs, slopes)
         curved = of_each_row(self.predictors, objective.designs, objective.weights[:, None, None] * bends)
-        information = curved.sum(0)
-        moves = -np.linalg.solve(information - curved, scores[:, :, None])[:, :, 0]
-        leverage = np.einsum("pq,nqp->n", np.linalg.inv(information), curved)
-        cook = np.einsum("np,pq,nq->n", moves, information, moves) / len(information)
+        axes, curvature = principal_axes(curved.sum(0))
+        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # here `H` is the identity
+        shares = units.T @ curved @ units
+        rest, turns = np.linalg.eigh(np.nan_to_num(np.eye(len(b)) - shares))  # the information of the other rows
+        rest = np.where(rest[:, :1] > _FLAT, rest, np.nan)
+        steps = -np.einsum("npk,nk->np", turns, np.einsum("nqk,nq->nk", turns, scores @ units) / rest)
+        leverage, cook = np.trace(shares, axis1=1, axis2=2), (steps**2).mean(1)
         names = ["leverage", "cooks_distance", *(f"dfbeta: {name}" for name in self.names)]
-        return pd.DataFrame(np.column_stack([leverage, cook, moves]), self.outcome.index, names)
+        return pd.DataFrame(np.column_stack([leverage, cook, steps @ units.T]), self.outcome.index, names)

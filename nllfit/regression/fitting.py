@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.regression.coefficient_search import Objective, maximum
-from nllfit.regression.data_columns import as_clusters, as_frame, as_numbers, as_weights
+from nllfit.regression.data_columns import as_clusters, as_frame, as_weights
 from nllfit.regression.designs import Design, sides
 from nllfit.regression.family_of_outcomes import CUTPOINTS, coded, family_of, main_parameter
 from nllfit.regression.formula_outcomes import Outcome
@@ -118,7 +118,7 @@ def regression(
     clusters = None if cluster is None else as_clusters(cluster, data, counts)
     predictors = _predictors(made, dict(formulas), right, data, offset, labels)
     names = names_of(made, predictors)
-    designs = [(p.design.matrix, p.total_offset) for p in predictors]
+    designs = [(p.design.matrix, p.design.offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
     _check_outcomes(objective, outcome)
     model = build_model(made, predictors)
@@ -192,15 +192,13 @@ def _fitted(objective, model):
 def _predictors(family, formulas, right, data, offset, labels):
     """Returns the linear predictor of each parameter. The main parameter comes first."""
     main, found, start = main_parameter(family), [], 0
-    column = offset if isinstance(offset, str) else None  # predictions read this column of the new table
-    added = None if offset is None or column else as_numbers("offset", offset, data)
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas
         text = right if is_main else _right_side(name, formulas.pop(name, "~ 1"))
         without_intercept = is_main and CUTPOINTS in family.parameter_names
-        design = Design(text, data, without_intercept, column if is_main else None)
+        design = Design(text, data, without_intercept, offset if is_main else None)
         classes = labels if is_logit_vector(family, name) else ()
-        found.append(Predictor(name, size, start, design, added if is_main else None, classes, is_constant))
+        found.append(Predictor(name, size, start, design, classes, is_constant))
         start += size
     found.sort(key=lambda predictor: predictor.parameter != main)
     if formulas:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from nllfit.families import interval_censored, left_censored, right_censored
-from nllfit.regression.data_columns import check_present
+from nllfit.regression.data_columns import as_numbers, check_present
 from nllfit.regression.extras import pandas as pd
 
-__all__ = ["Outcome", "evaluated"]
+__all__ = ["Outcome", "survival_times"]
 
 
 def _surv(*columns):
@@ -56,7 +56,7 @@ class Outcome:
         if not text:
             raise ValueError("The formula has nothing before its `~`: name the column of outcomes, such as 'y ~ x'.")
         check_present(text, data)
-        column = evaluated(text, data)
+        column = _evaluated(text, data)
         if isinstance(column, pd.Series) and not pd.api.types.is_numeric_dtype(column):
             column = column.astype("category")
             levels = column.cat.remove_unused_categories().cat
@@ -83,7 +83,25 @@ class Outcome:
         return self.values.ndim == 2
 
 
-def evaluated(text: str, data: Any, **functions: Callable) -> Any:
+def survival_times(left: str, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `start`, `stop` and `event` of a Cox model, three arrays `[n]`. By default `start` is -inf."""
+    if not left.startswith("Surv("):
+        raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
+    check_present(left, data)
+    found = _evaluated(left, data, Surv=lambda *columns: columns)
+    if len(found) not in (2, 3):
+        raise ValueError(f"`{left}` has {len(found)} columns: give `Surv(time, event)` or `Surv(start, stop, event)`.")
+    *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in found)
+    start, stop = times if len(times) == 2 else (np.full(len(data), -np.inf), times[0])
+    if not np.isin(event, (0, 1)).all() or not event.any():
+        raise ValueError(f"The events of `{left}` are {np.unique(event)[:5]}: give 1 for an event and 0 for censoring.")
+    if not (start < stop).all():
+        row = data.index[np.flatnonzero(~(start < stop))[0]]
+        raise ValueError(f"`{left}` stops in row {row} before it starts: give rows with `start < stop`.")
+    return start, stop, event.astype(bool)
+
+
+def _evaluated(text, data, **functions):
     """Evaluates a column, or an expression that may call the functions in `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]

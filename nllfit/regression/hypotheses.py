@@ -11,6 +11,7 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Hypotheses", "WaldTest"]
 
+_SINGULAR = 1e-12  # smaller eigenvalues count as zero, relative to the largest, after scaling to a unit diagonal
 _ROUNDING = 1e-8  # the rounding error of a statistic, relative to the log-likelihood
 
 
@@ -19,7 +20,8 @@ class WaldTest:
     """The Wald test of linear constraints `R b = r`.
 
     Attributes:
-      statistic: `(R b - r)' inv(R V R') (R b - r)`; NaN if the fit has no covariance.
+      statistic: `(R b - r)' inv(R V R') (R b - r)`. NaN if the fit has no covariance `V`, or if `R V R'` is singular.
+        It is singular if `V` is a sandwich of `G` clusters and there are `G` or more constraints.
       degrees_of_freedom: the number of constraints.
       p_value: the chi-square probability of a statistic at least as large, if the constraints are true.
       constraint: the constraints as text.
@@ -67,7 +69,8 @@ class Hypotheses(CoefficientTable):
         """Tests each term of the formulas by a Wald test. The hypothesis is that all coefficients of the term are 0.
 
         Returns:
-          A `DataFrame` with a row for each term and the columns `statistic`, `df` and `p_value`.
+          A `DataFrame` with a row for each term and the columns `statistic`, `df` and `p_value`. Two of them are NaN
+          if the statistic does not exist; see `WaldTest`.
         """
         rows = {}
         for term, places in self.terms.items():
@@ -141,9 +144,12 @@ class Hypotheses(CoefficientTable):
 
 
 def _wald(difference: np.ndarray, covariance: np.ndarray, text: str) -> WaldTest:
-    statistic = np.nan
-    if np.isfinite(covariance).all():
-        statistic = float(difference @ np.linalg.solve(covariance, difference))
+    statistic, variances = np.nan, np.diag(covariance)
+    if np.isfinite(covariance).all() and (variances > 0).all():
+        z = difference / np.sqrt(variances)
+        correlation = covariance / np.sqrt(np.outer(variances, variances))
+        if np.linalg.matrix_rank(correlation, _SINGULAR, hermitian=True) == len(z):
+            statistic = float(z @ np.linalg.solve(correlation, z))
     return WaldTest(statistic, len(difference), _chi_square(len(difference), statistic), text)
 
 

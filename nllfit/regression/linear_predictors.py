@@ -67,15 +67,8 @@ class LinearPredictors(CoefficientTable):
 
     def _designs(self, data):
         """Returns the design matrix and the offset of each predictor, for a table or the fitted rows."""
-        if data is None:
-            return [(p.design.matrix, p.total_offset) for p in self.predictors]
-        data = as_frame(data)
-        if any(p.offset is not None for p in self.predictors):
-            raise ValueError(
-                "`offset` was an array of the fitted rows and is unknown for other rows: fit with the name of a "
-                "column, or with `offset(...)` in the formula."
-            )
-        return [p.design.of(data, "data") for p in self.predictors]
+        data = None if data is None else as_frame(data)
+        return [p.design.of(data) for p in self.predictors]
 
     def _error(self, designs, slopes):
         """Returns the standard errors `[m]` of a quantity.

@@ -9,7 +9,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
-from nllfit.information_criteria import wald_interval
+from nllfit.information_criteria import check_level, wald_interval
 from nllfit.quantiles import interval
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.linear_maps import numbers_of
@@ -68,8 +68,8 @@ class Predictions(LinearPredictors):
 
         Raises:
           TypeError: if `data` is not a table.
-          ValueError: if the outcomes are classes, `level` is not between 0 and 1, `num_draws` is negative, or `predict`
-            refuses `data`.
+          ValueError: if the outcomes are classes, `level` is not between 0 and 1, `num_draws` is negative, or positive
+            for a fit that did not converge, or if `predict` refuses `data`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}
@@ -78,6 +78,12 @@ class Predictions(LinearPredictors):
         """
         if self.labels:
             raise ValueError("Classes have no intervals: call `predict` for their probabilities.")
+        check_level(level)
+        if as_count("num_draws", num_draws, 0) and not self.converged:
+            raise ValueError(
+                f"`num_draws` is {num_draws}, but the coefficients have no covariance, because {self.message}: give "
+                f"`num_draws=0`, or change the model so that the fit converges."
+            )
         designs, index = self._designs(data), self._index(data)
         numbers = tf.constant(numbers_of(self.predictors, designs, self._coefficients))
         with tf.GradientTape() as tape:
@@ -110,7 +116,7 @@ class Predictions(LinearPredictors):
 
         If `num_draws` is 0, returns `distribution` unchanged.
         """
-        if not as_count("num_draws", num_draws, 0):
+        if not num_draws:
             return distribution
         rng = np.random.default_rng(seed)
         draws = rng.multivariate_normal(self._coefficients, self._covariance, num_draws)

@@ -27,8 +27,7 @@ class Predictor:
     Attributes:
       parameter: the name of the parameter.
       size: the number of elements of the parameter.
-      design: the design matrix of its formula.
-      offset: an offset `[n]` in addition to the offset in the formula, or None.
+      design: the design matrix of its formula, and its offset.
       start: the index of the parameter's first element in the family's vector `[params_size]` of all parameters.
       classes: for logits, the label of each element. The first class is the reference; its coefficients are 0. For
         other parameters, `classes` is empty.
@@ -39,7 +38,6 @@ class Predictor:
     size: int
     start: int
     design: Design
-    offset: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     is_constant: bool = False
 
@@ -55,13 +53,7 @@ class Predictor:
 
     @property
     def has_offset(self) -> bool:
-        return self.total_offset is not None
-
-    @property
-    def total_offset(self) -> np.ndarray | None:
-        """The sum of `offset` and the formula's offset for the fitted rows, `[n]`. It is None if there is no offset."""
-        given = [offset for offset in (self.offset, self.design.offset) if offset is not None]
-        return np.sum(given, 0) if given else None
+        return self.design.offset is not None
 
     @property
     def has_intercept(self) -> bool:

@@ -7,7 +7,7 @@ from nllfit.adapters import Model
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
-from nllfit.regression.family_of_outcomes import natural_values
+from nllfit.regression.family_of_outcomes import CUTPOINTS, natural_values
 from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.predictions import Predictions
@@ -99,6 +99,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
         their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
         coefficients are logarithms of ratios: if it grows by 1, the natural value or its odds grow by a factor of `e`.
+        The `loc` of ordered classes is the logarithm of such odds, except for a constant.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
@@ -115,7 +116,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
             low, high = np.ravel(at_0[shown]), np.ravel(at_1[shown])
             with np.errstate(all="ignore"):
                 grows = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
-            is_log[list(predictor.places)] = bool(predictor.classes) or (grows.size == predictor.size and grows.all())
+            is_log[list(predictor.places)] = (
+                bool(predictor.classes)
+                or (grows.size == predictor.size and grows.all())
+                or (shown == "loc" and CUTPOINTS in at_0 and low == 0 and high == 1)
+            )
         return found, is_log
 
     def _observed(self):
@@ -125,9 +130,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
     def _sandwich(self, bread, clusters):
         scores, weights = self.objective.scores(self._coefficients), self.objective.weights
         if clusters is None:
-            return bread @ (scores.T @ (weights[:, None] * scores)) @ bread
+            moves = np.sqrt(weights)[:, None] * scores @ bread
+            return moves.T @ moves
         sums = np.zeros([clusters.max() + 1, len(bread)])
         np.add.at(sums, clusters, weights[:, None] * scores)
         rows = weights.sum()
         factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-        return factor * bread @ (sums.T @ sums) @ bread
+        moves = sums @ bread  # a product of a matrix with itself has no rank above the number of clusters
+        return factor * moves.T @ moves

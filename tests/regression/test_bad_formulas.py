@@ -138,6 +138,8 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
         fitted.conf_int(95)
     with pytest.raises(ValueError, match="`kind` is 'anscombe': give one of quantile"):
         fitted.residuals("anscombe")
+    with pytest.raises(ValueError, match="`level` is 'a': give a probability between 0 and 1"):
+        fitted.predict_interval(level="a")
 
 
 def test_survival_at_one_time_is_given_and_at_nan_refused():
@@ -145,7 +147,26 @@ def test_survival_at_one_time_is_given_and_at_nan_refused():
     fitted = nllfit.cox_regression("Surv(y, event) ~ x", data)
     with pytest.raises(ValueError, match="`times` has NaN"):
         fitted.survival(data, [1.0, np.nan])
+    with pytest.raises(ValueError, match="`times` has values of dtype <U4: give a number or a list of numbers"):
+        fitted.survival(data, "late")
     pd.testing.assert_frame_equal(fitted.survival(data, 3.0), fitted.survival(data, [3.0]))
+
+
+def test_a_risk_at_one_time_is_given_and_at_nan_refused():
+    data = DATA.assign(event=1)
+    fitted = nllfit.cox_regression("Surv(y, event) ~ x", data)
+    with pytest.raises(ValueError, match="`times` has NaN"):
+        nllfit.cause_specific_risks({"death": fitted}, data, [np.nan, 1.0])
+    hazard = fitted.cumulative_hazard(data, [0.0, 1.0, 2.0, 3.0]).to_numpy()  # 1, 2 and 3 are the event times
+    expected = np.sum(np.exp(-hazard[:, :-1]) * np.diff(hazard), 1, keepdims=True)
+    np.testing.assert_allclose(nllfit.cause_specific_risks({"death": fitted}, data, 3)["death"], expected, rtol=1e-12)
+    assert nllfit.cause_specific_risks({"death": fitted}, data, [])["death"].shape == (6, 0)
+
+
+def test_a_column_named_time_has_no_schoenfeld_residuals():
+    fitted = nllfit.cox_regression("Surv(y, event) ~ time", DATA.assign(event=1, time=[1.0, 0, 2, 1, 0, 2]))
+    with pytest.raises(ValueError, match=r"has a column `time`, which is also the name .*: rename the column"):
+        fitted.schoenfeld_residuals()
 
 
 def test_an_outcome_may_quote_a_column_inside_a_function():
@@ -160,6 +181,19 @@ def test_an_offset_array_is_unknown_for_new_rows():
     fitted = nllfit.regression("y ~ group + x", DATA, offset=np.zeros(6))
     with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):
         fitted.predict(DATA)
+
+
+def test_cox_regression_uses_an_offset_array_only_for_the_fitted_rows():
+    data = DATA.assign(event=1, w=[1, 1, 0, 1, 1, 1], z=[1.0, 0, 2, 1, 0, 2])
+    fitted = nllfit.cox_regression("Surv(y, event) ~ z", data, offset=data.x.to_numpy(), weights="w")
+    for call in (fitted.predict, lambda table: fitted.cumulative_hazard(table, 3), lambda t: fitted.survival(t, 3)):
+        with pytest.raises(ValueError, match=r"`offset` was an array of the fitted rows"):
+            call(data)
+    rows = data[data.w > 0]
+    np.testing.assert_allclose(fitted.predict(), np.exp(rows.z * fitted.params["z"] + rows.x), rtol=1e-12)
+    assert list(fitted.predict().index) == list(rows.index)
+    by_name = nllfit.cox_regression("Surv(y, event) ~ z", data, offset="x", weights="w")
+    pd.testing.assert_frame_equal(fitted.survival(None, [1, 3]), by_name.survival(rows, [1, 3]))
 
 
 @pytest.mark.parametrize("name", ["offset", "off", "e", "my x"])

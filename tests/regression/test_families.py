@@ -39,6 +39,9 @@ def test_ordinal_regression_from_a_formula_matches_statsmodels():
     np.testing.assert_allclose(ours.bse.iloc[:2], theirs.bse.iloc[:2], **DIGITS)
     cutpoints = theirs.model.transform_threshold_params(theirs.params)[1:-1]
     np.testing.assert_allclose(ours.params.iloc[2:], cutpoints, **DIGITS)
+    ratios = ours.table(exponentiate=True)["exp(coef)"]  # of the cumulative odds
+    assert list(ratios.index) == ["age", "educ"]
+    np.testing.assert_allclose(ratios, np.exp(theirs.params.iloc[:2]), **DIGITS)
 
 
 @pytest.mark.thorough

@@ -1,6 +1,7 @@
 """`nllfit.regression` compared with statsmodels: estimates, errors, tests, predictions and influence to six digits."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
@@ -113,6 +114,22 @@ def test_robust_errors_match_statsmodels(doctor_visits, covariance):
     assert "150 clusters" in ours.summary() or covariance == "sandwich"
 
 
+@pytest.mark.parametrize("terms", ["C(group) + x", "year + I(year ** 2) + C(group)"])
+def test_a_joint_test_needs_more_clusters_than_coefficients(terms):
+    """The sandwich of `G` clusters has rank `G - 1`, because the scores of all rows sum to 0."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"group": np.arange(60) % 7 % 3, "x": rng.normal(size=60), "year": 100 + np.arange(60) / 6})
+    data = data.assign(y=data.x + rng.normal(size=60), two=np.arange(60) % 2, three=rng.integers(0, 3, 60))
+    two, three = (
+        nllfit.regression(f"y ~ {terms}", data, scale=1.0, cluster=name).test_terms() for name in ("two", "three")
+    )
+    assert two.loc["C(group)", ["statistic", "p_value"]].isna().all()
+    assert np.isfinite(two.drop(index="C(group)")).all(axis=None)
+    theirs = smf.ols(f"y ~ {terms}", data).fit(cov_type="cluster", cov_kwds={"groups": data.three}, use_t=False)
+    expected = theirs.wald_test_terms(scalar=True).summary_frame()
+    np.testing.assert_allclose(three["statistic"], expected.loc[three.index, "chi2"], rtol=1e-6)
+
+
 def test_influence_matches_statsmodels(doctor_visits):
     data = doctor_visits.iloc[:80].assign(seen=lambda d: (d.mdvis > 1) * 1.0)
     theirs = smf.glm("seen ~ idp + disea", data, family=sm.families.Binomial()).fit(tol=1e-14)
@@ -164,6 +181,9 @@ def test_separable_classes_have_no_errors():
     fit = nllfit.regression("y ~ x", data, family="Bernoulli")
     assert not fit.converged
     assert "the optimum is at infinity" in fit.message
+    assert fit.influence().isna().all(axis=None)
+    with pytest.raises(ValueError, match=r"`num_draws` is 5, but .* no covariance, because the optimum is at infinity"):
+        fit.predict_interval(num_draws=5)
     assert np.isnan(fit.bse).all()
 
 

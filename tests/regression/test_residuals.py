@@ -1,6 +1,7 @@
-"""Deviance and Schoenfeld residuals compared with statsmodels, and intervals that include the coefficients' errors."""
+"""Residuals and influence compared with statsmodels and SciPy, and intervals that include the coefficients' errors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
@@ -45,6 +46,41 @@ def test_schoenfeld_residuals_match_statsmodels():
     np.testing.assert_allclose(np.sort(ours[["age", "z"]], 0), np.sort(expected, 0), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(ours[["age", "z"]].sum(), 0.0, atol=1e-8)
     np.testing.assert_allclose(ours["time"], data.time[data.censors == 1])
+
+
+@pytest.mark.thorough
+def test_quantile_residuals_of_the_zeros_of_a_hurdle_are_random():
+    """`F` jumps at 0 from 0 to the share of zeros; above 0 it is continuous, as that of SciPy's Gamma."""
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(400) % 2, 0.0, rng.gamma(2.0, size=400))
+    fit = nllfit.regression("y ~ 1", {"y": y}, nllfit.Hurdle("Gamma", event_shape=1))
+    levels = stats.norm.cdf(fit.residuals(seed=3))
+    assert stats.kstest(levels[y == 0] / 0.5, "uniform").pvalue > 0.01
+    shape, _, scale = stats.gamma.fit(y[y > 0], floc=0)
+    np.testing.assert_allclose(levels[y > 0], 0.5 + 0.5 * stats.gamma.cdf(y[y > 0], shape, scale=scale), atol=1e-5)
+
+
+def test_unordered_classes_have_no_quantile_residuals():
+    data = pd.DataFrame({"x": np.sin(np.arange(30)), "g": list("abcca") * 6})
+    with pytest.raises(ValueError, match="The labels of the outcome `g` have no order, so there are no quantile resid"):
+        nllfit.regression("g ~ x", data, "Categorical").residuals()
+    ordered = data.assign(g=pd.Categorical(data.g, ordered=True))
+    assert np.isfinite(nllfit.regression("g ~ x", ordered, "Categorical").residuals()).all()
+
+
+@pytest.mark.parametrize("scale", [{"scale": 2.0}, {}])
+def test_influence_of_the_only_row_of_a_level_is_unknown(scale):
+    """The other rows do not determine the coefficient of the level. For them, statsmodels is the reference."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"h": ["u"] + ["v"] * 19, "x": rng.normal(size=20), "y": rng.normal(size=20)})
+    ours = nllfit.regression("y ~ h + x", data, **scale).influence()
+    assert ours.iloc[0, 1:].isna().all()
+    assert np.isfinite(ours.iloc[1:]).all(axis=None)
+    if scale:
+        theirs = smf.ols("y ~ h + x", data).fit()
+        without = [smf.ols("y ~ h + x", data.drop(index=row)).fit().params for row in range(1, 20)]
+        np.testing.assert_allclose(ours.iloc[1:, 2:], theirs.params.to_numpy() - np.array(without), atol=1e-10)
+        np.testing.assert_allclose(ours["leverage"], theirs.get_influence().hat_matrix_diag, rtol=1e-9)
 
 
 @pytest.mark.thorough
