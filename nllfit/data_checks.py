@@ -193,10 +193,10 @@ def weighted(data, class_weight, floatx):
     if labels is None:
         raise ValueError("`class_weight` weights classes, but `y` does not hold class labels: use `sample_weight`.")
     classes, rows = np.unique(labels, return_inverse=True)
-    weights = np.array([known.get(label, 1.0) for label in classes.tolist()])[rows]
-    dtype = data[2].dtype if len(data) == 3 else floatx
-    weights = tf.convert_to_tensor(weights, dtype)
-    return (*data[:2], data[2] * weights if len(data) == 3 else weights)
+    factors = np.array([known.get(label, 1.0) for label in classes.tolist()])[rows]
+    (given,) = tf.nest.flatten(data[2]) if len(data) == 3 else [tf.ones(len(factors), floatx)]
+    given = given if given.dtype.is_floating else tf.cast(given, floatx)
+    return (*data[:2], given * factors.reshape(-1, *[1] * (len(given.shape) - 1)))
 
 
 def rows_of(data, start, stop):

@@ -159,7 +159,9 @@ def split_arrays(x, y, sample_weight, fraction):
             f"`validation_split={fraction}` of {num_rows(data)} rows leaves no row for training, or none for "
             f"validation: give another fraction."
         )
-    first, last = (tf.nest.map_structure(lambda a, s=s: a[s], data) for s in (slice(at), slice(at, None)))
+    first, last = (
+        tf.nest.map_structure(lambda a, s=s: a if a is None else a[s], data) for s in (slice(at), slice(at, None))
+    )
     return [*first, None, None][:3], last
 
 
