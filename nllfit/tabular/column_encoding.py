@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-__all__ = ["Column", "Columns", "is_frame", "numbers_of"]
+__all__ = ["Column", "Columns", "columns_of", "is_frame", "numbers_of"]
 
 _MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
@@ -68,7 +68,7 @@ class Columns:
           ValueError: if a column contains dates, infinite numbers, or both text and numbers; if an array contains text;
             if two columns have the same name. The message names the column.
         """
-        return cls([_learned(name, values[rows]) for name, values in _columns_of(x)])
+        return cls([_learned(name, values[rows]) for name, values in columns_of(x)])
 
     def matrix(self, x: Any) -> np.ndarray:
         """Returns the table as numbers `[n, k]` in float64.
@@ -77,7 +77,7 @@ class Columns:
           ValueError: if `of` refuses the table, or a column has text now but had numbers in training, or the reverse.
         """
         parts = []
-        for column, (_, values) in zip(self.columns, _columns_of(x), strict=True):
+        for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
             if is_text != was_text and not (is_text and not len(_present(values))):
                 now, then = ("text", "numbers") if is_text else ("numbers", "text")
@@ -106,7 +106,7 @@ def _present(values):
     return values[np.array([value is not None for value in values], bool)]
 
 
-def _columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
+def columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the name and the values of each column. Values are floats or text; a missing value is NaN or None."""
     if not is_frame(x):
         matrix = numbers_of(x)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.utils import _safe_indexing
 
-from nllfit.tabular.column_encoding import is_frame
+from nllfit.tabular.column_encoding import columns_of, is_frame, numbers_of
 
 __all__ = ["Explanation", "explain"]
 
@@ -64,12 +65,15 @@ def explain(
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
     view, dependence = _Quantiles(model, tuple(quantiles)), {}
-    for i, (name, column) in enumerate(zip(names, model.columns_.columns, strict=True)):
-        values = X[name].to_numpy() if is_frame(X) else np.asarray(X)[:, i]
-        has_value = np.array([value is not None and value == value for value in values.tolist()], bool)
+    table = X if is_frame(X) else numbers_of(X)
+    for i, (name, column, (_, values)) in enumerate(zip(names, model.columns_.columns, columns_of(table), strict=True)):
+        has_value = [value is not None and value == value for value in values.tolist()]
+        rows = _safe_indexing(table, np.flatnonzero(has_value))
+        if column.categories is None and is_frame(rows):  # `partial_dependence` refuses a column of ints
+            rows = rows.astype({rows.columns[i]: float})
         averages = partial_dependence(
             view,
-            X[has_value] if is_frame(X) else np.asarray(X)[has_value],
+            rows,
             [i],
             categorical_features=None if column.categories is None else [i],
             grid_resolution=num_points,

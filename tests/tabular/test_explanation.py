@@ -40,6 +40,33 @@ def test_quantiles_depend_on_the_columns_of_mean_and_spread(explanation):
     assert wild > 2 * calm
 
 
+WHOLE = np.stack([np.arange(40) % 7, np.arange(40) // 8], axis=1)
+NULLABLE = pd.DataFrame(
+    {
+        "whole": pd.array([None, *WHOLE[1:, 0]], dtype="Int64"),
+        "flag": pd.array([None, *(WHOLE[1:, 1] > 2)], dtype="boolean"),
+        "text": pd.array([None, *np.where(WHOLE[1:, 1] > 2, "u", "v")], dtype="string"),
+    }
+)
+
+
+@pytest.mark.parametrize("table", [WHOLE, pd.DataFrame(WHOLE), NULLABLE], ids=["array", "frame", "nullable"])
+def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
+    """By its definition, the dependence is the mean prediction if all rows have one value in the column."""
+    y = WHOLE[:, 0] + 0.1 * RNG.normal(size=40)
+    model = DistributionRegressor("Normal", network=Network((4,)), num_members=1, max_epochs=9, random_state=0)
+    explanation = explain(model.fit(table, y), table, y, quantiles=[0.5], num_repeats=1, num_points=5, random_state=0)
+    frame, (values, means) = pd.DataFrame(table), next(iter(explanation.dependence.values()))
+    frame = frame[frame.iloc[:, 0].notna()]
+    np.testing.assert_allclose(values, [0, 1.5, 3, 4.5, 6])
+    for value, mean in zip(values, means[0], strict=True):
+        frame.isetitem(0, np.full(len(frame), value))
+        assert mean == pytest.approx(model.predict_quantile(frame, 0.5).mean(), rel=1e-6)
+    if table is NULLABLE:
+        assert list(explanation.dependence["flag"][0]) == [0, 1]
+        assert list(explanation.dependence["text"][0]) == ["u", "v"]
+
+
 def test_figures_of_an_explanation_show_its_numbers(explanation):
     ax = Figure().add_subplot()
     assert explanation.plot_importances(ax) is ax
