@@ -225,11 +225,16 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         """Scores the predictions for `X` with `nllfit.evaluate`, which also measures calibration and coverage.
 
         Args:
-          X, y: as for `fit`, but the outcomes must be numbers that are not censored.
+          X: as for `fit`.
+          y: outcomes that are not censored, `[n]` or `[n, k]`, also if the model was fitted to censored outcomes.
           **arguments: arguments of `nllfit.evaluate`, such as `levels`.
+
+        Raises:
+          ValueError: if the columns of `X` or the number of outcomes per row are not those of `fit`, or for a reason
+            given at `nllfit.evaluate`.
         """
         distribution = self.predict_distribution(X)
-        return evaluate(distribution, y=shaped(self._outcomes(y), distribution), **arguments)
+        return evaluate(distribution, y=shaped(self._numbers(y), distribution), **arguments)
 
     def _outcomes(self, y, observed=None, is_fitted=True):
         """Returns the outcomes as `[n, k]`. Censored outcomes become pairs `[n, 2]`."""
@@ -237,11 +242,19 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
             return censored_pairs(checked_outcomes(self, y), observed)
         if self._takes_pairs:
             return censored_pairs(y)
+        return self._numbers(y, is_fitted)
+
+    def _numbers(self, y, is_fitted=True):
+        """Returns outcomes that are not censored as `[n, k]`."""
+        shape = np.asarray(y).shape
+        num_columns = shape[1] if len(shape) > 1 else 1
+        if is_fitted and num_columns != self.n_outputs_:
+            advice = "give numbers `[n]`, or `score` pairs" if self._takes_pairs else "give one column for each"
+            raise ValueError(
+                f"`y` has {num_columns} columns, but the model's number of outcomes is {self.n_outputs_}: {advice}."
+            )
         y = checked_outcomes(self, y)
-        y = y.reshape(len(y), -1)
-        if is_fitted and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"`y` has {y.shape[1]} columns, but it had {self.n_outputs_} in `fit`: give the same.")
-        return y
+        return y.reshape(len(y), -1)
 
     def _like_y(self, values, has_last_axis=False):
         """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values end in one more axis."""

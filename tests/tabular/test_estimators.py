@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import root_mean_squared_error
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -172,6 +173,11 @@ def test_a_regressor_fits_intervals():
     one = stats.expon(scale=times.mean())
     known = np.log(one.cdf(pairs[:, 1]) - one.cdf(pairs[:, 0])).mean()
     assert model.score(X, pairs) == pytest.approx(known, abs=0.1)
+    evaluation = model.evaluate(X, times)
+    assert evaluation.nll == pytest.approx(-np.mean(model.predict_distribution(X).log_prob(times)), rel=1e-6)
+    assert evaluation.rmse == pytest.approx(root_mean_squared_error(times, model.predict(X)), rel=1e-6)
+    with pytest.raises(ValueError, match=r"`y` has 2 columns, .* is 1: give numbers `\[n\]`, or `score` pairs"):
+        model.evaluate(X, pairs)
     with pytest.raises(ValueError, match=r"`y` has shape \(120,\), but `distribution` is `Censored`: give pairs"):
         model.fit(X, times)
 
