@@ -39,10 +39,11 @@ class Network:
     inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        units, inputs = tuple(self.units), tuple(self.inputs)
+        units = tuple(self.units) if np.iterable(self.units) else ()
         if not units or not all(isinstance(size, int | np.integer) and size > 0 for size in units):
             raise ValueError(f"`units` is {self.units!r}: give the size of each hidden layer, such as (50, 50).")
-        if isinstance(self.inputs, str) or set(inputs) - {"bins", "forest"}:
+        inputs = tuple(self.inputs) if np.iterable(self.inputs) else (self.inputs,)
+        if isinstance(self.inputs, str) or not all(name in ("bins", "forest") for name in inputs):
             raise ValueError(f"`inputs` is {self.inputs!r}: give a tuple of 'bins' and 'forest', or an empty one.")
         object.__setattr__(self, "units", tuple(map(int, units)))
         object.__setattr__(self, "inputs", inputs)

@@ -46,8 +46,10 @@ def test_the_forest_matches_scikit_learn():
     [
         ({"units": ()}, r"`units` is \(\)"),
         ({"units": (8, 0)}, r"`units` is \(8, 0\)"),
+        ({"units": 64}, r"`units` is 64: give the size of each hidden layer, such as \(50, 50\)"),
         ({"inputs": ("trees",)}, "`inputs` is"),
         ({"inputs": "bins"}, "`inputs` is 'bins'"),
+        ({"inputs": None}, "`inputs` is None: give a tuple"),
     ],
 )
 def test_an_invalid_network_is_refused(arguments, words):
