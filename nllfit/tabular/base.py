@@ -1,6 +1,7 @@
 """The base class of the estimators: it checks tables, and fits, saves and loads estimators."""
 
 import abc
+import dataclasses
 import numbers
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.tabular import files
 from nllfit.tabular.column_encoding import Columns, is_frame, numbers_of
 from nllfit.tabular.inputs import checked_network
-from nllfit.tabular.rows import Rows, Settings, Stream, sample_of
+from nllfit.tabular.rows import Rows, Settings, Stream, check_lengths, sample_of
 from nllfit.tabular.targets import Target
 from nllfit.tabular.trials import Predictor, Search, Trial
 
@@ -77,7 +78,10 @@ class TabularEstimator(BaseEstimator, abc.ABC):
               model = DistributionRegressor().fit_batches(batches)
         """
         sample, sizes = sample_of(batches, self._settings().seed)
-        stream = Stream(batches, self._rows_of, sizes) if sum(sizes) > len(sample[1]) else None
+        stream = None
+        if sum(sizes) > len(sample[1]):
+            mean_weight = 1.0 if sample[2] is None else float(_checked_weights(sample[2]).mean())
+            stream = Stream(batches, self._rows_of, sizes, mean_weight)
         return self._fit_table(*sample, stream=stream)
 
     @abc.abstractmethod
@@ -98,15 +102,21 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False) -> Rows:
         """Learns the encoding of a training table's columns. Returns the encoded rows that have a positive weight.
 
+        The weights are scaled to a mean of 1. Equal weights become None.
+
         Raises:
           ValueError: if the table or the weights are invalid, or if fewer than two rows remain.
         """
         table = x if is_frame(x) else numbers_of(x)
-        _check_lengths(table, y, sample_weight)
+        check_lengths(table, y, sample_weight)
         weights = None if sample_weight is None else _checked_weights(sample_weight)
         self.columns_ = Columns.of(table, slice(None) if weights is None else weights > 0)
         validate_data(self, table, reset=True, skip_check_array=True)
-        return checked_rows(self.columns_.matrix(table), y, sample_weight, is_censored)
+        rows = checked_rows(self.columns_.matrix(table), y, sample_weight, is_censored)
+        if rows.weights is None:
+            return rows
+        weights = rows.weights / rows.weights.mean() if np.ptp(rows.weights) else None
+        return dataclasses.replace(rows, weights=weights)
 
     def _distribution(self, x: np.ndarray) -> tfd.Distribution:
         return self.predictor_.distribution(x, self.trials_[0].spread)
@@ -197,29 +207,20 @@ def checked_number(name: str, value: Any, least: int) -> int:
 def checked_rows(
     x: np.ndarray, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False, least: int = 2
 ) -> Rows:
-    """Returns the rows that have a positive weight, and scales their weights to a mean of 1.
+    """Returns the rows that have a positive weight.
 
     Raises:
       ValueError: if the arrays differ in length, the weights are invalid, or fewer than `least` rows remain.
     """
-    _check_lengths(x, y, sample_weight)
+    check_lengths(x, y, sample_weight)
     weights = None if sample_weight is None else _checked_weights(sample_weight)
     rows = Rows(x, y, weights, is_censored)
     if weights is not None:
-        rows, weights = rows[weights > 0], weights[weights > 0]
-        weights = weights / weights.mean() if np.ptp(weights) else None
-        rows = Rows(rows.x, rows.y, weights, is_censored)
+        rows = rows[weights > 0]
     if len(rows) < least:
         weighted = "" if sample_weight is None else " with a weight above 0"
         raise ValueError(f"`X` has n_samples={len(rows)} rows{weighted}: give at least {least}.")
     return rows
-
-
-def _check_lengths(x, y, sample_weight):
-    for name, values, unit in (("y", y, "outcome"), ("sample_weight", sample_weight, "weight")):
-        array = np.asarray(values)
-        if array.ndim and len(array) != len(x):
-            raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(array)}: give one {unit} for each row.")
 
 
 def _checked_weights(sample_weight):

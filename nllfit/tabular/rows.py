@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils import resample
+from sklearn.utils import _safe_indexing, resample
 
 from nllfit.tabular.column_encoding import is_frame
 
-__all__ = ["Rows", "Settings", "Stream", "parts_of", "sample_of"]
+__all__ = ["Rows", "Settings", "Stream", "check_lengths", "parts_of", "sample_of"]
 
 _SAMPLE = 2**15  # the most rows of a stream that stay in memory
 _PART = 2**14  # each part of a stream has at least this many rows, except the last one
@@ -70,17 +70,21 @@ class Stream:
       batches: as for `parts_of`.
       read: a function that returns the `Rows` of one part.
       sizes: the number of rows of each part.
+      mean_weight: the weights of all parts are divided by this number.
     """
 
-    def __init__(self, batches: Any, read: Callable[..., Rows], sizes: list[int]):
-        self.batches, self.read, self.sizes = batches, read, sizes
+    def __init__(self, batches: Any, read: Callable[..., Rows], sizes: list[int], mean_weight: float):
+        self.batches, self.read, self.sizes, self.mean_weight = batches, read, sizes, mean_weight
 
     def __iter__(self) -> Iterator[Rows]:
-        return (self.read(*part) for part in parts_of(self.batches))
+        for part in parts_of(self.batches):
+            rows = self.read(*part)
+            weights = None if rows.weights is None else rows.weights / self.mean_weight
+            yield dataclasses.replace(rows, weights=weights)
 
 
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """Joins batches into parts of at least 16,384 rows. The last part may be smaller.
+    """Joins batches into parts of at least 16,384 rows, without the rows of weight 0. The last part may be smaller.
 
     Each part is a tuple of the table, the outcomes, and the weights or None.
 
@@ -89,7 +93,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
         iterated several times, or a function that returns an iterator.
 
     Raises:
-      ValueError: if a batch is not a tuple of two or three elements.
+      ValueError: if a batch is not a tuple of two or three elements, or if these differ in length.
     """
     waiting: list[Any] = []
     for batch in batches() if callable(batches) else batches:
@@ -98,7 +102,9 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
                 f"`batches` holds {type(batch).__name__}: give batches `(X, y)` or `(X, y, sample_weight)`."
             )
         table = batch[0] if is_frame(batch[0]) else np.asarray(batch[0])
-        waiting.append((table, *map(np.asarray, batch[1:])))
+        counted = _counted(table, *map(np.asarray, batch[1:]))
+        if len(counted[1]):
+            waiting.append(counted)
         if sum(len(part[1]) for part in waiting) >= _PART:
             yield _joined(waiting)
             waiting = []
@@ -118,7 +124,7 @@ def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarra
         )
     sizes = [len(y) for _, y, _ in parts_of(batches)]
     if not sizes:
-        raise ValueError("`batches` is empty: give at least one batch.")
+        raise ValueError("`batches` is empty: give at least one batch of rows with a weight above 0.")
     rng = np.random.default_rng(seed)
     counts = rng.multivariate_hypergeometric(sizes, min(_SAMPLE, sum(sizes)))
     chosen = []
@@ -127,6 +133,23 @@ def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarra
         if count:
             chosen.append(resample(*given, replace=False, n_samples=int(count), random_state=int(rng.integers(2**31))))
     return _joined(chosen), sizes
+
+
+def _counted(*batch):
+    """Returns a batch without its rows of weight 0."""
+    check_lengths(*batch)
+    if len(batch) == 2 or batch[2].ndim != 1:  # `fit` refuses weights of another shape
+        return batch
+    rows = np.flatnonzero(batch[2] != 0)
+    return batch if len(rows) == len(batch[2]) else tuple(_safe_indexing(values, rows) for values in batch)
+
+
+def check_lengths(x: Any, y: Any, sample_weight: Any = None) -> None:
+    """Raises a `ValueError` if the outcomes or the weights have another length than the table."""
+    for name, values, unit in (("y", y, "outcome"), ("sample_weight", sample_weight, "weight")):
+        array = np.asarray(values)
+        if array.ndim and len(array) != len(x):
+            raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(array)}: give one {unit} for each row.")
 
 
 def _joined(parts: Iterable[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:

@@ -36,6 +36,33 @@ def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
     assert len(set(positions)) == 150
 
 
+@pytest.mark.parametrize("library", [np, pd, pl], ids=lambda library: library.__name__)
+def test_rows_of_weight_0_are_not_rows_of_a_stream(small_parts, library):
+    """All rows of the first two batches have the weight 0, and half of the others."""
+    weights = np.where(np.arange(448) < 128, 0.0, np.arange(448) % 2)
+    table = X if library is np else library.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    batches = [(table[i : i + 64], Y[i : i + 64], weights[i : i + 64]) for i in range(0, 448, 64)]
+    parts = list(rows.parts_of(batches))
+    assert [len(y) for _, y, _ in parts] == [128, 32]
+    np.testing.assert_array_equal(np.concatenate([np.asarray(x) for x, *_ in parts]), X[weights > 0])
+    np.testing.assert_array_equal(np.concatenate([y for _, y, _ in parts]), Y[weights > 0])
+    (_, y, _), sizes = rows.sample_of(batches, seed=0)
+    assert (len(y), sizes) == (150, [128, 32])
+
+
+@pytest.mark.thorough
+def test_weights_count_between_the_parts_of_a_stream(small_parts):
+    """The outcomes are 0 in parts of weight 9, and 1 in parts of weight 1. So the weighted mean is 0.1."""
+    y = np.arange(512) // 128 % 2 + 0.1 * RNG.normal(size=512)
+    weights = np.where(np.arange(512) // 128 % 2, 1.0, 9.0)
+    batches = [(np.zeros([128, 1]), y[i : i + 128], weights[i : i + 128]) for i in range(0, 512, 128)]
+    model = DistributionRegressor("Normal", **SHORT | {"num_members": 1}).fit_batches(batches)
+    assert model.predict([[0.0]])[0] == pytest.approx(np.average(y, weights=weights), abs=0.1)
+    scaled = [(x, y, 1024 * weights) for x, y, weights in batches]
+    same = DistributionRegressor("Normal", **SHORT | {"num_members": 1}).fit_batches(scaled)
+    np.testing.assert_array_equal(same.predict([[0.0]]), model.predict([[0.0]]))
+
+
 @pytest.mark.thorough
 def test_all_rows_train_the_ensemble(small_parts):
     """An ensemble that trains on all 448 rows in batches predicts better means than one that trains on 150 rows."""
@@ -73,6 +100,14 @@ def test_invalid_batches_are_refused(small_parts):
         model.fit_batches([])
     with pytest.raises(ValueError, match="give batches"):
         model.fit_batches([X])
+    with pytest.raises(ValueError, match="`X` has 448 rows, but `sample_weight` has 9: give one weight for each row"):
+        model.fit_batches([(X, Y, np.ones(9))])
+    with pytest.raises(ValueError, match="a weight above 0"):
+        model.fit_batches([(X, Y, np.zeros(448))])
+    with pytest.raises(ValueError, match="`sample_weight` must be an array"):
+        model.fit_batches([(X, Y, np.full(448, -1.0))] * 2)
+    with pytest.raises(ValueError, match="`sample_weight` must be an array"):
+        model.fit_batches([(X, Y, np.full(448, "a"))])
     with pytest.raises(ValueError, match="`batches` is a generator, which can only be read once"):
         model.fit_batches(batches_of_arrays())
     with pytest.raises(ValueError, match="Input y contains NaN"):
