@@ -174,11 +174,11 @@ class Ensemble:
         Raises:
           ValueError: if the folder is not empty.
         """
-        folder = new_folder(folder)
-        for i, model in enumerate(self.models):
-            model.save(folder / f"member-{i:03}.keras")
-        if self.num_samples > 1:
-            (folder / _CONFIG).write_text(json.dumps({"num_samples": self.num_samples}))
+        with new_folder(folder) as path:
+            for i, model in enumerate(self.models):
+                model.save(path / f"member-{i:03}.keras")
+            if self.num_samples > 1:
+                (path / _CONFIG).write_text(json.dumps({"num_samples": self.num_samples}))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Ensemble":

@@ -82,6 +82,8 @@ class Laplace:
         for batch in _batches(x, as_count("batch_size", batch_size, 1)):
             outputs.append(self.model(batch, training=False))
             parts.append(self._numbers(batch))
+        if not outputs:
+            raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
         origin, masks = origin_of(outputs[0]), list(map(mask_of, outputs))
         means, roots = (tf.concat(part, 0) for part in zip(*parts, strict=True))
         mask = None if masks[0] is None else tf.concat(masks, 0)
@@ -93,10 +95,10 @@ class Laplace:
         Raises:
           ValueError: if the folder is not empty.
         """
-        folder = new_folder(folder)
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        np.savez(folder / self.file, places=self._places, **numbers)
-        self.model.save(folder / "model.keras")
+        with new_folder(folder) as path:
+            np.savez(path / self.file, places=self._places, **numbers)
+            self.model.save(path / "model.keras")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Laplace":

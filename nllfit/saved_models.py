@@ -1,9 +1,12 @@
 """Reads `.keras` files of Keras 2 and Keras 3, and creates the folders in which models are saved."""
 
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import zipfile
+from collections.abc import Iterator
 
 import tf_keras
 
@@ -22,13 +25,22 @@ _OF_DAMAGED_FILES = (
 )
 
 
-def new_folder(folder: str | os.PathLike) -> pathlib.Path:
-    """Creates a folder if it does not exist, and returns its path. Raises a `ValueError` if it is not empty."""
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Creates a folder to write files to. If an error ends the block, the folder is empty again.
+
+    Raises a `ValueError` if the folder exists and is not empty.
+    """
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"`folder` {folder} holds something already: name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    except BaseException:  # also Ctrl-C
+        for part in folder.iterdir():
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        raise
 
 
 def load_model(path: pathlib.Path) -> Model:

@@ -136,6 +136,8 @@ class Variational:
                     "number of rows: give the number, as in `kl_weight=1 / len(x)`."
                 )
             )
+        if not self.takes_indices:  # the estimators square inputs and change their signs
+            inputs = tf.cast(inputs, self.compute_dtype)
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
 
     def posterior(self) -> tfd.Distribution:

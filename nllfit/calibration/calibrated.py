@@ -74,11 +74,11 @@ class Calibrated(abc.ABC):
         Raises:
           ValueError: if the folder is not empty.
         """
-        folder = new_folder(folder)
         config = {"class": type(self).__name__} | self.get_config()
-        (folder / _MAP).write_text(json.dumps(config))
         is_keras = not hasattr(self.model, "predict_distribution")
-        self.model.save(folder / ("model.keras" if is_keras else "model"))
+        with new_folder(folder) as path:
+            (path / _MAP).write_text(json.dumps(config))
+            self.model.save(path / ("model.keras" if is_keras else "model"))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Calibrated":
@@ -94,9 +94,12 @@ class Calibrated(abc.ABC):
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"`folder` {folder} has no complete {_MAP}: name a folder that `save` wrote.") from None
         kinds = {kind.__name__: kind for kind in Calibrated.__subclasses__() if issubclass(kind, cls)}
-        if name not in kinds:
+        if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"`folder` {folder} contains a {name}: load it with `{name}.load`.")
-        return kinds[name](_model_in(folder), **config)
+        try:
+            return kinds[name](_model_in(folder), **config)
+        except TypeError as error:
+            raise ValueError(f"`folder` {folder} has a damaged {_MAP}: {error}. Save the model again.") from None
 
 
 def _model_in(folder):

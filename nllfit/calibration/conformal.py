@@ -24,6 +24,7 @@ __all__ = ["Conformalized", "conformalize"]
 
 # When two quantiles move, the distance between them shrinks at most to this share.
 _MIN_SHARE = 1e-3
+_BELOW_ONE = 1 - 1e-12  # so that a product such as 100 * 0.55 = 55.00000000000001 is not rounded up to 56
 
 
 def conformalize(
@@ -173,9 +174,11 @@ def _ranks(rows, levels):
     The smallest error has the rank 1. The shape is `[levels, 1, *steps, *event]`.
     """
     counts = np.array(len(rows.y)) if rows.mask is None else np.sum(rows.mask, 0)
-    top, ranks = levels[-1], np.ceil((counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])).astype(int)
+    products = (counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])
+    ranks = np.ceil(products * _BELOW_ONE).astype(int)
     if np.any(ranks[-1] > counts):
-        needed, place = math.ceil(top / (1 - top)), np.argmin(counts)
+        top, place = levels[-1], np.argmin(counts)
+        needed = math.ceil(top / (1 - top) * _BELOW_ONE)
         where = f" that are not masked at step {place}: cut the sequences before it" * (rows.mask is not None)
         raise ValueError(
             f"An interval of level {top:g} needs {needed} held-out rows, but there are "

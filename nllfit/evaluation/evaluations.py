@@ -154,7 +154,7 @@ class Evaluation:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         kept = {name: value for name, value in values.items() if name not in ("scores", "pit", "probabilities", "y")}
         for name in ("coverage", "width", "interval_score"):
-            kept[name] = {f"{level:g}": value for level, value in kept[name].items()}
+            kept[name] = {str(level): value for level, value in kept[name].items()}
         return {name: value for name, value in kept.items() if value is not None and value != {}}
 
     def summary(self) -> str:
@@ -180,7 +180,8 @@ class Evaluation:
 
 
 def _of_classes(rows, log_probs):
-    probs, labels = np.exp(rows.counted(log_probs)), rows.counted(class_labels(rows.y, rows.distribution))
+    probs = np.minimum(np.exp(rows.counted(log_probs)), 1.0)  # rounding may exceed 1
+    labels = rows.counted(class_labels(rows.y, rows.distribution))
     is_class, right = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
     brier = np.sum((probs - is_class) ** 2, -1) / (2 if probs.shape[-1] == 2 else 1)
     scores = {"nll": rows.counted(rows.nll), "brier": brier, "zero_one_loss": ~right}
@@ -200,10 +201,10 @@ def _of_numbers(rows, levels, seed):
     rng = np.random.default_rng(seed)
     scored = [_by_row(block, levels, rng) for block in rows.blocks(max(1, 2 * len(levels)))]
     every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
-    pit = every.pop("pit", None)
+    pit = np.clip(every.pop("pit"), 0, 1) if "pit" in every else None  # rounding may exceed 1
     mean = {name: float(np.mean(values)) for name, values in every.items()}
     losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
-    with_intervals = [level for level in levels if f"width_{level:g}" in every]
+    with_intervals = [level for level in levels if f"width_{level}" in every]
     return Evaluation(
         **_common({"nll": rows.counted(rows.nll)} | {name: every[name] for name in losses}, rows.counted(rows.y)),
         crps=mean.get("crps"),
@@ -211,9 +212,9 @@ def _of_numbers(rows, levels, seed):
         mae=mean.get("absolute_error"),
         sharpness=math.sqrt(mean["variance"]) if math.isfinite(mean.get("variance", math.inf)) else None,
         calibration_error=None if pit is None else miscalibration_area(pit),
-        coverage={level: mean[f"coverage_{level:g}"] for level in with_intervals},
-        width={level: mean[f"width_{level:g}"] for level in with_intervals},
-        interval_score={level: mean[f"interval_score_{level:g}"] for level in with_intervals},
+        coverage={level: mean[f"coverage_{level}"] for level in with_intervals},
+        width={level: mean[f"width_{level}"] for level in with_intervals},
+        interval_score={level: mean[f"interval_score_{level}"] for level in with_intervals},
         pit=pit,
     )
 
@@ -275,9 +276,9 @@ def _in_intervals(distribution, y, levels):
     known = {}
     for level, low, high in zip(levels, ends[: len(levels)], ends[len(levels) :], strict=True):
         outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-        known[f"coverage_{level:g}"] = outside == 0
-        known[f"width_{level:g}"] = high - low
-        known[f"interval_score_{level:g}"] = high - low + 2 / (1 - level) * outside
+        known[f"coverage_{level}"] = outside == 0
+        known[f"width_{level}"] = high - low
+        known[f"interval_score_{level}"] = high - low + 2 / (1 - level) * outside
     return known
 
 

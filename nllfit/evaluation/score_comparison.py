@@ -53,7 +53,8 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
             "likelihoods cannot be compared: give two evaluations of the same kind."
         )
     shared = [name for name in a.scores if name in b.scores]
-    return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})
+    with np.errstate(invalid="ignore"):  # the difference of two infinite scores is NaN
+        return ScoreComparison({name: _paired(a.scores[name] - b.scores[name]) for name in shared})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,8 @@ class ScoreDifference:
 
     @property
     def better(self) -> str | None:
-        """The better model, `"a"` or `"b"`; None if the p-value is above 0.05."""
-        if self.p_value > 0.05:
+        """The better model, `"a"` or `"b"`; None if the p-value is above 0.05 or NaN."""
+        if not self.p_value <= 0.05:  # it is NaN if a score is infinite
             return None
         return "a" if self.difference < 0 else "b"
 

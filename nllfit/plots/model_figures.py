@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.evaluation.evaluations import as_levels
 from nllfit.plots.axes import Axes
 from nllfit.quantiles import quantile
 
@@ -40,9 +41,7 @@ def predictive_band(
     Example:
       >>> ax = predictive_band(ax, [0.0, 1.0, 2.0], [0.1, 0.9, 2.2], tfd.Normal([0.0, 1.0, 2.0], [0.1, 0.2, 0.3]))
     """
-    if not all(0 < level < 1 for level in levels):
-        raise ValueError(f"`levels` is {levels}: give numbers between 0 and 1, such as 0.9.")
-    widest_first = sorted(levels, reverse=True)
+    widest_first = sorted(as_levels(levels), reverse=True)
     tails = [(1 - level) / 2 for level in widest_first]
     ends = np.asarray(quantile(distribution, [*tails, 0.5, *[1 - tail for tail in tails]]))
     columns = {"x": np.asarray(x), "y": np.asarray(y), "distribution": ends[0]}

@@ -45,9 +45,9 @@ def write(folder: str | os.PathLike, values: Any) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     plain = json.dumps(_plain(values, arrays))
-    folder = new_folder(folder)
-    np.savez(folder / _ARRAYS, **arrays)  # type: ignore[arg-type]
-    (folder / _VALUES).write_text(plain)
+    with new_folder(folder) as path:
+        np.savez(path / _ARRAYS, **arrays)  # type: ignore[arg-type]
+        (path / _VALUES).write_text(plain)
 
 
 def read(folder: str | os.PathLike) -> Any:

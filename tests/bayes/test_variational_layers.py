@@ -383,6 +383,21 @@ def test_a_family_as_prior_is_learned(kit):
     assert layer.kl_divergence() < 0.05
 
 
+@mainly(keras)
+@pytest.mark.parametrize("estimator", ["flipout", "local_reparameterization"])
+def test_integer_inputs_give_the_same_draws_as_their_floats(kit, estimator):
+    x = np.array([[100_000, 3], [-7, 50_000]])
+    values = []
+    for dtype in ("float32", "int32", "uint8"):
+        layer = LAYERS[kit].DenseVariational(1, kl_weight=0.1, estimator=estimator, seed=1)
+        given = (x % 100).astype(dtype) if dtype == "uint8" else x.astype(dtype)
+        layer(given)
+        layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
+        values.append(np.array(layer(given)))
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-5)
+    assert np.isfinite(values[2]).all()
+
+
 BAD = {
     "no kl_weight": ({}, r"`kl_weight` is missing: give 1 / num_rows, .* or \"1/n\""),
     "kl_weight": ({"kl_weight": -1}, "`kl_weight` is -1"),

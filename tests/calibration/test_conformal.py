@@ -185,6 +185,8 @@ def test_unsuitable_models_cannot_be_conformalized(kit):
     with pytest.raises(ValueError, match=r"An interval of level 0\.95 needs 19 held-out rows, but there are 10"):
         conformalize(model, x, y)
     assert conformalize(model, x, y, levels=(0.9,)).corrections[0.9].shape == (1,)
+    with pytest.raises(ValueError, match=r"An interval of level 0\.9 needs 9 held-out rows, but there are 8"):
+        conformalize(model, x[:8], y[:8], levels=(0.9,))
     with pytest.raises(ValueError, match="`levels` is"):
         conformalize(model, x, y, levels=(90,))
     with pytest.raises(ValueError, match="`corrections` has the levels"):

@@ -76,3 +76,6 @@ def test_class_probabilities_of_a_mixture_are_the_weighted_means_of_its_componen
     np.testing.assert_allclose(found[0], np.einsum("nm,nmc->nc", shares, special.softmax(labels, -1)), rtol=1e-12)
     yes = np.einsum("nm,nma->na", shares, special.expit(answers))
     np.testing.assert_allclose(found[1], np.stack([1 - yes, yes], -1), rtol=1e-12)
+    one = tfd.MixtureSameFamily(tfd.Categorical(probs=shares[0]), tfd.Categorical(logits=labels[:2]))  # for all rows
+    expected = np.einsum("m,nmc->nc", shares[0], special.softmax(labels[:2], -1))
+    np.testing.assert_allclose(np.exp(class_log_probs(one)), expected, rtol=1e-12)

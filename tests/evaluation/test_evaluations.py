@@ -247,6 +247,8 @@ def test_score_comparisons_match_a_paired_t_test():
     assert found["squared_error"].difference == 0
     assert found["squared_error"].better is None
     assert compare_scores(b, a)["nll"].difference == -found["nll"].difference
+    infinite = [evaluate(tfd.StudentT(0.4, loc, tf.ones([len(Y)])), y=np.ravel(Y)) for loc in (0.0, 0.5)]
+    assert compare_scores(*infinite)["crps"].better is None  # the difference of two infinite scores
     assert found.to_dict()["nll"]["p_value"] == found["nll"].p_value
     assert "no significant difference" in found.summary()
     with pytest.raises(ValueError, match="of different outcomes"):
@@ -312,3 +314,10 @@ def test_the_row_of_an_impossible_outcome_is_named(row):
     y[row] = -1
     with pytest.raises(ValueError, match=f"at row {row}, "):
         evaluate(tfd.Independent(tfd.Gamma(tf.ones([5, 1]), 1.0), 1), y=y)
+
+
+def test_levels_that_agree_in_six_digits_are_kept_apart():
+    found = evaluate(tfd.Normal(tf.zeros([3], tf.float64), 1.0), y=[0.0, 1.0, 2.0], levels=(0.95, 0.9500001))
+    for level, width in found.width.items():
+        assert width == pytest.approx(2 * stats.norm.ppf((1 + level) / 2), rel=1e-12)
+    assert list(found.to_dict()["width"]) == ["0.95", "0.9500001"]
