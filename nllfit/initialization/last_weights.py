@@ -31,9 +31,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     In the layer before a head, the kernel becomes zero and the bias becomes the maximum-likelihood estimate from all
     outcomes, or from 20000 random ones if the head has more than 20 parameters. Bounds of the support then move outward
     from the ends of the sample, and parameters at which the likelihood is flat move toward 0, so that training can
-    change them. Shared parameters of the head are set as well. So training starts at about the negative log-likelihood
-    of the marginal distribution. If the outcomes are large, a network with random weights may start 1e15 nats higher.
-    The components of a mixture start at different parts of the sample. All other weights keep their values.
+    change them. Shared parameters of the head are set as well, unless the head is frozen. So training starts at about
+    the negative log-likelihood of the marginal distribution. If the outcomes are large, a network with random weights
+    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. All other weights
+    keep their values.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
@@ -82,7 +83,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         for i, (params, shared) in vectors.items():
             origin: Any = origin_of(flat[i])
             _set_biases(model, tape, origin, params)
-            if shared is not None:
+            if shared is not None and any(weight is origin.shared for weight in model.trainable_weights):
                 origin.shared.assign(tf.cast(shared, origin.shared.dtype))
         after = tf.nest.flatten(model(few, training=False))
         for i, (params, _) in vectors.items():

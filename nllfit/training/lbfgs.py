@@ -79,8 +79,8 @@ def fit_lbfgs(
 
     Raises:
       TypeError, ValueError: for a model or data that `fit` does not accept; for a dataset, or a model with several
-        replicas; if the model has no trainable weights or draws random numbers when it predicts; if a limit or the
-        tolerance is invalid; or if the loss at the start is not finite.
+        replicas; if the model has no trainable weights, has a constraint on a trainable weight, or draws random numbers
+        when it predicts; if a limit or the tolerance is invalid; or if the loss at the start is not finite.
 
     Example:
       >>> import tf_keras
@@ -109,8 +109,7 @@ def fit_lbfgs(
             raise ValueError(f"`{name}` is {limit!r}: give a finite number >= 0, or None.")
     check_verbose(verbose)
     model(rows_of(data[0], 0, 1), training=False)  # builds the model if it is not built yet
-    if not model.trainable_variables:
-        raise ValueError("The model has no trainable weights: there is nothing to optimise.")
+    _check_weights(model)
     best = start = flat_weights(model)
     try:
         with surface_over(Surface, model, data) as surface:
@@ -132,6 +131,18 @@ def fit_lbfgs(
         set_weights(model, best)
     model.history = _history(model, before, found)
     return model.history
+
+
+def _check_weights(model):
+    """Raises a `ValueError` if no weight is trainable, or if a trainable weight has a constraint."""
+    if not model.trainable_variables:
+        raise ValueError("The model has no trainable weights: there is nothing to optimise.")
+    for weight in model.trainable_variables:
+        if weight.constraint is not None:
+            raise ValueError(
+                f"The weight `{weight.name}` has a constraint, {type(weight.constraint).__name__}, but L-BFGS searches "
+                f"all real weights: train the model with `nllfit.fit`, or remove the constraint."
+            )
 
 
 def _history(model, before, found):

@@ -168,6 +168,12 @@ def other_keras(argument):
     return call
 
 
+def constrained(kit):
+    model = kit.keras.Sequential([kit.keras.layers.Dense(1, kernel_constraint="non_neg")])
+    model.compile("sgd", "mse")
+    nllfit.fit_lbfgs(model, X, Y)
+
+
 def uncompiled(kit):
     return nllfit.fit(kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]), X, Y)
 
@@ -188,6 +194,7 @@ SOLVING = {
     "lbfgs, a tolerance of True": (lbfgs(tolerance=True), "`tolerance` is True: give a finite number"),
     "lbfgs, batches": (lbfgs(**batches(X, Y)), "`x` is a .*, and .* takes all the data at once"),
     "lbfgs, sparse y": (lbfgs(y=SPARSE), f"`y` {NOT_SPARSE}"),
+    "lbfgs, constraint": (constrained, "has a constraint, NonNeg, but L-BFGS .*: train the model with `nllfit.fit`"),
     "lbfgs, no weights": (lbfgs(sample_weight=0 * W), "`sample_weight` or .* gives each row a weight of 0"),
     "loss of the other Keras": (other_keras("loss"), TypeError("`loss` of `model.compile` holds a NegativeLogLik")),
 }
