@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import float_dtype
+from nllfit.adapters.keras_models import float_dtype, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
@@ -64,9 +64,9 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       TypeError: if `model` is not a model, or a regression or an estimator of `nllfit.tabular`; if none of its outputs
         has a head; or if `x` is neither arrays nor a dataset.
       ValueError: if `x` has no rows, is an infinite dataset, is sparse or ragged, or contains anything but real numbers
-        or strings; if its rows do not have the shape that the model was built for; if `batch_size` or `num_samples` is
-        not an integer of at least 1; or if `num_samples` is more than 1 for an `Ensemble`, a `Laplace` or a calibrated
-        model.
+        or strings; if its rows do not have the shape that the model was built for, or a layer cannot take them; if
+        `batch_size` or `num_samples` is not an integer of at least 1; or if `num_samples` is more than 1 for an
+        `Ensemble`, a `Laplace` or a calibrated model.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -190,7 +190,8 @@ def _joined(models, x, batch_size, num_samples):
         flat = tf.nest.flatten(specs)
         key = str(tf.nest.map_structure(lambda spec: 0, specs)), tuple((tuple(s.shape), s.dtype) for s in flat)
         program, heads = kept_for(("parameters", key), functools.partial(_program, models, specs), *models)
-        found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
+        with refusal_of("a batch of `x`"):
+            found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
     if not found:
         raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
     arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*found, strict=True)]

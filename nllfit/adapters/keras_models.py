@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.tensorflow import trace
+from nllfit.adapters.tensorflow import reason_of, trace
 
 __all__ = [
     "build_training",
@@ -19,6 +19,7 @@ __all__ = [
     "is_keras_code",
     "is_plain",
     "parts_of",
+    "refusal_of",
     "sparse_if_taken",
     "training_variables",
     "variable_of",
@@ -61,6 +62,22 @@ def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
             "`x` is sparse, but the first layers of the model take only dense rows: begin the model with a `Dense`, or "
             "give `x.toarray()`."
         ) from None
+
+
+@contextlib.contextmanager
+def refusal_of(rows: str) -> Iterator[None]:
+    """Runs a block that calls a model, and explains TensorFlow's error about inputs that a layer cannot take.
+
+    Args:
+      rows: the name of the inputs in the message.
+
+    Raises:
+      ValueError: in place of TensorFlow's error.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(f"The model cannot take {rows}: {reason_of(error)}.") from None
 
 
 def parts_of(model: Model, weight: Any) -> tuple[tf.Variable, ...]:

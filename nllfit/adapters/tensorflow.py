@@ -22,6 +22,7 @@ __all__ = [
     "is_op_determinism_enabled",
     "made_by_head",
     "mask_of",
+    "reason_of",
     "seen_by_autograph",
     "set_dtype",
     "trace",
@@ -104,6 +105,17 @@ def as_raised(error: BaseException) -> BaseException:
     while found is not None and not getattr(found, "ag_pass_through", False):
         found = found.__context__
     return found or error
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """Returns the reason in TensorFlow's message, without the names of operations and stack frames.
+
+    It relies on the layout of the message, which differs between an eager operation and a graph. If TensorFlow changes
+    the layout, the reason gets longer.
+    """
+    text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0]
+    text = text.rpartition("}} ")[2].partition(" [Op:")[0].strip()
+    return (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
 
 
 def mask_of(output: Any) -> tf.Tensor | None:

@@ -10,6 +10,7 @@ from nllfit.data_checks import rows_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of
 from nllfit.training.batches import checked_arrays
+from nllfit.training.failures import first_not_finite
 from nllfit.training.outcome_support import outcome_check
 
 __all__ = ["check_size", "checked"]
@@ -21,8 +22,11 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     """Returns the data as a tuple of tensors, and the family of the model's only head.
 
     Raises:
-      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in exactly one head.
+      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in exactly one head or has
+        a weight that is not finite.
     """
+    if layer := first_not_finite(model):
+        raise ValueError(f"The layer `{layer}` has a weight that is not finite: train the model again.")
     check = functools.partial(outcome_check, model)
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
     output = model(rows_of(data[0], 0, 1), training=False)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import sparse_if_taken, variable_of
+from nllfit.adapters.keras_models import refusal_of, sparse_if_taken, variable_of
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import as_tensors, check_rows, check_weights, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
@@ -47,8 +47,8 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     Raises:
       TypeError: if `model` is not a Keras model, or none of its outputs comes from a head.
       ValueError: if no bias sets the parameters of a head (the model then keeps its weights); if `x` is a dataset; if
-        the data are missing, empty, differ in length or are not finite; if outcomes do not have the head's shape or are
-        outside its support; and as from `maximum_likelihood`.
+        the data are missing, empty, differ in length or are not finite; if a layer cannot take one of the first rows;
+        if outcomes do not have the head's shape or are outside its support; and as from `maximum_likelihood`.
 
     Example:
       >>> import tf_keras
@@ -73,7 +73,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     x, y, sample_weight = [*data, None][:3]
     few = rows_of(x, 0, _PROBED_ROWS)
     with tf.GradientTape(persistent=True) as tape:
-        with sparse_if_taken(model, x):
+        with refusal_of("`x`"), sparse_if_taken(model, x):
             outputs = model(few, training=False)
         flat = tf.nest.flatten(outputs)
     samples = _samples(model, x, y, sample_weight, outputs)

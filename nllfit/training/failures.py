@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
+from nllfit.adapters.tensorflow import reason_of
 
 __all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite"]
 
@@ -29,8 +30,7 @@ def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
         reason = f"it has no {unknown[1]}" if unknown else text.partition(". ")[0].rstrip(".")
         advice = 'fit with `compile="graph"` or `compile="auto"`'
         return ValueError(f"Epoch {epoch + 1}: XLA cannot compile a step ({reason}): {advice}. {_UNCHANGED}")
-    reason = (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
-    return ValueError(f"Epoch {epoch + 1}: a step failed: {reason}. {_UNCHANGED}")
+    return ValueError(f"Epoch {epoch + 1}: a step failed: {reason_of(error)}. {_UNCHANGED}")
 
 
 @contextlib.contextmanager

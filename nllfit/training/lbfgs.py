@@ -119,7 +119,7 @@ def fit_lbfgs(
                 if not before <= (loss := surface.value(marginal)):
                     w, before = marginal, loss
             if not np.isfinite(before):
-                raise ValueError(f"The loss at the start is {before}: give the model weights at which it is finite.")
+                raise ValueError(f"The loss at the start is {before}: give weights and inputs at which it is finite.")
             progress = Progress(adapter_of(model).keras, max_iterations, verbose, max_seconds)
             for found in search(surface, w, max_iterations, tolerance):
                 best = found.rounded

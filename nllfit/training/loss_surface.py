@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import is_keras_code, variable_of
+from nllfit.adapters.keras_models import is_keras_code, refusal_of, variable_of
 from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
@@ -203,7 +203,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model, is_shared=True))
     if surface is None or not surface.is_copy:
         surface = kept_for(kind.__name__, lambda: kind(model), model)
-    with surface.over(model, data):
+    with refusal_of("some row of `x`"), surface.over(model, data):
         yield surface
 
 

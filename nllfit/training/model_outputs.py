@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import is_keras_code, sparse_if_taken
+from nllfit.adapters.keras_models import is_keras_code, refusal_of, sparse_if_taken
 from nllfit.adapters.tensorflow import as_raised, mask_of, trace
 from nllfit.caches import kept_for
 from nllfit.data_checks import rows_of, specs_of_rows
@@ -37,7 +37,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
     The list is empty if the model does not accept single rows.
     """
     try:
-        with sparse_if_taken(model, x):
+        with refusal_of(f"row {row} of `x`"), sparse_if_taken(model, x):
             if not model.built:  # the trace builds it for any number of rows
                 specs = specs_of_rows(x)
                 with model.distribute_strategy.scope():
@@ -52,11 +52,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
             ) from None
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
             return []  # the batch size is fixed, often because the first call was on an array
-        raised = as_raised(error)
-        if isinstance(raised, tf.errors.InvalidArgumentError):
-            reason = raised.message.rpartition("}} ")[2].partition(" [Op:")[0]
-            raise ValueError(f"The model cannot take row {row} of `x`: {reason}.") from None
-        raise raised from None
+        raise as_raised(error) from None
     names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
     outputs = tf.nest.flatten(outputs)
     names = names if len(names) == len(outputs) else range(len(outputs))

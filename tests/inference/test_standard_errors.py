@@ -377,6 +377,12 @@ def test_unsuitable_models_have_no_standard_errors():
         nllfit.standard_errors(compiled(dense(100), dense(100), dense(1), heads.Bernoulli()), x, y)
     with pytest.raises(ValueError, match="`level` is 95"):
         nllfit.standard_errors(model, x, y).confidence_intervals(95)
+    diverged = compiled(
+        dense(1, name="last", bias_initializer=tf_keras.initializers.Constant(np.nan)), heads.Bernoulli()
+    )
+    diverged.build(x.shape)
+    with pytest.raises(ValueError, match="The layer `last` has a weight that is not finite: train the model again"):
+        nllfit.standard_errors(diverged, x, y)
     frozen = compiled(dense(1, trainable=False), heads.Bernoulli())
     with pytest.raises(ValueError, match="no trainable weights"):
         nllfit.standard_errors(frozen, x, y)

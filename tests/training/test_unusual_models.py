@@ -211,6 +211,24 @@ def test_a_row_that_a_layer_cannot_take_is_named_also_in_a_validation_dataset(ki
         np.testing.assert_array_equal(weight, other)
 
 
+@mainly(keras)
+def test_all_functions_say_in_one_line_why_a_layer_cannot_take_a_row(kit):
+    k = kit.keras
+    layers = [k.layers.Embedding(5, 2), k.layers.Flatten(), k.layers.Dense(2), kit.heads.Normal()]
+    model = k.Sequential([k.layers.Input((1,), dtype="int32"), *layers])
+    model.compile("sgd", kit.loss)
+    x, y = np.array([[0], [1], [9], [0]], "int32"), np.arange(4, dtype="float32")[:, None]
+    calls = {
+        "`x`": lambda: nllfit.initialize(model, x, y),
+        "some row of `x`": lambda: nllfit.standard_errors(model, x, y),
+        "a batch of `x`": lambda: nllfit.predict_distribution(model, x),
+    }
+    reason = r"indices\[2,0\] = 9 is not in \[0, 5\)"
+    for rows, call in calls.items():
+        with pytest.raises(ValueError, match=rf"^The model cannot take {rows}: {reason}\.$"):
+            call()
+
+
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @mainly(keras)
 def test_outcomes_are_checked_against_their_own_head(kit):
