@@ -175,7 +175,7 @@ def _joined(models, x, batch_size, num_samples):
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
         check_cardinality(x)
-        calls = ((_inputs_of(element), sys.maxsize) for element in x)
+        calls = ((inputs, sys.maxsize) for inputs in map(_inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
     else:
         x = as_inputs(x)
         _check_shapes(models[0], tf.nest.flatten(x))
@@ -194,6 +194,11 @@ def _joined(models, x, batch_size, num_samples):
             found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
     if not found:
         raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
+    if len({tuple(tensor.shape[2:] for tensor in part) for part in found}) > 1:
+        raise ValueError(
+            "The batches in `x` have distributions of different shapes, because their sequences differ in length: pad "
+            "them to one length and mask the padding, or predict each batch separately."
+        )
     arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*found, strict=True)]
     passes = [iter(of_pass) for of_pass in zip(*map(tf.unstack, arrays), strict=True)]
 

@@ -122,6 +122,10 @@ def _joined(data):
     batches = list(data.as_numpy_iterator())
     if not batches:
         raise ValueError("The dataset in `x` is empty: there is nothing to compare.")
+    if len({tuple(np.shape(part)[1:] for part in tf.nest.flatten(batch)) for batch in batches}) > 1:
+        raise ValueError(
+            "The batches in `x` have rows of different shapes: pad their sequences to one length and mask the padding."
+        )
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 

@@ -2,8 +2,8 @@
 
 A reader is a function `begin(most)` that begins a pass over the data. It returns a function `take(count)`, which reads
 at most `count` of the next batches and returns them as a list of stacks. Batches of different sizes are in different
-stacks. At the end of the pass the list is empty. TensorFlow reads a `tf.data.Dataset` in groups of `most` batches, so
-`take` returns at most `most` of its batches.
+stacks, and batches without rows are skipped. At the end of the pass the list is empty. TensorFlow reads a
+`tf.data.Dataset` in groups of `most` batches, so `take` returns at most `most` of its batches.
 """
 
 import concurrent.futures
@@ -40,13 +40,25 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
       convert: converts a batch to a tuple of structures of tensors. It is applied only to a batch in which some leaf is
         neither an array nor a tensor.
     """
+    take_from: Callable = _take_from_iterable
+    if hasattr(type(iterable), "__getitem__") and hasattr(type(iterable), "__len__"):
+        take_from = _take_from_sequence
     if isinstance(iterable, tf.data.Dataset):
         specs = tf.nest.flatten(iterable.element_spec)
         if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank for spec in specs):
-            return functools.partial(_take_from_dataset, iterable, convert)
-    if hasattr(type(iterable), "__getitem__") and hasattr(type(iterable), "__len__"):
-        return functools.partial(_take_from_sequence, iterable, convert)
-    return functools.partial(_take_from_iterable, iterable, convert)
+            take_from = _take_from_dataset
+    begin = functools.partial(take_from, iterable, convert)
+    if isinstance(iterable, tf.distribute.DistributedDataset):  # all workers must read equally many batches
+        return begin
+    return lambda most: functools.partial(_take_with_rows, begin(most))
+
+
+def _take_with_rows(take, count):
+    """Returns the next stacks with rows, or an empty list at the end of the pass."""
+    while stacks := take(count):
+        if with_rows := [stack for stack in stacks if stack.size]:
+            return with_rows
+    return []
 
 
 def _take_from_iterable(iterable, convert, most):

@@ -88,7 +88,8 @@ def fit(
       model: a compiled model.
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
         `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
-        `PyDataset` is read ahead by as many threads as its attribute `workers` says.
+        `PyDataset` is read ahead by as many threads as its attribute `workers` says. Batches without rows are skipped.
+        The sequences of a batch may have another length than those of other batches.
       y: outcomes `[n, ...]`, an array or a structure of them.
       batch_size: rows per step of arrays; the last batch of an epoch may have fewer. The default is 32. If
         `steps_per_epoch` is given, the default is the number of rows divided by it, rounded up. It has no effect on

@@ -35,7 +35,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`. Its first row determines the distributions.
+      example: a batch `(x, y, ...)`. The first row of inputs of a shape determines the distributions.
       name: the name of the outcomes in messages.
 
     Returns:
@@ -68,6 +68,7 @@ def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row 
     Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
     raises a `ValueError`.
     """
+    outputs = known_outputs(model, x)[0] if outputs else []  # the sequences of a batch may have a length of their own
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
