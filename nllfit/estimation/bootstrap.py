@@ -121,6 +121,12 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
     as_count("seed", seed, 0)
     if kind not in _KINDS:
         raise ValueError(f'`kind` is {kind!r}: give "nonparametric" or "parametric".')
+    size = round(fit.problem.weights.sum())
+    if size < 2:
+        raise ValueError(
+            f"The weights of the fit sum to {fit.problem.weights.sum():.4g}, but a bootstrap sample has that many "
+            f"observations and needs at least 2: fit with `weights` that are numbers of repetitions."
+        )
     if kind == "parametric":
         samples = draw_samples(fit, num_samples, seed)
         found = refit(fit, samples, np.ones([1, samples.shape[1]]))
@@ -128,7 +134,7 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
         y, weights = fit.problem.y, fit.problem.weights
         if fit.problem.family.is_discrete:
             y, weights = counted(y, weights)
-        times = np.random.default_rng(seed).multinomial(round(weights.sum()), weights / weights.sum(), num_samples)
+        times = np.random.default_rng(seed).multinomial(size, weights / weights.sum(), num_samples)
         found = refit(fit, y[None], times.astype(np.float64))
     return Bootstrap(kind, fit.natural, found.parameters(), found.num_failed, fit)
 

@@ -87,7 +87,8 @@ class Estimate(MaximumLikelihoodFit):
 
         The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
         `2 (log_likelihood - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not
-        depend on the parametrisation.
+        depend on the parametrisation. The chi-square distribution has 1 degree of freedom. It has 2 for a parameter
+        that is an end of the support, such as the `low` of a Uniform, because there the log-likelihood falls linearly.
 
         Args:
           level: the probability, between 0 and 1.
@@ -107,7 +108,8 @@ class Estimate(MaximumLikelihoodFit):
           >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).confidence_intervals(method="profile")["probs"].round(3)
           array([0.013, 0.628])
 
-        Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988.
+        Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, 1988; Hogg,
+        On the distribution of the likelihood ratio, 1956.
         """
         check_level(level)
         if method not in ("wald", "profile"):
@@ -172,8 +174,9 @@ class Estimate(MaximumLikelihoodFit):
           table.
 
         Raises:
-          ValueError: if an argument is invalid, or if `kind` is "parametric" and outcomes are intervals (`Censored`) or
-            contain the ends of a window (`Truncated` with "row").
+          ValueError: if an argument is invalid; if the weights sum to less than 2 observations; or if `kind` is
+            "parametric" and outcomes are intervals (`Censored`) or contain the ends of a window (`Truncated` with
+            "row").
 
         Example:
           >>> bootstrap = maximum_likelihood("Exponential", [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]).bootstrap(2000)

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.bootstrap import draw_samples
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.refits import Refits, refit
 from nllfit.families.arguments import as_count
 from nllfit.families.inflated import ZeroInflated
+from nllfit.quantiles import quantile
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
@@ -114,7 +116,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     refits = refit(estimate.fit, samples, np.ones([1, samples.shape[1]]))
     itself = Refits(problem, estimate.optimum.w[None], {0: estimate.fit})
     if problem.family.is_discrete:
-        edges = _edges(itself, y)
+        edges = _edges(itself, y, estimate.distribution)
         if len(edges) < estimate.num_parameters + 1:
             raise ValueError(
                 f"The outcomes fall into {len(edges) + 1} bins with at least {_LEAST_EXPECTED:g} expected outcomes, "
@@ -145,12 +147,14 @@ def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _edges(itself: Refits, y: np.ndarray) -> np.ndarray:
+def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.ndarray:
     """Returns the upper ends `[k]` of the first `k` bins of counts. The last bin has no upper end.
 
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """
-    counts = np.arange(y.min(), y.max() + 1)
+    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected. One outcome may be many times larger.
+    last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / y.shape[1], 0.5)))
+    counts = np.arange(y.min(), max(min(y.max(), last_edge), y.min()) + 1)
     below = itself.probabilities(counts[None])[0][0] * y.shape[1]
     edges, last = [], 0.0
     for count, reached in zip(counts, below, strict=True):

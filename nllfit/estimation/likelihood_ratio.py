@@ -1,6 +1,7 @@
 """The likelihood-ratio test of a fitted family against a special case of it."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.wrapped import FamilyOf
+from nllfit.families.wrapped import FamilyOf, innermost
 from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
@@ -53,7 +54,7 @@ class LikelihoodRatioTest:
 
     def summary(self) -> str:
         """The test as one line of text."""
-        law = f"chi-square, {self.degrees_of_freedom} df" + (", halved at the bound" if self.at_bound else "")
+        law = f"chi-square, {self.degrees_of_freedom} df" + (", mixed at the bound" if self.at_bound else "")
         special, general = self.labels
         return f"{special} within {general}: 2 log(L ratio) = {self.statistic:.4f} ({law}), p = {self.p_value:.4g}"
 
@@ -67,7 +68,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     The special case may be at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite
     `total_count`, and a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of this parameter is
     at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`. A variable
-    with the distribution `chi2_0` is always 0.
+    with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter has `m` elements at their
+    bounds, and the mixture is `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` of them stay there.
 
     Args:
       a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a
@@ -84,8 +86,9 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
       TypeError: if `a` or `b` is not an `Estimate`.
       ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
         `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
-        bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if a fit did not
-        converge (but `b` need not converge if `a` is at a bound of it); if `b` has a lower likelihood than `a`.
+        bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if `a` holds an
+        end of the support that is free in `b`, such as the `low` of a Uniform; if a fit did not converge (but `b` need
+        not converge if `a` is at a bound of it); if `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -111,11 +114,12 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"`a`, {a.family.label}, gives {a.family.measure}, and `b`, {b.family.label}, {b.family.measure}, so their "
             f"likelihoods cannot be compared: fit families of one kind, for example both only to the outcomes above 0."
         )
-    at_bound = _num_at_bound(a.family, b.family) > 0
+    at_bound = _num_at_bound(a.family, b.family)
     for name, estimate in (("a", a), ("b", b)):
         # If the likelihood of `b` rises all the way to the bound, it has no maximum, and `b` does not converge.
         if not estimate.converged and not (name == "b" and at_bound):
             raise ValueError(f"`{name}` is not a maximum ({estimate.message}), so the test does not apply.")
+    _check_ends(a, b)
     more = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
     if statistic < -_ROUNDING:
@@ -124,8 +128,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"{a.family.label}: the fit of `b` ended at a lower local maximum, so the test does not apply."
         )
     statistic = max(statistic, 0.0)
-    p_value = _tail(statistic, more) if not at_bound else (_tail(statistic, more - 1) + _tail(statistic, more)) / 2
-    return LikelihoodRatioTest(statistic, more, p_value, at_bound, (a.family.label, b.family.label))
+    # Each element is at its bound in half of the samples, independently of the others.
+    chances = [math.comb(at_bound, inside) / 2**at_bound for inside in range(at_bound + 1)]
+    p_value = sum(chance * _tail(statistic, more - i) for i, chance in enumerate(chances))
+    return LikelihoodRatioTest(statistic, more, p_value, at_bound > 0, (a.family.label, b.family.label))
 
 
 def _tail(statistic, degrees_of_freedom):
@@ -140,9 +146,10 @@ def _tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """Returns the number of parameters of `general` that are at a bound of their domain in the case `special`.
+    """Returns the number of elements of `general`'s parameters that are at a bound of their domain for `special`.
 
-    Raises a `ValueError` if `special` is not known to be a special case of `general`.
+    They belong to one parameter, which has an element for each element of an outcome. Raises a `ValueError` if
+    `special` is not known to be a special case of `general`, or if it is at the bounds of two parameters.
     """
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
@@ -170,7 +177,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         if (inner.name, outer.name) not in _WITHIN or _held(outer):
             raise ValueError(
                 f"{labels}: give as `a` the fit of the same family with one more parameter held at a value, such as "
-                f"`Family({_innermost(general).name!r}, {_innermost(general).parameter_names[0]}=...)`, or rank both "
+                f"`Family({innermost(general).name!r}, {innermost(general).parameter_names[0]}=...)`, or rank both "
                 f"by `compare`."
             )
         num_at_bound += _WITHIN[inner.name, outer.name]
@@ -182,7 +189,19 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
             f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "
             f"ratio has no known distribution: free one parameter at a time, with a test for each."
         )
-    return num_at_bound
+    return num_at_bound * math.prod(outer.event_shape)
+
+
+def _check_ends(a, b):
+    """Raises a `ValueError` if `a` holds a parameter that is an end of the support and free in `b`."""
+    held = innermost(a.family).fixed
+    ends = [name for name in b.problem.held if name in held and b.problem.degrees_of_freedom(name) > 1]
+    if ends:
+        raise ValueError(
+            f"`a` holds `{ends[0]}`, an end of the support of `b`, {b.family.label}, where the ratio has no chi-square "
+            f"distribution with one degree of freedom for each parameter: check whether the held value is inside "
+            f'`b.confidence_intervals(method="profile")`, which uses 2 degrees of freedom.'
+        )
 
 
 def _facts(family):
@@ -197,7 +216,3 @@ def _share(family):
 
 def _held(family):
     return {name: value for name, value in family.fixed.items() if name != "validate_args"}
-
-
-def _innermost(family):
-    return _innermost(family.family) if isinstance(family, FamilyOf) else family

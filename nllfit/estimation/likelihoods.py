@@ -47,7 +47,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
         an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
         of its domain, such as a scale of 0; if different outcomes are equal in float32 and the distribution cannot be
-        rebuilt in float64; if `y` is SciPy's `CensoredData`, but the outcomes of the distribution are not intervals.
+        rebuilt in float64; if an outcome is larger than the integers of the distribution's dtype; if `y` is SciPy's
+        `CensoredData`, but the outcomes of the distribution are not intervals.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -154,7 +155,13 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         raise ValueError(f"`y` holds {np.isnan(values).sum()} NaN: remove the missing observations.")
     if distribution.dtype.is_integer and values.dtype.kind == "f" and (values != np.round(values)).any():
         raise ValueError(f"`y` holds fractions, but {distribution.name} has whole numbers for outcomes: round them.")
-    outcomes = tf.cast(tf.convert_to_tensor(values), distribution.dtype)
+    dtype = distribution.dtype
+    if dtype.is_integer and ((values < dtype.min) | (values > dtype.max)).any():
+        raise ValueError(
+            f"`y` holds numbers from {values.min():.17g} to {values.max():.17g}, but the outcomes of "
+            f"{distribution.name} are {dtype.name} numbers, up to {dtype.max}: remove larger ones."
+        )
+    outcomes = tf.cast(tf.convert_to_tensor(values), dtype)
     finite = values[np.isfinite(values)]
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):

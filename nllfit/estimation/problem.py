@@ -18,7 +18,7 @@ from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.support_checks import first_refused
-from nllfit.families.wrapped import as_family
+from nllfit.families.wrapped import as_family, innermost
 
 __all__ = ["Problem", "problem_of"]
 
@@ -47,6 +47,7 @@ class Problem:
     def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
         """Returns the problem that holds exactly the parameters in `held`, at the given values."""
         objective = _objective(self.family, self.y, self.weights, self.units, held)
+        objective = objective if self.objective.exact else objective.by_differences()
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, place: int, value: float) -> "Problem":
@@ -132,6 +133,15 @@ class Problem:
             f"infinite whatever its parameters: remove it, or choose a family whose support it is in."
         )
 
+    def degrees_of_freedom(self, name: str) -> tf.Tensor:
+        """Returns the degrees of freedom of `2 (maximum - profile log-likelihood)` at the true value of an element.
+
+        This is a chi-square variable in large samples. It has 1 degree of freedom. At an end of the support it has 2,
+        because there the log-likelihood falls linearly with the distance from the maximum.
+        """
+        at_end = name in self.held and name in innermost(self.family).search.ends
+        return tf.constant(2.0 if at_end else 1.0, tf.float64)
+
     @property
     def remark(self) -> str:
         """A warning for the message of a fit if a circular family's `y` looks like degrees, else an empty text."""
@@ -199,7 +209,7 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
     held = {name: statistic(sample, counts) for name, statistic in statistics.items()}
     objective = _objective(family, sample, counts, units, held)
     if objective.density.dtype.is_integer:
-        check_whole(family, sample)
+        check_whole(family, sample, objective.density.dtype)
     return Problem(family, sample, counts, units, held, objective)
 
 

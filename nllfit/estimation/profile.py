@@ -40,7 +40,8 @@ class Profile:
         self.estimate = float(np.ravel(fit.natural[name])[place])
         self._coordinates = {self.estimate: fit.optimum.w}
         self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        self._unit = standard_error if smooth else self.problem.y.std() / math.sqrt(self.problem.weights.sum())
+        spread = self.problem.family.stand_ins(self.problem.y).std()  # the ends of censored outcomes may be infinite
+        self._unit = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
         """Returns the profile log-likelihood at `value` in nats, the sum over the sample.
@@ -81,7 +82,7 @@ class Profile:
             return np.full(2, self.estimate)
         if math.isinf(self._unit):
             return self._domain.forward(np.array([-np.inf, np.inf])).numpy()
-        height = math.sqrt(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level))
+        height = math.sqrt(tfd.Chi2(self.problem.degrees_of_freedom(self.name)).quantile(level))
         return np.array([self._end(-1.0, height), self._end(1.0, height)])
 
     def _end(self, side: float, height: float) -> float:

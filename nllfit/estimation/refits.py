@@ -65,16 +65,18 @@ class Refits:
         return found
 
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`."""
+        """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`.
+
+        They are NaN for a sample without an estimate.
+        """
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
         if len(self.separate) < len(self.w):
             together = self.problem.objective.coordinates.distribution(self.w, {})
             inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
             found = np.stack([np.array(function(together, inward)).T for function in (cdf, survival)])
         for row, fit in self.separate.items():
-            if fit:
-                own, distribution = y[row % len(y)], fit.distribution
-                found[:, row] = cdf(distribution, own), survival(distribution, own)
+            own = y[row % len(y)]
+            found[:, row] = (cdf(fit.distribution, own), survival(fit.distribution, own)) if fit else np.nan
         return found[0], found[1]
 
 

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.families.arguments import as_array, is_censored_data
@@ -28,8 +29,8 @@ def as_sample(
             f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
         )
     sample = as_array(given, np.float64)
-    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
-        raise ValueError(f"`y` has {np.sum(y.mask)} masked values: give only the others, `y.compressed()`.")
+    _check_not_masked("y", y)
+    _check_not_masked("weights", weights)
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     finite = np.isfinite(sample)
@@ -60,6 +61,15 @@ def as_sample(
     if not np.any(counts > 0):
         raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
     return sample, counts
+
+
+def _check_not_masked(name: str, values: Any) -> None:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        other = "weights" if name == "y" else "y"
+        raise ValueError(
+            f"`{name}` has {np.sum(values.mask)} masked values: give only the others, `{name}.compressed()`. If `y` "
+            f"has weights, leave out the same rows of `{other}`."
+        )
 
 
 def check_censored(distribution: Any, y: Any) -> None:
@@ -111,8 +121,14 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             )
 
 
-def check_whole(family: ParametricFamily, y: np.ndarray) -> None:
-    """Raises a `ValueError` if `y` contains a fraction, which a cast to integers would round."""
+def check_whole(family: ParametricFamily, y: np.ndarray, dtype: tf.DType) -> None:
+    """Raises a `ValueError` if `y` contains a number that a cast to the integers of `dtype` would change."""
+    wide = y[(y < dtype.min) | (y > dtype.max)]
+    if wide.size:
+        raise ValueError(
+            f"`y` holds {wide[0]:.17g}, but the outcomes of {family.name} are {dtype.name} numbers, up to {dtype.max}: "
+            f"remove it, or choose a family of real numbers."
+        )
     fractions = y[y != np.round(y)]
     if fractions.size:
         raise ValueError(

@@ -61,6 +61,11 @@ class SearchPolicy:
     unfit: str = ""
 
     @property
+    def ends(self) -> list[str]:
+        """The parameters of `statistics` that are ends of the support."""
+        return [name for name, statistic in self.statistics.items() if statistic in (smallest, largest)]
+
+    @property
     def of_a_part(self) -> "SearchPolicy":
         """The policy of a family that is built from this family, such as a mixture with components of this family."""
         kinks = (*self.statistics, *filter(None, [self.corner]))

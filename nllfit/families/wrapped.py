@@ -15,7 +15,7 @@ from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.tfp_classes import INDEPENDENT, over_event
 
-__all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise"]
+__all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise", "innermost"]
 
 
 class FamilyOf(ParametricFamily):
@@ -117,6 +117,11 @@ def checked_cdf(family: ParametricFamily) -> None:
             f"both tails, which the probability of an interval needs: choose one of {known}, a mixture of one of them "
             f"for outcomes of shape (), or a class of your own that has a `_cdf`."
         )
+
+
+def innermost(family: ParametricFamily) -> ParametricFamily:
+    """Returns the family inside all wrappers."""
+    return innermost(family.family) if isinstance(family, FamilyOf) else family
 
 
 def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:

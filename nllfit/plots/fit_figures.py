@@ -1,7 +1,6 @@
 """Figures of fits: the profile likelihood of a parameter, and the fitted density with its sample."""
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
@@ -20,7 +19,7 @@ def profile_curve(
     """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
 
     The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
-    95%.
+    95%. For an end of the support `chi2_2` replaces `chi2_1`, as in `Estimate.confidence_intervals`.
 
     Args:
       ax: the axes.
@@ -56,7 +55,7 @@ def profile_curve(
     falls = estimate.profile(name, values) - estimate.log_likelihood
     ax.plot(values, np.where(np.isfinite(falls), falls, np.nan))
     ax.axvline(center, linestyle="--", label=f"maximum at {center:.4g}", **MAXIMUM)
-    cutoff = -float(tfd.Chi2(tf.constant(1.0, tf.float64)).quantile(level)) / 2
+    cutoff = -float(tfd.Chi2(estimate.problem.degrees_of_freedom(name)).quantile(level)) / 2
     ax.axhline(cutoff, linestyle=":", color="0.3", label=f"cut-off at {cutoff:.3g}")
     ends = max(low, values[0]), min(high, values[-1])
     ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g}% interval: {low:.4g} to {high:.4g}")

@@ -99,6 +99,13 @@ def test_a_sample_without_a_maximum_is_counted():
     assert np.all(np.isfinite(found.confidence_intervals()["concentration"][0]))
 
 
+@pytest.mark.parametrize("kind", ["parametric", "nonparametric"])
+def test_weights_of_a_small_sum_are_refused(kind):
+    estimate = maximum_likelihood("Exponential", [1.0, 2.0, 3.0, 4.0], weights=[0.25] * 4)
+    with pytest.raises(ValueError, match=r"weights of the fit sum to 1, .*numbers of repetitions"):
+        estimate.bootstrap(20, kind=kind)
+
+
 def test_bad_arguments_are_named():
     estimate = maximum_likelihood("Gamma", Y)
     with pytest.raises(ValueError, match="`kind` is 'wild'"):

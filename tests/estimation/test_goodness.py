@@ -8,6 +8,7 @@ from scipy import stats
 
 from nllfit import Censored, Hurdle, goodness_of_fit, maximum_likelihood, right_censored
 from nllfit.estimation.problem import problem_of
+from nllfit.estimation.refits import Refits
 from nllfit.estimation.sample_fit import Fit
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
@@ -64,6 +65,29 @@ def test_three_bins_are_enough_for_one_parameter():
     expected = 40 * np.diff([0, *stats.poisson(y.mean()).cdf([0, 1]), 1])
     found = goodness_of_fit(maximum_likelihood("Poisson", y), 1).statistics
     assert found == {"chi_square": pytest.approx(stats.chisquare([15, 14, 11], expected).statistic, rel=1e-9)}
+
+
+def test_an_outcome_far_in_the_tail_takes_no_memory():
+    y = np.append(np.random.default_rng(0).zipf(2.0, 100), 2_000_000_000)
+    estimate = maximum_likelihood("Zipf", y)
+    law = stats.zipf(estimate.parameters["power"])
+    edges, last = [], 0.0
+    for count in range(1, 1000):
+        if 101 * (law.cdf(count) - last) >= 5 and 101 * law.sf(count) >= 5:
+            edges.append(count)
+            last = law.cdf(count)
+    expected = 101 * np.diff([0, *law.cdf(edges), 1])
+    observed = np.bincount(np.searchsorted(edges, y), minlength=len(edges) + 1)
+    found = goodness_of_fit(estimate, 1).statistics
+    assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-6)}
+
+
+def test_drawn_samples_without_an_estimate_are_not_counted():
+    estimate = maximum_likelihood("Exponential", np.random.default_rng(0).exponential(size=50))
+    fits = Refits(estimate.problem, np.tile(estimate.optimum.w, [3, 1]), {1: None, 2: estimate.fit})
+    below, above = fits.probabilities(np.ones([3, 2]))
+    np.testing.assert_array_equal(np.isnan(below), [[False] * 2, [True] * 2, [False] * 2])
+    np.testing.assert_array_equal(np.isnan(above), np.isnan(below))
 
 
 def test_samples_with_the_observed_statistic_count_as_extreme(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from nllfit import maximum_likelihood
+from nllfit import Censored, maximum_likelihood, right_censored
 
 
 def test_standard_errors_match_the_formulas():
@@ -112,6 +112,30 @@ def test_intervals_without_an_end_and_at_a_corner():
     uniform = maximum_likelihood("Uniform", [1.0, 2.0, 5.0])
     assert uniform.parameters == {"low": 1.0, "high": 5.0}
     assert uniform.confidence_intervals(method="profile", names=["low"])["low"][1] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_profile_interval_of_an_end_of_the_support_matches_the_formula():
+    """For a Uniform, `2 n log((high - value) / (high - low))` is a chi-square variable with 2 degrees of freedom."""
+    y = np.random.default_rng(0).uniform(0, 1, 50)
+    found = maximum_likelihood("Uniform", y).confidence_intervals(0.9, method="profile", names="low")["low"]
+    np.testing.assert_allclose(found, [y.max() - np.ptp(y) * 0.1 ** (-1 / 50), y.min()], atol=1e-8)
+    y = np.random.default_rng(0).pareto(2.0, 50) + 1
+    found = maximum_likelihood("Pareto", y, concentration=2.0).confidence_intervals(0.9, method="profile")["scale"]
+    np.testing.assert_allclose(found, [y.min() * 0.1 ** (1 / 100), y.min()], atol=1e-8)
+
+
+def test_a_corner_of_censored_outcomes_has_a_profile_interval():
+    y = np.random.default_rng(0).laplace(size=61)
+    cut = right_censored(np.minimum(y, 1), y < 1)
+    low, high = maximum_likelihood(Censored("Laplace"), cut).confidence_intervals(method="profile", names="loc")["loc"]
+    scales, exact = np.geomspace(0.1, 10, 4001)[:, None], y < 1
+
+    def profile(loc):
+        density = stats.laplace.logpdf(y[exact], loc, scales).sum(1)
+        return np.max(density + stats.laplace.logsf(1, loc, scales[:, 0]) * np.sum(~exact))
+
+    best = max(map(profile, y[exact]))
+    np.testing.assert_allclose([2 * (best - profile(end)) for end in (low, high)], stats.chi2.ppf(0.95, 1), rtol=1e-3)
 
 
 @pytest.mark.thorough  # the standard errors and an interval are compared with formulas above

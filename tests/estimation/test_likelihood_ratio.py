@@ -62,6 +62,30 @@ def test_at_a_bound_the_p_value_is_halved():
     assert test.p_value > 0.49
 
 
+def test_each_element_of_an_outcome_has_a_bound_of_its_own():
+    y = np.random.default_rng(0).poisson(4.0, [100, 2])
+    test = likelihood_ratio_test(
+        maximum_likelihood(Family("Poisson", 2), y), maximum_likelihood(Family("NegativeBinomial", 2), y)
+    )
+    columns = [
+        likelihood_ratio_test(maximum_likelihood("Poisson", c), maximum_likelihood("NegativeBinomial", c)) for c in y.T
+    ]
+    assert test.statistic == pytest.approx(sum(one.statistic for one in columns), rel=1e-4, abs=1e-4)
+    assert (test.degrees_of_freedom, test.at_bound) == (2, True)
+    p_value = stats.chi2.sf(test.statistic, 1) / 2 + stats.chi2.sf(test.statistic, 2) / 4
+    assert test.p_value == pytest.approx(p_value, rel=1e-9)  # of Self and Liang, 1987, case 7
+
+
+def test_an_end_of_the_support_has_no_chi_square_ratio():
+    y = np.random.default_rng(0).uniform(0, 1, 50)
+    with pytest.raises(ValueError, match="`a` holds `low`, an end of the support of `b`, Uniform"):
+        likelihood_ratio_test(maximum_likelihood("Uniform", y, low=0.0), maximum_likelihood("Uniform", y))
+    y = np.random.default_rng(0).laplace(size=51)  # its median is regular
+    test = likelihood_ratio_test(maximum_likelihood("Laplace", y, loc=0.0), maximum_likelihood("Laplace", y))
+    ratio = 2 * 51 * np.log(np.abs(y).mean() / np.abs(y - np.median(y)).mean())
+    assert test.p_value == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-6)
+
+
 def test_fits_that_are_not_nested_are_refused():
     gamma, exponential = maximum_likelihood("Gamma", Y), maximum_likelihood("Exponential", Y)
     with pytest.raises(ValueError, match=r"`a`, Gamma, is not known to be a special case of `b`, Exponential"):

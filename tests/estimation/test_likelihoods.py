@@ -141,6 +141,7 @@ def test_log_likelihood_has_a_gradient_and_can_be_compiled():
         (tfd.Normal(0.0, 1.0), [[1.0], [2.0]], r"shape \(2, 1\).*\('n',\)"),
         (tfd.Normal(0.0, 1.0), [1.0, np.nan], "1 NaN"),
         (tfd.Bernoulli(probs=0.5), [0.0, 0.5], "fractions"),
+        (tfd.Bernoulli(probs=0.3), [2**32, 2**32 + 1], "from 4294967296 to 4294967297, but .* are int32 numbers"),
         (tfd.Normal(0.0, 1.0), ["a"], "of dtype <U1: give numbers"),
         (tfd.Normal(0.0, 1.0), [None], "of dtype object: give numbers"),
         (tfd.Normal(0.0, 1.0), [[1.0, 2.0], [3.0]], "not an array of numbers: give one row"),

@@ -32,6 +32,19 @@ def test_weights_that_are_not_real_numbers_are_refused(weights):
         maximum_likelihood("Normal", [1.0, 2.0, 4.0], weights=weights)
 
 
+def test_masked_values_are_refused():
+    masked = np.ma.array([1.0, 2.0, 30.0], mask=[0, 0, 1])
+    with pytest.raises(ValueError, match="`y` has 1 masked values"):
+        maximum_likelihood("Exponential", masked)
+    with pytest.raises(ValueError, match=r"`weights` has 1 masked values: .* the same rows of `y`"):
+        maximum_likelihood("Exponential", [1.0, 2.0, 30.0], weights=masked)
+
+
+def test_counts_beyond_32_bits_are_refused():
+    with pytest.raises(ValueError, match="`y` holds 3000000000, but the outcomes of Zipf are int32 numbers"):
+        maximum_likelihood("Zipf", [1.0, 2.0, 3e9])
+
+
 def test_numbers_in_an_array_of_objects_are_numbers():
     assert maximum_likelihood("Normal", np.array([1, 2, 6], object)).parameters["loc"] == pytest.approx(3)
 
