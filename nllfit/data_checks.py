@@ -256,7 +256,8 @@ def _arrays(values, label):
 def _as_sparse_tensor(leaf):
     if not hasattr(leaf, "tocoo"):  # not `isinstance`, because SciPy need not be installed
         return leaf
-    matrix = leaf.tocoo()
+    matrix = leaf.tocoo(copy=True)
+    matrix.sum_duplicates()
     indices = np.stack([matrix.row, matrix.col], 1).astype(np.int64)
     return tf.sparse.reorder(tf.SparseTensor(indices, matrix.data, matrix.shape))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from scipy import stats
+from scipy import sparse, stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, maximum_likelihood
@@ -147,6 +147,16 @@ def test_many_parameters_are_estimated_by_lbfgs(family, sample):
     assert abs(loss - expected) < 1e-3
 
 
+@pytest.mark.parametrize("components", [7, 10])
+def test_components_do_not_concentrate_at_repeated_values(components):
+    y = np.random.default_rng(1).integers(0, 8, [1000, 1]).astype(float)
+    family = MixtureFamily("Normal", components, 1)
+    mixture = family.distribution(tf.constant(marginal_numbers(family, y, np.ones(1000))))
+    np.testing.assert_allclose([mixture.mean()[0], mixture.stddev()[0]], [y.mean(), y.std()], rtol=0.15)
+    assert -np.mean(mixture.log_prob(y)) < -np.mean(stats.norm(*stats.norm.fit(y)).logpdf(y))
+    assert np.min(mixture.components_distribution.stddev()) > 0.1
+
+
 @mainly(tf_keras)
 def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     layers = kit.keras.layers
@@ -209,6 +219,17 @@ def test_a_model_without_a_bias_is_refused_and_not_changed(kit, options):
         nllfit.initialize(model, X, Y)
     for weight, was in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, was)
+
+
+@pytest.mark.parametrize(("kit", "convert"), in_turn([("dense", np.asarray), ("sparse", sparse.csr_matrix)]))
+def test_dependence_on_the_input_is_found_if_few_rows_are_not_zero(kit, convert):
+    layers, x = kit.keras.layers, np.zeros([1000, 2], "float32")
+    x[400:409] = X[:9, :2]
+    inputs = layers.Input((2,))
+    parts = [layers.Dense(2)(layers.Dense(3)(inputs)), layers.Dense(2, use_bias=False)(inputs)]
+    model = kit.keras.Model(inputs, kit.heads.Normal()(layers.Add()(parts)))
+    with pytest.raises(ValueError, match="no trainable bias sets the 2 parameters of Normal"):
+        nllfit.initialize(model, convert[1](x), Y[:1000])
 
 
 @mainly(keras)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import refusal_of, sparse_if_taken, variable_of
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data_checks import as_tensors, check_rows, check_weights, pack, rows_of
+from nllfit.data_checks import as_tensors, check_rows, check_weights, num_rows, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
 from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.families.head_base import Origin
@@ -21,8 +21,8 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-# So few rows suffice to find the biases, and to check that the output does not depend on the input.
-_PROBED_ROWS = 4
+# So many evenly spaced rows, and the largest, suffice to check that the output does not depend on the input.
+_SPACED_ROWS = 4
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
@@ -33,8 +33,9 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     from the ends of the sample, and parameters at which the likelihood is flat move toward 0, so that training can
     change them. Shared parameters of the head are set as well, unless the head is frozen. So training starts at about
     the negative log-likelihood of the marginal distribution. If the outcomes are large, a network with random weights
-    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. All other weights
-    keep their values.
+    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. (If there are more
+    than 20 parameters and a component could concentrate at a value that is often repeated, the components are fitted
+    only to these parts.) All other weights keep their values.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
@@ -71,7 +72,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     check_rows(data, "")
     check_weights(data, "")
     x, y, sample_weight = [*data, None][:3]
-    few = rows_of(x, 0, _PROBED_ROWS)
+    few = _probed(x)
     with tf.GradientTape(persistent=True) as tape:
         with refusal_of("`x`"), sparse_if_taken(model, x):
             outputs = model(few, training=False)
@@ -91,6 +92,24 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     except BaseException:  # including Ctrl-C
         model.set_weights(before)
         raise
+
+
+def _probed(x):
+    """Returns a few evenly spaced rows and, for each input, the row with the largest sum of absolute values.
+
+    At a row of zeros, the output of a layer without a bias would not show that it depends on the input.
+    """
+    rows = {*np.linspace(0, num_rows(x) - 1, _SPACED_ROWS).astype(int).tolist()}
+    for leaf in tf.nest.flatten(x):
+        if leaf.dtype != tf.string:
+            total = tf.sparse.reduce_sum if isinstance(leaf, tf.SparseTensor) else tf.reduce_sum
+            sizes = total(tf.abs(tf.cast(leaf, tf.float32)), list(range(1, len(leaf.shape))))
+            rows.add(int(tf.argmax(sizes)))
+
+    def joined(*parts):
+        return tf.sparse.concat(0, list(parts)) if isinstance(parts[0], tf.SparseTensor) else tf.concat(parts, 0)
+
+    return tf.nest.map_structure(joined, *(rows_of(x, row, row + 1) for row in sorted(rows)))
 
 
 def _samples(model, x, y, sample_weight, outputs):

@@ -39,7 +39,8 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     If the family has at most 20 parameters, `maximum_likelihood` estimates them. Otherwise, or if outcomes are soft
-    labels, L-BFGS does. Then the result is changed so that training can continue from it: bounds of the support move
+    labels, L-BFGS does. (But the components of a mixture keep their start if one could concentrate at a value that is
+    often repeated.) Then the result is changed so that training can continue from it: bounds of the support move
     outward from the ends of the sample, and large parameters, at which the likelihood is flat, move toward 0.
 
     Args:
@@ -91,7 +92,23 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
         outcomes = tf.cast(y, distribution.dtype)
         return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
 
-    return {name: value.numpy() for name, value in problem.natural(_lbfgs(loss, _start(problem))).items()}
+    start = _start(problem)
+    w = start if _may_concentrate(problem) else _lbfgs(loss, start)
+    return {name: value.numpy() for name, value in problem.natural(w).items()}
+
+
+def _may_concentrate(problem: Problem) -> bool:
+    """Returns whether some value fills half the part of a mixture's component, in some column of the sample.
+
+    The likelihood then rises without bound as the component's density concentrates there, so L-BFGS would end at a
+    scale of about 1e-16.
+    """
+    family = problem.family
+    if not isinstance(family, MixtureFamily) or family.is_discrete:
+        return False
+    columns = problem.y.reshape(len(problem.y), -1).T
+    most = max(np.unique(column, return_counts=True)[1].max() for column in columns)
+    return bool(2 * most * family.num_components >= len(problem.y) and family.component.params_size > len(columns))
 
 
 def _start(problem: Problem) -> np.ndarray:
@@ -103,12 +120,26 @@ def _start(problem: Problem) -> np.ndarray:
     flat = problem.y.reshape(len(problem.y), -1)
     deviations = (flat - flat.mean(0)) / np.maximum(flat.std(0), 1e-12)
     along = deviations @ np.linalg.svd(deviations[:2000], full_matrices=False)[2][0]
-    parts = np.array_split(np.argsort(along), family.num_components)
-    problems = [problem_of(family.component, problem.y[rows], problem.weights[rows]) for rows in parts]
+    order = np.argsort(along)
+    parts = np.array_split(np.arange(len(order)), family.num_components)
+    varied = [order[_varied(flat[order], part)] for part in parts]
+    problems = [problem_of(family.component, problem.y[rows], problem.weights[rows]) for rows in varied]
     components = [part.natural(starts(part.objective)[0]) for part in problems]
     natural = {name: np.stack([values[name] for values in components]) for name in components[0]}
-    shares = np.array([problem.weights[rows].sum() for rows in parts])
+    shares = np.array([problem.weights[order[part]].sum() for part in parts])
     return problem.coordinates_of(natural | {family.twin(family.parameter_names[0])[0]: shares / shares.sum()})
+
+
+def _varied(rows, part):
+    """Returns the indices `part` of consecutive rows, and as many on both sides as every column needs to vary.
+
+    Outcomes that are equal have no maximum-likelihood estimate.
+    """
+    first, last = part[0], part[-1]
+    while np.any(np.ptp(rows[first : last + 1], axis=0) == 0) and last - first + 1 < len(rows):
+        size = last - first + 1
+        first, last = max(0, first - size), min(len(rows) - 1, last + size)
+    return np.arange(first, last + 1)
 
 
 def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:

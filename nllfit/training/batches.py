@@ -82,6 +82,8 @@ def batches_of(
     def prepare(element):
         element = tf.nest.map_structure(_of_this_process, element)
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
+        if len(data) == 3 and data[2] is None:
+            data = data[:2]
         data = as_tensors(data, floatx, name)
         check_lengths(data, name, _BATCHES if isinstance(x, tf.data.Dataset) else "")
         return weighted(data, class_weight, floatx)

@@ -48,7 +48,8 @@ def fit(
 ):
     """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
 
-    Three results differ from those of `model.fit`. With `shuffle=True`, the rows are in another random order. Layers
+    Four results differ from those of `model.fit`. With `shuffle=True`, the rows of arrays are in another random order,
+    and the batches of a `Sequence` or `PyDataset` keep their order, whereas `model.fit` shuffles the batches. Layers
     that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same distribution;
     XLA's draws also differ from the graph's. And if a model has several outputs, the logged loss of each output weights
     all rows equally, whereas Keras 3 gives a partial last batch the weight of a full one.
@@ -103,7 +104,7 @@ def fit(
         resumed run ends with exactly the weights of an uninterrupted run. (A backup contains the state of Keras's
         `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. Without a `seed`, the
         resumed run draws a new one.) A backup does not contain the position in other data: a `tf.data.Dataset` begins
-        again at its first batch and its first shuffle, a `Sequence` with `steps_per_epoch` at its first batch, and a
+        again at its first batch and its first shuffle, a `PyDataset` with `steps_per_epoch` at its first batch, and a
         generator at its current position. Then the weights are the same only if every epoch reads the same batches in
         the same order. If the killed run had trained all epochs, `history` contains only the logs of the last one. The
         `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous one
@@ -111,15 +112,16 @@ def fit(
       validation_split: the fraction of the arrays' last rows to hold out as validation data; ignored if
         `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
-      shuffle: whether arrays are put in a new order each epoch.
+      shuffle: whether arrays are put in a new order each epoch. Other data are always read in their own order: shuffle
+        a `Sequence` or `PyDataset` in its `on_epoch_end`, and a `tf.data.Dataset` by `.shuffle`.
       class_weight: `{label: weight}`, a factor in the loss of each row of that class; 1 for other classes.
       sample_weight: a factor in the loss of each row, `[n]`, or of each step of a sequence, `[n, steps]`; or a
         structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
       steps_per_epoch: steps per epoch; by default one for each batch of the data. If an epoch has fewer steps, the next
-        epoch continues at the next batch. If the end of arrays is reached within an epoch, the epoch continues at their
-        beginning (Keras 3 ends the epoch there). Other data must not end within an epoch of this length. An infinite
-        `tf.data.Dataset` needs `steps_per_epoch`.
+        epoch continues at the next batch. (As in tf_keras, its `Sequence` begins each epoch at the first batch.) If the
+        end of arrays is reached within an epoch, the epoch continues at their beginning (Keras 3 ends the epoch there).
+        Other data must not end within an epoch of this length. An infinite `tf.data.Dataset` needs `steps_per_epoch`.
       validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
         unless the data come from a generator.
       validation_batch_size: rows per step of validation arrays; by default `batch_size`.

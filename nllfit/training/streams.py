@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from nllfit.data_checks import CHUNK_BYTES, check_finite, num_bytes, num_rows, part_name
 from nllfit.training.chunk_layout import Bounds, Chunk
@@ -50,8 +51,10 @@ class Stream:
         if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
         self.steps = steps or (cardinality if cardinality >= 0 else None)
-        # As in Keras, an epoch with fewer batches than the dataset continues where the previous epoch stopped.
-        self._goes_on = steps not in (None, cardinality) and not restarts
+        # As in Keras, an epoch with fewer batches than the dataset continues where the previous epoch stopped. But
+        # tf_keras begins each epoch of its `Sequence` at the first batch.
+        restarts_sequence = isinstance(iterable, tf_keras.utils.Sequence)
+        self._goes_on = steps not in (None, cardinality) and not (restarts or restarts_sequence)
         self._begin = reader_of(iterable, prepare)
         take = self._begin(1)
         if not (stacks := take(1)):

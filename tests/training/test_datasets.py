@@ -12,7 +12,7 @@ import tf_keras
 import nllfit
 from nllfit.data_checks import as_tensors
 from nllfit.training import dataset_readers, streams
-from tests.keras_versions import by_keras, in_turn, mainly
+from tests.keras_versions import by_keras, each_keras, in_turn, mainly
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
 
 pytestmark = [
@@ -77,6 +77,39 @@ def test_sequences_are_notified_of_each_epoch(k):
     batches = Batches()
     nllfit.fit(dense(k), batches, epochs=3, verbose=0, compile="graph")
     assert batches.told == ["end"] * 3
+
+
+@each_keras
+def test_a_sequence_begins_each_epoch_where_keras_does(kit):
+    k = kit.keras
+
+    class Batches(getattr(k.utils, "PyDataset", None) or k.utils.Sequence):
+        def __len__(self):
+            return len(x) // BATCH
+
+        def __getitem__(self, i):
+            return x[i * BATCH : (i + 1) * BATCH], y[i * BATCH : (i + 1) * BATCH]
+
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+    # tf_keras begins each epoch at the first batch, and Keras 3 continues at the next one.
+    arguments = {"steps_per_epoch": len(x) // BATCH // 2, "epochs": 3 if k is tf_keras else 2, "shuffle": False}
+    expected = by_keras(reference, Batches(), **arguments)
+    history = nllfit.fit(model, Batches(), verbose=0, compile="graph", **arguments).history
+    assert_same_run(history, expected, model, reference)
+
+
+@mainly(tf_keras, "k")
+def test_the_weights_of_a_batch_may_be_none(k):
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+
+    def batches():
+        return ((x[i : i + BATCH], y[i : i + BATCH], None) for i in range(0, len(x), BATCH))
+
+    expected = by_keras(reference, batches(), steps_per_epoch=len(x) // BATCH)
+    history = nllfit.fit(model, batches(), verbose=0, compile="graph").history
+    assert_same_run(history, expected, model, reference)
 
 
 def test_a_shuffled_dataset_is_iterated_once_per_epoch():

@@ -1,5 +1,6 @@
 """`fit_lbfgs` on sparse inputs against scikit-learn, in both Keras versions."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit.training.loss_surface import Surface
-from tests.keras_versions import KITS
+from tests.keras_versions import KITS, mainly
 
 N, COLUMNS = 1500, 20_000
 
@@ -65,6 +66,22 @@ def test_bad_sparse_inputs_are_refused(texts):
             nllfit.fit_lbfgs(model, bad, y[:, None])
     with pytest.raises(ValueError, match=r"`y` is a sparse csr_matrix"):
         nllfit.fit_lbfgs(model, x, sparse.csr_matrix(y[:, None]))
+
+
+@mainly(keras)
+def test_repeated_entries_of_a_sparse_matrix_are_added(kit):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=[40, 2]), rng.normal(size=[40, 1])
+    rows, columns = np.indices(x.shape).reshape(2, -1)
+    twice = np.tile([rows, columns], 2)
+    matrix = sparse.coo_matrix((np.tile(x.ravel() / 2, 2), twice), x.shape)
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    nllfit.fit_lbfgs(model, matrix, y, verbose=0)
+    expected = np.linalg.lstsq(np.c_[x, np.ones(40)], y, rcond=None)[0]
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose([*kernel[:, 0], *bias], expected[:, 0], rtol=1e-4)
+    assert matrix.nnz == 160  # the user's matrix is not changed
 
 
 @pytest.mark.parametrize("first", ["Normalization", "BatchNormalization", "Reshape"])
