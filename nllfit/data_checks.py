@@ -226,8 +226,8 @@ def num_rows(data):
 
 
 def num_bytes(data):
-    """The total size of all tensors in bytes."""
-    return sum(t.dtype.size * max(1, t.shape.num_elements()) for t in tf.nest.flatten(data))
+    """The total size of all tensors in bytes. A variable of unknown shape counts as one element."""
+    return sum(t.dtype.size * (t.shape.num_elements() or 1) for t in tf.nest.flatten(data))
 
 
 def part_name(name: str, part: str) -> str:

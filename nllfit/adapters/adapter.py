@@ -1,9 +1,12 @@
 """The interface of an adapter: operations on a model that depend on its Keras version."""
 
 import abc
+import copy
 import types
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
+
+import tensorflow as tf
 
 __all__ = ["Adapter", "Model"]
 
@@ -56,6 +59,12 @@ class Adapter(abc.ABC):
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Returns a copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)
+
+    def compile_copy(self, copied: Model) -> list:
+        """Compiles a copy of the model with copies of its losses. Returns these losses."""
+        losses = tf.nest.map_structure(copy.copy, self._model.loss)
+        copied.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
+        return tf.nest.flatten(losses)
 
     @abc.abstractmethod
     def compile_in_float64(self, twin: Model) -> None:

@@ -1,6 +1,5 @@
 """The private names of tf_keras that `nllfit` uses, and what breaks without each."""
 
-import copy
 from typing import Any
 
 import tensorflow as tf
@@ -52,8 +51,7 @@ class Keras2(Adapter):
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
     def compile_in_float64(self, twin: Model) -> None:
-        losses = tf.nest.map_structure(copy.copy, self._model.loss)
-        twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
+        self.compile_copy(twin)
 
     def build_metrics(self, y: Any) -> None:
         """Without `compiled_loss.build`, a program that models share lacks the variables of the loss."""

@@ -1,6 +1,5 @@
 """The private names of Keras 3 that `nllfit` uses, and what breaks without each."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -62,10 +61,9 @@ class Keras3(Adapter):
         A loss that is a function or a name has no `_dtype`. If a model has such a loss, all its losses are computed in
         float32.
         """
-        losses = tf.nest.map_structure(copy.copy, self._model.loss)
-        twin.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
-        if all(isinstance(loss, keras.losses.Loss) for loss in tf.nest.flatten(losses)):
-            for loss in [twin._compile_loss, *tf.nest.flatten(losses)]:
+        losses = self.compile_copy(twin)
+        if all(isinstance(loss, keras.losses.Loss) for loss in losses):
+            for loss in [twin._compile_loss, *losses]:
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:

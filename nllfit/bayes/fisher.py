@@ -31,8 +31,8 @@ class Fisher(Likelihood):
     fixed scale.
     """
 
-    def __init__(self, model: Model, is_shared: bool = False):
-        super().__init__(model, is_shared)
+    def __init__(self, model: Model, data: tuple | None = None):
+        super().__init__(model, data)
         self._expansion = tf.function(self._second_order, autograph=False)
 
     @property

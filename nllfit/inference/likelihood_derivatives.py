@@ -27,8 +27,8 @@ class Likelihood(Surface):
 
     of = "likelihood"  # the name of the function in messages
 
-    def __init__(self, model: Model, is_shared: bool = False):
-        super().__init__(model, is_shared)
+    def __init__(self, model: Model, data: tuple | None = None):
+        super().__init__(model, data)
         self._scores = tf.function(self._block_of_scores, autograph=False)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
@@ -69,8 +69,8 @@ class PenalizedLikelihood(Likelihood):
 
     of = "posterior"
 
-    def __init__(self, model: Model, is_shared: bool = False):
-        super().__init__(model, is_shared)
+    def __init__(self, model: Model, data: tuple | None = None):
+        super().__init__(model, data)
         self._alone = tf.function(self._without_penalty, autograph=False)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:

@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import is_keras_code, refusal_of, variable_of
+from nllfit.adapters import Model
+from nllfit.adapters.keras_models import refusal_of, variable_of
 from nllfit.adapters.tensorflow import trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.training.architecture import architecture_of
+from nllfit.training.float64_copies import copy_in_float64, copy_weights
 from nllfit.training.kernels import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
@@ -31,17 +32,23 @@ class Surface:
     If the model can be copied, a copy computes the loss in float64. Near an optimum, the loss depends on the square of
     the error of the weights, so a loss in float32, which has seven digits, would determine the weights only to three
     or four digits. All models of the same architecture share one copy, and one trace is used for any number of
-    rows. A model that is subclassed, or overrides `compute_loss`, cannot be copied and computes in its own dtype.
+    rows. A model that is subclassed, overrides `compute_loss`, or differs from its copy (see `copy_in_float64`)
+    computes in its own dtype.
+
+    Args:
+      model: a compiled model.
+      data: the data of the first search. None for a surface that all models of an architecture share.
 
     Attributes:
       dtype: the dtype of the loss.
       is_copy: whether a copy of the model computes the loss.
     """
 
-    def __init__(self, model: Model, is_shared: bool = False):
+    def __init__(self, model: Model, data: tuple | None = None):
         own = _dtype_of(model)
         self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
-        self._twin = None if own == tf.float64 and not is_shared else _in_float64(model)
+        is_own = own == tf.float64 and data is not None
+        self._twin = None if is_own else copy_in_float64(model, data, self.objective)
         self.is_copy = self._twin is not None
         self._model = self._twin or weakref.proxy(model)
         drop_kernels(len(model.variables) + len(self._twin.variables if self._twin else ()))
@@ -64,7 +71,7 @@ class Surface:
         """
         with self._lock:
             if self._twin is not None:
-                self._twin.set_weights(model.get_weights())
+                copy_weights(model, self._twin)
             self._data = data
             self._specs = specs_of_rows(data)
             try:
@@ -198,11 +205,12 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     All models of an architecture share one compiled surface. A model gets its own surface only if the architecture has
     no key, if the model cannot be copied, or if it is too large for a copy to stay in memory.
     """
-    is_small = num_bytes([variable_of(w) for w in model.variables]) <= CHUNK_BYTES
+    weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]  # a lookup table has no dtype
+    is_small = num_bytes(weights) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
-    surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model, is_shared=True))
+    surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model))
     if surface is None or not surface.is_copy:
-        surface = kept_for(kind.__name__, lambda: kind(model), model)
+        surface = kept_for(kind.__name__, lambda: kind(model, data), model)
     with refusal_of("some row of `x`"), surface.over(model, data):
         yield surface
 
@@ -236,34 +244,3 @@ def _operations(graph):
     """Returns the types of operations in a graph and in the functions that it calls."""
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return {node.op for node in itertools.chain(*nodes)}
-
-
-def _in_float64(model):
-    """Returns a compiled copy of a model that computes in float64, or None if the model cannot be copied."""
-    keras = adapter_of(model).keras
-
-    def copied(layer):
-        if isinstance(layer, keras.Model):
-            return adapter_of(layer).clone(copied)
-        return type(layer).from_config(_with_float64(layer.get_config()))
-
-    if not is_keras_code(type(model).compute_loss):
-        return None
-    try:
-        twin = copied(model)
-        adapter_of(model).compile_in_float64(twin)
-    except Exception:  # a user's layer may fail in any way on its config
-        return None
-    return twin
-
-
-def _with_float64(config: Any) -> Any:
-    """Replaces each float dtype, or dtype policy, in a layer's config by float64."""
-    if isinstance(config, list | tuple):
-        return type(config)(map(_with_float64, config))
-    if not isinstance(config, dict):
-        return config
-    changed = {key: _with_float64(value) for key, value in config.items()}
-    if "dtype" in config and "float" in str(config["dtype"]):
-        changed["dtype"] = "float64"
-    return changed

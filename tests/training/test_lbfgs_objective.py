@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import nllfit
-from tests.keras_versions import each_keras
+from tests.keras_versions import KITS, each_keras
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(50, 2)) * [3.0, 0.5] + [10.0, -4.0]).astype("float32")
@@ -34,3 +35,73 @@ def test_a_frozen_head_keeps_its_scale(kit):
     np.testing.assert_array_equal(head.get_weights(), before)
     scale = kit.distribution(model(X[:1])).stddev().numpy().item()
     assert loss == pytest.approx(LEAST_SQUARES / (2 * scale**2) + np.log(scale) + np.log(2 * np.pi) / 2, rel=1e-6)
+
+
+def line(kit, *before):
+    """A compiled linear regression after the layers `before`, and its layer `Dense`."""
+    layer = kit.keras.layers.Dense(1)
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), *before, layer])
+    model.compile("sgd", "mse")
+    return model, layer
+
+
+@each_keras
+def test_the_statistics_of_a_normalization_are_used(kit):
+    normalization = kit.keras.layers.Normalization()
+    normalization.adapt(X)
+    model, _ = line(kit, normalization)
+    assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-6)
+
+
+@each_keras
+def test_an_attribute_set_after_construction_is_used(kit):
+    class Scale(kit.keras.layers.Layer):
+        factor = 1.0
+
+        def call(self, inputs):
+            return inputs * self.factor
+
+    scale = Scale()
+    scale.factor = 10.0
+    model, layer = line(kit, scale)
+    assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-5)  # the search is in float32
+    expected = np.linalg.lstsq(DESIGN, Y, rcond=None)[0][:2] / 10
+    np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("of_layer", [True, False])
+def test_a_penalty_of_add_loss_is_minimised(of_layer):
+    model, layer = line(KITS[0])
+    layer.set_weights([np.zeros([2, 1]), np.zeros(1)])  # the penalty is 0 here
+    (layer if of_layer else model).add_loss(lambda: 100 * tf.reduce_sum(layer.kernel**2))
+    solved(model, X, Y)
+    centered = X.astype("float64") - X.mean(0, dtype="float64")
+    ridge = np.linalg.solve(centered.T @ centered + 100 * len(X) * np.eye(2), centered.T @ (Y - Y.mean()))
+    np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
+
+
+def test_a_variable_frozen_in_keras_3_keeps_its_value():
+    model, layer = line(KITS[1])
+    layer.kernel.trainable = False
+    model.compile("sgd", "mse")
+    kernel = layer.get_weights()[0]
+    solved(model, X, Y)
+    np.testing.assert_array_equal(layer.get_weights()[0], kernel)
+    assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-5)  # float32
+
+
+@each_keras
+@pytest.mark.parametrize("name", ["StringLookup", "IntegerLookup", "Discretization"])
+def test_groups_of_a_preprocessing_layer_get_their_means(kit, name):
+    layers = kit.keras.layers
+    values = {"StringLookup": np.array(["a", "b", "c"]), "IntegerLookup": np.array([7, 8, 9])}.get(name, X[:3, 0])
+    x = values[np.arange(50) % 3][:, None]
+    grouping = layers.Discretization(num_bins=3) if name == "Discretization" else getattr(layers, name)()
+    grouping.adapt(x)
+    inputs = layers.Input((1,), dtype={"S": "string", "I": "int64", "D": "float32"}[name[0]])
+    model = kit.keras.Model(inputs, layers.Flatten()(layers.Embedding(4, 1)(grouping(inputs))))
+    model.compile("sgd", "mse")
+    loss = solved(model, tf.constant(x), Y)
+    groups = np.unique(grouping(tf.constant(x)), return_inverse=True)[1].ravel()
+    means = np.array([Y[groups == group].mean() for group in groups])[:, None]
+    assert loss == pytest.approx(np.mean((Y - means) ** 2), rel=1e-5)  # the search may be in float32
