@@ -122,6 +122,8 @@ class Coordinates:
         constrained, link = self._of_natural(name)
         if constrained in self.family.positive or isinstance(link, tfb.Exp):
             return tfb.Exp()
+        if constrained in self.family.floor:
+            return tfb.Shift(tf.constant(self.family.floor[constrained], tf.float64))(tfb.Exp())
         return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
 
     def _of_natural(self, name):

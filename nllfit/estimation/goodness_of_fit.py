@@ -9,7 +9,7 @@ from nllfit.estimation.bootstrap import draw_samples
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.refits import Refits, refit
 from nllfit.families.arguments import as_count
-from nllfit.families.inflated import ZeroInflated
+from nllfit.families.wrapped import innermost
 from nllfit.quantiles import quantile
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
@@ -102,10 +102,11 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit columns separately."
         )
-    if isinstance(problem.family, ZeroInflated) and problem.family.measure.points == "0":
+    if problem.family.measure.points == "0":
         raise ValueError(
             f"{problem.family.label} has a probability at 0, which fits every sample: test the outcomes above 0 by "
-            f"their own family, `goodness_of_fit(maximum_likelihood({problem.family.family.name!r}, y[y > 0]))`."
+            f"their own family, such as "
+            f"`goodness_of_fit(maximum_likelihood({innermost(problem.family).name!r}, y[y > 0]))`."
         )
     if np.any(problem.weights != np.round(problem.weights)):
         raise ValueError(

@@ -50,7 +50,7 @@ class Profile:
         """
         if value == self.estimate:
             return self.maximum
-        if not self._unit:
+        if not self._unit or np.isnan(self._domain.inverse(tf.constant(value, tf.float64))):
             return -math.inf
         at, target = min(self._coordinates, key=lambda known: abs(known - value)), value
         while abs(target - at) > _SHORTEST_STEP * abs(value - self.estimate):

@@ -1,5 +1,6 @@
 """Checks of the arguments of families, heads and likelihoods, with messages that show the given value."""
 
+import copy
 import difflib
 import inspect
 import math
@@ -25,6 +26,7 @@ __all__ = [
     "check_size",
     "family_class",
     "is_censored_data",
+    "own_copy",
     "refuse_censored_data",
     "refuse_sparse",
 ]
@@ -155,6 +157,11 @@ def check_size(subject: str, size: int) -> None:
 def is_censored_data(y: Any) -> bool:
     """Whether `y` is SciPy's `CensoredData`. The function does not import SciPy."""
     return type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy.")
+
+
+def own_copy(value: Any) -> Any:
+    """Copies a list, dict or array, so that its owner can change it without effect. Returns other values unchanged."""
+    return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
 
 
 def refuse_censored_data(label: str, values: Any) -> None:

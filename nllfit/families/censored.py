@@ -48,8 +48,9 @@ class Censored(FamilyOf):
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: if the family has no CDF, its elements depend on each other, or it is censored already; if another
-        argument is given together with a family object; or for a reason given at `Family`.
+      ValueError: if the family has no CDF, is a family of angles (`VonMises`) or is censored already; if its elements
+        depend on each other; if another argument is given together with a family object; or for a reason given at
+        `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]

@@ -96,8 +96,8 @@ class Facts:
 
     @property
     def has_exact_tails(self) -> bool:
-        """Whether the probability of an interval is exact in both tails."""
-        return bool(self.log_tails or self.integrated_tails or self.has_exact_cdf)
+        """Whether the probability of an interval is exact in both tails. Angles are periodic, so they have no tails."""
+        return bool(self.log_tails or self.integrated_tails or self.has_exact_cdf) and not self.search.circular
 
 
 FACTS: dict[type, Facts] = {}

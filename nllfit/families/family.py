@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class
+from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class, own_copy
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts, facts_of
 from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin
@@ -82,7 +82,9 @@ class Family(ParametricFamily):
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
         shared = as_names("shared", shared)
-        self.floor, self.link, self.fixed = {} if floor is None else floor, {} if link is None else link, fixed
+        # These are copies, because a family is hashed by its arguments.
+        self.floor, self.link = ({} if given is None else own_copy(given) for given in (floor, link))
+        self.fixed = {name: own_copy(value) for name, value in fixed.items()}
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
 
         known = self._described(self.distribution_class).parameter_properties(dtype=tf.float64)

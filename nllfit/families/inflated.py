@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_names
+from nllfit.families.arguments import as_names, own_copy
 from nllfit.families.facts import Facts
 from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
@@ -70,7 +70,7 @@ class ZeroInflated(FamilyOf):
                 f"apart: give the family without its share."
             )
         checked_cdf(self.family)
-        self.zero_probs = zero_probs
+        self.zero_probs = own_copy(zero_probs)
         if zero_probs is not None:
             probs = np.asarray(zero_probs)
             if probs.dtype.kind not in "iuf" or not np.all((probs > 0) & (probs < 1)):

@@ -142,7 +142,7 @@ class Truncated(FamilyOf):
 
 
 def _end(name, value):
-    if value is None or value == _ROW:
+    if value is None or (isinstance(value, str) and value == _ROW):
         return value
     try:
         number = float(value)

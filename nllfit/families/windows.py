@@ -111,13 +111,21 @@ class TruncatedLaw(Law):
         return type(self)(self.marginals())
 
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns both ends of the window. An end is infinite if there is no bound."""
+        """Returns both ends of the window. An end is infinite if there is no bound.
+
+        A probability of the window is `P(low < Y <= high)`. A window from 0 contains an atom at 0, so its lower end is
+        moved just below 0. Numbers nearer to 0 than `tiny` are 0 in TensorFlow.
+        """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
-        return (
-            -infinity if d.low is None else tf.cast(d.low, d.dtype),
-            infinity if d.high is None else tf.cast(d.high, d.dtype),
-        )
+        low, high = -infinity if d.low is None else tf.cast(d.low, d.dtype), d.high
+        if d.low is not None and self.whole.atom is not None:
+            low = tf.where(low == 0, tf.constant(-d.dtype.as_numpy_dtype(np.finfo(d.dtype.as_numpy_dtype).tiny)), low)
+        return low, infinity if high is None else tf.cast(high, d.dtype)
+
+    @property
+    def atom(self) -> tf.Tensor | None:
+        return self.whole.atom
 
     def log_window(self) -> tf.Tensor:
         """Returns the log-probability of the window."""

@@ -37,6 +37,7 @@ class FamilyOf(ParametricFamily):
         else:
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)
         self.records, self.fixed = self.family.records, self.family.fixed
+        self.floor, self.link = self.family.floor, self.family.link
         self.num_classes, self.is_discrete = self.family.num_classes, self.family.is_discrete
 
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
@@ -111,6 +112,11 @@ def checked_cdf(family: ParametricFamily) -> None:
     while isinstance(element, INDEPENDENT):
         element = element.distribution
     known = ", ".join(sorted(names_with_exact_tails()))
+    if family.facts.search.circular:
+        raise ValueError(
+            f"{family.name} is a family of angles. Angles that differ by 2 pi are the same, so they have no CDF on the "
+            f"whole line: fit the angles themselves by {family.name}, or choose one of {known}."
+        )
     if not law_of(element).has_exact_tails:
         raise ValueError(
             f"{family.name} of outcomes of shape {family.event_shape} has no CDF of single numbers that is exact in "

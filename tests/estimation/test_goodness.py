@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nllfit import Censored, Hurdle, goodness_of_fit, maximum_likelihood, right_censored
+from nllfit import Censored, Hurdle, Truncated, ZeroInflated, goodness_of_fit, maximum_likelihood, right_censored
 from nllfit.estimation.problem import problem_of
 from nllfit.estimation.refits import Refits
 from nllfit.estimation.sample_fit import Fit
@@ -156,3 +156,11 @@ def test_untestable_estimates_are_refused():
         goodness_of_fit(
             dataclasses.replace(gamma, fit=Fit(problem_of(Hurdle("Exponential"), [0.0, 0.0, *Y]), gamma.optimum))
         )
+
+
+def test_the_probability_of_0_in_a_window_is_refused():
+    family = Truncated(ZeroInflated("Gamma"), high=100.0)
+    estimate = maximum_likelihood("Exponential", Y)
+    estimate = dataclasses.replace(estimate, fit=Fit(problem_of(family, [0.0, 0.0, *Y]), estimate.optimum))
+    with pytest.raises(ValueError, match=r"high=100.0\) has a probability at 0, .*'Gamma', y\[y > 0\]"):
+        goodness_of_fit(estimate)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from nllfit import Censored, maximum_likelihood, right_censored
+from nllfit import Censored, Family, maximum_likelihood, right_censored
 
 
 def test_standard_errors_match_the_formulas():
@@ -210,3 +210,26 @@ def test_a_profile_matches_scipy_where_the_support_depends_on_the_parameters():
     ends = fit.confidence_intervals(0.999, method="profile")["concentration"]
     falls = 2 * (fit.log_likelihood - fit.profile("concentration", ends))
     np.testing.assert_allclose(falls, stats.chi2.ppf(0.999, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda family: family, Censored], ids=["Family", "Censored"])
+def test_a_profile_is_minus_infinity_below_a_floor(wrap):
+    """Above the floor, the profile of a Normal's scale is the log-likelihood at the sample mean."""
+    y = np.random.default_rng(0).normal(0, 1.05, 30)
+    floor = 0.95 * y.std()
+    outcomes = y if wrap is not Censored else np.stack([y, y], 1)
+    estimate = maximum_likelihood(wrap(Family("Normal", floor={"scale": floor})), outcomes)
+    above = [floor, 1.1 * floor, 2.0]
+    expected = [expected_at(y, scale) for scale in above]
+    found = estimate.profile("scale", [-1.0, 0.5 * floor, *above])
+    np.testing.assert_array_equal(found[:2], [-math.inf, -math.inf])
+    np.testing.assert_allclose(found[2:], expected, rtol=1e-9)
+    end = optimize.brentq(
+        lambda scale: 2 * (expected_at(y, y.std()) - expected_at(y, scale)) - stats.chi2.ppf(0.95, 1), y.std(), 3.0
+    )
+    interval = estimate.confidence_intervals(method="profile", names="scale")["scale"]
+    np.testing.assert_allclose(interval, [floor, end], rtol=1e-6)
+
+
+def expected_at(y, scale):
+    return stats.norm.logpdf(y, y.mean(), scale).sum()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import optimize, stats
 
 import nllfit
@@ -177,6 +178,11 @@ BAD_FAMILIES = [
     (lambda: Truncated("Normal", 2.0, 1.0), "`low` below `high`"),
     (lambda: Truncated("Normal"), "Neither `low` nor `high`"),
     (lambda: Truncated("Normal", low="rows"), "`low` is 'rows'"),
+    (lambda: Truncated("Normal", low=np.array([0.0, 1.0])), r"`low` is array\(\[0., 1.\]\): give a number"),
+    (lambda: Truncated("Normal", high=tf.constant([0.0, 1.0])), "`high` is <tf.Tensor.*: give a number"),
+    (lambda: Truncated("VonMises", low=0.0), "VonMises is a family of angles"),
+    (lambda: Censored("VonMises"), "VonMises is a family of angles"),
+    (lambda: Censored(nllfit.MixtureFamily("VonMises", 2)), "VonMises is a family of angles"),
     (lambda: Truncated(Censored("Normal"), 1.0), "Censored\\(Truncated"),
     (lambda: right_censored([1.0, 2.0], [1]), "`observed` has shape"),
     (lambda: right_censored([1.0, 2.0], [1, 2]), "other than 0 and 1"),

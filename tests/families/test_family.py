@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
-from nllfit import Family, MixtureFamily, heads
+from nllfit import Family, MixtureFamily, ZeroInflated, heads
 from nllfit.families.law import law_of
 
 tfd = tfp.distributions
@@ -310,3 +310,27 @@ def test_invalid_mixtures_are_refused():
         MixtureFamily("Normal", 0)
     with pytest.raises(ValueError, match="share no parameters"):
         MixtureFamily("Normal", 2, shared=("scale",))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda held, floor, link: Family("Normal", 2, scale=held, link=link),
+        lambda held, floor, link: Family("Normal", 2, floor=floor, loc=held),
+        lambda held, floor, link: ZeroInflated(Family("Normal", 2, floor=floor), zero_probs=held),
+    ],
+)
+def test_a_change_of_an_argument_does_not_change_the_family(make):
+    held, floor, link = np.array([0.2, 0.7]), {"scale": 0.1}, {"loc": "exp"}
+    family, same = make(held, floor, link), make(held.copy(), dict(floor), dict(link))
+    before = hash(family)
+    held[:], floor["scale"], link["loc"] = 0.5, 9.0, "identity"
+    assert family == same
+    assert hash(family) == before
+
+
+def test_a_change_of_a_held_list_does_not_change_the_family():
+    held = [1.0, 2.0]
+    family = Family("Normal", 2, scale=held)
+    held[0] = 5.0
+    assert family == Family("Normal", 2, scale=[1.0, 2.0])

@@ -313,3 +313,32 @@ def test_a_hurdle_of_an_odd_total_has_a_mean():
     distribution = Hurdle("Binomial", total_count=9.0).distribution(tf.constant([[-0.2, 0.4]], F64))
     expected = special.expit(0.2) * binomial.mean() / binomial.sf(0)
     np.testing.assert_allclose(law_of(distribution).mean(), [expected], rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [Truncated, lambda *given, **ends: Truncated(Truncated(*given, **ends), high=9.0)])
+def test_a_window_from_0_contains_the_probability_of_0(make):
+    """The Gamma is positive, so a window from 0 changes nothing; SciPy's Gamma gives the part up to 9."""
+    gamma = stats.gamma(softplus(-0.4), scale=np.exp(-0.6))
+    d = make(ZeroInflated("Gamma"), low=0.0).distribution(tf.constant(PARAMS[0]))
+    window = SHARE + (1 - SHARE) * (1.0 if make is Truncated else gamma.cdf(9))
+    y = np.array([0.0, 0.5, 2.0])
+    density = np.where(y == 0, SHARE, (1 - SHARE) * gamma.pdf(y)) / window
+    np.testing.assert_allclose(d.log_prob(y), np.log(density), rtol=1e-12)
+    cdf = np.where(y < 0, 0, SHARE + (1 - SHARE) * gamma.cdf(y)) / window
+    np.testing.assert_allclose(nllfit.cdf(d, y), cdf, rtol=1e-12)
+    np.testing.assert_array_equal(nllfit.quantile(d, [0.1, 0.5]), [0, 0])
+    assert nllfit.mode(d) == 0
+
+
+def test_a_window_from_0_per_row_and_its_intervals_contain_the_probability_of_0():
+    params = tf.constant(PARAMS[0])
+    normal = stats.norm(-0.4, softplus(0.6))
+    window = SHARE + (1 - SHARE) * normal.sf(0)
+    rows = Truncated(ZeroInflated("Normal"), low="row").distribution(params)
+    found = rows.log_prob(tf.constant([[0.0, 0.0], [1.0, 0.0], [1.0, 0.5]], F64))
+    others = (1 - SHARE) * normal.pdf(1) / window, normal.pdf(1) / normal.sf(0.5)
+    np.testing.assert_allclose(found, np.log([SHARE / window, *others]), rtol=1e-12)
+    pairs = tf.constant([[-np.inf, 0.0], [-np.inf, 1.0], [0.0, 1.0]], F64)
+    found = Censored(Truncated(ZeroInflated("Normal"), low=0.0)).distribution(params).log_prob(pairs)
+    above = (1 - SHARE) * (normal.cdf(1) - normal.cdf(0))
+    np.testing.assert_allclose(found, np.log(np.array([SHARE, SHARE + above, above]) / window), rtol=1e-10)
