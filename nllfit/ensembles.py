@@ -14,6 +14,7 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.keras_models import float_dtype
 from nllfit.adapters.tensorflow import trace
 from nllfit.data_checks import as_rows, specs_of_rows
 from nllfit.families.arguments import as_count
@@ -55,7 +56,7 @@ class Ensemble:
       TypeError: if `models` is not a list, or a member is not a Keras model; when the ensemble is called, if a member
         does not end in a head.
       ValueError: if `num_samples` is not an integer of at least 1, if there is no member, if the members are of two
-        Keras versions, or if their heads differ in family or event shape.
+        Keras versions or compute in float32 and float64, or if their heads differ in number, family or event shape.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -76,7 +77,16 @@ class Ensemble:
         versions = {adapter_of(model).keras.__name__ for model in self.models}
         if len(versions) > 1:
             raise ValueError(f"`models` are of {' and '.join(sorted(versions))}: give models of one Keras.")
-        for heads in zip(*map(_families, self.models), strict=False):
+        dtypes = set(map(float_dtype, self.models))
+        if len(dtypes) > 1:
+            raise ValueError(f"`models` compute in {' and '.join(sorted(dtypes))}: give models of one dtype.")
+        families = list(map(_families, self.models))
+        counts = sorted(set(map(len, families)))
+        if len(counts) > 1:
+            raise ValueError(
+                f"One member has {counts[0]} heads, another {counts[-1]}: give members with equal outputs."
+            )
+        for heads in zip(*families, strict=True):
             check_same_family(heads)
 
     @classmethod
@@ -99,7 +109,8 @@ class Ensemble:
         Args:
           build: a function that returns a new compiled model in each call, with random initial weights.
           n: the number of members, at least 1.
-          x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them.
+          x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them, but no generator, which can be read only
+            once.
           seed: `seed + i` fixes the initial weights of member `i` and the order of its rows. Like Keras's
             `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. The largest `seed` is
             `2**32 - n`.
@@ -111,9 +122,9 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range, `callbacks` is a list, `build` is not a
-            function, or it returns the same model twice. `nllfit.fit` and the constructor of `Ensemble` raise further
-            errors.
+          ValueError: if `n` is not a positive integer, `seed` is out of range, `callbacks` is a list, `x` or
+            `validation_data` is a generator, `build` is not a function, or it returns the same model twice.
+            `nllfit.fit` and the constructor of `Ensemble` raise further errors.
 
         Example:
           >>> def build():
@@ -132,6 +143,7 @@ class Ensemble:
         seed = as_count("seed", seed, 0, True, highest=2**32 - n)  # NumPy's largest seed is 2**32 - 1
         if not callable(build) or hasattr(build, "get_weights"):  # a model is also callable
             raise ValueError(f"`build` is a {type(build).__name__}: give a function that makes a compiled model.")
+        _refuse_generators(x=x, validation_data=arguments.get("validation_data"))
         members, seeds = [], [None if seed is None else seed + i for i in range(n)]
         for member_seed in seeds:
             if member_seed is not None:
@@ -185,13 +197,28 @@ class Ensemble:
         """Reads an ensemble that `save` wrote, in Keras's safe mode, which runs no code from a file.
 
         Raises:
-          ValueError: if the folder does not exist, or has no `.keras` file or a damaged one.
+          ValueError: if the folder does not exist, or has no `.keras` file, or a file in it is damaged.
         """
         files = sorted(pathlib.Path(folder).glob("*.keras"))
         if not files:
             raise ValueError(f"`folder` {folder} holds no .keras file: name a folder that `Ensemble.save` wrote.")
         config = pathlib.Path(folder) / _CONFIG
-        return cls([load_model(path) for path in files], **(json.loads(config.read_text()) if config.exists() else {}))
+        try:
+            num_samples = json.loads(config.read_text())["num_samples"] if config.exists() else 1
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{config} is damaged: make it {{"num_samples": n}}, or save the ensemble again.'
+            ) from error
+        return cls([load_model(path) for path in files], num_samples)
+
+
+def _refuse_generators(**data):
+    for name, values in data.items():
+        if hasattr(type(values), "__next__"):
+            raise ValueError(
+                f"`{name}` is a {type(values).__name__}, which can be read only once, and each member reads all rows: "
+                f"give arrays or a `tf.data.Dataset`, such as `tf.data.Dataset.from_generator` makes."
+            )
 
 
 def _with_weights(model, x):

@@ -168,6 +168,14 @@ def test_a_folder_without_members_is_refused(tmp_path):
         Ensemble.load(tmp_path)
 
 
+@pytest.mark.parametrize("text", ['{"num_sam', "[2]", '{"samples": 2}'])
+def test_a_damaged_number_of_samples_is_refused(text, tmp_path):
+    ensemble_of(KITS[0], 1, "Normal").save(tmp_path)
+    (tmp_path / "ensemble.json").write_text(text)
+    with pytest.raises(ValueError, match=r"ensemble\.json is damaged: make it"):
+        Ensemble.load(tmp_path)
+
+
 @each_keras
 def test_members_of_different_kinds_are_refused(kit):
     x = np.zeros([2, 3], "float32")
@@ -185,6 +193,13 @@ def test_members_of_different_kinds_are_refused(kit):
         Ensemble([normal, "model"])
     with pytest.raises(ValueError, match="`models` is empty"):
         Ensemble([])
+    inputs = kit.keras.Input([3])
+    outputs = [kit.heads.Normal(1)(kit.keras.layers.Dense(2)(inputs)) for _ in range(2)]
+    with pytest.raises(ValueError, match="One member has 1 heads, another 2: give members with equal outputs"):
+        Ensemble([normal, kit.keras.Model(inputs, outputs)])
+    layers = [kit.keras.layers.Dense(2, dtype="float64"), kit.heads.Normal(1, dtype="float64")]
+    with pytest.raises(ValueError, match="`models` compute in float32 and float64: give models of one dtype"):
+        Ensemble([normal, kit.keras.Sequential(layers)])
 
 
 def test_arguments_of_fit_are_checked():
@@ -193,6 +208,12 @@ def test_arguments_of_fit_are_checked():
         Ensemble.fit(lambda: member(KITS[0], "Normal"), 0, x, y)
     with pytest.raises(ValueError, match="members cannot share a callback"):
         Ensemble.fit(lambda: member(KITS[0], "Normal"), 2, x, y, callbacks=[])
+    batches = (batch for batch in [(x, y)])
+    for name, data in (("x", (batches,)), ("validation_data", (x, y))):
+        arguments = {"validation_data": batches} if name == "validation_data" else {}
+        with pytest.raises(ValueError, match=f"`{name}` is a generator, which can be read only once, and each member"):
+            Ensemble.fit(lambda: member(KITS[0], "Normal"), 2, *data, **arguments)
+    assert next(batches)[0] is x
     with pytest.raises(ValueError, match="holds, at row 3"):
         Ensemble.fit(lambda: member(KITS[0], "Poisson"), 2, x, np.where(np.arange(50)[:, None] == 3, -1, 1), epochs=1)
 
