@@ -160,17 +160,19 @@ def _manager_of(state, folder):
 class _Memory(tf.train.experimental.PythonState):
     """The state that a backup contains besides variables, converted to arrays.
 
-    It consists of the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch.
+    It consists of the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch. A run
+    with callbacks of other classes goes on after a stop, and restores only the state of callbacks that are still there.
     """
 
     def __init__(self, model, callbacks):
         self.logs = None
+        kinds = [type(callback).__name__ for callback in callbacks]
         self._remembering = {
-            f"{i} {name}": (callback, name)
-            for i, callback in enumerate(callbacks)
+            f"{kind} {kinds[:i].count(kind)} {name}": (callback, name)
+            for i, (kind, callback) in enumerate(zip(kinds, callbacks, strict=True))
             if is_keras_code(type(callback))
-            for name in _REMEMBERED.get(type(callback).__name__, ())
-        } | {"stopped": (model, "stop_training")}
+            for name in _REMEMBERED.get(kind, ())
+        } | {" ".join(["stopped", *kinds]): (model, "stop_training")}
 
     def serialize(self):
         logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}

@@ -107,6 +107,25 @@ def test_a_backup_is_deleted_at_the_end_and_only_fits_its_model(k, tmp_path):
 
 
 @ONE
+def test_a_run_that_a_callback_stopped_goes_on_only_without_it(k, tmp_path):
+    def trained(*others, epochs):
+        backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        arguments = {"epochs": epochs, "seed": 7, "verbose": 0, "compile": "graph"}
+        return nllfit.fit(network(k), X, Y, callbacks=[backup, *others], **arguments).epoch
+
+    def stopping():
+        return k.callbacks.EarlyStopping("loss", patience=1, min_delta=1e6)
+
+    assert trained(stopping(), epochs=6) == [0, 1]
+    assert trained(stopping(), epochs=6) == []
+    checkpoint = k.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor="loss", save_best_only=True)
+    before = checkpoint.best
+    trained(checkpoint, epochs=2)
+    assert checkpoint.best == before  # and not the best loss of the `EarlyStopping`
+    assert trained(epochs=4) == [2, 3]
+
+
+@ONE
 def test_an_unwritable_folder_is_refused_before_training(k, tmp_path):
     (tmp_path / "file").touch()
     model = network(k)
