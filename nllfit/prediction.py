@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import float_dtype, refusal_of
+from nllfit.adapters.keras_models import by_input, float_dtype, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
@@ -178,7 +178,7 @@ def _joined(models, x, batch_size, num_samples):
         calls = ((inputs, sys.maxsize) for inputs in map(_inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
     else:
         x = as_inputs(x)
-        _check_shapes(models[0], tf.nest.flatten(x))
+        _check_shapes(models[0], by_input(models[0], x))
         floatx, rows = float_dtype(models[0]), num_rows(x)
         batch_size = min(batch_size, rows)
         most = _MAX_CALL_BATCHES * batch_size

@@ -5,7 +5,7 @@ import functools
 import itertools
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from nllfit.adapters.tensorflow import reason_of, trace
 
 __all__ = [
     "build_training",
+    "by_input",
     "float_dtype",
     "is_keras_code",
     "is_plain",
@@ -40,6 +41,17 @@ def float_dtype(model: Model) -> str:
 def variable_of(weight: Any) -> tf.Variable:
     """Returns the `tf.Variable` of a weight. A weight of tf_keras is one; a weight of Keras 3 stores it in `value`."""
     return weight if isinstance(weight, tf.Variable) else weight.value
+
+
+def by_input(model: Model, x: Any) -> list:
+    """Returns the parts of `x` in the order of `model.inputs`, as Keras feeds them.
+
+    Keras finds a dict's item for an input by the key with which the model was made, or else by the input's name.
+    """
+    made_of, inputs = getattr(model, "input", None), getattr(model, "inputs", None) or []
+    keys = sorted(made_of) if isinstance(made_of, Mapping) else [tensor.name for tensor in inputs]
+    named = isinstance(x, Mapping) and keys and all(key in x for key in keys)
+    return tf.nest.flatten([x[key] for key in keys] if named else x)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import tensorflow_probability as tfp
 
 from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal
 from nllfit.families.law import Law, has_law, law_of
+from nllfit.families.tail_sums import tail_sums
 
 __all__ = ["MovedCounts"]
 
@@ -77,6 +78,15 @@ class MovedCounts(CalibratedDistribution):
 
     def _quantile(self, q):
         raise NotImplementedError("A conformal distribution of counts has no closed form for quantiles.")
+
+    def _moments(self):
+        law = law_of(self).elements()  # in float64
+        center = law.constant().quantile(tf.constant(0.5, tf.float64))
+        beyond = law.cdf()(center)[1]
+        below, above = tail_sums(law, center, lambda p, _: p)
+        products = tail_sums(law, center, lambda p, distance: p * distance)
+        shift = beyond + above - below
+        return center + shift, beyond + 2 * sum(products) + above - below - tf.square(shift)
 
     def _at(self, scores):
         return tf.cast(law_of(self).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)

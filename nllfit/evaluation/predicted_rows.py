@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data_checks import check_cardinality, check_inputs
+from nllfit.data_checks import check_cardinality, check_inputs, check_lengths
 from nllfit.evaluation.row_blocks import row_blocks
 from nllfit.families.arguments import as_numbers
 from nllfit.families.checked_outcomes import (
@@ -122,6 +122,8 @@ def _joined(data):
     batches = list(data.as_numpy_iterator())
     if not batches:
         raise ValueError("The dataset in `x` is empty: there is nothing to compare.")
+    for batch in batches:
+        check_lengths(batch, "", "give a dataset of batches, as its `.batch(32)` makes them")
     if len({tuple(np.shape(part)[1:] for part in tf.nest.flatten(batch)) for batch in batches}) > 1:
         raise ValueError(
             "The batches in `x` have rows of different shapes: pad their sequences to one length and mask the padding."

@@ -5,6 +5,7 @@ import difflib
 import inspect
 import math
 import numbers
+import sys
 from typing import Any, overload
 
 import numpy as np
@@ -18,6 +19,7 @@ from nllfit.families.tfp_classes import parameter_properties
 __all__ = [
     "as_array",
     "as_count",
+    "as_labels",
     "as_names",
     "as_numbers",
     "as_shape",
@@ -26,6 +28,8 @@ __all__ = [
     "check_size",
     "family_class",
     "is_censored_data",
+    "is_missing",
+    "label_indices",
     "own_copy",
     "refuse_censored_data",
     "refuse_sparse",
@@ -196,3 +200,24 @@ def _pairs(data):
 
 def _is_family(value):
     return inspect.isclass(value) and issubclass(value, tfd.Distribution)
+
+
+def as_labels(values: Any) -> np.ndarray:
+    """Converts labels of any type to an array. NumPy would turn the numbers in a list that has texts into texts."""
+    found = np.asarray(values)
+    return np.asarray(values, object) if found.dtype.kind in "US" and not hasattr(values, "dtype") else found
+
+
+def is_missing(labels: np.ndarray) -> np.ndarray:
+    """Whether each label is None, NaN, NaT or pandas's NA."""
+    if labels.dtype != object:
+        return labels != labels
+    unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison of it has no truth value
+    found = [label is None or label is unknown or bool(label != label) for label in labels.flat]
+    return np.reshape(np.array(found, bool), labels.shape)
+
+
+def label_indices(labels: np.ndarray) -> np.ndarray:
+    """Returns the index of each label `[n]` among the different labels, which need not have an order."""
+    places: dict[Any, int] = {}
+    return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)

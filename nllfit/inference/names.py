@@ -4,27 +4,27 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.keras_models import by_input
 from nllfit.families.head_base import Head
 
-__all__ = ["Features", "feature_names", "labels", "leading_to", "weight_names"]
+__all__ = ["Features", "feature_names", "labels", "leading_to", "unique", "weight_names"]
 
 
 Features = list[list[str] | None]
 
 
-def feature_names(x: Any) -> Features:
+def feature_names(model: Model, x: Any) -> Features:
     """Returns the column names of each input of a model, or None for an input that is not a DataFrame."""
-    columns = [getattr(part, "columns", None) for part in tf.nest.flatten(x)]
+    columns = [getattr(part, "columns", None) for part in by_input(model, x)]
     return [None if names is None else list(map(str, names)) for names in columns]
 
 
 def weight_names(model: Model, features: Features) -> list[list[str]]:
     """Returns the names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
-    The name of the layer is included if two weights would otherwise have the same name. In the first layer, the first
+    The names of the layer and of the models around it are included as far as two weights would otherwise have the same
+    name. In the first layer, the first
     index of a kernel is the name of a column of the inputs. In the layer before the head, the last index is the name of
     a parameter of the head. All other indices are numbers.
 
@@ -34,7 +34,8 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     """
     weights = model.trainable_weights
     paths = [getattr(weight, "path", weight.name).split(":")[0].split("/") for weight in weights]
-    depth = 1 if len({path[-1] for path in paths}) == len(paths) else 2
+    depths = range(1, 1 + max(map(len, paths), default=1))
+    depth = next((d for d in depths if len({tuple(path[-d:]) for path in paths}) == len(paths)), 2)
     inputs = dict(zip(map(id, getattr(model, "inputs", None) or []), features, strict=False))
     adapter = adapter_of(model)
     layers = adapter.layers
@@ -60,6 +61,15 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
     """Returns the name with every combination of indices, one for each axis."""
     return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Adds a number to every name that an earlier one equals: `["a", "a"]` becomes `["a", "a (2)"]`."""
+    found: dict[str, None] = {}
+    for name in names:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        found[next(label for label in itertools.chain([name], numbered) if label not in found)] = None
+    return list(found)
 
 
 def _of_graph(layer, end):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import variable_of
-from nllfit.inference.names import Features, labels, weight_names
+from nllfit.inference.names import Features, labels, unique, weight_names
 
 __all__ = ["named_parameters"]
 
@@ -20,7 +20,7 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
       features: the column names of each input, or None.
 
     Returns:
-      The names of the `q` coefficients.
+      The names of the `q` coefficients, all of them different.
       Their values, `[q]`.
       Their Jacobian with respect to the trainable weights, `[q, p]`.
     """
@@ -47,7 +47,7 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
     for slope in slopes:
         jacobian[row : row + slope.shape[0], column : column + slope.shape[1]] = slope
         row, column = row + slope.shape[0], column + slope.shape[1]
-    return names, np.concatenate(values), jacobian
+    return unique(names), np.concatenate(values), jacobian
 
 
 def _shared_parameters(family, numbers):

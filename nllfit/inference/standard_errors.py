@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model
 from nllfit.data_checks import num_rows
+from nllfit.families.arguments import as_labels, is_missing, label_indices
 from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood_derivatives import Likelihood, PenalizedLikelihood
@@ -78,8 +79,8 @@ def standard_errors(
 
     Raises:
       TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; for a sparse `x`; if the model has no head,
-        several outputs or too many weights; if `covariance` is unknown; if `groups` has the wrong length or only one
-        label, or is given without "sandwich"; or if the log-likelihood is not finite at the weights.
+        several outputs or too many weights; if `covariance` is unknown; if `groups` has the wrong length, a missing
+        label or only one label, or is given without "sandwich"; or if the log-likelihood is not finite at the weights.
 
     Example:
       >>> import tf_keras
@@ -103,7 +104,7 @@ def standard_errors(
     if np.size(data[-1]) == len(frequencies) and sample_weight is not None:
         frequencies = np.ravel(data[-1]).astype(np.float64)
     clusters = _as_clusters(groups, covariance, num_rows(data))
-    names, estimates, jacobian = named_parameters(model, feature_names(x))
+    names, estimates, jacobian = named_parameters(model, feature_names(model, x))
     weights = flat_weights(model)
     is_penalized = bool(model.losses)
     with surface_over(PenalizedLikelihood if is_penalized else Likelihood, model, data) as likelihood:
@@ -155,8 +156,15 @@ def _as_clusters(groups, covariance, num_rows):
         raise ValueError(
             f"`groups` has shape {np.shape(groups)}, but there are {num_rows} rows: give a label for each."
         )
-    labels, clusters = np.unique(np.asarray(groups), return_inverse=True)
-    if len(labels) < 2:
+    labels = as_labels(groups)
+    missing = is_missing(labels)
+    if missing.any():
+        raise ValueError(
+            f"`groups` has no label at row {np.argmax(missing)}: give each row a label, or drop such rows; "
+            f"{missing.sum()} labels are missing."
+        )
+    clusters = label_indices(labels)
+    if clusters.max() == 0:
         raise ValueError("`groups` has one label for all rows: give labels of at least two groups.")
     return clusters
 

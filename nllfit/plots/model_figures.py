@@ -1,6 +1,6 @@
 """Figures of a model: its training curves and its predictive intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,19 +70,21 @@ def predictive_band(
     return ax
 
 
-def training_curves(ax: Axes, history: Any) -> Axes:
+def training_curves(ax: Axes, history: Any, validation_freq: int | Collection[int] = 1) -> Axes:
     """Draws the training loss and, if there is one, the validation loss by epoch, and marks the best epoch.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
       history: the history that `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood;
         or a list of histories, such as `[member.history for member in ensemble.models]`.
+      validation_freq: what `fit` was given: the model was validated after every `k` epochs, or after those in a list.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if a history has no epochs, or its loss is NaN in all of them.
+      ValueError: if a history has no epochs, its validation losses do not fit `validation_freq`, or its loss is NaN in
+        all epochs.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)
@@ -94,15 +96,28 @@ def training_curves(ax: Axes, history: Any) -> Axes:
     width = 1.5 if len(histories) == 1 else 0.8
     marked = "val_loss" if "val_loss" in histories[0].history else "loss"
     for i, one in enumerate(histories):
-        epochs = np.asarray(one.epoch) + 1
+        epochs = {"loss": np.asarray(one.epoch) + 1, "val_loss": _validated(one, validation_freq)}
         for name, color, label in (("loss", "tab:blue", "training"), ("val_loss", "tab:orange", "validation")):
             if name in one.history:
-                ax.plot(epochs, one.history[name], color=color, linewidth=width, label=label if i == 0 else None)
+                ax.plot(epochs[name], one.history[name], color=color, linewidth=width, label=label if i == 0 else None)
         best = int(np.nanargmin(one.history[marked]))
         lowest = one.history[marked][best]
-        label = f"lowest: {lowest:.4g} in epoch {epochs[best]}" if len(histories) == 1 else "lowest of each"
-        ax.plot(epochs[best], lowest, "o", color="tab:red", markersize=5, label=label if i == 0 else None)
+        label = f"lowest: {lowest:.4g} in epoch {epochs[marked][best]}" if len(histories) == 1 else "lowest of each"
+        ax.plot(epochs[marked][best], lowest, "o", color="tab:red", markersize=5, label=label if i == 0 else None)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="mean negative log-likelihood (nats)")
     ax.legend(fontsize="small")
     return ax
+
+
+def _validated(history, frequency):
+    """Returns the epochs after which the model was validated, counted from 1."""
+    epochs, losses = np.asarray(history.epoch) + 1, history.history.get("val_loss", [])
+    is_list = isinstance(frequency, (list, tuple, set))
+    found = epochs[np.isin(epochs, list(frequency)) if is_list else epochs % frequency == 0]
+    if losses and len(losses) != len(found):
+        raise ValueError(
+            f"`history` has {len(losses)} values of `val_loss` in {len(epochs)} epochs, but `validation_freq` is "
+            f"{frequency!r}: give the `validation_freq` that `fit` was given."
+        )
+    return found

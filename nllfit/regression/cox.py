@@ -94,7 +94,7 @@ def cox_regression(
     clusters = as_clusters(groups, data) if is_sandwich else None
     added = np.zeros(len(data)) if design.offset is None else design.offset
     columns = design.matrix, start, stop, event, counts, added
-    parts = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
+    parts = {label: np.flatnonzero(labels == label) for label in pd.factorize(labels, sort=True)[1]}
     likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}
     compared = np.concatenate([part.compared() for part in likelihoods.values()])
     check_rank(right, design.names, compared, np.linalg.norm(design.matrix, axis=0), "the baseline hazard")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nllfit.families.arguments import as_labels, label_indices
 from nllfit.regression.extras import pandas as pd
 
 __all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_times", "as_weights", "check_present"]
@@ -44,7 +45,7 @@ def as_column(name: str, value: Any, data: Any) -> np.ndarray:
         if value not in data.columns:
             raise ValueError(f"`{name}` is {value!r}, but the columns of `data` are {_listed(data.columns)}.")
         value = data[value]
-    values = np.asarray(value)
+    values = as_labels(value)
     if values.shape != (len(data),):
         raise ValueError(f"`{name}` has shape {values.shape}, but `data` has {len(data)} rows: give one value a row.")
     if pd.isna(values).any():
@@ -88,9 +89,11 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
     labels = as_column("cluster", value, data)
     counted = np.ones(len(data), bool) if weights is None else weights > 0
     found = np.zeros(len(data), int)
-    names, found[counted] = np.unique(labels[counted], return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"`cluster` has only the label {names[0]}: a sandwich covariance needs at least two clusters.")
+    found[counted] = label_indices(labels[counted])
+    if found.max() == 0:
+        raise ValueError(
+            f"`cluster` has only the label {labels[counted][0]}: a sandwich covariance needs at least two clusters."
+        )
     return found
 
 

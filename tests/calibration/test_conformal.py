@@ -144,6 +144,20 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)
 
 
+def test_moments_of_counts_are_sums_over_their_probabilities():
+    model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Poisson()])
+    x = np.log([[0.1], [6.0], [3000.0]]).astype("float32")
+    model(x)
+    moved = predict_distribution(Conformalized(model, {0.5: 0.0, 0.9: 1.0}), x)
+    counts = np.arange(5000.0)[:, None]
+    outcomes = np.tile(counts[..., None], [1, 3, 1]).astype("float32")
+    probabilities = np.exp(np.asarray(moved.log_prob(outcomes), float))
+    mean = np.sum(counts * probabilities, 0)
+    spread = np.sqrt(np.sum((counts - mean) ** 2 * probabilities, 0))
+    np.testing.assert_allclose(moved.mean()[:, 0], mean, rtol=1e-4)
+    np.testing.assert_allclose(moved.stddev()[:, 0], spread, rtol=1e-4)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rate", "dispersion"),

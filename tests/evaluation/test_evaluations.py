@@ -291,6 +291,9 @@ def test_bad_input_is_refused():
         evaluate(model, x)
     with pytest.raises(ValueError, match="`y` is missing"):
         evaluate(model, tf.data.Dataset.from_tensor_slices(x).batch(2))
+    for single in (tf.data.Dataset.from_tensor_slices((x, y)), tf.data.Dataset.from_tensor_slices((x, y[:, 0]))):
+        with pytest.raises(ValueError, match=r"`y` .*: give a dataset of batches, as its `\.batch\(32\)` makes them"):
+            evaluate(model, single)
     with pytest.raises(ValueError, match="`x` is missing"):
         evaluate(model, y=y)
     with pytest.raises(ValueError, match="needs no `x`"):

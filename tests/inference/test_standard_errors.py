@@ -408,6 +408,64 @@ def test_the_columns_of_one_input_among_several_name_its_weights():
 
 @pytest.mark.thorough
 @mainly(keras)
+def test_a_dict_of_tables_names_the_weights_of_each_input(kit):
+    rng = np.random.default_rng(0)
+    layers, of_a, of_b = kit.keras.layers, ["a1", "a2"], ["b1", "b2", "b3"]
+    x = {name: pd.DataFrame(rng.normal(size=[40, len(of)]), columns=of) for name, of in (("b", of_b), ("a", of_a))}
+    slopes = {"a": np.array([[1.0], [2.0]]), "b": np.array([[10.0], [20.0], [30.0]])}
+    expected = x["a"].to_numpy() @ slopes["a"] + x["b"].to_numpy() @ slopes["b"]
+    for as_dict in (False, True):
+        a, b = kit.keras.Input((2,), name="a"), kit.keras.Input((3,), name="b")
+        dense = {name: layers.Dense(1, use_bias=False, name=f"of_{name}") for name in "ab"}
+        output = kit.heads.Normal(scale=1.0)(layers.Add()([dense["b"](b), dense["a"](a)]))
+        model = kit.keras.Model({"b": b, "a": a} if as_dict else [b, a], output)
+        model.compile(loss=kit.loss)
+        for name, values in slopes.items():
+            dense[name].set_weights([values])
+        names = nllfit.standard_errors(model, x, expected).names
+        assert set(names) == {f"of_a/kernel[{name}]" for name in of_a} | {f"of_b/kernel[{name}]" for name in of_b}
+        found = nllfit.predict_distribution(model, x).mean()  # it compares the widths of the rows
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.thorough
+@mainly(keras)
+def test_no_two_coefficients_have_one_name(kit):
+    layers = kit.keras.layers
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=[30, 2]), columns=["age", "age"])
+    inputs = kit.keras.Input((2,))
+    parts = [kit.keras.Sequential([layers.Dense(1, name="dense")], name=name) for name in ("left", "right")]
+    model = kit.keras.Model(inputs, kit.heads.Normal(scale=1.0)(layers.Add()([part(inputs) for part in parts])))
+    model.compile(loss=kit.loss)
+    found = nllfit.standard_errors(model, table, np.zeros([30, 1]))
+    assert len(found.to_dict()["coefficients"]) == len(found.names) == 6
+    model = known(kit, [layers.Dense(1), kit.heads.Normal(scale=1.0)], table.to_numpy(), [1.0, 2.0], 3.0)
+    found = nllfit.standard_errors(model, table, table.to_numpy() @ [[1.0], [2.0]] + 3)
+    assert found.names == ["kernel[age]", "kernel[age] (2)", "bias"]
+    coefficients = found.to_dict()["coefficients"]
+    assert [coefficients[name]["estimate"] for name in found.names] == [1, 2, 3]
+
+
+def test_labels_of_groups_are_neither_merged_nor_missing():
+    x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
+    labels = [0, "0", 1, "b"] * 8
+    robust = sm.Logit(y, sm.add_constant(x)).fit(
+        disp=0, cov_type="cluster", cov_kwds={"groups": np.arange(32) % 4, "use_correction": False}
+    )
+    ours = nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=labels)
+    assert_agree(ours, robust, LOGIT, 1e-5)
+    assert ours.kind == "sandwich, 4 groups"
+    for missing in (None, np.nan, pd.NA, pd.NaT):
+        gaps = [*labels[:5], missing, *labels[6:]]
+        for groups in (gaps, pd.Series(gaps)):
+            with pytest.raises(ValueError, match="`groups` has no label at row 5: give each row a label, or drop such"):
+                nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=groups)
+    with pytest.raises(ValueError, match=r"`groups` has no label at row 0: .* 2 labels are missing"):
+        nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=[np.nan, *np.arange(30.0), np.nan])
+
+
+@pytest.mark.thorough
+@mainly(keras)
 def test_a_layer_with_an_attribute_family_is_no_head(kit):
     class Named(kit.keras.layers.Dense):
         family = "dense"

@@ -51,6 +51,18 @@ def test_training_curves_of_ensembles_and_without_validation(ax):
     assert len(ax.get_lines()) == 4
 
 
+def test_validation_losses_stand_at_their_epochs(ax):
+    some = history([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], val_loss=[3.0, 1.0, 2.0])
+    plots.training_curves(ax, some, validation_freq=2)
+    assert ax.get_lines()[1].get_xydata().tolist() == [[2, 3], [4, 1], [6, 2]]
+    assert labels(ax)[2] == "lowest: 1 in epoch 4"
+    plots.training_curves(ax, some, validation_freq=[1, 2, 5])
+    assert ax.get_lines()[4].get_xydata().tolist() == [[1, 3], [2, 1], [5, 2]]
+    for wrong in (1, 3, [2, 4]):
+        with pytest.raises(ValueError, match="`history` has 3 values of `val_loss` in 6 epochs, but `validation_freq`"):
+            plots.training_curves(ax, some, wrong)
+
+
 def test_invalid_arguments_are_refused(ax):
     with pytest.raises(ValueError, match="one number for each row"):
         plots.predictive_band(ax, X[:2], Y, tfd.Normal(X, 1.0))

@@ -236,6 +236,22 @@ def test_fits_that_cannot_be_compared_are_refused():
     assert fit["y"].anova(shuffled)["df"].iloc[1] == 1
 
 
+def test_labels_of_clusters_and_strata_are_neither_merged_nor_missing():
+    labels = [0, "0", 1, "1", 0, "b"]
+    numbers = [0, 1, 2, 3, 0, 4]
+    ours, expected = (nllfit.regression("y ~ x", DATA, cluster=of) for of in (labels, numbers))
+    assert ours.kind == "sandwich, 5 clusters"
+    np.testing.assert_allclose(ours.bse, expected.bse, rtol=1e-12)
+    for missing in (None, np.nan, pd.NA):
+        with pytest.raises(ValueError, match=r"`cluster` is missing in 1 of 6 rows \(index 5\)"):
+            nllfit.regression("y ~ x", DATA, cluster=[*labels[:5], missing])
+    ours, expected = (
+        nllfit.cox_regression("Surv(y, e) ~ x", DATA.assign(e=1), strata=of)
+        for of in ([0, "0", 0, "0", 0, "0"], [0, 1, 0, 1, 0, 1])
+    )
+    assert ours.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-12)
+
+
 def test_a_cluster_of_weight_0_is_none():
     data = DATA.assign(w=[1, 1, 1, 1, 1, 0], house=[0, 0, 1, 1, 2, 3])
     ours, expected = (nllfit.regression("y ~ x", d, weights="w", cluster="house") for d in (data, data.iloc[:5]))
