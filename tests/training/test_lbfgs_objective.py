@@ -14,6 +14,12 @@ DESIGN = np.column_stack([X, np.ones(50)]).astype("float64")
 LEAST_SQUARES = np.mean((Y - DESIGN @ np.linalg.lstsq(DESIGN, Y, rcond=None)[0]) ** 2)
 
 
+@pytest.fixture(autouse=True)
+def _seeds():
+    for kit in KITS:
+        kit.keras.utils.set_random_seed(0)
+
+
 def solved(model, x, y):
     """Returns the loss that `fit_lbfgs` reports. It must have converged, and `evaluate` must agree."""
     history = nllfit.fit_lbfgs(model, x, y, verbose=0)
@@ -66,7 +72,7 @@ def test_an_attribute_set_after_construction_is_used(kit):
     model, layer = line(kit, scale)
     assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-5)  # the search is in float32
     expected = np.linalg.lstsq(DESIGN, Y, rcond=None)[0][:2] / 10
-    np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-4)
+    np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-3)  # a loss of seven digits gives three
 
 
 @pytest.mark.parametrize("of_layer", [True, False])
@@ -87,7 +93,7 @@ def test_a_variable_frozen_in_keras_3_keeps_its_value():
     kernel = layer.get_weights()[0]
     solved(model, X, Y)
     np.testing.assert_array_equal(layer.get_weights()[0], kernel)
-    assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-5)  # float32
+    assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # as above
 
 
 @each_keras
