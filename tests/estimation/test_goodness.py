@@ -67,6 +67,7 @@ def test_three_bins_are_enough_for_one_parameter():
     assert found == {"chi_square": pytest.approx(stats.chisquare([15, 14, 11], expected).statistic, rel=1e-9)}
 
 
+@pytest.mark.thorough
 def test_an_outcome_far_in_the_tail_takes_no_memory():
     y = np.append(np.random.default_rng(0).zipf(2.0, 100), 2_000_000_000)
     estimate = maximum_likelihood("Zipf", y)

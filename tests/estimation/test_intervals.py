@@ -124,6 +124,7 @@ def test_a_profile_interval_of_an_end_of_the_support_matches_the_formula():
     np.testing.assert_allclose(found, [y.min() * 0.1 ** (1 / 100), y.min()], atol=1e-8)
 
 
+@pytest.mark.thorough
 def test_a_corner_of_censored_outcomes_has_a_profile_interval():
     y = np.random.default_rng(0).laplace(size=61)
     cut = right_censored(np.minimum(y, 1), y < 1)

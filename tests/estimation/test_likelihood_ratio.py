@@ -62,6 +62,7 @@ def test_at_a_bound_the_p_value_is_halved():
     assert test.p_value > 0.49
 
 
+@pytest.mark.thorough
 def test_each_element_of_an_outcome_has_a_bound_of_its_own():
     y = np.random.default_rng(0).poisson(4.0, [100, 2])
     test = likelihood_ratio_test(
