@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -214,7 +214,7 @@ class Ensemble:
 
 def _refuse_generators(**data):
     for name, values in data.items():
-        if hasattr(type(values), "__next__"):
+        if isinstance(values, Iterator):
             raise ValueError(
                 f"`{name}` is a {type(values).__name__}, which can be read only once, and each member reads all rows: "
                 f"give arrays or a `tf.data.Dataset`, such as `tf.data.Dataset.from_generator` makes."

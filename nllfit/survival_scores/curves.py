@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nllfit.families.arguments import is_missing
 from nllfit.survival_scores.checks import checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
@@ -90,9 +91,12 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
     cause = np.asarray(cause, object)  # otherwise NumPy would turn 0 among labels into the text "0"
-    unclear = [label for label in cause.flat if label is None or label != label or label == "0"]
-    if unclear:
-        raise ValueError(f"`cause` holds {unclear[0]!r}: give the number 0 for a censored row, or an event's label.")
+    missing = is_missing(cause)
+    unclear = missing if missing.any() else cause == "0"
+    if np.any(unclear):
+        raise ValueError(
+            f"`cause` holds {cause[unclear][0]!r}: give the number 0 for a censored row, or an event's label."
+        )
     if of == 0 or not np.any(cause == of):
         known = sorted({*cause[cause != 0]}, key=str)
         raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {known}.")

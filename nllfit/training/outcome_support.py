@@ -59,16 +59,16 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
         for output in outputs if are_new else ():
             if output.head is not None and _sees_numbers(losses.get(output.name)):
                 warn_of_untrained(model, output.name, example[0])
-    return functools.partial(_checked, model, outputs, name)
+    return functools.partial(_checked, model, bool(outputs), name)
 
 
-def _checked(model, outputs, name, x, y=None, sample_weight=None, *, where="row {}".format):
+def _checked(model, has_loss, name, x, y=None, sample_weight=None, *, where="row {}".format):
     """Checks the outcomes and returns the data.
 
     Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
     raises a `ValueError`.
     """
-    outputs = known_outputs(model, x)[0] if outputs else []  # the sequences of a batch may have a length of their own
+    outputs = known_outputs(model, x)[0] if has_loss else []  # the sequences of a batch may have a length of their own
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]

@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -60,7 +61,7 @@ class Stream:
         if not (stacks := take(1)):
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")
         self.first = prepare(stacks[0].data)
-        is_iterator = hasattr(type(iterable), "__next__")  # a generator, for example, cannot start again
+        is_iterator = isinstance(iterable, Iterator)  # a generator, for example, cannot start again
         self._take = _with_first(stacks, take) if is_iterator else None
         check_finite(self.first, name, "row {} of batch 0".format)
         self._check = check(self.first, part_name(name, "y"))
@@ -108,7 +109,7 @@ class Stream:
         """Returns advice on how to make the data longer."""
         if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             return "make the dataset longer with `.repeat()`"
-        if hasattr(type(self._iterable), "__next__"):
+        if isinstance(self._iterable, Iterator):
             return "a generator is read only once, so let it yield the batches of all epochs"
         return "let its `__len__` and `__getitem__` give more batches"
 
