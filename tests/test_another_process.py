@@ -151,9 +151,9 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# This test saves each head with one Keras version in one format. `test_saved_files.py` loads files of other processes.
+# The two turns together save each head once with each Keras version, in one of the two formats.
 @pytest.mark.thorough
-@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("turn", range(2))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_saved_models_load_in_another_process(turn, tmp_path, monkeypatch):
     count = 0

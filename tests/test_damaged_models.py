@@ -26,7 +26,7 @@ def zipped(parts):
 
 
 @mainly(keras)
-@pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
     """Loads `count` damaged copies of the file, and `count` files with a damaged copy of each part."""

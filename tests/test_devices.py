@@ -25,10 +25,9 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 from tests import heads, keras_versions, test_devices
-for case in heads.ONCE:
+for i, case in enumerate(heads.ONCE):
     if case.id in sys.argv[1:]:
-        for kit in keras_versions.KITS:
-            test_devices.check(kit, case, "CPU:1")
+        test_devices.check(keras_versions.KITS[i // 4 % 2], case, "CPU:1")  # half of the heads with each version
 """
 
 

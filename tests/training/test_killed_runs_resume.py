@@ -225,7 +225,7 @@ def test_a_process_killed_at_any_moment_ends_like_one_that_never_stopped(k, tmp_
         (tmp_path / name).mkdir()
     assert trained(server, k, tmp_path / "whole")
     draws = random.Random(0)
-    for _ in range(5):
+    for _ in range(3):
         assert not trained(server, k, tmp_path / "killed", "checkpoint", draws.uniform(0, 0.2))
         assert not trained(server, k, tmp_path / "killed", "*_temp", draws.uniform(0, 0.01))  # during a write
     assert trained(server, k, tmp_path / "killed")
