@@ -79,14 +79,15 @@ class Columns:
         parts = []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
-            if is_text != was_text and not (is_text and not len(_present(values))):
+            is_empty = not len(_present(values)) if is_text else bool(np.isnan(values).all())
+            if is_text != was_text and not is_empty:
                 now, then = ("text", "numbers") if is_text else ("numbers", "text")
                 raise ValueError(
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
                     f"convert the column to {then}."
                 )
-            if is_text and not was_text:  # all values are missing
-                values = np.full(len(values), np.nan)
+            if is_text != was_text:  # all values are missing
+                values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
         return np.concatenate(parts, axis=1)
 
@@ -143,17 +144,20 @@ def numbers_of(x: Any) -> np.ndarray:
 
 def _values(name, series):
     """Returns the values of a frame's column, which are floats or text. A missing value is NaN or None."""
+    is_categorical = type(series.dtype).__name__ in _CATEGORICAL
+    if is_categorical and hasattr(series, "isna"):
+        series = series.astype(object)  # otherwise pandas turns categories of ints into floats if a value is missing
     values = series.to_numpy()
     if values.dtype.kind in "Mm":
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
-    if values.dtype.kind in "biuf" and type(series.dtype).__name__ not in _CATEGORICAL:
+    if values.dtype.kind in "biuf" and not is_categorical:
         return _checked(name, values.astype(float))
     is_gap = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), bool)
     present = values[~is_gap].tolist()
     if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in present):
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
-    if type(series.dtype).__name__ not in _CATEGORICAL:
-        are_numbers = [isinstance(value, numbers.Real) for value in present]
+    if not is_categorical:
+        are_numbers = [isinstance(value, numbers.Real | np.bool_) for value in present]
         if all(are_numbers):
             column = np.full(len(values), np.nan)
             column[~is_gap] = present

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
+from nllfit.tabular.location_scale import mean_and_spread
+
 __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
@@ -116,5 +118,6 @@ def _targets(y):
     """Returns `[n, thresholds + 1]`: the standardised outcomes, then the indicators `y <= t` of each threshold `t`."""
     values = np.unique(y)
     thresholds = values[:-1] if len(values) <= _MOST_VALUES else np.unique(np.quantile(y, _LEVELS))
-    standard = (y - y.mean()) / (y.std() or 1.0)
+    loc, unit = mean_and_spread(y, None)
+    standard = (y - loc) / unit
     return np.concatenate([standard[:, None], y[:, None] <= thresholds], axis=1)

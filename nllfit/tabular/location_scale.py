@@ -120,7 +120,9 @@ def _parameters(distribution):
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """Returns the mean and the standard deviation of numbers `[n]`. A standard deviation of 0 is replaced by 1."""
+    """Returns the mean and the standard deviation of numbers `[n]`. The deviation of equal numbers becomes 1."""
+    if np.ptp(column) == 0:  # the rounding error of their mean would become their standard deviation
+        return column[0], 1.0
     if weights is None:
         loc, unit = column.mean(), column.std()
     else:

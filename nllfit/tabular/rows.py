@@ -42,13 +42,16 @@ class Rows:
     def numbers(self) -> np.ndarray:
         """Returns the outcomes as finite numbers, `[n, k]`.
 
-        A censored outcome becomes the middle of its interval, or its finite end if the other end is infinite.
+        A censored outcome becomes the middle of its interval, or its finite end if the other end is infinite. If both
+        ends are infinite, it becomes the mean of the other outcomes.
         """
         if not self.is_censored:
             return self.y
         lower, upper = self.y.T
         ends = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
-        return np.nan_to_num(np.mean(ends, axis=0), posinf=0, neginf=0)[:, None]
+        middles = np.mean(np.where(np.isinf(ends), 0, ends), axis=0)
+        is_known = np.isfinite(lower) | np.isfinite(upper)
+        return np.where(is_known, middles, middles[is_known].mean() if is_known.any() else 0)[:, None]
 
 
 @dataclasses.dataclass(frozen=True)

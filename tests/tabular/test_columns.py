@@ -61,6 +61,24 @@ def test_unseen_categories_and_missing_values_are_encoded():
     np.testing.assert_array_equal(found[:, 8], [1, 0, 1, 1])  # the median replaces missing values
 
 
+def test_categories_of_ints_are_the_same_with_and_without_missing_values():
+    with_gaps, whole = (pd.DataFrame({"kind": pd.Categorical(values)}) for values in ([1, 2, None], [1, 2, 2]))
+    np.testing.assert_array_equal(Columns.of(with_gaps).matrix(whole), [[1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(Columns.of(whole).matrix(with_gaps), [[1, 0], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize("gap", [None, np.nan])
+def test_new_rows_may_lack_every_category(gap):
+    learned = Columns.of(pd.DataFrame({"town": ["u", None, "v"]}))
+    np.testing.assert_array_equal(learned.matrix(pd.DataFrame({"town": [gap, gap]})), [[0, 0, 1]] * 2)
+    np.testing.assert_array_equal(learned.matrix(pl.DataFrame({"town": [gap]})), [[0, 0, 1]])
+
+
+def test_booleans_of_numpy_in_a_column_of_objects_are_numbers():
+    table = pd.DataFrame({"is_open": np.array([np.True_, None, np.False_, np.True_], object)})
+    np.testing.assert_array_equal(Columns.of(table).matrix(table), [[1, 0], [1, 1], [0, 0], [1, 0]])
+
+
 def test_arrays_with_nan_and_lists_are_encoded():
     np.testing.assert_array_equal(Columns.of([[1, 2], [3, 4]]).matrix([[1, 2], [5, 6]]), [[1, 2], [5, 6]])
     x = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, 8.0]])

@@ -7,7 +7,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import candidates, classes, location_scale, scoring
+from nllfit.tabular import candidates, classes, forest, location_scale, scoring
 from nllfit.tabular.rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -158,6 +158,20 @@ def test_weights_count_rows():
     weighted = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y, weights))
     repeated = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y.repeat(weights, axis=0)))
     np.testing.assert_allclose([weighted.loc, weighted.unit], [repeated.loc, repeated.unit])
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 31.0)])
+def test_equal_outcomes_have_the_unit_1(weights):
+    """The mean of thirty times 0.1 has a rounding error, which is not a standard deviation."""
+    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.full([30, 1], 0.1), weights))
+    assert (target.loc, target.unit) == (0.1, 1.0)
+    np.testing.assert_array_equal(forest._targets(np.full(30, 0.1))[:, 0], 0.0)
+
+
+def test_an_interval_without_ends_does_not_change_the_location():
+    y = np.array([[1e6, 1e6], [1e6 + 2, 1e6 + 4], [-np.inf, np.inf], [-np.inf, 1e6 - 3], [1e6, np.inf]])
+    np.testing.assert_array_equal(rows_of(y, is_censored=True).numbers(), 1e6 + np.c_[[0, 3, 0, -3, 0]])
+    np.testing.assert_array_equal(rows_of(y[2:3], is_censored=True).numbers(), [[0.0]])
 
 
 ANY = ["Normal", "Mixture", "Histogram"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import LinearRegression
@@ -39,6 +39,25 @@ def test_a_decreasing_transformation():
     model = TransformedTargetRegressor(Line(), func=np.negative, inverse_func=np.negative).fit(X, Y)
     expected = stats.norm(-X[:, 0], 0.7).logpdf(Y)
     np.testing.assert_allclose(transformed_log_density(model, X, Y), expected, rtol=1e-9)
+
+
+def test_the_logit_of_a_share_near_the_end_of_its_domain():
+    y = np.array([1e-9, 1e-3, 0.2, 0.5, 0.99, 0.997, 0.9995, 1 - 1e-6, 0.6])
+    model = TransformedTargetRegressor(Line(), func=special.logit, inverse_func=special.expit).fit(X, y)
+    expected = stats.norm(X[:, 0], 0.7).logpdf(special.logit(y)) - np.log(y * (1 - y))
+    np.testing.assert_allclose(transformed_log_density(model, X, y), expected, rtol=1e-8)
+
+
+def test_a_family_of_numbers_gives_one_density_for_each_row():
+    """The predicted outcomes have the shape `[]` and not `[1]`, as after a fit to censored outcomes."""
+
+    class Scalars(Line):
+        def predict_distribution(self, x):
+            return tfd.Normal(x[:, 0], np.float64(0.7))
+
+    model = TransformedTargetRegressor(Scalars(), func=np.log, inverse_func=np.exp).fit(X, Y)
+    expected = stats.lognorm(0.7, scale=np.exp(X[:, 0])).logpdf(Y)
+    np.testing.assert_allclose(transformed_log_density(model, X, Y), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("transformer", [StandardScaler(), PowerTransformer()])
