@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
 
 from nllfit.tabular.column_encoding import columns_of, is_frame, numbers_of
+from nllfit.tabular.regressor import DistributionRegressor
 
 __all__ = ["Explanation", "explain"]
 
@@ -47,6 +49,8 @@ def explain(
       An `Explanation`.
 
     Raises:
+      TypeError: if `model` is not a `DistributionRegressor`.
+      NotFittedError: if it is not fitted.
       ValueError: if the model has several outcomes, `model.score` refuses `X` or `y`, `num_points` is below 2, or one
         of `quantiles` is not between 0 and 1.
 
@@ -60,6 +64,9 @@ def explain(
 
     Source: Breiman, Random forests, 2001; Friedman, Greedy function approximation: a gradient boosting machine, 2001.
     """
+    if not isinstance(model, DistributionRegressor):
+        raise TypeError(f"`model` is {model!r}: give a `DistributionRegressor`.")
+    check_is_fitted(model)
     if model.n_outputs_ > 1:
         raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: give a model of one outcome.")
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)

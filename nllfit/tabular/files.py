@@ -97,7 +97,7 @@ def _restored(plain, arrays):
     if not isinstance(plain, dict):
         return plain
     if "array" in plain:
-        return arrays[plain["array"]]
+        return arrays[plain["array"]][()]  # an array without axes becomes a number
     if "tuple" in plain:
         return tuple(_restored(plain["tuple"], arrays))
     if "dict" in plain:

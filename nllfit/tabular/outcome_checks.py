@@ -10,12 +10,15 @@ from nllfit.families import interval_censored, right_censored
 __all__ = ["censored_pairs", "checked_outcomes"]
 
 
-def checked_outcomes(estimator: Any, y: Any) -> np.ndarray:
-    """Returns the outcomes `[n]` or `[n, k]` as floats. Raises a `ValueError` if they are not finite numbers."""
+def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> np.ndarray:
+    """Returns the outcomes `[n]` or `[n, k]` as floats. Raises a `ValueError` if they are not finite numbers.
+
+    With `may_be_infinite`, infinite numbers and NaN are returned too.
+    """
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     try:
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=not may_be_infinite)
     except ValueError as error:
         if "could not convert string" in str(error):
             raise ValueError(

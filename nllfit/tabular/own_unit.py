@@ -80,7 +80,7 @@ class OwnUnit(Target):
         num_members = logits.shape[1] // num_components  # the last member predicts the marginal distribution
         shares = np.full(num_members, (1 - doubt) * num_members / max(1, num_members - 1))
         shares[-1] = doubt * num_members
-        logits += np.repeat(np.log(shares), num_components).astype("float32")
+        logits += np.repeat(np.log(shares), num_components)
         mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), predicted.components_distribution)
         return mixture if spread == 1 else _widened(mixture, spread)
 

@@ -241,7 +241,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         if observed is not None:
             return censored_pairs(checked_outcomes(self, y), observed)
         if self._takes_pairs:
-            return censored_pairs(y)
+            return censored_pairs(checked_outcomes(self, y, may_be_infinite=True))
         return self._numbers(y, is_fitted)
 
     def _numbers(self, y, is_fitted=True):

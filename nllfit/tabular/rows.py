@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,11 +155,26 @@ def check_lengths(x: Any, y: Any, sample_weight: Any = None) -> None:
             raise ValueError(f"`X` has {len(x)} rows, but `{name}` has {len(array)}: give one {unit} for each row.")
 
 
-def _joined(parts: Iterable[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
+def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    if len({len(part) for part in parts}) > 1:
+        raise ValueError("`batches` holds some batches with a `sample_weight` and some without: give all or none.")
     tables, *others = zip(*parts, strict=True)
     if is_frame(tables[0]):
         library = importlib.import_module(type(tables[0]).__module__.partition(".")[0])  # pandas or polars
-        table = library.concat(tables)
+        table = library.concat([_with_text(table) if library.__name__ == "pandas" else table for table in tables])
     else:
         table = np.concatenate(tables)
     return table, np.concatenate(others[0]), np.concatenate(others[1]) if len(others) > 1 else None
+
+
+def _with_text(table):
+    """Returns a pandas frame whose categories are text instead of numbers.
+
+    `pandas.concat` would make a column of numbers from numeric categories that are not the same in all frames.
+    """
+
+    def renamed(column):
+        is_numeric = column.dtype == "category" and column.cat.categories.dtype.kind in "biuf"
+        return column.cat.rename_categories(str) if is_numeric else column
+
+    return type(table)({name: renamed(table[name]) for name in table.columns})

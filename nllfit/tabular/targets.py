@@ -50,10 +50,13 @@ class Target(abc.ABC):
         return Censored(self.family) if self.is_censored else self.family
 
     def mixture(self, outputs: Sequence[tf.Tensor]) -> tfd.Distribution:
-        """Returns the equally weighted mixture of the members' distributions. `outputs` are `[n, params_size]` each."""
-        params = [tf.cast(self.offset, tf.float32) + tf.cast(self.step, tf.float32) * output for output in outputs]
+        """Returns the equally weighted mixture of the members' distributions. `outputs` are `[n, params_size]` each.
+
+        The mixture is in float64, because the log-probability of a large count would lose its digits in float32.
+        """
+        params = [self.offset + self.step * tf.cast(output, tf.float64) for output in outputs]
         if self.marginal is not None:
-            params.append(tf.zeros_like(params[0]) + tf.cast(self.marginal, tf.float32))
+            params.append(tf.zeros_like(params[0]) + self.marginal)
         return mixture_of(self.family.holding({"validate_args": False}), params, [None] * len(params))
 
     @abc.abstractmethod

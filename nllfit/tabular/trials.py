@@ -243,6 +243,7 @@ def _folds(num_rows, settings):
     order of time, there is only one fold.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
+    size = min(size, num_rows - 1)  # at least one row is left to train on
     count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1
     return [(end - size, end) for end in range(num_rows, 0, -size)][:count]
 

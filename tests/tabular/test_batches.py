@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, rows
+from nllfit.tabular.column_encoding import Columns
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, [448, 2])
@@ -94,6 +95,12 @@ def test_datasets_frames_and_weights_are_read(small_parts):
         assert model.score(frame, labels) > 0.9
 
 
+def test_batches_may_have_different_categories_of_ints(small_parts):
+    batches = [(pd.DataFrame({"kind": pd.Categorical([7, i] * 64)}), np.zeros(128)) for i in (8, 9)]
+    (table, *_), _ = rows.sample_of(batches, seed=0)
+    assert Columns.of(table).columns[0].categories == ["7", "8", "9"]
+
+
 def test_invalid_batches_are_refused(small_parts):
     model = DistributionRegressor(**SHORT)
     with pytest.raises(ValueError, match="`batches` is empty: give at least one"):
@@ -108,6 +115,8 @@ def test_invalid_batches_are_refused(small_parts):
         model.fit_batches([(X, Y, np.full(448, -1.0))] * 2)
     with pytest.raises(ValueError, match="`sample_weight` must be an array"):
         model.fit_batches([(X, Y, np.full(448, "a"))])
+    with pytest.raises(ValueError, match="`batches` holds some batches with a `sample_weight` and some without"):
+        model.fit_batches([(X, Y, np.ones(448)), (X, Y)])
     with pytest.raises(ValueError, match="`batches` is a generator, which can only be read once"):
         model.fit_batches(batches_of_arrays())
     with pytest.raises(ValueError, match="Input y contains NaN"):

@@ -17,11 +17,18 @@ FAMILIES = [
 
 
 def test_saved_values_are_read_unchanged(tmp_path):
-    values = {"families": FAMILIES, "pair": (1, None), "network": Network((8,), ("bins",)), (2, "key"): True}
+    values = {
+        "families": FAMILIES,
+        "pair": (1, None),
+        "network": Network((8,), ("bins",)),
+        (2, "key"): True,
+        "count": np.int64(3),
+    }
     files.write(tmp_path / "a", values | {"array": np.arange(3)})
     found = files.read(tmp_path / "a")
     np.testing.assert_array_equal(found.pop("array"), [0, 1, 2])
     assert found == values
+    assert isinstance(found["count"], np.integer)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"arrays.npz", "estimator.json"}
 
 

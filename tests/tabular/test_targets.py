@@ -92,6 +92,14 @@ def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     np.testing.assert_allclose(losses[:3], np.mean(each, axis=1), rtol=1e-5)
 
 
+def test_large_counts_keep_their_digits():
+    y = RNG.poisson(1e8, [20, 1]).astype(float)
+    target = candidates.target_of("Poisson", rows_of(y))
+    found = target.losses([tf.zeros([20, 1])], 0.1, y, None)
+    expected = -stats.poisson(np.exp(target.offset)).logpmf(y[:, 0]).mean()
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))

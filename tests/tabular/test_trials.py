@@ -35,6 +35,8 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(2500, 0.2) == [(2000, 2500)]
     assert held_out(10, 0.6) == [(4, 10)]
     assert held_out(2, 0.2) == [(1, 2), (0, 1)]
+    assert held_out(2, 0.6) == [(1, 2), (0, 1)]  # a row is left to train on
+    assert held_out(50, 0.99) == [(1, 50)]
 
 
 @pytest.mark.parametrize("are_few", [True, False])

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 import nllfit
-from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, explain
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=[24, 3])
@@ -51,6 +52,11 @@ REFUSED = [
         {"distribution": nllfit.Censored("LogNormal", event_shape=1), "y": np.exp(np.stack([Y, Y], 1))},
         "each pair of `y` .* is one outcome: leave `event_shape` out",
     ),
+    (
+        "text in pairs",
+        {"distribution": nllfit.Censored("Normal"), "y": [["a", "b"]] * 24},
+        "`y` holds text .*: give numbers",
+    ),
     ("labels' family", {"distribution": nllfit.Family("Categorical", num_classes=3)}, "use a `DistributionClassifier`"),
     ("a shared scale", {"distribution": nllfit.Family("Normal", 1, shared="scale")}, "`distribution` shares scale"),
     ("a family of two outcomes", {"distribution": nllfit.Family("Normal", 2)}, r"outcomes of shape \(2,\)"),
@@ -78,6 +84,13 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, Y)
     with pytest.raises(ValueError, match=r"mixes labels of the types NoneType, str: .*leave out rows without one"):
         model.fit(X, np.array(["a", None] * 12, object))
+
+
+def test_explain_refuses_another_model():
+    with pytest.raises(TypeError, match=r"`model` is DistributionClassifier.*: give a `DistributionRegressor`"):
+        explain(DistributionClassifier(), X, Y)
+    with pytest.raises(NotFittedError):
+        explain(DistributionRegressor(), X, Y)
 
 
 @pytest.mark.thorough
