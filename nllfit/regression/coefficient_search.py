@@ -63,7 +63,8 @@ class Objective:
 
     def value(self, coefficients: np.ndarray) -> float:
         """Returns the negative log-likelihood in nats, summed over the rows. NaN if a parameter leaves its domain."""
-        return float(self.weights @ self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
+        (losses,) = self._counted(self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
+        return float(self.weights @ losses)
 
     def losses_at(self, number: float) -> np.ndarray:
         """Returns the unweighted losses `[n]` of the rows if all linear predictors are equal to `number`."""
@@ -74,8 +75,17 @@ class Objective:
         return self.derivatives(coefficients)[0]
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[n, P]` and Hessian `[n, P, P]` of each row with respect to its `P` linear predictors."""
-        return self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
+        """The gradient `[n, P]` and Hessian `[n, P, P]` of each row with respect to its `P` linear predictors.
+
+        They are 0 in rows of weight 0.
+        """
+        slopes, bends = self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
+        slopes, bends = self._counted(slopes, bends)
+        return slopes, bends
+
+    def _counted(self, *parts):
+        """Replaces the values of rows of weight 0 by 0, because an infinite value times 0 is NaN."""
+        return [np.where(np.expand_dims(self.weights > 0, tuple(range(1, p.ndim))), p, 0.0) for p in parts]
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` with respect to the coefficients."""

@@ -30,11 +30,13 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
       A dict by cause of `DataFrame`s with one row per row of `data` and one column per time.
 
     Raises:
-      TypeError: if `data` is not a table.
+      TypeError: if `fits` is not a dict, or `data` is not a table.
       ValueError: if `fits` is empty, a fit has strata, a time is NaN, or `CoxRegression.predict` refuses `data`.
 
     Source: Prentice et al., The analysis of failure times in the presence of competing risks, 1978.
     """
+    if not isinstance(fits, Mapping):
+        raise TypeError(f"`fits` is a {type(fits).__name__}: give a dict with a Cox model for each cause.")
     if not fits:
         raise ValueError("`fits` is empty: give a Cox model for each cause.")
     times = as_times(times)

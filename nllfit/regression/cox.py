@@ -234,7 +234,7 @@ class CoxRegression(Hypotheses):
         """
         if stratum is None and len(self._likelihoods) == 1:
             (stratum,) = self._likelihoods
-        if stratum not in self._likelihoods:
+        if stratum not in list(self._likelihoods):  # a list, because a given stratum may have no hash
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         part = self._likelihoods[stratum]
         steps = np.concatenate([[0.0], np.cumsum(part.baseline(self.estimates))])

@@ -31,9 +31,14 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     neural network, 2018.
     """
     u = tf.reshape(tf.convert_to_tensor(y_pred), [-1])
-    y_true = tf.cast(y_true, u.dtype)
+    y_true = tf.convert_to_tensor(y_true)
     order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
-    time, event, u = tf.gather(y_true[:, 0], order), tf.gather(y_true[:, 1], order), tf.gather(u, order)
+    # Times keep their dtype, because rounding them to that of `u` could tie them.
+    time, event, u = (
+        tf.gather(y_true[:, 0], order),
+        tf.cast(tf.gather(y_true[:, 1], order), u.dtype),
+        tf.gather(u, order),
+    )
     top = tf.stop_gradient(tf.reduce_max(u))
     risk = tf.exp(u - top)
     group = tf.concat([[0], tf.cumsum(tf.cast(time[1:] != time[:-1], tf.int32))], 0)

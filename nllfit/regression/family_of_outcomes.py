@@ -76,7 +76,7 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
         levels, values = np.unique(values, return_inverse=True)
         if len(levels) > family.num_classes:
             raise ValueError(f"The outcome `{outcome.name}` has {len(levels)} labels, not {family.num_classes}.")
-        labels = tuple(f"{level:g}" for level in levels)
+        labels = tuple(np.format_float_positional(level, trim="-") for level in levels)
     shape = [len(values), *family.event_shape]
     if np.prod(shape) != values.size:
         raise ValueError(

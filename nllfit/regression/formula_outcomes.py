@@ -57,6 +57,8 @@ class Outcome:
             raise ValueError("The formula has nothing before its `~`: name the column of outcomes, such as 'y ~ x'.")
         check_present(text, data)
         column = _evaluated(text, data)
+        if isinstance(column, pd.Series):
+            column = column.infer_objects()  # a column of dtype object may hold numbers
         if isinstance(column, pd.Series) and not pd.api.types.is_numeric_dtype(column):
             column = column.astype("category")
             levels = column.cat.remove_unused_categories().cat

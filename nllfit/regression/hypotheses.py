@@ -49,7 +49,7 @@ class Hypotheses(CoefficientTable):
           constraint: one of these:
             - a text such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`. Backticks quote a name that is not
               a single word: "`C(g)[T.b]` = 0";
-            - a list of such texts;
+            - a list or tuple of such texts;
             - a matrix `[m, q]` whose product with the coefficients is 0.
 
         Raises:
@@ -117,7 +117,7 @@ class Hypotheses(CoefficientTable):
     def _constraints(self, constraint):
         """Returns the matrix `[m, q]` of the constraints, their right side `[m]` and their text."""
         if isinstance(constraint, str) or (
-            isinstance(constraint, list) and all(isinstance(c, str) for c in constraint)
+            isinstance(constraint, (list, tuple)) and all(isinstance(c, str) for c in constraint)
         ):
             text = constraint if isinstance(constraint, str) else ", ".join(constraint)
             try:
@@ -129,7 +129,7 @@ class Hypotheses(CoefficientTable):
                 ) from None
             matrix, values = np.asarray(found.constraint_matrix, float), np.asarray(found.constraint_values, float)
         else:
-            matrix, text = np.atleast_2d(np.asarray(constraint, float)), "matrix"
+            matrix, text = _matrix(constraint), "matrix"
             values = np.zeros(len(matrix))
         if matrix.shape[1:] != (len(self.names),):
             raise ValueError(f"The constraint is of shape {matrix.shape}: give a row of {len(self.names)} for each.")
@@ -141,6 +141,19 @@ class Hypotheses(CoefficientTable):
                 f"coefficients that the others determine."
             )
         return matrix, values, text
+
+
+def _matrix(constraint):
+    try:
+        matrix = np.atleast_2d(np.asarray(constraint, float))
+    except (TypeError, ValueError):
+        matrix = np.array([[np.nan]])
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            f"`constraint` is {constraint!r}: give a text such as 'x1 = x2', a list of texts, or a matrix of finite "
+            f"numbers."
+        )
+    return matrix
 
 
 def _wald(difference: np.ndarray, covariance: np.ndarray, text: str) -> WaldTest:

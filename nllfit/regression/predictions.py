@@ -17,6 +17,9 @@ from nllfit.regression.linear_predictors import LinearPredictors
 
 __all__ = ["Predictions"]
 
+_STEP = 6e-6  # a central difference of this relative step has the least error, about 1e-10
+_ROUNDING = 1e-13  # smaller relative changes of a prediction are rounding errors
+
 
 class Predictions(LinearPredictors):
     """The prediction methods of a regression."""
@@ -46,6 +49,9 @@ class Predictions(LinearPredictors):
 
     def predict_interval(self, data: Any = None, level: float = 0.95, *, num_draws: int = 0, seed: int = 0) -> Any:
         """Returns the mean of each row's distribution, its standard error, and two intervals.
+
+        If the distribution has no mean, its median or mode replaces the mean, as in `predict`. If the fit did not
+        converge, `mean_se` and the ends of the confidence interval are NaN.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
         parameter, as in a generalized linear model, the ends of the linear predictor's Wald interval are mapped to the
@@ -85,31 +91,40 @@ class Predictions(LinearPredictors):
                 f"`num_draws=0`, or change the model so that the fit converges."
             )
         designs, index = self._designs(data), self._index(data)
-        numbers = tf.constant(numbers_of(self.predictors, designs, self._coefficients))
-        with tf.GradientTape() as tape:
-            tape.watch(numbers)
-            distribution = traced_distribution(self.family, numbers)
-            mean = tf.reshape(law_of(distribution).central_value(), [-1])
-        slopes = tape.gradient(mean, numbers, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
+        numbers = numbers_of(self.predictors, designs, self._coefficients)
+        mean, slopes = self._central(numbers), self._slopes(numbers)
         error = self._error(designs, slopes)
         main = self.predictors[0].start
-        if slopes[:, np.arange(slopes.shape[1]) != main].any():
-            ends = wald_interval(mean.numpy(), error, level)
+        if slopes[:, np.arange(slopes.shape[1]) != main].any() or not self.converged:
+            ends = wald_interval(mean, error, level)
         else:
             along = np.zeros_like(slopes)
             along[:, main] = 1.0
             error_of_u = self._error(designs, along)
             moves = wald_interval(np.zeros(len(index)), error_of_u, level)[:, :, None] * along[:, None]
-            ends = np.sort(
-                [
-                    np.ravel(law_of(traced_distribution(self.family, numbers + moves[:, i])).central_value())
-                    for i in range(2)
-                ],
-                axis=0,
-            ).T
+            ends = np.sort([self._central(numbers + moves[:, i]) for i in range(2)], axis=0).T
+        distribution = traced_distribution(self.family, tf.constant(numbers))
         low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
         columns = np.stack([mean, error, ends[:, 0], ends[:, 1], low, high], 1)
         return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
+
+    def _central(self, numbers):
+        """Returns the point prediction `[m]` for linear predictors `[m, params_size]`: mean, median or mode."""
+        return np.ravel(law_of(traced_distribution(self.family, tf.constant(numbers))).central_value())
+
+    def _slopes(self, numbers):
+        """Returns the gradient `[m, params_size]` of the point prediction with respect to the linear predictors.
+
+        It uses differences, because medians, modes and some means of TFP have no gradient.
+        """
+        found = np.zeros_like(numbers)
+        for place in range(numbers.shape[1]):
+            step = np.zeros_like(numbers)
+            step[:, place] = _STEP * (1 + np.abs(numbers[:, place]))
+            low, high = self._central(numbers - step), self._central(numbers + step)
+            moves = np.abs(high - low) > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+            found[:, place] = np.where(moves, (high - low) / (2 * step[:, place]), 0.0)
+        return found
 
     def _mixed(self, distribution, designs, num_draws, seed):
         """Draws coefficients and returns, for each row, the mixture of the distributions that the draws predict.

@@ -259,3 +259,18 @@ def test_a_cluster_of_weight_0_is_none():
     assert ours.kind == "sandwich, 3 clusters"
     with pytest.raises(ValueError, match="at least two clusters"):
         nllfit.cox_regression("Surv(y, w) ~ x", data, cluster="same")
+
+
+def test_constraints_are_a_text_several_texts_or_a_matrix_of_numbers():
+    fit = nllfit.regression("y ~ x + group", DATA)
+    texts = ["x = 0", "`group[T.b]` = 0"]
+    assert fit.test(tuple(texts)) == fit.test(texts)
+    for wrong in ({"x": 0}, np.array(texts), None, [[np.nan, 1.0, 0.0, 0.0]]):
+        with pytest.raises(ValueError, match=r"`constraint` is .*: give a text such as 'x1 = x2', a list of texts, or"):
+            fit.test(wrong)
+
+
+def test_a_stratum_that_is_a_list_is_refused():
+    cox = nllfit.cox_regression("Surv(y, event) ~ x", DATA.assign(event=1), strata="group")
+    with pytest.raises(ValueError, match=r"`stratum` is \['a'\]: give one of a, b"):
+        cox.survival(DATA, 1.0, ["a"])

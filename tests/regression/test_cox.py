@@ -251,3 +251,11 @@ def test_competing_risks_match_the_closed_form():
         np.testing.assert_allclose(risks[cause], expected, atol=0.02)  # 2.5 standard errors of a share of 4000
     with pytest.raises(ValueError, match="`fits` is empty"):
         nllfit.cause_specific_risks({}, data, [1.0])
+    with pytest.raises(TypeError, match="`fits` is a list: give a dict with a Cox model for each cause"):
+        nllfit.cause_specific_risks(list(fits.values()), data, [1.0])
+
+
+def test_cox_loss_does_not_tie_times_that_float32_would_round():
+    y, u = np.column_stack([1.7e9 + np.arange(20.0), np.ones(20)]), np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+    expected = np.mean(np.logaddexp.accumulate(u[::-1, 0].astype(float))) - u.mean()
+    np.testing.assert_allclose(nllfit.cox_loss(y, u), expected, rtol=1e-5)

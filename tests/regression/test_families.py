@@ -115,3 +115,45 @@ def test_a_group_of_zeros_has_no_finite_optimum():
     result = nllfit.regression("c ~ C(g)", data, family="Poisson")
     assert not result.converged
     assert result.message.startswith("the optimum is at infinity")
+    assert result.predict_interval()[["mean_se", "mean_lower", "mean_upper"]].isna().all(axis=None)
+
+
+def test_a_median_has_the_standard_error_of_the_delta_method():
+    data = {"y": stats.genpareto.rvs(1.3, size=300, random_state=1)}
+    heavy = nllfit.regression("y ~ 1", data, family="GeneralizedPareto", loc=0.0)
+    predicted = heavy.predict_interval({"x": [0]}).iloc[0]
+    log_scale, c = heavy.params
+    median = np.exp(log_scale) * (2**c - 1) / c
+    slopes = np.array([median, np.exp(log_scale) * (2**c * np.log(2) / c - (2**c - 1) / c**2)])
+    error = np.sqrt(slopes @ heavy.covariance @ slopes)
+    np.testing.assert_allclose(predicted[["mean", "mean_se"]], [median, error], rtol=1e-6)
+    ends = median + error * stats.norm.ppf([0.025, 0.975])
+    np.testing.assert_allclose(predicted[["mean_lower", "mean_upper"]], ends, rtol=1e-6)
+
+
+def test_a_row_of_weight_0_has_no_influence_on_the_fit():
+    """The column has an outlier in this row, where the loss overflows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=40)
+    data = pd.DataFrame({"y": rng.poisson(np.exp(0.5 * x)), "x": x, "w": 1})
+    data.loc[0, ["x", "w"]] = 2000.0, 0
+    for covariance in ("information", "sandwich"):
+        ours = nllfit.regression("y ~ x", data, family="Poisson", weights="w", covariance=covariance)
+        theirs = sm.GLM(data.y[1:], sm.add_constant(data.x[1:]), sm.families.Poisson())
+        theirs = theirs.fit(tol=1e-12, cov_type="nonrobust" if covariance == "information" else "HC0")
+        np.testing.assert_allclose(ours.params, theirs.params, **DIGITS)
+        np.testing.assert_allclose(ours.bse, theirs.bse, **DIGITS)
+        np.testing.assert_allclose(ours.llf, theirs.llf)
+
+
+def test_numbers_in_a_column_of_objects_are_numbers():
+    data = pd.DataFrame({"y": np.array([3, 7, 7, 3, 7], object), "x": [0.0, 1.0, 2.0, 3.0, 5.0]})
+    ours = nllfit.regression("y ~ x", data)
+    expected = np.linalg.lstsq(sm.add_constant(data.x), data.y.astype(float), rcond=None)[0]
+    np.testing.assert_allclose(ours.params.iloc[:2], expected, rtol=1e-9)
+
+
+def test_labels_that_are_large_numbers_keep_their_digits():
+    data = {"y": [1000001, 1000002, 1000003, 1000001, 1000002, 1000003, 1000001], "x": [0.0, 1, 2, 3, 2, 1, 0]}
+    probabilities = nllfit.regression("y ~ x", data, family="Categorical").predict()
+    assert list(probabilities.columns) == ["1000001", "1000002", "1000003"]
