@@ -259,6 +259,19 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
     np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
 
 
+def test_initialize_finds_a_bias_of_many_steps_in_16_bits():
+    """In bfloat16, TensorFlow's sum of 301 ones is 256. A bias may also have its own elements for each step."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 301, 1)).astype("float32"), rng.normal(2.0, 1.0, size=(5, 301, 1))
+    head = nllfit.heads.Normal(1)
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, dtype="mixed_bfloat16"), head])
+    nllfit.initialize(model, x, y)
+    np.testing.assert_allclose(model(x).mean(), np.full(y.shape, y.mean()), rtol=1e-2)
+    of_steps = tf_keras.Sequential([tf_keras.layers.Dense(8), tf_keras.layers.Reshape([4, 2]), head])
+    nllfit.initialize(of_steps, x[:, 0], y[:, :4])
+    np.testing.assert_allclose(of_steps(x[:, 0]).mean(), np.full([5, 4, 1], y[:, :4].mean()), rtol=1e-5)
+
+
 @pytest.mark.thorough
 def test_a_parameter_with_its_estimate_at_infinity_stays_finite():
     y = np.random.default_rng(0).uniform(-1, 1, 200)  # with lighter tails than any StudentT, so `df` is infinite

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.copies import with_parameters
+from nllfit.families.copies import real_dtype, with_parameters
 from nllfit.families.rowwise import unchecked_log_prob
 from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, parts_of, plain_class
 
@@ -64,10 +64,14 @@ def _is_of_counts(distribution):
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
-    """Returns `p` in the dtype of `q`, because a prior that was made from NumPy arrays computes in float64."""
-    if p.dtype == q.dtype or not (p.dtype.is_floating and q.dtype.is_floating):
+    """Returns `p` with parameters in the dtype of those of `q`.
+
+    A prior that was made from NumPy arrays computes in float64. The outcomes of either may be integers.
+    """
+    dtype = real_dtype(q)
+    if real_dtype(p) == dtype:
         return p
-    return with_parameters(p, lambda value, _: _cast(value, q.dtype), dtype=q.dtype)
+    return with_parameters(p, lambda value, _: _cast(value, dtype), dtype=dtype)
 
 
 def _cast(value, dtype):
@@ -80,7 +84,10 @@ def _as_normal_vector(distribution):
     if not (isinstance(distribution, INDEPENDENT) and distribution.event_shape.rank == 1):
         return distribution
     elements = distribution.distribution
+    if plain_class(type(elements)) is tfd.BatchBroadcast:
+        elements = elements.distribution
     if plain_class(type(elements)) is not tfd.Normal:
         return distribution
-    scale = tf.broadcast_to(elements.scale, elements.batch_shape_tensor())
+    shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
+    scale = tf.broadcast_to(elements.scale, shape)
     return tfd.MultivariateNormalDiag(elements.loc, scale)

@@ -1,6 +1,5 @@
 """`initialize` sets the last weights of a model to predict the marginal distribution of the outcomes."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -199,20 +198,21 @@ def _indices_of_biases(tape, params, variables):
     gradient is summed over their positions.) A few gradients identify all elements. The `k`-th one is the gradient of
     a sum over those elements of `params` that have a 1 as the `k`-th binary digit of their index.
     """
-    size, positions = params.shape[-1], math.prod(params.shape[1:-1])
+    size = params.shape[-1]
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
-    first = np.zeros(params.shape)
-    first[0] = 1.0
+    row, position = np.zeros([2, *params.shape])
+    row[0] = position[(0,) * (params.shape.rank - 1)] = 1.0
 
     def gradients(of):
-        cotangent = tf.constant(first * of, params.dtype)
+        cotangent = tf.constant(of, params.dtype)
         found = tape.gradient(params, [variable_of(v) for v in variables], cotangent, unconnected_gradients="zero")
         return [np.asarray(gradient, np.float64) for gradient in found]
 
-    counts, *by_digit = [gradients(of) for of in (np.ones(size), *digits)]
-    for count, *parts in zip(counts, *by_digit, strict=True):
+    firsts, counts, *by_digit = [gradients(of) for of in (position, row, *(row * digit for digit in digits))]
+    for first, count, *parts in zip(firsts, counts, *by_digit, strict=True):
         shares = np.array(parts) / np.where(count, count, np.nan)
-        is_bias = np.all((count == 1) | (count == positions)) and np.all((shares == 0) | (shares == 1))
+        # A sum over many positions is not exact in 16 bits, so a bias of all positions is found by the first one.
+        is_bias = np.all((count == 1) | (first == 1)) and np.all((shares == 0) | (shares == 1))
         yield shares.astype(int).T @ 2 ** np.arange(len(digits)) if is_bias else None
 
 

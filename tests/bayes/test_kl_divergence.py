@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
@@ -83,6 +84,17 @@ def test_estimated_divergences_agree_with_exact_ones(name):
     error = 4 * terms.std() / len(terms) ** 0.5
     assert abs(float(exact(q)) - terms.mean()) < error
     assert abs(float(exact(q)) - float(estimate(q, seed=tf.constant([3, 4])))) < 2 * error
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
+@pytest.mark.parametrize("family", [tfd.Categorical, tfd.OneHotCategorical])
+def test_a_prior_of_classes_may_have_parameters_of_another_dtype(family, dtypes):
+    """The outcomes are integers in any case, so their dtype does not tell the dtype of the parameters."""
+    params, probs = np.array([[0.0, 1.0, 2.0]], dtypes[0]), np.array([0.2, 0.3, 0.5], dtypes[1])
+    predicted = np.exp(params[0]) / np.sum(np.exp(params[0]))
+    divergence = nllfit.KLDivergence(family(probs=tf.constant(probs)))(family(logits=tf.constant(params)))
+    np.testing.assert_allclose(divergence, stats.entropy(predicted, probs), rtol=1e-5)
+    assert divergence.dtype == dtypes[0]
 
 
 def test_independent_normals_match_the_textbook():

@@ -357,6 +357,12 @@ def test_the_divergence_is_exact_or_estimated_and_counts_once(kit):
     assert abs(np.mean(estimates) - np.mean(terms)) < 4 * np.std(terms) * np.sqrt(1 / 40 + 1 / 20000)
 
 
+def test_the_divergence_from_one_prior_of_all_weights_is_exact():
+    layer, _ = linear_layer_with(KITS[0], tfd.Normal(0.5, np.float64(2.0)))
+    exact = tf.reduce_sum(tfd.kl_divergence(layer.posterior().distribution, tfd.Normal(0.5, 2.0)))
+    np.testing.assert_allclose(layer.kl_divergence(), exact, rtol=1e-5)
+
+
 def linear_layer_with(kit, prior):
     layer = LAYERS[kit].DenseVariational(1, kl_weight=0.1, prior=prior)
     layer(np.zeros([1, 3], "float32"))
