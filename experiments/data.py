@@ -94,8 +94,11 @@ def _read_image(path, size):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.open(path).close()  # reads only the header
-        image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
+            with Image.open(path) as file:  # reads only the header
+                if file.format == "BMP":  # TensorFlow takes the palette indices of a BMP file as gray values
+                    image = tf.constant(np.array(file.convert("RGB")))
+                else:  # Pillow clips 16-bit PNG files
+                    image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error} Give a smaller image.") from None
     except Exception:  # damaged images raise many types of exceptions

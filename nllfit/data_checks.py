@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import as_count, refuse_censored_data, refuse_sparse
+from nllfit.families.arguments import as_count, refuse_censored_data, refuse_shapeless, refuse_sparse
 
 __all__ = [
     "CHUNK_BYTES",
@@ -70,7 +70,9 @@ def as_inputs(x):
 
 
 def check_cardinality(dataset):
-    """Raises a `ValueError` for an infinite dataset, without reading it."""
+    """Raises a `ValueError` for a dataset that is infinite, sparse or ragged, without reading it."""
+    for spec in tf.nest.flatten(dataset.element_spec):
+        refuse_shapeless("The dataset in `x`", spec.value_type)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("`x` is an infinite dataset: leave `repeat()` out, or say how many batches with `take(n)`.")
 
@@ -270,11 +272,7 @@ def _tensor(leaf, label):
     """Converts an array to a tensor of real numbers or strings. Raises a `ValueError` for other types."""
     if leaf is None:
         raise ValueError(f"{label} holds a None: give an array with one row per example.")
-    if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
-        dense = "its `.to_tensor()`" if isinstance(leaf, tf.RaggedTensor) else "`tf.sparse.to_dense`"
-        raise ValueError(
-            f"{label} holds a {type(leaf).__name__}, which has no fixed shape: convert it to a tensor by {dense}."
-        )
+    refuse_shapeless(label, type(leaf))
     try:
         with tf.device("CPU"):
             values = tf.convert_to_tensor(leaf)

@@ -95,6 +95,14 @@ OF_A_KERAS = {
     "predict, None": (predicted(None), "`x` is missing"),
     "predict, a number": (predicted(3.0), "`x` is a single number"),
     "predict, ragged": (predicted(tf.ragged.constant([[1.0], [1.0, 2.0]])), "`x` holds a RaggedTensor"),
+    "predict, ragged dataset": (
+        predicted(tf.data.Dataset.from_tensors(tf.ragged.constant([[1.0], [1.0, 2.0]]))),
+        "The dataset in `x` holds a RaggedTensor",
+    ),
+    "predict, sparse dataset": (
+        predicted(tf.data.Dataset.from_tensors(tf.sparse.from_dense([[1.0]]))),
+        "The dataset in `x` holds a SparseTensor",
+    ),
     "predict, sparse": (predicted(SPARSE), f"`x` {NOT_SPARSE}"),
     "predict, texts": (predicted(X.astype(str)), "`x` holds strings, and the model takes numbers"),
     "predict, objects": (predicted(X.astype(object)), "`x` is of dtype object"),

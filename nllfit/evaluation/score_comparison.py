@@ -42,7 +42,10 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     for name, evaluation in (("a", a), ("b", b)):
         if not isinstance(evaluation, Evaluation):
             raise TypeError(f"`{name}` is a {type(evaluation).__name__}: give what `evaluate` returns for a model.")
-    if a.y.shape != b.y.shape or not np.array_equal(a.y, b.y):
+    # A model in float32 rounds the outcomes, so they are compared in the lower of the two precisions.
+    floats = [e.y.dtype for e in (a, b) if e.y.dtype.kind == "f"]
+    dtype = min(floats, key=lambda dtype: dtype.itemsize, default=None)
+    if not np.array_equal(a.y.astype(dtype), b.y.astype(dtype)):
         raise ValueError(
             f"`a` and `b` are evaluations of different outcomes, of shapes {a.y.shape} and {b.y.shape}: evaluate both "
             f"models on the same rows in the same order."

@@ -32,6 +32,7 @@ __all__ = [
     "label_indices",
     "own_copy",
     "refuse_censored_data",
+    "refuse_shapeless",
     "refuse_sparse",
 ]
 
@@ -188,6 +189,15 @@ def refuse_sparse(label: str, values: Any) -> None:
     if hasattr(values, "toarray"):
         raise untouched(
             ValueError(f"{label} is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it.")
+        )
+
+
+def refuse_shapeless(label: str, kind: type) -> None:
+    """Raises a `ValueError` if `kind` is the class of ragged or sparse tensors."""
+    if issubclass(kind, (tf.RaggedTensor, tf.SparseTensor)):
+        dense = "its `.to_tensor()`" if issubclass(kind, tf.RaggedTensor) else "`tf.sparse.to_dense`"
+        raise ValueError(
+            f"{label} holds a {kind.__name__}, which has no fixed shape: convert it to a tensor by {dense}."
         )
 
 

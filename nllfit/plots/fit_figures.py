@@ -34,7 +34,7 @@ def profile_curve(
 
     Raises:
       ValueError: if the parameter is an array, there are fewer than two `values`, or `Estimate.confidence_intervals`
-        raises an error.
+        raises an error; or if `values` is None and neither the profile-likelihood nor the Wald interval has an end.
 
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")
@@ -47,8 +47,13 @@ def profile_curve(
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
     center = estimate.parameters[name]
     if values is None:
-        below = 1.3 * (center - low if np.isfinite(low) else high - center)
-        above = 1.3 * (high - center if np.isfinite(high) else center - low)
+        near, far = low, high
+        if not (np.isfinite(low) or np.isfinite(high)):  # the profile never falls to the cut-off
+            near, far = estimate.confidence_intervals(level, names=[name])[name]
+            if not np.isfinite([near, far]).all():
+                raise ValueError(f"The interval of `{name}` has no finite end: give the `values` at which to draw.")
+        below = 1.3 * (center - near if np.isfinite(near) else far - center)
+        above = 1.3 * (far - center if np.isfinite(far) else center - near)
         values = np.union1d(np.linspace(center - below, center, 21), np.linspace(center, center + above, 21))
     if np.size(values) < 2:
         raise ValueError(f"`values` is {values!r}: give at least two, for a curve.")

@@ -23,7 +23,7 @@ def likelihood_curve(
 ) -> Axes:
     """Draws the likelihood of a sample against one parameter, and marks the maximum and an interval.
 
-    If the likelihood underflows, it is drawn relative to its maximum.
+    If the likelihood underflows or overflows, it is drawn relative to its maximum.
 
     Args:
       ax: the axes.
@@ -49,7 +49,8 @@ def likelihood_curve(
     values = np.asarray(values)
     height = _heights(distribution, y, values=values)
     estimate = values[height.argmax()] if estimate is None else estimate
-    drawn = np.exp(height.max()) > 0
+    limits = np.finfo(height.dtype)
+    drawn = np.log(limits.tiny) < height.max() < np.log(limits.max)
     ax.plot(values, np.exp(height if drawn else height - height.max()))
     ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **MAXIMUM)
     if interval is not None:

@@ -4,10 +4,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.evaluations import as_levels
+from nllfit.families.arguments import as_numbers
 from nllfit.plots.axes import Axes
 from nllfit.quantiles import quantile
 
@@ -44,11 +46,12 @@ def predictive_band(
     widest_first = sorted(as_levels(levels), reverse=True)
     tails = [(1 - level) / 2 for level in widest_first]
     ends = np.asarray(quantile(distribution, [*tails, 0.5, *[1 - tail for tail in tails]]))
-    columns = {"x": np.asarray(x), "y": np.asarray(y), "distribution": ends[0]}
+    columns = {name: np.asarray(as_numbers(name, values, tf.float64)) for name, values in (("x", x), ("y", y))}
+    columns["distribution"] = ends[0]
     shapes = {name: values.shape for name, values in columns.items()}
     if any(np.size(values) != np.size(ends[0]) or values.shape[1:] not in ((), (1,)) for values in columns.values()):
         raise ValueError(f"`x`, `y` and the distribution have shapes {shapes}: give one number for each row.")
-    x, y = np.ravel(x), np.ravel(y)
+    x, y = np.ravel(columns["x"]), np.ravel(columns["y"])
     unknown = ~(np.isfinite(x) & np.isfinite(y) & np.isfinite(ends.reshape([len(ends), -1])).all(0))
     if unknown.any():
         row = int(np.argmax(unknown))
@@ -113,7 +116,7 @@ def training_curves(ax: Axes, history: Any, validation_freq: int | Collection[in
 def _validated(history, frequency):
     """Returns the epochs after which the model was validated, counted from 1."""
     epochs, losses = np.asarray(history.epoch) + 1, history.history.get("val_loss", [])
-    is_list = isinstance(frequency, (list, tuple, set))
+    is_list = isinstance(frequency, Collection)
     found = epochs[np.isin(epochs, list(frequency)) if is_list else epochs % frequency == 0]
     if losses and len(losses) != len(found):
         raise ValueError(

@@ -324,3 +324,14 @@ def test_levels_that_agree_in_six_digits_are_kept_apart():
     for level, width in found.width.items():
         assert width == pytest.approx(2 * stats.norm.ppf((1 + level) / 2), rel=1e-12)
     assert list(found.to_dict()["width"]) == ["0.95", "0.9500001"]
+
+
+def test_models_in_float32_and_float64_have_the_same_outcomes():
+    y = RNG.normal(size=20)
+    single = evaluate(tfd.Normal(tf.zeros([20]), 1.0), y=y)
+    double = evaluate(tfd.Normal(tf.zeros([20], tf.float64), np.float64(2.0)), y=y)
+    found = compare_scores(single, double)["nll"]
+    expected = stats.ttest_rel(-stats.norm(0, 1).logpdf(y), -stats.norm(0, 2).logpdf(y))
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-4)
+    with pytest.raises(ValueError, match="different outcomes"):
+        compare_scores(single, evaluate(tfd.Normal(tf.zeros([20], tf.float64), np.float64(2.0)), y=y + 1e-5))

@@ -5,8 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from experiments import binary, multiclass
+from experiments import binary, data, multiclass
 from tests.experiments.samples import files, npz_arrays, write_idx, write_photographs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
@@ -125,3 +126,12 @@ def test_bad_data_is_one_clear_error_and_no_run_folder(tmp_path, main, kind, mes
     with pytest.raises(ValueError, match=message):
         main(["--data", str(data), "--out", str(tmp_path / "runs" / "run"), "--epochs", "1"])
     assert not files(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_a_bitmap_has_the_colors_that_pillow_reads(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, [9, 9, 3]).astype("uint8")
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "image.bmp")
+    with Image.open(tmp_path / "image.bmp") as image:
+        known = np.array(image.convert("RGB"))
+    np.testing.assert_array_equal(data._read_image(tmp_path / "image.bmp", 9), known)

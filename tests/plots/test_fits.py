@@ -60,3 +60,15 @@ def test_invalid_arguments_are_refused(ax):
         plots.profile_curve(ax, maximum_likelihood("Normal", np.stack([y, y], 1)), "loc")
     with pytest.raises(ValueError, match=r"holds -1.0, which Exponential cannot have"):
         plots.fitted_density(ax, maximum_likelihood("Exponential", y), y - 2)
+
+
+def test_profile_curve_without_an_end_reaches_beyond_the_wald_interval(ax, monkeypatch):
+    estimate = maximum_likelihood("Exponential", np.arange(1.0, 21.0))
+    wald = estimate.confidence_intervals()["rate"]
+    intervals = {"wald": {"rate": wald}, "profile": {"rate": np.array([-np.inf, np.inf])}}  # as for angles of any size
+    monkeypatch.setattr(
+        type(estimate), "confidence_intervals", lambda self, level, method="wald", names=(): intervals[method]
+    )
+    plots.profile_curve(ax, estimate, "rate")
+    x = ax.get_lines()[0].get_xdata()
+    assert x[0] < wald[0] < wald[1] < x[-1]

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Truncated, left_censored, maximum_likelihood, plots, right_censored
+from nllfit.plots.goodness_figures import rank_band
 from nllfit.plots.survival import survival_steps
 from tests.plots.conftest import labels
 
@@ -153,3 +154,11 @@ def test_invalid_arguments_are_refused(ax):
         plots.survival_curve(ax, [[1.0, 1.0], [2.0, 1.0]])
     with pytest.raises(ValueError, match="has intervals and times of entry"):
         plots.survival_curve(ax, [[1.0, 1.0, 0.0], [2.0, 3.0, 0.0]])
+
+
+def test_a_band_of_ten_million_dots_takes_little_memory():
+    ranks, low, high = rank_band(10**7)  # all the numbers of the samples would take 149 GiB
+    beta = stats.beta(ranks, 10**7 + 1 - ranks)
+    np.testing.assert_allclose(beta.cdf(low), beta.cdf(low)[0], rtol=1e-4)  # one level for all ranks
+    np.testing.assert_allclose(beta.sf(high), beta.cdf(low)[0], rtol=1e-4)
+    assert 1e-4 < beta.cdf(low)[0] < 0.0016  # the band of fewer dots has the level 0.0015 for 50 dots

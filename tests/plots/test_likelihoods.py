@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 from nllfit import plots
 from tests.plots.conftest import labels
@@ -50,3 +51,11 @@ def test_a_grid_of_another_shape_is_refused(ax):
         plots.likelihood_curve(ax, tfd.Normal(mu, 1.0), y, mu[:4])
     with pytest.raises(ValueError, match=r"batch shape \(5, 4\), but `y_values` and `x_values` make \(4, 5\)"):
         plots.likelihood_surface(ax, tfd.Normal(mu[:, None], sigma), y, mu, sigma)
+
+
+def test_a_likelihood_that_overflows_is_drawn_relative_to_its_maximum(ax):
+    sigma, y = np.linspace(0.05, 0.2, 31), np.random.default_rng(0).normal(0, 0.1, 1000)
+    plots.likelihood_curve(ax, tfd.Normal(np.float64(0), sigma), y, sigma)
+    exact = stats.norm(0, sigma[:, None]).logpdf(y).sum(1)
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), np.exp(exact - exact.max()), rtol=1e-9)
+    assert ax.get_ylabel() == "likelihood / maximum"

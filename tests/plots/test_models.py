@@ -73,3 +73,16 @@ def test_invalid_arguments_are_refused(ax):
     for nothing in ([], history([])):
         with pytest.raises(ValueError, match="`history` has no epochs"):
             plots.training_curves(ax, nothing)
+
+
+def test_predictive_band_takes_objects_no_texts(ax):
+    d = tfd.Normal([0.0, 1.0], 1.0)
+    for x in (["a", "b"], np.array([1, None], object)):
+        with pytest.raises(ValueError, match="`x` is"):
+            plots.predictive_band(ax, x, [0.0, 1.0], d)
+
+
+def test_training_curves_take_a_range_of_epochs(ax):
+    history = types.SimpleNamespace(epoch=[0, 1, 2, 3], history={"loss": [4, 3, 2, 1], "val_loss": [2, 1]})
+    plots.training_curves(ax, history, range(2, 5, 2))
+    np.testing.assert_array_equal(ax.get_lines()[1].get_xdata(), [2, 4])
