@@ -18,7 +18,8 @@ def network(tools, x, head, units):
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        body = [layers.Rescaling(1 / 255 if x.dtype == np.uint8 else 1.0)]  # images of bytes become numbers from 0 to 1
+        is_unsigned = np.issubdtype(x.dtype, np.unsignedinteger)  # 8 or 16 bits become numbers from 0 to 1
+        body = [layers.Rescaling(1 / np.iinfo(x.dtype).max if is_unsigned else 1.0)]
         if input_shape[-1] == 3:  # photographs are augmented
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
         for width in [32, 64, 128][:blocks]:

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments import multiclass
+from experiments import classifier, common, multiclass
 from tests.experiments.samples import files, write_idx
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
@@ -38,6 +38,14 @@ def test_idx_files_are_read(tmp_path, compress):
     np.testing.assert_array_equal(y.argmax(-1), np.arange(60) % 10)
     np.testing.assert_array_equal(y_test.argmax(-1), np.arange(20) % 10)
     assert names == [str(number) for number in range(10)]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_images_become_numbers_from_0_to_1(dtype):
+    tools, top = common.toolkit("2"), np.iinfo(dtype).max
+    images = np.array([0, top], dtype).reshape([2, 1, 1, 1]) * np.ones([1, 8, 8, 1], dtype)
+    first = classifier.network(tools, images, tools.heads.Categorical(3), 3).layers[0]
+    np.testing.assert_allclose(first(images.astype("float32"))[:, 0, 0, 0], [0, 1], rtol=1e-6)
 
 
 @pytest.mark.thorough  # other tests read IDX files, and run the experiment

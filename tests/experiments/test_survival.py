@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from experiments import survival
+import nllfit
+from experiments import common, survival
 
 
 @pytest.mark.thorough
@@ -22,3 +24,14 @@ def test_a_short_run_of_the_survival_experiment(tmp_path, capsys, monkeypatch):
     assert metrics["median_by_age"][35] > metrics["median_by_age"][55]
     assert (out / "survival.png").stat().st_size > 10_000
     assert "p = " in capsys.readouterr().out
+
+
+@pytest.mark.thorough
+def test_one_row_can_be_held_out():
+    rng = np.random.default_rng(0)
+    x, time = rng.normal(size=[20, 1]), rng.exponential(size=20)
+    y, test = nllfit.right_censored(time, np.arange(20) % 3 > 0), np.array([4])
+    model = survival.regression(common.toolkit("2"), "Exponential", 1)
+    found = survival.held_out_losses(model, "Exponential", x, y, np.delete(np.arange(20), test), test)
+    rate = 1 / np.ravel(model(x[test]))[0]
+    assert found["with age"] == pytest.approx(rate * time[4] - np.log(rate), rel=1e-9)
