@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from nllfit.families.arguments import is_missing
+
 __all__ = ["as_floats", "as_times", "check_probabilities", "check_shape", "checked"]
 
 _ROUNDING = 1e-6  # the largest rounding error of a probability that was computed in float32
@@ -15,28 +17,39 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
     Raises:
       ValueError: if an array is invalid, or the arrays differ in length.
     """
-    time, event = np.asarray(time, float), np.asarray(event)
-    if time.ndim != 1 or not len(time) or not np.isfinite(time).all():
-        raise ValueError(f"`time` has shape {time.shape}: give at least one finite number, one for each row.")
+    time, event = _floats("time", time), np.asarray(event)
+    if time.ndim != 1 or not len(time):
+        raise ValueError(f"`time` has shape {time.shape}: give at least one number, one for each row.")
+    if not np.isfinite(time).all():
+        row = np.flatnonzero(~np.isfinite(time))[0]
+        raise ValueError(f"`time` is {time[row]} in row {row}: give finite numbers.")
     check_shape("event", event, time.shape)
-    unknown = event[~np.isin(event, (0, 1))].tolist()
-    if unknown:
-        raise ValueError(f"`event` holds {unknown[0]!r}: give 1 for an event and 0 for a censored row.")
+    missing = is_missing(event)
+    unknown = missing if missing.any() else ~np.isin(event, (0, 1))
+    if unknown.any():
+        raise ValueError(f"`event` holds {event[unknown].tolist()[0]!r}: give 1 for an event and 0 for a censored row.")
     return time, event.astype(bool), *(as_floats(name, values, time.shape) for name, values in others.items())
 
 
 def as_floats(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Returns an argument as an array of floats. Raises a `ValueError` if its shape is wrong or a number is NaN."""
-    values = np.asarray(values, float)
+    values = _floats(name, values)
     check_shape(name, values, shape)
     if np.isnan(values).any():
         raise ValueError(f"`{name}` is NaN in row {np.argwhere(np.isnan(values))[0][0]}: give numbers.")
     return values
 
 
+def _floats(name, values):
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:  # text, None or pandas's NA
+        raise ValueError(f"`{name}` has values that are not numbers ({error}): give numbers.") from None
+
+
 def as_times(times: Any) -> np.ndarray:
     """Returns the times as an array of floats, `[k]`. Raises a `ValueError` if a time is not finite."""
-    times = np.atleast_1d(np.asarray(times, float))
+    times = np.atleast_1d(_floats("times", times))
     if times.ndim != 1 or not np.isfinite(times).all():
         raise ValueError(f"`times` has shape {times.shape}: give a list of finite times.")
     return times

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families.arguments import is_missing
-from nllfit.survival_scores.checks import checked
+from nllfit.survival_scores.checks import check_shape, checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
 
@@ -32,9 +32,9 @@ class SurvivalCurve:
     log_variances: Any = None
 
     def __call__(self, times: Any) -> np.ndarray:
-        """Returns the values of the function at `times`, `[k]`."""
-        steps = np.concatenate([[self.before], self.values])
-        return steps[np.searchsorted(self.times, np.asarray(times, float), "right")]
+        """Returns the values of the function at `times`, `[k]`. The value at NaN is NaN."""
+        times, steps = np.asarray(times, float), np.concatenate([[self.before], self.values])
+        return np.where(np.isnan(times), np.nan, steps[np.searchsorted(self.times, times, "right")])
 
 
 def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = None) -> SurvivalCurve:
@@ -91,6 +91,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
     cause = np.asarray(cause, object)  # otherwise NumPy would turn 0 among labels into the text "0"
+    check_shape("cause", cause, np.shape(time))
     missing = is_missing(cause)
     unclear = missing if missing.any() else cause == "0"
     if np.any(unclear):

@@ -6,6 +6,7 @@ of statsmodels' data set of heart transplants.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import integrate
@@ -156,6 +157,10 @@ def test_integrated_brier_score_needs_no_name_of_numpy_2(monkeypatch):
     np.testing.assert_allclose(found, integrate.trapezoid(scores, TIMES) / np.ptp(TIMES), rtol=1e-14)
 
 
+def test_a_curve_is_nan_at_nan():
+    np.testing.assert_array_equal(survival_scores.kaplan_meier([1.0], [1])([np.nan, 0.5, 2.0]), [np.nan, 1.0, 0.0])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -169,7 +174,11 @@ def test_integrated_brier_score_needs_no_name_of_numpy_2(monkeypatch):
             '`method` is \'c\': give "harrell" or "uno"',
         ),
         (lambda: survival_scores.concordance([1.0, 2.0], [0, 0], [1.0, 2.0]), "No pair of rows is comparable"),
-        (lambda: survival_scores.concordance([np.nan], [1], [1.0]), "`time` has shape"),
+        (lambda: survival_scores.concordance([np.nan], [1], [1.0]), "`time` is nan in row 0: give finite numbers"),
+        (lambda: survival_scores.concordance([], [], []), "`time` has shape .* at least one number"),
+        (lambda: survival_scores.concordance(["a"], [1], [1.0]), "`time` has values that are not numbers"),
+        (lambda: survival_scores.concordance([1.0], [1], ["a"]), "`risk` has values that are not numbers"),
+        (lambda: survival_scores.auc(TIME, EVENT, RISK, ["a"]), "`times` has values that are not numbers"),
         (lambda: survival_scores.auc(TIME, EVENT, RISK, [0.5]), "`times` has 0.5, by which no row has an event"),
         (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES[:2]), r"`survival` has shape \(69, 5\)"),
         (lambda: survival_scores.brier_score(TIME, EVENT, SURVIVAL[:, :1], [99.0]), "by which all rows are censored"),
@@ -201,6 +210,9 @@ def test_integrated_brier_score_needs_no_name_of_numpy_2(monkeypatch):
             "`cause` holds nan: give the number",
         ),
         (lambda: survival_scores.cumulative_incidence([1.0, 2.0], [None, "a"], "a"), "`cause` holds None: give the"),
+        (lambda: survival_scores.cumulative_incidence([1.0, 2.0], [pd.NA, "a"], "a"), "`cause` holds <NA>: give the"),
+        (lambda: survival_scores.cumulative_incidence([1.0, 2.0], [1], 1), r"`cause` has shape \(1,\)"),
+        (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, pd.NA]), "`event` holds <NA>: give 1 for an event"),
         (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, None]), "`event` holds None: give 1 for an event"),
         (
             lambda: survival_scores.kaplan_meier([1.0, 2.0, 3.0], [1, 1, 1], entry=[0.0, 2.5, 0.0]),
