@@ -96,6 +96,12 @@ def test_a_wrong_number_of_units_is_refused(kit, case):
 
 
 @each_keras
+def test_an_unknown_number_of_units_is_refused(kit):
+    with pytest.raises(ValueError, match="takes 2 floating-point numbers"):
+        kit.heads.Normal()(kit.keras.Input((None,)))
+
+
+@each_keras
 def test_distribution_head_equals_the_named_head(kit):
     u, y = tf.random.stateless_normal([5, 2], (1, 2)), tf.ones([5, 1])
     generic = kit.heads.DistributionHead(tfd.Gamma, 1)

@@ -82,7 +82,8 @@ class _Layer(Drawing, keras.layers.Layer):
 
     def compute_output_spec(self, inputs, **kwargs):
         with tf.init_scope():
-            params, shared = tf.zeros(inputs.shape[-1:], inputs.dtype), tf.zeros([self.family.shared_size])
+            width = [size or 0 for size in inputs.shape[-1:]]  # the family refuses an unknown width like the width 0
+            params, shared = tf.zeros(width, inputs.dtype), tf.zeros([self.family.shared_size])
             distribution = traced_distribution(self.family, params, shared)
             is_sample = self.as_tensor == "sample"
             prediction = distribution.sample() if is_sample else law_of(distribution).central_value()
