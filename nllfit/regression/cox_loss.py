@@ -15,6 +15,8 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     predictions does not change the loss, so the last layer needs no bias. `cox_regression` fits the linear case, and
     also returns a coefficient table and baseline hazards.
 
+    The sums are computed in float64. If predictions differ by more than 700, terms underflow to 0.
+
     Args:
       y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.
       y_pred: `[n, 1]`, the logarithm of the hazard ratio. A Keras 2 or Keras 3 model without a head predicts it.
@@ -30,8 +32,8 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     Source: Katzman et al., DeepSurv: personalized treatment recommender system using a Cox proportional hazards deep
     neural network, 2018.
     """
-    u = tf.reshape(tf.convert_to_tensor(y_pred), [-1])
-    y_true = tf.convert_to_tensor(y_true)
+    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    u = tf.cast(tf.reshape(y_pred, [-1]), tf.float64)  # in float32, hazard ratios of more than exp(100) would underflow
     order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
     # Times keep their dtype, because rounding them to that of `u` could tie them.
     time, event, u = (
@@ -51,4 +53,4 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     known = sums > 0
     log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
     terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))
-    return -tf.reduce_sum(terms) / tf.cast(tf.shape(u)[0], u.dtype)
+    return tf.cast(-tf.reduce_sum(terms) / tf.cast(tf.shape(u)[0], u.dtype), y_pred.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+import tensorflow as tf
 import tf_keras
 from scipy import optimize, stats
 
@@ -259,3 +260,15 @@ def test_cox_loss_does_not_tie_times_that_float32_would_round():
     y, u = np.column_stack([1.7e9 + np.arange(20.0), np.ones(20)]), np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
     expected = np.mean(np.logaddexp.accumulate(u[::-1, 0].astype(float))) - u.mean()
     np.testing.assert_allclose(nllfit.cox_loss(y, u), expected, rtol=1e-5)
+
+
+def test_cox_loss_of_large_hazard_ratios_does_not_underflow():
+    y, u = np.array([[1.0, 1.0], [2.0, 1.0], [3.0, 0.0]]), np.array([[150.0], [0.0], [1.0]], "float32")
+    expected = np.logaddexp.reduce([0.0, 1.0]) / 3  # the first row's term is 0
+    u = tf.Variable(u)
+    with tf.GradientTape() as tape:
+        loss = nllfit.cox_loss(y, u)
+    assert loss.dtype == tf.float32
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    share = 1 / (1 + np.exp(1.0))
+    np.testing.assert_allclose(tape.gradient(loss, u)[1:, 0], [(share - 1) / 3, (1 - share) / 3], rtol=1e-6)
