@@ -145,6 +145,8 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
         fault = "are classes, whose probabilities are for `nllfit.scale_temperature`"
     elif is_discrete(elements) and not or_counts:
         fault = "are counts, whose intervals are for `nllfit.conformalize`"
+    elif law_of(parts).facts.search.circular:
+        fault = "are angles, which have no largest and no smallest value"
     if fault:
         raise ValueError(
             f"`model` predicts a {distribution.name} of outcomes of shape {shape}, which {fault}. This calibration is "

@@ -63,7 +63,7 @@ def conformalize(
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
         - `levels` is empty, a level is not between 0 and 1, or there are too few rows for it.
-        - The outcomes are classes, amounts with a positive probability of 0, or intervals, or they have several
+        - The outcomes are classes, angles, amounts with a positive probability of 0, or intervals, or they have several
           dependent elements.
         - `nllfit.evaluate` refuses the outcomes.
 

@@ -16,7 +16,8 @@ class MovedCounts(CalibratedDistribution):
     Between two quantiles, the base distribution is stretched. Above the last quantile it is shifted. Below the first
     quantile it is shifted if this quantile moves down. If it moves up, the counts below it keep their places, and their
     probabilities are multiplied by a constant. If the base distribution has no largest count, every count of its
-    support keeps a positive probability.
+    support keeps a positive probability. Otherwise the largest count gets the probability of all counts that a shift
+    would move beyond it.
 
     Args:
       distribution: the base distribution of counts, of batch `[*batch]`.
@@ -48,7 +49,8 @@ class MovedCounts(CalibratedDistribution):
         mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
         mass = tf.where(mass > 0, mass, levels[..., 0] / 2)
         below_first = outside[0] * tf.where(up, mass / tf.where(up, whole, 1.0), 1.0)
-        below_first = tf.where(y < law_of(self.base).ends()[0], 0.0, below_first)
+        least, most = (tf.cast(end, tf.float64) for end in law_of(self.base).ends())
+        below_first = tf.where(y < least, 0.0, below_first)
         start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # index of the last knot up to `y`
         start = tf.clip_by_value(start, 0, to.shape[-1] - 2)
         (a, b), (c, d), (low, high) = (_around(values, start) for values in (at, to, levels))
@@ -58,8 +60,9 @@ class MovedCounts(CalibratedDistribution):
         reached, all_of_it = (1 - place) * below[2] + place * below[3] - below[0], below[1] - below[0]
         share = tf.where(all_of_it > 0, reached / tf.where(all_of_it > 0, all_of_it, 1.0), share)
         probability = tf.where(y < to[..., 0], below_first, low + (high - low) * share)
-        is_last = y >= to[..., -1]
-        return tf.where(is_last, outside[0], probability), tf.where(is_last, outside[1], 1 - probability)
+        is_last, is_all = y >= to[..., -1], y >= most
+        below, above = tf.where(is_last, outside[0], probability), tf.where(is_last, outside[1], 1 - probability)
+        return tf.where(is_all, 1.0, below), tf.where(is_all, 0.0, above)
 
     def _cdf(self, y):
         return tf.cast(self._both(y)[0], self.returned)
@@ -69,11 +72,12 @@ class MovedCounts(CalibratedDistribution):
 
     def _log_prob(self, y):
         at, to, _ = self._knots()
-        y = tf.cast(y, tf.float64)
-        is_above = y > to[..., -1]  # here a difference of two CDFs near 1 would lose digits
+        y, most = tf.cast(y, tf.float64), tf.cast(law_of(self.base).ends()[1], tf.float64)
+        below, rest = self._both(y - 1)
+        is_above = (y > to[..., -1]) & (y < most)  # here a difference of two CDFs near 1 would lose digits
         place = tf.where(is_above, y + at[..., -1] - to[..., -1], at[..., -1])
         tail = tf.cast(self.base.log_prob(tf.cast(place, self.base.dtype)), tf.float64)
-        step = tf.math.log(tf.where(is_above, 1.0, self._both(y)[0] - self._both(y - 1)[0]))
+        step = tf.math.log(tf.where(is_above, 1.0, tf.where(y < most, self._both(y)[0] - below, rest)))
         return tf.cast(tf.where(is_above, tail, step), self.returned)
 
     def _quantile(self, q):

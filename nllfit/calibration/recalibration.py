@@ -50,8 +50,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are classes, counts, amounts with a positive probability of 0, or intervals, or have
-        several dependent elements; or if `nllfit.evaluate` refuses them.
+      ValueError: if its outcomes are classes, counts, angles, amounts with a positive probability of 0, or intervals,
+        or have several dependent elements; or if `nllfit.evaluate` refuses them.
 
     Example:
       >>> rng = np.random.default_rng(0)

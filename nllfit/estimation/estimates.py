@@ -128,6 +128,9 @@ class Estimate(MaximumLikelihoodFit):
     def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
         """The profile log-likelihood of a parameter: at each value, the maximum over all other parameters.
 
+        If the likelihood has corners in another parameter, such as the `loc` of a `GeneralizedNormal`, that parameter
+        keeps its estimate, so the result may be a little too low.
+
         Args:
           name: a parameter's name, as in `parameters`.
           values: the values at which the parameter is held, `[m]`, or one number.

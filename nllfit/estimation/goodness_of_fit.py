@@ -57,7 +57,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         Cramer-von Mises:    1/(12 n) + sum_i ((2 i - 1)/(2 n) - u_i)^2
         Anderson-Darling:    -n - sum_i (2 i - 1)/n (log u_i + log(1 - u_(n+1-i)))
 
-    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes.
+    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. An
+    angle of a `VonMises` is first moved to within `pi` of the fitted `loc`.
 
     The published tables of these statistics do not apply, because they assume a distribution that was not fitted to the
     sample; a fitted distribution is closer to the sample than the true one. The p-value comes from the parametric
@@ -77,9 +78,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     Raises:
       TypeError: if `estimate` is not an `Estimate`.
       ValueError: if the fit did not converge; if its outcomes are vectors or intervals, contain the ends of a window
-        (`Truncated` with "row"), or are continuous except for a probability at 0; if its weights are not whole numbers;
-        if its counts fall into too few bins for the number of parameters; if `num_samples` is not an int >= 1, or
-        `seed` is not an int >= 0.
+        (`Truncated` with "row"), are angles of a mixture, or are continuous except for a probability at 0; if its
+        weights are not whole numbers; if its counts fall into too few bins for the number of parameters; if
+        `num_samples` is not an int >= 1, or `seed` is not an int >= 0.
       NotImplementedError: if TFP has no CDF for the family.
 
     Example:
@@ -101,6 +102,11 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     if problem.family.event_shape and not problem.family.takes_infinity:
         raise ValueError(
             f"An outcome has shape {problem.family.event_shape}, but the tests need numbers: fit columns separately."
+        )
+    if problem.family.facts.search.circular and problem.family.component_shape:
+        raise ValueError(
+            f"{problem.family.label} has angles, which start at another point for each component, so it has no CDF: "
+            f"test a fit without a mixture."
         )
     if problem.family.measure.points == "0":
         raise ValueError(
@@ -126,7 +132,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         observed = {"chi_square": _chi_square(itself, y, edges)}
         chance = {"chi_square": _chi_square(refits, samples, edges)}
     else:
-        observed, chance = _of_the_cdf(itself, np.sort(y, 1)), _of_the_cdf(refits, np.sort(samples, 1))
+        observed, chance = _of_the_cdf(itself, y), _of_the_cdf(refits, samples)
     p_values = {}
     for name, values in chance.items():
         values = values[~np.isnan(values)]
@@ -136,8 +142,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
 
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the statistics `[b]`, by name, that compare sorted samples `[b, n]` with the CDFs of their fits."""
+    """Returns the statistics `[b]`, by name, that compare samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
+    below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]  # angles may begin within `y`
     n = y.shape[1]
     i = np.arange(1, n + 1)
     logs = np.log(np.maximum(below, _TINY)) + np.log(np.maximum(above[:, ::-1], _TINY))

@@ -87,8 +87,9 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
       ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
         `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
         bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if `a` holds an
-        end of the support that is free in `b`, such as the `low` of a Uniform; if a fit did not converge (but `b` need
-        not converge if `a` is at a bound of it); if `b` has a lower likelihood than `a`.
+        end of the support that is free in `b`, such as the `low` of a Uniform, or a value that is not above the
+        parameter's `floor` in `b`; if a fit did not converge (but `b` need not converge if `a` is at a bound of it); if
+        `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -182,6 +183,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
             )
         num_at_bound += _WITHIN[inner.name, outer.name]
         ours |= {_NAME: inner.name}
+    _check_floors({name: ours[name] for name in ours.keys() - theirs.keys()}, outer.floor)
     if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
         raise ValueError(f"{labels}: hold the same parameters in `a` as in `b`, at the same values, and one more.")
     if num_at_bound > 1:
@@ -190,6 +192,16 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
             f"ratio has no known distribution: free one parameter at a time, with a test for each."
         )
     return num_at_bound * math.prod(outer.event_shape)
+
+
+def _check_floors(held, floors):
+    """Raises a `ValueError` if a value that `a` holds is not above the floor of the parameter in `b`."""
+    for name in held.keys() & floors.keys():
+        if np.any(np.asarray(held[name]) <= floors[name]):
+            raise ValueError(
+                f"`a` holds `{name}` at {held[name]}, but its floor in `b` is {floors[name]}, so `a` is not nested: "
+                f"hold a value above the floor, or fit `b` with a lower floor."
+            )
 
 
 def _check_ends(a, b):

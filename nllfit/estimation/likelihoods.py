@@ -132,7 +132,7 @@ def _parameter(name: str, value: Any, known: dict[str, Any]) -> Any:
         return [_in_float64(part) for part in value]
     if name == "dtype":
         return tf.float64 if value is not None and tf.as_dtype(value).is_floating else value
-    if name not in known or value is None:
+    if name not in known or value is None or tf.convert_to_tensor(value).dtype == tf.bool:  # `tfd.Masked` has a mask
         return value
     if tf.is_tensor(value) or isinstance(value, tf.Variable):
         return tf.cast(value, tf.float64)
@@ -151,6 +151,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         raise ValueError("`y` is empty: give at least one observation.")
     if values.dtype.kind not in "biuf":
         raise ValueError(f"`y` is of dtype {values.dtype}: give numbers.")
+    values = values.astype(np.int64) if values.dtype.kind == "b" else values
     if np.isnan(values).any():
         raise ValueError(f"`y` holds {np.isnan(values).sum()} NaN: remove the missing observations.")
     if distribution.dtype.is_integer and values.dtype.kind == "f" and (values != np.round(values)).any():

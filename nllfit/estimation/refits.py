@@ -14,6 +14,8 @@ from nllfit.estimation.density import Density
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.search import search
+from nllfit.families.law import law_of
+from nllfit.families.support_ends import in_one_turn
 from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes
 from nllfit.quantiles import cdf, survival
 
@@ -67,16 +69,20 @@ class Refits:
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`.
 
-        They are NaN for a sample without an estimate.
+        They are NaN for a sample without an estimate. An angle is moved to within `pi` of the fitted `loc`.
         """
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
+
+        def tails(distribution, y):
+            y = in_one_turn(law_of(distribution), y)
+            return cdf(distribution, y), survival(distribution, y)
+
         if len(self.separate) < len(self.w):
             together = self.problem.objective.coordinates.distribution(self.w, {})
             inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
-            found = np.stack([np.array(function(together, inward)).T for function in (cdf, survival)])
+            found = np.stack([np.array(tail).T for tail in tails(together, inward)])
         for row, fit in self.separate.items():
-            own = y[row % len(y)]
-            found[:, row] = (cdf(fit.distribution, own), survival(fit.distribution, own)) if fit else np.nan
+            found[:, row] = tails(fit.distribution, y[row % len(y)]) if fit else np.nan
         return found[0], found[1]
 
 

@@ -43,7 +43,8 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. For a model with several outputs, a dict of outcomes by the name of the output.
+        is not masked counts as a row. An angle of a `VonMises` is moved to within `pi` of the predicted `loc`. For a
+        model with several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: the seed of the random PITs of counts and of censored outcomes.

@@ -1,4 +1,4 @@
-"""Computes the ends of the support of a `Law`, an outcome in the support, and the CDF on the whole real line."""
+"""Computes the ends of a `Law`'s support, an outcome in it, angles in it, and the CDF on the whole real line."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from nllfit.families.copies import with_parameters
 from nllfit.families.discreteness import line
 from nllfit.families.interval_probability import middle
 
-__all__ = ["cdf_on_line", "ends_of", "outcome_in"]
+__all__ = ["cdf_on_line", "ends_of", "in_one_turn", "outcome_in"]
 
 _MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
 
@@ -46,6 +46,14 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
 
     return both
+
+
+def in_one_turn(law: Any, y: Any) -> Any:
+    """Moves angles by turns of `2 pi` to the turn that has the CDF. Returns outcomes of other families unchanged."""
+    if not law.facts.search.circular:
+        return y
+    low, high = law.ends()
+    return low + tf.math.floormod(y - low, high - low)
 
 
 def outcome_in(law: Any) -> tf.Tensor:

@@ -158,6 +158,25 @@ def test_moments_of_counts_are_sums_over_their_probabilities():
     np.testing.assert_allclose(moved.stddev()[:, 0], spread, rtol=1e-4)
 
 
+def test_the_largest_count_has_the_probability_of_all_counts_beyond_it():
+    counts = np.arange(11.0)[:, None].astype("float32")
+    moved = Conformalized(None, {0.9: 3.0}).calibrate(tfd.Binomial(10.0, probs=[0.3]))
+    probabilities = np.exp(np.asarray(moved.log_prob(counts), float))[:, 0]
+    assert nllfit.interval(moved, 0.9)[1] == 8  # from 5, so the counts move up by 3
+    expected = [*stats.binom(10, 0.3).pmf([6]), stats.binom(10, 0.3).sf(6)]
+    np.testing.assert_allclose(probabilities[9:], expected, rtol=1e-5)
+    np.testing.assert_allclose(moved.cdf(counts)[:, 0], np.cumsum(probabilities), rtol=1e-5)
+    assert probabilities.sum() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_angles_cannot_be_calibrated():
+    angles = tfd.VonMises([3.0, 0.0], 2.0)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), angles)
+    for distribution in (tfd.Independent(angles, 1), mixture):
+        with pytest.raises(ValueError, match="are angles, which have no largest"):
+            Conformalized(None, {0.9: 1.0}).calibrate(distribution)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rate", "dispersion"),

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nllfit import Censored, Hurdle, Truncated, ZeroInflated, goodness_of_fit, maximum_likelihood, right_censored
+from nllfit import (
+    Censored,
+    Hurdle,
+    MixtureFamily,
+    Truncated,
+    ZeroInflated,
+    goodness_of_fit,
+    maximum_likelihood,
+    right_censored,
+)
 from nllfit.estimation.problem import problem_of
 from nllfit.estimation.refits import Refits
 from nllfit.estimation.sample_fit import Fit
@@ -165,3 +174,24 @@ def test_the_probability_of_0_in_a_window_is_refused():
     estimate = dataclasses.replace(estimate, fit=Fit(problem_of(family, [0.0, 0.0, *Y]), estimate.optimum))
     with pytest.raises(ValueError, match=r"high=100.0\) has a probability at 0, .*'Gamma', y\[y > 0\]"):
         goodness_of_fit(estimate)
+
+
+def test_angles_may_be_in_any_turn():
+    y = np.random.default_rng(0).vonmises(0.0, 2.0, 30)
+    estimate = maximum_likelihood("VonMises", y)
+    found = goodness_of_fit(estimate, 19)
+    loc, concentration = (estimate.parameters[name] for name in ("loc", "concentration"))
+    law = stats.vonmises(concentration)
+    known = stats.kstest(np.mod(y - loc + np.pi, 2 * np.pi) - np.pi, law.cdf).statistic
+    assert found.statistics["kolmogorov_smirnov"] == pytest.approx(known, rel=1e-6)
+    # TFP draws angles between -pi and pi, and those of the turned sample are between 0 and 2 pi.
+    turned = goodness_of_fit(maximum_likelihood("VonMises", np.mod(y + 3.0, 2 * np.pi)), 19)
+    assert turned.statistics == pytest.approx(found.statistics, rel=1e-5)
+    assert turned.p_values == found.p_values
+
+
+def test_angles_of_a_mixture_are_refused():
+    estimate = maximum_likelihood("Exponential", Y)
+    problem = problem_of(MixtureFamily("VonMises", 2), Y)
+    with pytest.raises(ValueError, match="Mixture of 2 VonMises has angles"):
+        goodness_of_fit(dataclasses.replace(estimate, fit=Fit(problem, estimate.optimum)))

@@ -105,6 +105,13 @@ def test_fits_that_are_not_nested_are_refused():
         likelihood_ratio_test(exponential, dataclasses.replace(gamma, converged=False, message="it was cut short"))
 
 
+def test_a_held_value_is_above_the_floor_of_the_free_parameter():
+    family = Family("Gamma", floor={"concentration": 1.5})
+    a, b = maximum_likelihood("Gamma", Y, concentration=1.0), maximum_likelihood("Gamma", Y)
+    with pytest.raises(ValueError, match=r"`a` holds `concentration` at 1\.0, but its floor in `b` is 1\.5"):
+        likelihood_ratio_test(a, as_of(family, b))
+
+
 def test_likelihoods_of_different_kinds_have_no_ratio():
     whole = maximum_likelihood("Normal", Y)
     for other in (ZeroInflated("Normal"), Hurdle("Normal")):

@@ -187,3 +187,14 @@ def test_censored_data_are_refused_for_a_distribution_of_numbers():
         log_likelihood(tfd.MultivariateNormalDiag([0.0, 0.0], [1.0, 1.0]), data)
     pairs = Censored("Normal").distribution(tf.zeros([2], tf.float64))
     assert np.isfinite(log_likelihood(pairs, data))
+
+
+def test_boolean_outcomes_are_numbers():
+    theta = np.array([0.2, 0.5])
+    result = likelihood(tfd.Bernoulli(probs=theta), [True, False, False])
+    np.testing.assert_allclose(result, theta * (1 - theta) ** 2, rtol=1e-13)
+
+
+def test_a_mask_stays_boolean():
+    result = log_likelihood(tfd.Masked(tfd.Normal([0.0, 1.0], 1.0), [True, False]), [0.5, 0.3])
+    np.testing.assert_allclose(result, [stats.norm.logpdf([0.5, 0.3]).sum(), 0.0], rtol=1e-13)

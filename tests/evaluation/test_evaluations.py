@@ -225,6 +225,16 @@ def test_a_sequence_has_a_score_for_each_row():
     assert found.nll_se == pytest.approx(stats.sem(found.scores["nll"]))
 
 
+def test_angles_may_be_in_any_turn():
+    rng = np.random.default_rng(0)
+    loc, errors = rng.uniform(-np.pi, np.pi, 40), rng.vonmises(0.0, 2.0, 40)
+    found = evaluate(tfd.VonMises(loc, 2.0), y=np.mod(loc + errors, 2 * np.pi), levels=(0.5,))
+    np.testing.assert_allclose(found.pit, stats.vonmises(2.0).cdf(errors), rtol=1e-6)
+    half = stats.vonmises(2.0).ppf(0.75)
+    assert found.coverage[0.5] == np.mean(np.abs(errors) < half)
+    assert found.rmse == pytest.approx(np.sqrt(np.mean(errors**2)))
+
+
 def test_the_summary_and_the_dict_contain_the_scores():
     found = evaluate(normal(), y=Y, levels=(0.9,))
     numbers = found.to_dict()
