@@ -8,7 +8,7 @@ from scipy import special, stats
 
 import nllfit
 from nllfit import heads
-from nllfit.families.law import elements_of
+from nllfit.families.law import elements_of, law_of
 from nllfit.families.windows import TruncatedDistribution
 
 from .keras_versions import in_turn
@@ -275,3 +275,27 @@ def test_subnormal_numbers_are_not_treated_as_0():
     y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
     smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # TensorFlow rounds smaller inputs to 0
     np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)
+
+
+def test_one_number_is_compared_with_all_rows_of_a_sum_over_counts():
+    one, other = np.array([[0.7], [0.9], [2.1]]), np.array([[1.3], [0.8], [0.3]])
+    found = nllfit.cdf(tfd.BetaBinomial(5.0, one, other), 3)
+    np.testing.assert_allclose(found, stats.betabinom.cdf(3, 5, one, other), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_finitely_many_outcomes_may_be_fractions_and_negative(dtype):
+    outcomes, probs = np.array([-1.5, 0.1, 2.0], dtype), np.array([[0.25, 0.25, 0.5], [0.5, 0.0, 0.5]], dtype)
+    distribution = tfd.FiniteDiscrete(outcomes, probs=probs)
+    y = np.array([[-2.0], [-1.5], [0.0], [0.1], [1.9], [2.0], [9.0]]) + np.zeros(2)
+    reached = (outcomes <= y.astype(dtype)[..., None]) * probs
+    np.testing.assert_allclose(nllfit.cdf(distribution, y), reached.sum(-1), rtol=1e-7)
+    np.testing.assert_allclose(nllfit.survival(distribution, y), 1 - reached.sum(-1), rtol=1e-7)
+    levels = [0.2, 0.25, 0.3, 0.6]
+    expected = np.array([[-1.5, -1.5], [-1.5, -1.5], [0.1, -1.5], [2.0, 2.0]], dtype)
+    np.testing.assert_array_equal(nllfit.quantile(distribution, levels), expected)
+    np.testing.assert_array_equal(nllfit.mode(distribution), [2.0, -1.5])
+    apart = np.abs(outcomes[:, None] - outcomes)
+    crps = (probs * np.abs(outcomes - 0.7)).sum(-1) - np.einsum("bi,ij,bj->b", probs, apart, probs) / 2
+    np.testing.assert_allclose(nllfit.crps([0.7, 0.7], distribution), crps, rtol=1e-6)
+    assert np.isfinite(distribution.log_prob(law_of(distribution).some_outcome())).all()

@@ -34,6 +34,7 @@ __all__ = [
     "refuse_censored_data",
     "refuse_shapeless",
     "refuse_sparse",
+    "with_masked_as_nan",
 ]
 
 MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
@@ -231,3 +232,8 @@ def label_indices(labels: np.ndarray) -> np.ndarray:
     """Returns the index of each label `[n]` among the different labels, which need not have an order."""
     places: dict[Any, int] = {}
     return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)
+
+
+def with_masked_as_nan(values: Any) -> np.ndarray:
+    """Converts values to an array. NaN replaces masked values, which NumPy would use."""
+    return np.ma.filled(values.astype(object), np.nan) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)

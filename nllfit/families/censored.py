@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
+from nllfit.families.arguments import is_missing, with_masked_as_nan
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
@@ -277,7 +278,8 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 
 def _read(time, observed):
-    times, seen = _numbers("time", time), np.asarray(observed)
+    times, seen = _numbers("time", time), with_masked_as_nan(observed)
+    seen = np.where(is_missing(seen), -1, seen)  # a comparison with pandas's NA has no truth value
     if times.shape != seen.shape:
         raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
     if not np.all((seen == 0) | (seen == 1)):
@@ -286,8 +288,9 @@ def _read(time, observed):
 
 
 def _numbers(name, values):
-    try:
-        values = np.asarray(values, np.float64)
+    found = with_masked_as_nan(values)
+    try:  # NumPy would drop imaginary parts, and convert durations to nanoseconds
+        values = found.astype("raise" if found.dtype.kind in "cmMSU" else np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
     if np.any(np.isnan(values)):

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import corrected
-from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properties, plain_class
+from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properties, parts_of, plain_class
 
 __all__ = [
     "arguments_of",
@@ -20,13 +21,21 @@ __all__ = [
     "with_parameters",
 ]
 
+_ARRAYS = (tf.Tensor, tf.Variable, np.ndarray)
+
 
 def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     """Returns the floating-point dtype of a distribution's parameters. The outcomes may be integers."""
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    return next((tensor.dtype for tensor in tensors if tensor.dtype.is_floating), tf.float32)
+    if tensors[0] is distribution:  # it is no `CompositeTensor`, as most users' classes
+        parts = parts_of(distribution)
+        if parts:
+            return real_dtype(parts[0])
+        tensors = [value for value in distribution.parameters.values() if isinstance(value, _ARRAYS)]
+    dtypes = (tf.as_dtype(tensor.dtype) for tensor in tensors)
+    return next((dtype for dtype in dtypes if dtype.is_floating), tf.float32)
 
 
 def with_parameters(

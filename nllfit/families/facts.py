@@ -6,6 +6,7 @@ module of `laws` adds the rest.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.search_policy import SearchPolicy
-from nllfit.families.tfp_classes import derived, plain_class
+from nllfit.families.tfp_classes import derived, is_own, plain_class
 
 __all__ = ["FACTS", "Facts", "Tails", "corrected", "facts_of", "names_with_exact_tails"]
 
@@ -104,11 +105,12 @@ FACTS: dict[type, Facts] = {}
 """The facts by TFP class. The modules of `laws` fill this dict."""
 
 _NOTHING = Facts()
+_OWN = Facts(lowest=-math.inf)  # counts of a user's class may be negative
 
 
 def facts_of(cls: type) -> Facts:
-    """Returns the facts about a TFP class. Other classes get the defaults, even if a TFP class has the same name."""
-    return FACTS.get(plain_class(cls), _NOTHING)
+    """Returns the facts about a TFP class. A user's class gets only defaults, even if a TFP class has the same name."""
+    return FACTS.get(plain_class(cls), _OWN if is_own(plain_class(cls)) else _NOTHING)
 
 
 def names_with_exact_tails() -> set[str]:

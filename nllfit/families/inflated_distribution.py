@@ -105,6 +105,10 @@ class InflatedLaw(Law):
         zeros = tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
         return None if self.own.is_discrete else zeros
 
+    def corners(self) -> list[tf.Tensor]:
+        zeros = tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
+        return [*(corners + zeros for corners in self.own.corners()), zeros[None]]  # the CDF jumps at 0
+
     def cdf(self):
         own, logits = self.own.cdf(), self.distribution.zero_logits
         share, rest = tf.sigmoid(logits), tf.sigmoid(-logits)
@@ -127,8 +131,8 @@ class InflatedLaw(Law):
         return log_probability
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        share = self.distribution.zero_probs
-        others = self.own.crps(y) - share * self.own.crps(tf.zeros_like(y))
+        share, at_zero = self.distribution.zero_probs, self.own.crps(tf.zeros_like(y))
+        others = tf.where(tf.math.is_inf(at_zero), at_zero, self.own.crps(y) - share * at_zero)  # not `inf - inf`
         return share * tf.abs(y) + (1 - share) * others
 
     @property

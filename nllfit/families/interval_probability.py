@@ -125,26 +125,28 @@ def _unbounded(low, high, left):
     """Returns a change of variables that makes the integrated tail unbounded, its inverse, and its log-derivative.
 
     The change of variables maps the real line onto the support. `left` is True for the rows whose left tail is
-    integrated. If both ends of the support are finite, the map is a scaled sigmoid. If only the lower end is finite, it
-    is `low + exp(x)` for a left tail, and the identity for a right tail, which is unbounded already. A support that has
-    only an upper end is not handled, because no TFP family needs it.
+    integrated. If both ends of the support are finite, the map is a scaled sigmoid. If only one end is finite, it is
+    `low + exp(x)` or `high - exp(-x)` for the tail at this end, and the identity for the other tail, which is unbounded
+    already.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
-    both, one = has_low & has_high, has_low & ~has_high & left
+    both, lower, upper = has_low & has_high, has_low & ~has_high & left, has_high & ~has_low & ~left
+
+    def chosen(of_both, of_lower, of_upper, x):
+        return tf.where(both, of_both, tf.where(lower, of_lower, tf.where(upper, of_upper, x)))
 
     def forward(x):
-        return tf.where(both, start + (end - start) * tf.sigmoid(x), tf.where(one, start + tf.exp(_if(one, x)), x))
+        share = start + (end - start) * tf.sigmoid(x)
+        return chosen(share, start + tf.exp(_if(lower, x)), end - tf.exp(_if(upper, -x)), x)
 
     def inverse(y):
-        above = tf.where(has_low, y, start + 0.5) - start
-        return tf.where(
-            both, tf.math.log(above) - tf.math.log(_if(both, end - y, 1.0)), tf.where(one, tf.math.log(above), y)
-        )
+        above, below = (tf.math.log(_if(part, d, 0.5)) for part, d in ((has_low, y - start), (has_high, end - y)))
+        return chosen(above - below, above, -below, y)
 
     def log_slope(x):
-        middle = tf.math.log(end - start) - tf.math.softplus(x) - tf.math.softplus(-x)
-        return tf.where(both, middle, tf.where(one, x, tf.zeros_like(x)))
+        middle = tf.math.log(_if(both, end - start, 1.0)) - tf.math.softplus(x) - tf.math.softplus(-x)
+        return chosen(middle, x, -x, tf.zeros_like(x))
 
     return forward, inverse, log_slope
 

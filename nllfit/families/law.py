@@ -5,6 +5,7 @@ uses only the methods of this class, even if a TFP class is similar. A subclass 
 as the ends of the support, the CDF and the logarithms of both tails. `Law` derives its other methods from them.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from nllfit.families.mode_search import mode_of
 from nllfit.families.point_predictions import central_value
 from nllfit.families.quantile_search import root_of
 from nllfit.families.support_ends import cdf_on_line, ends_of, outcome_in
-from nllfit.families.tail_integrals import cuts_of, tail_integrals
+from nllfit.families.tail_integrals import corners_of, cuts_of, tail_integrals
 from nllfit.families.tail_sums import crps_by_sums
 from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_class
 
@@ -28,7 +29,7 @@ __all__ = ["Law", "elements_of", "has_law", "law_of"]
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 
-_LABELS = 2.0**30  # above all labels, and below the largest int32
+_LABELS = 2.0**30  # above all labels and counts of an integer dtype, and below the largest int32
 
 
 class Law:
@@ -88,10 +89,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors of dependent real numbers, whose score is the energy score.
-
-        Vectors of counts and one-hot rows are scored by element, because TFP's draws of them have no gradient.
-        """
+        """Whether the energy score is used: for vectors of real numbers. TFP's draws of counts have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -135,7 +133,7 @@ class Law:
             return self.facts.cdf(d, y)
         if self._log_tails_formula is not None:
             return tuple(tf.exp(part) for part in self._closed_log_tails(y, inner))
-        given = y if d.dtype.is_floating else tf.cast(tf.minimum(y, _LABELS), d.dtype)
+        given = y if d.dtype.is_floating else tf.cast(tf.clip_by_value(y, -_LABELS, _LABELS), d.dtype)
         return d.cdf(given), d.survival_function(given)
 
     @property
@@ -161,6 +159,10 @@ class Law:
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Returns the function `log P(lower < Y <= upper)` of two ends `[..., *batch]`. They may be infinite."""
         return between_counts(self) if self.is_discrete else between_numbers(self)
+
+    def corners(self) -> list[tf.Tensor]:
+        """Returns tensors `[num, *batch]` of points within the support at which the CDF is not smooth."""
+        return corners_of(self)
 
     def cuts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns points between which the CDF is smooth, for numerical integration; see `cuts_of`."""
@@ -245,10 +247,8 @@ class Law:
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):
-            try:
+            with contextlib.suppress(NotImplementedError):
                 return value()
-            except NotImplementedError:
-                continue
         if isinstance(self.distribution, TRANSFORMED):  # a flow of vectors
             return self.distribution.bijector.forward(law_of(self.distribution.distribution).central_value())
         raise NotImplementedError(f"TFP gives {self.distribution.name} no mean, median or mode, so it cannot predict.")

@@ -97,7 +97,7 @@ def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) 
 def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
     """Converts the values of the parameters `names` to tensors. Values that are not numbers are left out."""
     return {
-        name: tf.convert_to_tensor(values[name], dtype)
+        name: tf.cast(values[name], dtype) if tf.is_tensor(values[name]) else tf.convert_to_tensor(values[name], dtype)
         for name in names
         if name in values and (tf.is_tensor(values[name]) or np.asarray(values[name]).dtype.kind in "fiu")
     }

@@ -113,6 +113,9 @@ class MixtureLaw(Law):
         found = self.components.component_quantiles(levels[..., None], rests[..., None])
         return tf.concat(tf.unstack(found, num=found.shape[-1], axis=-1), 0)
 
+    def corners(self):
+        return [self.cuts()[0]]
+
     def cuts(self):
         cuts, *is_open = self.components.cuts()
         rank, num = cuts.shape.rank, cuts.shape[0] * (cuts.shape[-1] or 1)
@@ -184,6 +187,9 @@ class UnlikeMixtureLaw(Law):
 
     def component_quantiles(self, levels, rests):
         return tf.concat([law.component_quantiles(levels, rests) for law in self.components], 0)
+
+    def corners(self):
+        return [self.cuts()[0]]
 
     def cuts(self):
         cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)

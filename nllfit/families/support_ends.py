@@ -9,6 +9,7 @@ import tensorflow as tf
 from nllfit.families.copies import with_parameters
 from nllfit.families.discreteness import line
 from nllfit.families.interval_probability import middle
+from nllfit.families.tfp_classes import is_own, plain_class
 
 __all__ = ["cdf_on_line", "ends_of", "in_one_turn", "outcome_in"]
 
@@ -20,7 +21,7 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     if law.facts.ends is not None:
         return law.facts.ends(law.distribution)
     if law.is_discrete:
-        return law.lowest, math.inf if law.facts.highest is None else law.facts.highest(law.distribution)
+        return _lowest_of(law, dtype), math.inf if law.facts.highest is None else law.facts.highest(law.distribution)
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
@@ -31,13 +32,26 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
 
 
+def _lowest_of(law, dtype):
+    """Returns the lowest count. For a user's class, it is -inf if the CDF is positive at -1, else 0."""
+    if not is_own(plain_class(type(law.distribution))):
+        return law.lowest
+    unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
+    try:
+        below = unchecked.cdf(tf.constant(-1, unchecked.dtype))
+    except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or the dtype has no negative numbers
+        return 0.0
+    return tf.where(below > 0, tf.constant(-math.inf, dtype), 0.0)
+
+
 def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Implements `Law.cdf`: returns a function that computes the CDF and the survival function at any real number."""
     low, high = law.ends()
     counts, inner = law.is_discrete, middle(low, high)
+    zeros = tf.zeros(law.distribution.batch_shape_tensor(), low.dtype)
 
     def both(y):
-        y = tf.math.floor(y) if counts else y
+        y = zeros + (tf.math.floor(y) if counts else y)  # a CDF that is a sum over counts needs the rank of the batch
         inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
         # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. This is a double
         # where: without it, the gradient of the branch that is not selected would be NaN.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["cuts_of", "tail_integrals"]
+__all__ = ["corners_of", "cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
 # The distance from an outer quantile at which a light tail has ended, in units of the distance from the median to this
@@ -74,23 +74,28 @@ def _in_pieces(both, places):
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
 
 
+def corners_of(law: Any) -> list[tf.Tensor]:
+    """Implements `Law.corners`: returns the parameter at which the density has a corner, if there is one."""
+    d, corner = law.distribution, law.facts.density_corner
+    return [] if corner is None else [tf.broadcast_to(d.parameters[corner], d.batch_shape_tensor())[None]]
+
+
 def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns points `[num, *batch]` between which a CDF is smooth, and two masks `[*batch]` about the support.
 
-    The points are the finite ends of the support, the corner of the density, the quantiles at 0.02, 0.5 and 0.98, and
-    two points far outside these quantiles, where a light tail has ended. The first mask is True where the support is
+    The points are the finite ends of the support, the corners of the CDF, the quantiles at 0.02, 0.5 and 0.98, and two
+    points far outside these quantiles, where a light tail has ended. The first mask is True where the support is
     unbounded below, and the second where it is unbounded above.
     """
     law = law.constant()
-    distribution, corner = law.distribution, law.facts.density_corner
-    levels = _column(_LEVELS, distribution.batch_shape.rank)
+    levels = _column(_LEVELS, law.distribution.batch_shape.rank)
     low, middle, high = tf.unstack(law.quantile(levels), num=3)
     bottom, top = (end + tf.zeros_like(middle) for end in law.ends())
-    corner = (middle if corner is None else distribution.parameters[corner]) + tf.zeros_like(middle)
     far = tf.maximum(low - _FAR * (middle - low), bottom), tf.minimum(high + _FAR * (high - middle), top)
     is_open = ~tf.math.is_finite(bottom), ~tf.math.is_finite(top)
     ends_or_middle = [tf.where(one, middle, end) for one, end in zip(is_open, (bottom, top), strict=True)]
-    return tf.stack([*ends_or_middle, low, middle, high, corner, *far]), *is_open
+    corners = [points + tf.zeros_like(middle) for points in law.corners()]
+    return tf.concat([tf.stack([*ends_or_middle, low, middle, high, *far]), *corners], 0), *is_open
 
 
 def _column(values, rank):

@@ -148,6 +148,9 @@ class TruncatedLaw(Law):
         (low, high), (start, end) = self.whole.ends(), self.window()
         return tf.maximum(low, start), tf.minimum(high, end)
 
+    def corners(self) -> list[tf.Tensor]:
+        return [tf.minimum(tf.maximum(points, self.ends()[0]), self.ends()[1]) for points in self.whole.corners()]
+
     def _some_outcome(self):
         inner = middle(*self.ends())
         if self.whole.is_discrete:
@@ -223,8 +226,10 @@ class AboveZeroLaw(TruncatedLaw):
     def variance(self) -> tf.Tensor:
         if self.whole.lowest < 0:
             return super().variance()
-        square = (self.whole.variance() + tf.square(self.whole.mean())) / tf.exp(self.log_window())
-        return square - tf.square(self.mean())
+        elements = self.elements()  # in float64, because the two terms may nearly cancel
+        mean, log_window = elements.mean(), elements.log_window()
+        found = elements.whole.variance() / tf.exp(log_window) + tf.square(mean) * tf.math.expm1(log_window)
+        return tf.cast(found, self.distribution.dtype)
 
 
 @has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)

@@ -1,6 +1,7 @@
 """Estimates of censored and truncated samples against formulas, SciPy, statsmodels and fitdistrplus."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from scipy import optimize, stats
@@ -238,3 +239,19 @@ def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
     expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
     np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("time", "observed", "message"),
+    [
+        (np.array([3, 5], "timedelta64[D]"), [1, 0], "`time` is not an array of numbers"),
+        (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"])), [1, 0], "`time` is not an array of numbers"),
+        (np.array([1 + 2j, 3]), [1, 0], "`time` is not an array of numbers"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1], "`time` is NaN at row 1"),
+        ([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1]), "`observed` holds other than 0 and 1"),
+        ([1.0, 2.0], pd.Series([True, None], dtype="boolean"), "`observed` holds other than 0 and 1"),
+    ],
+)
+def test_pairs_are_made_of_numbers_only(time, observed, message):
+    with pytest.raises(ValueError, match=message):
+        nllfit.right_censored(time, observed)

@@ -299,6 +299,13 @@ def test_wrong_params_are_refused(family, arguments, message):
             method(*arguments)
 
 
+@pytest.mark.parametrize("scale", [tf.constant(2.0), tf.constant(2.0, tf.float64), tf.constant(2)])
+def test_a_fixed_tensor_may_have_another_dtype(scale):
+    for dtype in (tf.float32, tf.float64):
+        spread = Family("Normal", scale=scale).distribution(tf.zeros([3, 1], dtype)).stddev()
+        np.testing.assert_array_equal(spread, [2.0, 2.0, 2.0])
+
+
 def test_fixed_values_may_be_tensors_and_keep_their_digits():
     scale = tf.constant([0.37, 1.5], tf.float64)
     log_prob = Family("Normal", 2, scale=scale).distribution(tf.zeros([1, 2], tf.float64)).log_prob([[0.1, 0.2]])

@@ -342,3 +342,10 @@ def test_a_window_from_0_per_row_and_its_intervals_contain_the_probability_of_0(
     found = Censored(Truncated(ZeroInflated("Normal"), low=0.0)).distribution(params).log_prob(pairs)
     above = (1 - SHARE) * (normal.cdf(1) - normal.cdf(0))
     np.testing.assert_allclose(found, np.log(np.array([SHARE, SHARE + above, above]) / window), rtol=1e-10)
+
+
+def test_the_variance_of_large_counts_above_0_has_all_digits_of_float32():
+    rate = np.array([1e-3, 3.0, 1e6, 1e8])
+    found = Hurdle("Poisson", zero_probs=1e-30).distribution(np.log(rate)[:, None].astype("float32")).variance()
+    mean = rate / -np.expm1(-rate)
+    np.testing.assert_allclose(found, mean * (1 + rate - mean), rtol=1e-5)

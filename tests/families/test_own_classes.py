@@ -223,3 +223,48 @@ def test_a_users_class_with_the_name_of_tfps_keeps_its_own_behaviour():
     np.testing.assert_allclose(
         head(tf.zeros([2, 1])).log_prob([[1.0], [2.0]]), stats.rayleigh.logpdf([1, 2]), rtol=1e-6
     )
+
+
+class Signed(Silent):
+    """A discrete Laplace of positive and negative integers."""
+
+    def __init__(self, scale, validate_args=False, allow_nan_stats=True, name="Signed"):
+        super().__init__(scale, validate_args, allow_nan_stats, name)
+        self._dtype, self._parameters = tf.int32, {"scale": scale, "validate_args": validate_args}
+
+    def _log_prob(self, y):
+        return tf.math.log(tf.tanh(self.scale / 2)) - self.scale * tf.abs(tf.cast(y, self.scale.dtype))
+
+    def _cdf(self, y):
+        y, below = tf.cast(y, self.scale.dtype), tf.math.sigmoid(self.scale)
+        return tf.where(y < 0, tf.exp(self.scale * (y + 1)) * (1 - below), 1 - tf.exp(-self.scale * y) * (1 - below))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_counts_of_a_users_class_may_be_integers_and_negative(dtype):
+    own, law, y = Signed(np.array([0.5], dtype)), stats.dlaplace(0.5), np.array([[-3], [-1], [0], [2]])
+    np.testing.assert_allclose(nllfit.cdf(own, y), law.cdf(y), rtol=1e-6)
+    np.testing.assert_array_equal(nllfit.quantile(own, [0.1, 0.3, 0.5, 0.9])[:, 0], law.ppf([0.1, 0.3, 0.5, 0.9]))
+    pairs = [[[-3.0, -3.0]], [[-2.0, 1.0]], [[2.0, np.inf]], [[-np.inf, -2.0]]]
+    expected = [law.logpmf(-3), np.log(law.cdf(1) - law.cdf(-2)), law.logsf(2), law.logcdf(-2)]
+    found = nllfit.Censored(Signed).build({"scale": tf.constant([0.5], dtype)}, tf.as_dtype(dtype)).log_prob(pairs)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+
+
+class Mirrored(Rayleigh):
+    """The negative of a Rayleigh. Its support ends at 0."""
+
+    def _default_event_space_bijector(self):
+        return tfb.Scale(tf.constant(-1.0, self.dtype))(tfb.Exp())
+
+    def _cdf(self, y):
+        return tf.exp(-tf.square(y / self.scale) / 2)
+
+
+def test_a_support_of_a_users_class_may_have_only_an_upper_end():
+    law = stats.rayleigh(scale=2.0)
+    pairs = np.array([[-0.5, np.inf], [-1e-4, np.inf], [-1.5, -1.0], [-2.4, -2.3], [-9.0, -8.0], [-np.inf, -30.0]])
+    expected = [law.logcdf(0.5), law.logcdf(1e-4), *(np.log(law.cdf(-a) - law.cdf(-b)) for a, b in pairs[2:4])]
+    expected += [law.logsf(8.0) + np.log1p(-np.exp(law.logsf(9.0) - law.logsf(8.0))), law.logsf(30.0)]
+    found = nllfit.Censored(Mirrored).build({"scale": tf.constant(2.0, tf.float64)}, tf.float64).log_prob(pairs)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -319,3 +319,44 @@ def test_whole_vectors_have_the_energy_score():
     one = nllfit.crps(y[:, :1], tfd.MultivariateNormalDiag(loc[:, :1], [2.0]))
     exact = nllfit.crps(y[:, 0], tfd.Normal(loc[:, 0], 2.0))
     assert np.mean(one - exact) == pytest.approx(0, abs=4 * np.std(one - exact) / 10)
+
+
+def test_jumps_and_corners_within_the_support_cost_no_digits():
+    inflated = nllfit.ZeroInflated("Normal", scale=1.0).distribution(
+        tf.constant([[[-2.0, 1.0], [-1.0, -1.0]]], tf.float64)
+    )
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=np.array([[0.5, 0.5]])), inflated)
+    zero, low, high, y = 1 / (1 + np.exp([2.0, 1.0])), stats.norm(1.0), stats.norm(-1.0), 0.3
+
+    def cdf(z):
+        return np.mean([(1 - zero[0]) * low.cdf(z), (1 - zero[1]) * high.cdf(z)]) + np.mean(zero) * (z >= 0)
+
+    expected = _integral(lambda z: (cdf(z) - (z >= y)) ** 2, [-40.0, 0.0, y, 40.0])
+    np.testing.assert_allclose(nllfit.crps([y], mixture), [expected], rtol=1e-8)
+
+
+def test_corners_within_a_window_cost_no_digits():
+    low, loc, y, end = -1.0, 0.7, 0.3, 40.0
+    distribution = nllfit.Truncated("Laplace", low, loc=loc).distribution(tf.constant([[0.3]], tf.float64))
+    laplace = stats.laplace(loc, np.logaddexp(0, 0.3))
+    whole = laplace.sf(low)
+    points = [low, *sorted([loc, y]), end]
+    expected = _integral(lambda z: ((laplace.cdf(z) - laplace.cdf(low)) / whole - (z >= y)) ** 2, points)
+    np.testing.assert_allclose(nllfit.crps([y], distribution), [expected], rtol=1e-8)
+    mean = _integral(lambda z: z * laplace.pdf(z) / whole, points)
+    np.testing.assert_allclose(law_of(distribution).mean(), [mean], rtol=1e-8)
+
+
+def _integral(function, points):
+    parts = itertools.pairwise(points)
+    return sum(integrate.quad(function, *ends, epsabs=1e-13, epsrel=1e-12)[0] for ends in parts)
+
+
+def test_the_score_of_a_missing_label_is_missing():
+    scores = nllfit.crps([1.0, np.nan, 1.5], tfd.Categorical(probs=np.array([[0.2, 0.3, 0.5]] * 3)))
+    np.testing.assert_allclose(scores, [0.78, np.nan, 0.38], rtol=1e-12)  # 1.5 is no label, so no class is right
+
+
+def test_the_score_of_an_inflated_family_is_infinite_if_that_of_the_family_is():
+    distribution = nllfit.ZeroInflated("StudentT", df=0.4).distribution(tf.zeros([1, 3], tf.float64))
+    np.testing.assert_array_equal(nllfit.crps([1.0], distribution), [np.inf])

@@ -32,8 +32,9 @@ def _brier_score(d: tfd.Bernoulli | tfd.ProbitBernoulli, y: tf.Tensor) -> tf.Ten
 def _brier_score_of_labels(d: tfd.Categorical, y: tf.Tensor) -> tf.Tensor:
     """Returns the Brier score for classes without an order. It is the squared distance from the one-hot outcome."""
     probs = d.probs_parameter()
-    outcome = tf.one_hot(tf.cast(y, tf.int32), tf.shape(probs)[-1], dtype=probs.dtype)
-    return tf.reduce_sum(tf.square(probs - outcome), -1)
+    classes = tf.range(tf.shape(probs)[-1], dtype=y.dtype)
+    outcome = tf.cast(classes == y[..., None], probs.dtype)
+    return tf.reduce_sum(tf.square(probs - outcome), -1) + 0 * y  # NaN if `y` is NaN
 
 
 def _ranked_probability_score(d: tfd.OrderedLogistic | tfd.StoppingRatioLogistic, y: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,45 @@
+"""The law of `tfd.FiniteDiscrete`, whose outcomes are given numbers. They need not be whole, and may be negative."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from nllfit.families.law import Law, has_law
+
+__all__ = ["FiniteLaw"]
+
+
+@has_law(tfd.FiniteDiscrete)
+class FiniteLaw(Law):
+    """The law of a `tfd.FiniteDiscrete`. Its `outcomes` ascend."""
+
+    def marginals(self) -> tfd.Distribution:
+        d = self.distribution  # the default tolerance is TFP's for the outcomes' own dtype
+        default = 10 * np.finfo(d.dtype.as_numpy_dtype).eps if d.dtype.is_floating else 0.0
+        given = [default if d.parameters[name] is None else d.parameters[name] for name in ("rtol", "atol")]
+        outcomes, probs, rtol, atol = (tf.cast(part, tf.float64) for part in (d.outcomes, d.probs_parameter(), *given))
+        return tfd.FiniteDiscrete(outcomes, probs=probs, rtol=rtol, atol=atol)
+
+    def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        outcomes = self.distribution.outcomes
+        return outcomes[0], outcomes[-1]
+
+    def _some_outcome(self):
+        return tf.fill(self.distribution.batch_shape_tensor(), self.distribution.outcomes[0])
+
+    def cdf(self):
+        d = self.distribution
+        probs, outcomes = d.probs_parameter(), d.outcomes
+        outcomes -= d.parameters["atol"] + d.parameters["rtol"] * tf.abs(outcomes)
+
+        def both(y):
+            reached = outcomes <= y[..., None]
+            parts = (tf.reduce_sum(tf.where(side, probs, 0.0), -1) for side in (reached, ~reached))
+            return tuple(tf.where(tf.math.is_nan(y), y, part) for part in parts)
+
+        return both
+
+    def quantile(self, levels, rests=None):
+        cumulated = tf.cumsum(self.distribution.probs_parameter(), -1)
+        reached = cumulated[..., :-1] >= tf.cast(levels, cumulated.dtype)[..., None]
+        return tf.gather(self.distribution.outcomes, tf.reduce_sum(tf.cast(~reached, tf.int32), -1))
