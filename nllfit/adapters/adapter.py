@@ -60,9 +60,9 @@ class Adapter(abc.ABC):
         """Returns a copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)
 
-    def compile_copy(self, copied: Model) -> list:
+    def compile_copy(self, copied: Model, copy_loss: Callable[[Any], Any] = copy.copy) -> list:
         """Compiles a copy of the model with copies of its losses. Returns these losses."""
-        losses = tf.nest.map_structure(copy.copy, self._model.loss)
+        losses = tf.nest.map_structure(copy_loss, self._model.loss)
         copied.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
         return tf.nest.flatten(losses)
 

@@ -1,10 +1,14 @@
 """The private names of Keras 3 that `nllfit` uses, and what breaks without each."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+# Without `LossFunctionWrapper`, a loss that is a name or a function has no dtype, and no copy can compute in float64.
+from keras.src.losses.losses import LossFunctionWrapper
 
 from nllfit.adapters.adapter import Adapter, Model
 
@@ -56,14 +60,10 @@ class Keras3(Adapter):
         return keras.models.clone_model(model, input_tensors=inputs, clone_function=clone_layer)
 
     def compile_in_float64(self, twin: Model) -> None:
-        """Without `_dtype` of the losses, the copy silently computes its loss in float32.
-
-        A loss that is a function or a name has no `_dtype`. If a model has such a loss, all its losses are computed in
-        float32.
-        """
-        losses = self.compile_copy(twin)
-        if all(isinstance(loss, keras.losses.Loss) for loss in losses):
-            for loss in [twin._compile_loss, *losses]:
+        """Without `_dtype` of the losses, the copy silently computes its loss in float32."""
+        losses = self.compile_copy(twin, _as_object)
+        for loss in [twin._compile_loss, *losses]:
+            if loss is not None:
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
@@ -82,6 +82,12 @@ class Keras3(Adapter):
     def set_start(bar: Any, seconds: float) -> None:
         """Without `_start`, the progress bar shows wrong times for epochs that ran together in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
+
+
+def _as_object(loss):
+    """Returns a copy of a loss. A name or a function becomes an object, and None stays None."""
+    loss = copy.copy(keras.losses.get(loss))
+    return loss if loss is None or isinstance(loss, keras.losses.Loss) else LossFunctionWrapper(loss)
 
 
 def infers_shapes() -> bool:

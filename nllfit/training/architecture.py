@@ -52,7 +52,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
         return (
             keras.__name__,
             (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),
-            tuple((type(layer), layer.trainable, _of(layer.get_config(), named=False)) for layer in layers),
+            tuple((type(layer), layer.trainable, _of(_config_of(layer), named=False)) for layer in layers),
             _topology(model),
             model.trainable,
             tuple(weights),
@@ -60,13 +60,13 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
             tuple((tuple(v.shape), str(v.dtype)) for v in training_variables(model)),
             compiled,
         )
-    except (_UnknownError, NotImplementedError):
+    except _UnknownError:
         return None
 
 
 def _topology(model):
     """Returns the graph of a functional model. Numbers replace the names of the layers."""
-    config = model.get_config()
+    config = _config_of(model)
     if "input_layers" not in config:  # the config of a `Sequential`
         return tuple(entry["class_name"] for entry in config["layers"])
     numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
@@ -78,6 +78,18 @@ def _topology(model):
         _of(config["input_layers"], numbers),
         _of(config["output_layers"], numbers),
     )
+
+
+def _config_of(part):
+    """Returns the config of a part of a model. Raises an `_UnknownError` if the part has no complete config."""
+    try:
+        config = part.get_config()
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # Keras cannot save a `partial`
+        raise _UnknownError from error
+    # In tf_keras every layer takes this argument, but the configs of few layers contain it.
+    if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
+        raise _UnknownError
+    return config
 
 
 def _check(part):
@@ -142,7 +154,7 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         return value
     if hasattr(value, "get_config"):
         _check(value)
-        config = value.get_config()
+        config = _config_of(value)
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
             config = config | {"learning_rate": None}  # models may differ in the rate, because it is in a variable
         # The name of a metric is compared, because it is a key in the logs.

@@ -20,7 +20,8 @@ class CallbackLoop:
 
     One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
     that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
-    change the model, each call trains only one epoch.
+    change the model, each call trains only one epoch. If its `on_test_begin` may do so, it is called before the model
+    is evaluated, and otherwise afterwards.
 
     Args:
       model: the model in training.
@@ -51,7 +52,9 @@ class CallbackLoop:
         histories = [c for c in self._callbacks.callbacks if isinstance(c, keras.History)]
         self._others = [c for c in self._callbacks.callbacks if c not in self._bars + histories]
         self._watching = [*filter(only_reads, self._others), *histories]
-        self._acts = bool(folders) or not all(map(only_reads, self._others))
+        acting = [c for c in self._others if not only_reads(c)]
+        self._acts = bool(folders or acting)
+        self._acts_on_tests = any(type(c).on_test_begin is not keras.Callback.on_test_begin for c in acting)
         self._backups = [Backup(folder, model, run.variables, self._others, seed) for folder in folders]
         if folders and run.draws:
             warnings.warn(
@@ -99,7 +102,8 @@ class CallbackLoop:
         self._callbacks.on_epoch_begin(epoch)
         most = 1 if self._acts else Run.MOST_EPOCHS
         evaluates = [self._evaluates(e) for e in range(epoch, min(self._epochs, epoch + most))]
-        stretch = self._run.stretch(epoch, evaluates, bool(self._others), self._bars)
+        begin_test = self._callbacks.on_test_begin if self._acts_on_tests else None
+        stretch = self._run.stretch(epoch, evaluates, bool(self._others), self._bars, begin_test)
         good = stretch.epochs if stretch.finite else stretch.epochs - 1
         message = None
         if not stretch.finite:
@@ -129,6 +133,7 @@ class CallbackLoop:
 
     def _tested(self, scores):
         """Calls the callbacks of an evaluation. Returns its scores under names that begin with `val_`."""
-        self._callbacks.on_test_begin()
+        if not self._acts_on_tests:
+            self._callbacks.on_test_begin()
         self._callbacks.on_test_end(scores)
         return {f"val_{name}": score for name, score in scores.items()}

@@ -44,8 +44,7 @@ def fit_lbfgs(
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
     as logistic regression with a penalty, the result is the optimum. The search is in float64, and only the final
     weights are rounded to the dtype of the model. (A model is searched in its own dtype if the configs of its layers do
-    not determine its loss: a subclassed model, or one with an `add_loss` or with attributes that were set later. A
-    Keras 3 model whose loss is a name or a function computes the loss in float32.)
+    not determine its loss: a subclassed model, or one with an `add_loss` or with attributes that were set later.)
 
     The method depends on the number of weights: Newton's method for up to 200; L-BFGS and then Newton's method for up
     to 2000; only L-BFGS for more. A model with more than 33 weights changes to L-BFGS, whose steps are cheaper, after

@@ -168,6 +168,8 @@ class Surface:
         assign(self._weights, position)
         with tf.GradientTape() as tape:
             loss = self.objective(self._model, data)
+            if loss is None:  # of tf_keras; Keras 3 raises an error
+                raise ValueError("No loss to compute: give `compile` a `loss`.")
         gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, self._flat(gradients)
 
@@ -181,7 +183,7 @@ class Surface:
     def _minimize(self, data, start, tolerance, max_iterations):
         def objective(position):
             loss, gradient = self._loss(data, position)
-            return tf.cast(loss, self.dtype), gradient  # Keras 3 sums in float32 even if a model computes in float64
+            return tf.cast(loss, self.dtype), gradient  # Keras 3 may sum in float32 even if a model computes in float64
 
         return tfp.optimizer.lbfgs_minimize(
             objective,
@@ -210,7 +212,8 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model))
     if surface is None or not surface.is_copy:
-        surface = kept_for(kind.__name__, lambda: kind(model, data), model)
+        trained = tuple(id(variable_of(w)) for w in model.trainable_variables)  # layers may be frozen between two calls
+        surface = kept_for((kind.__name__, trained), lambda: kind(model, data), model)
     with refusal_of("some row of `x`"), surface.over(model, data):
         yield surface
 

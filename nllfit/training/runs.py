@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
-from nllfit.data_checks import num_rows
+from nllfit.data_checks import num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
 from nllfit.training.chunk_layout import Layout
@@ -126,7 +126,14 @@ class Run:
             return self._model.get_weights()
         return [state[self._shown].copy() for state in recorded]
 
-    def stretch(self, epoch: int, evaluates: list[bool], are_read: bool, bars: Iterable = ()) -> Stretch:
+    def stretch(
+        self,
+        epoch: int,
+        evaluates: list[bool],
+        are_read: bool,
+        bars: Iterable = (),
+        begin_test: Callable[[], None] | None = None,
+    ) -> Stretch:
         """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
 
         If it raises, `look` restores the state before the stretch.
@@ -136,6 +143,7 @@ class Run:
           evaluates: for each epoch, whether an evaluation follows it.
           are_read: whether callbacks read the model after each epoch.
           bars: the progress bars to update within an epoch.
+          begin_test: None; or, if there is only one epoch, a function to call before its evaluation.
 
         Raises:
           FloatingPointError, ValueError: if an operation fails. The message names the epoch.
@@ -145,9 +153,10 @@ class Run:
             self._is_at, self._shown = None, _BEFORE
             count = self._num_epochs(epoch, evaluates, are_read)
             try:
-                stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else ())
+                stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else (), begin_test is None)
                 self._states, self._is_at = stretch.states, stretch.epochs - 1
-                if evaluates[0] and not self._held_out and stretch.finite:
+                if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
+                    (begin_test or (lambda: None))()
                     return stretch._replace(scores=self._scores(epoch))
                 return stretch
             except tf.errors.InvalidArgumentError as error:
@@ -159,10 +168,10 @@ class Run:
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
 
-    def _trained(self, epoch, evaluates, bars):
-        """Trains the epochs of a stretch."""
+    def _trained(self, epoch, evaluates, bars, tests=True):
+        """Trains the epochs of a stretch, and evaluates the model in the same program if `tests` is true."""
         if self._train.have_same_layout:
-            flags = np.resize(np.array(evaluates), self._capacity)
+            flags = np.resize(np.array(evaluates), self._capacity) & tests
             chunk = self._train.chunk(epoch, len(evaluates), self._capacity)
             chunks = iter([dataclasses.replace(chunk, held_out=self._held_out, evaluates=flags)])
         else:
@@ -204,7 +213,7 @@ class Run:
             if mode == "train":
                 self._steps_to_come -= part.training_steps
             yield part.num_steps, stretch
-            if part.bounds.ends or not stretch.finite:
+            if part.bounds.ends or (mode == "train" and not stretch.finite):
                 return
             first = last
 
@@ -248,5 +257,5 @@ def _capacity(model, train):
         return 1
     weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
     # Adam's slots take twice as much memory as the weights, and may not exist yet.
-    size = max(4 * num_rows(train.data), 3 * sum(w.dtype.size * w.shape.num_elements() for w in weights))
+    size = max(4 * num_rows(train.data), 3 * num_bytes(weights))
     return 1 << max(0, min(Run.MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)

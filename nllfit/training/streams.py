@@ -174,4 +174,7 @@ def _place(batch_size, done, epoch, row):
 
 
 def _length(iterable):
-    return len(iterable) if hasattr(iterable, "__len__") else tf.data.UNKNOWN_CARDINALITY
+    try:
+        return len(iterable)
+    except (NotImplementedError, TypeError):  # for example, PyTorch's `DataLoader` of an `IterableDataset`
+        return tf.data.UNKNOWN_CARDINALITY

@@ -195,6 +195,12 @@ def computes_loss_in_its_dtype():
     return loss(np.zeros([2, 1]), np.zeros([2, 1])).dtype == tf.float64
 
 
+def wraps_a_function():
+    wrapper = importlib.import_module("keras.src.losses.losses").LossFunctionWrapper
+    loss = wrapper(keras.losses.mean_squared_error)
+    return isinstance(loss, keras.losses.Loss) and float(loss(np.zeros(2), np.full([2, 1], 3.0))) == 9.0
+
+
 def infers_in_a_scope():
     seen = []
 
@@ -282,6 +288,7 @@ CANARIES = {
         keras, "_exclude_from_weight_decay_pattern", var_names=["bias"]
     ),
     ("keras3", "_dtype"): computes_loss_in_its_dtype,
+    ("keras3", "keras.src.losses.losses.LossFunctionWrapper"): wraps_a_function,
     ("keras3", "_compile_loss"): lambda: builds("_compile_loss"),
     ("keras3", "_compile_metrics"): lambda: builds("_compile_metrics"),
     ("keras3", "_maybe_symbolic_build"): builds_symbolically,

@@ -56,6 +56,24 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
         np.testing.assert_allclose(boards[0][tag], values, rtol=1e-5, err_msg=tag)
 
 
+@mainly(keras, "k")
+def test_a_callback_may_change_the_model_for_its_evaluation(k):
+    class Zeros(k.callbacks.Callback):  # as Keras 3's `SwapEMAWeights`
+        def on_test_begin(self, logs=None):
+            self.kept = self.model.get_weights()
+            self.model.set_weights([np.zeros_like(weight) for weight in self.kept])
+
+        def on_test_end(self, logs=None):
+            self.model.set_weights(self.kept)
+
+    model, reference = dense(k), dense(k)
+    x, y, _ = rows_of(model)
+    arguments = {"epochs": 3, "validation_data": (x, y), "validation_freq": 2, "shuffle": False, "verbose": 0}
+    history = nllfit.fit(model, x, y, callbacks=[Zeros()], compile="graph", **arguments).history
+    assert_same_run(history, by_keras(reference, x, y, callbacks=[Zeros()], **arguments), model, reference)
+    assert history["val_loss"] == pytest.approx([np.log(3)])
+
+
 def stop_at_three(callback, epoch, logs=None):
     if epoch == 2:
         raise KeyboardInterrupt

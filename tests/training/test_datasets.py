@@ -112,6 +112,26 @@ def test_the_weights_of_a_batch_may_be_none(k):
     assert_same_run(history, expected, model, reference)
 
 
+def test_an_infinite_validation_loss_leaves_the_other_metrics_complete():
+    model = tf_keras.Sequential([tf_keras.layers.Input((8,)), tf_keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(tf_keras.optimizers.SGD(0.0), "mse", metrics=["mae"])
+    dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 1e30, row=0))).batch(2)  # (1e30)^2 overflows in float32
+    history = nllfit.fit(model, X, Y, validation_data=dataset, verbose=0, compile="graph").history
+    assert history["val_loss"] == [np.inf]
+    assert history["val_mae"] == pytest.approx([1e30 / len(X)])
+
+
+def test_the_length_of_an_iterable_may_be_unknown():
+    class Loader:
+        def __len__(self):
+            raise TypeError("object of type 'IterableDataset' has no len()")  # as PyTorch's `DataLoader`
+
+        def __iter__(self):
+            return iter([(tf.constant(X), tf.constant(Y))])
+
+    assert streams.Stream(Loader(), lambda batch: batch, lambda *_: lambda *data, where: data).steps is None
+
+
 def test_a_shuffled_dataset_is_iterated_once_per_epoch():
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)

@@ -86,6 +86,53 @@ def test_a_penalty_of_add_loss_is_minimised(of_layer):
     np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
 
 
+@each_keras
+def test_the_activity_penalty_of_any_layer_is_minimised(kit):
+    """In tf_keras, the config of an `Activation` does not contain the penalty."""
+    best = np.linalg.lstsq(X.astype("float64"), Y, rcond=None)[0]
+    for strength in (0.0, 1.0):
+        dense, penalty = kit.keras.layers.Dense(1, use_bias=False), kit.keras.regularizers.L2(strength)
+        end = kit.keras.layers.Activation("linear", activity_regularizer=penalty)
+        model = kit.keras.Sequential([kit.keras.layers.Input((2,)), dense, end])
+        model.compile("sgd", "mse")
+        solved(model, X, Y)
+        np.testing.assert_allclose(dense.get_weights()[0], best / (1 + strength), rtol=2e-3)  # as above
+
+
+@each_keras
+def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
+    dense = kit.keras.layers.Dense(1, use_bias=False, kernel_regularizer=kit.keras.regularizers.L2(0.5))
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), dense])
+    model.compile("sgd", "mse")
+    solved(model, X, Y)
+    x, y = X.astype("float64"), Y.astype("float64")
+    ridge = np.linalg.solve(x.T @ x + 0.5 * len(x) * np.eye(2), x.T @ y)
+    np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
+
+
+@each_keras
+def test_a_model_without_a_loss_is_refused(kit):
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(1)])
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="No loss to compute"):
+        nllfit.fit_lbfgs(model, X, Y, verbose=0)
+
+
+@each_keras
+def test_layers_may_be_frozen_between_two_searches(kit):
+    layers = [kit.keras.layers.Dense(2), kit.keras.layers.Dense(2)]
+    total = kit.keras.layers.Lambda(lambda u: tf.reduce_sum(u, -1, keepdims=True))
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), *layers, total])
+    model.compile("sgd", "mse")
+    for layer, frozen in (layers, layers[::-1]):
+        layer.trainable, frozen.trainable = True, False
+        before = frozen.get_weights()
+        assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-5)
+        for weight, other in zip(frozen.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, other)
+        model.run_eagerly = False
+
+
 def test_a_variable_frozen_in_keras_3_keeps_its_value():
     model, layer = line(KITS[1])
     layer.kernel.trainable = False

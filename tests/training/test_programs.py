@@ -1,6 +1,7 @@
 """Compiled programs: which models share a trace, what a trace contains, and when it is freed."""
 
 import collections
+import functools
 import gc
 import threading
 import weakref
@@ -15,8 +16,9 @@ import nllfit
 from nllfit import caches
 from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.training import loops, runs
+from nllfit.training.architecture import architecture_of
 from nllfit.training.epoch_programs import Program
-from tests.keras_versions import by_keras, mainly
+from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
 from tests.training.networks import X, Y, assert_same_run, crossentropy, dense, rows_of, sequential
 
 pytestmark = [
@@ -117,6 +119,18 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
     with pytest.raises(InterruptedError):
         nllfit.fit(dense(k), X, Y, verbose=0, compile="graph")
     assert len(made) == count  # the program of the first model is reused
+
+
+@KERAS_VERSIONS
+def test_a_model_whose_config_is_incomplete_shares_no_program(k):
+    def key(*layers):
+        return architecture_of(sequential(k, (8,), lambda: layers, metrics=[]), Y)
+
+    assert key(k.layers.Activation("relu")) is not None
+    doubled, leaky = functools.partial(tf.multiply, 2.0), functools.partial(tf.nn.leaky_relu, alpha=0.3)
+    assert key(k.layers.Lambda(doubled)) is key(k.layers.Activation(leaky)) is None  # Keras cannot save a `partial`
+    plain, penalised = (k.layers.Activation("relu", activity_regularizer=r) for r in (None, k.regularizers.L2(9.0)))
+    assert key(plain) != key(penalised)
 
 
 @mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
