@@ -54,7 +54,8 @@ class CallbackLoop:
         self._watching = [*filter(only_reads, self._others), *histories]
         acting = [c for c in self._others if not only_reads(c)]
         self._acts = bool(folders or acting)
-        self._acts_on_tests = any(type(c).on_test_begin is not keras.Callback.on_test_begin for c in acting)
+        unused = keras.Callback.on_test_begin
+        self._acts_on_tests = any(getattr(c.on_test_begin, "__func__", None) is not unused for c in acting)
         self._backups = [Backup(folder, model, run.variables, self._others, seed) for folder in folders]
         if folders and run.draws:
             warnings.warn(

@@ -136,7 +136,7 @@ class Run:
     ) -> Stretch:
         """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
 
-        If it raises, `look` restores the state before the stretch.
+        If it raises, `look` restores the state before the stretch, or after the epoch if `begin_test` raised.
 
         Args:
           epoch: the first epoch.
@@ -156,7 +156,10 @@ class Run:
                 stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else (), begin_test is None)
                 self._states, self._is_at = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
-                    (begin_test or (lambda: None))()
+                    if begin_test:
+                        self._shown = self._is_at  # an error in it leaves the state after the epoch, as in Keras
+                        begin_test()
+                        self._shown = _BEFORE
                     return stretch._replace(scores=self._scores(epoch))
                 return stretch
             except tf.errors.InvalidArgumentError as error:
