@@ -54,17 +54,18 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
       problem: the problem with all parameters free.
       name: the parameter in which the likelihood has corners.
       w: the start.
-      smooth: the optimum found by Newton's method, or None. It is the result if no corner is higher.
+      smooth: the optimum found by Newton's method, or None. It is the result if all corners are lower.
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
+    least = -_LEAST_GAIN  # a smooth optimum as high as a corner is this corner, and its curvature means nothing
     for _ in range(_TURNS):
         corners = _held_at_corners(problem, name, natural)
         ends = [Fit(corner, maximize(corner.objective, corner.coordinates_of(natural))) for corner in corners]
         end = max(ends, key=lambda end: end.optimum.value)
-        if best and rise(problem.objective, best.optimum, end.optimum) <= _LEAST_GAIN:
+        if best and rise(problem.objective, best.optimum, end.optimum) <= least:
             break
-        best, natural = end, end.natural
+        best, natural, least = end, end.natural, _LEAST_GAIN
     return best or Fit(problem, maximize(problem.objective, w))
 
 
@@ -96,11 +97,27 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
     observed = np.unique(np.concatenate([np.take_along_axis(seen, nearest, 0), all_over]), axis=0)
     values = problem.objective.values(_along(problem, name, natural, observed))
     held = [{name: observed[row]} for row in np.argsort(-values)[:_KEPT_CORNERS]]
+    if observed[0].size > 1:
+        held.append({name: _by_element(problem, name, natural, observed)})
     for bound, row, outside in zip(family.search.bounds, (0, -1), (-1, 1), strict=False):
         if bound in family.parameter_names:
             meets = observed[row] + outside * _GAP * np.ptp(seen, axis=0)
             held.append({name: observed[row], bound: meets})
     return [problem.with_held(values) for values in held]
+
+
+def _by_element(problem: Problem, name: str, natural: Numbers, observed: np.ndarray) -> np.ndarray:
+    """Returns the most likely of the observations `[m, *elements]` for each element of the corner parameter.
+
+    The elements of an outcome are independent, so each one is varied while the others keep their values in `natural`.
+    """
+    columns, center = observed.reshape(len(observed), -1), np.ravel(natural[name])
+    elements = np.arange(len(center))
+    tried = np.tile(center, [*columns.shape, 1])
+    tried[:, elements, elements] = columns
+    values = problem.objective.values(_along(problem, name, natural, tried.reshape(-1, *observed.shape[1:])))
+    best = values.reshape(columns.shape).argmax(0)
+    return columns[best, elements].reshape(observed.shape[1:])
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:

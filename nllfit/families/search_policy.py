@@ -32,7 +32,8 @@ class SearchPolicy:
       corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
       bounds: the two parameters that are the ends of the support. If the corner is at the smallest or the largest
         observation, the end of the support on this side may be just beyond this observation.
-      has_corners: tells whether the likelihood has corners at given parameters. By default it always has corners.
+      has_corners: tells whether the likelihood has corners at given parameters, in each element of an outcome. By
+        default it always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
       several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.

@@ -138,7 +138,11 @@ NORMAL: Mapping[type, Facts] = {
         # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has a peak at each observation.
         # For a power up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
         # maximum at the largest power, where the distribution is uniform.
-        search=SearchPolicy(corner="loc", has_corners=lambda p: p.get("power", 0.0) <= 1.3, several_maxima=True),
+        search=SearchPolicy(
+            corner="loc",
+            has_corners=lambda p: bool(np.all(np.less_equal(p.get("power", 0.0), 1.3))),
+            several_maxima=True,
+        ),
     ),
     tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
     tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_both(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
