@@ -85,7 +85,7 @@ def conformalize(
     ranks = _ranks(rows, levels)
     line = _line(elements)
     low, high = _ends(elements, levels)
-    outcomes = line.inverse(tf.cast(rows.y, elements.dtype))
+    outcomes = tf.cast(line.inverse(tf.cast(rows.y, elements.dtype)), tf.float64)
     errors = np.maximum(low - outcomes, outcomes - high)  # [levels, n, *steps, *event]
     if rows.mask is not None:
         errors[:, ~rows.mask] = np.inf
@@ -193,13 +193,21 @@ def _line(distribution):
 
 
 def _ends(distribution, levels):
-    """Returns the lower and the upper ends of central intervals on the real line, two arrays `[levels, *batch]`."""
+    """Returns the lower and the upper ends of central intervals on the real line, two tensors `[levels, *batch]`."""
     tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
-    line = _line(distribution)
-    return [
-        tf.cast(line.inverse(law_of(distribution).quantile(*both)), tf.float64)
-        for both in ((tails,), (1 - tails, tails))
-    ]
+    law, line = law_of(distribution), _line(distribution)
+
+    def on_line(*levels):
+        quantile = law.quantile(*levels)
+        if isinstance(line, tfb.Identity):
+            return tf.cast(quantile, tf.float64)
+        end = line.inverse(quantile)
+        # A quantile of a Beta may be so close to 1 that it is rounded to 1.
+        inner = line.inverse(tf.math.nextafter(quantile, tf.cast(law.some_outcome(), quantile.dtype)))
+        return tf.cast(tf.where(tf.math.is_inf(end), inner, end), tf.float64)
+
+    one, other = on_line(tails), on_line(1 - tails, tails)
+    return tf.minimum(one, other), tf.maximum(one, other)  # some bijectors decrease
 
 
 class _Moved(CalibratedDistribution):
@@ -243,13 +251,16 @@ class _Moved(CalibratedDistribution):
 def _straight(y, start, end):
     """Returns the values and the slopes of a piecewise linear function at `y`, two tensors `[..., *batch]`.
 
-    The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1.
+    The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1. It jumps where two
+    elements of `start` are equal.
     """
     start, end = (tf.cast(points, y.dtype) for points in (start, end))
-    rises = (end[..., 1:] - end[..., :-1]) / (start[..., 1:] - start[..., :-1])
+    widths, heights = start[..., 1:] - start[..., :-1], end[..., 1:] - end[..., :-1]
+    rises = heights / tf.where(widths > 0, widths, tf.ones_like(widths))
     inside = tf.minimum(tf.maximum(y[..., None], start[..., :-1]), start[..., 1:]) - start[..., :-1]
     beyond = tf.minimum(y - start[..., 0], 0) + tf.maximum(y - start[..., -1], 0)
-    mapped = end[..., 0] + tf.reduce_sum(inside * rises, -1) + beyond
+    passed = (widths <= 0) & (y[..., None] >= start[..., 1:])
+    mapped = end[..., 0] + tf.reduce_sum(tf.where(passed, heights, inside * rises), -1) + beyond
     which = (y[..., None] >= start[..., :-1]) & (y[..., None] < start[..., 1:])
     slope = tf.reduce_sum(tf.where(which, rises, tf.zeros_like(rises)), -1)
     return mapped, tf.where(tf.reduce_any(which, -1), slope, tf.ones_like(slope))

@@ -45,7 +45,8 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, these include
     the axis of the components. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`.
+    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype` if its bijector
+    cannot compute in it.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -54,6 +55,8 @@ def with_parameters(
     for name, known in parameter_properties(cls, tf.float64).items():
         value: Any = given.get(name)
         rank = known.event_ndims
+        if isinstance(value, tfd.Distribution) and _keeps_dtype(value, checks.get("dtype")):
+            continue
         if isinstance(value, tfd.Distribution):
             rank = rank(distribution) if callable(rank) else rank
             arguments[name] = with_parameters(value, _after(change, rank or 0), **checks)
@@ -62,6 +65,17 @@ def with_parameters(
         elif value is not None and isinstance(rank, int):
             arguments[name] = change(value, rank)
     return cls(**{**given, **arguments})
+
+
+def _keeps_dtype(distribution, dtype):
+    """Whether a distribution is a flow whose bijector cannot compute in `dtype`."""
+    if dtype is None or plain_class(type(distribution)) not in (tfd.TransformedDistribution, TRANSFORMED):
+        return False
+    try:
+        distribution.bijector.forward_dtype(dtype)
+    except TypeError:
+        return True
+    return False
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import tf_keras
 from scipy import integrate, stats
 
 import nllfit
-from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution
+from nllfit import Conformalized, Ensemble, conformalize, evaluate, predict_distribution, recalibrate
 from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
@@ -167,6 +167,36 @@ def test_the_largest_count_has_the_probability_of_all_counts_beyond_it():
     np.testing.assert_allclose(probabilities[9:], expected, rtol=1e-5)
     np.testing.assert_allclose(moved.cdf(counts)[:, 0], np.cumsum(probabilities), rtol=1e-5)
     assert probabilities.sum() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_flow_that_decreases_is_conformalized():
+    def negative(loc):
+        flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-1.0), tfp.bijectors.Exp()])
+        return tfd.Independent(tfd.TransformedDistribution(tfd.Normal(loc, 1.0), flow), 1)
+
+    model = tf_keras.Sequential([tf_keras.layers.Activation("linear"), nllfit.heads.DistributionLambda(negative, 1)])
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[19, 1]).astype("float32")
+    errors = 2 * rng.normal(size=[19, 1]).astype("float32")
+    conformal = conformalize(model, x, -np.exp(x + errors), levels=(0.9,))
+    reach = np.sort(np.abs(errors), axis=0)[17]  # 18 = (19 + 1) 0.9
+    assert conformal.corrections[0.9] == pytest.approx(reach - stats.norm.ppf(0.95), rel=1e-4)
+    ends = np.stack(nllfit.interval(predict_distribution(conformal, x[:2]), 0.9))
+    np.testing.assert_allclose(ends, -np.exp(np.stack([x[:2] + reach, x[:2] - reach])), rtol=1e-3)
+    assert np.isfinite(evaluate(recalibrate(model, x, -np.exp(x + errors)), x, -np.exp(x + errors)).nll)
+
+
+def test_two_equal_quantiles_do_not_make_draws_nan():
+    amounts = tfd.Gamma([0.001], 1.0)  # the quantiles 0.05 and 0.25 are below all float64 numbers
+    moved = Conformalized(None, {0.5: 0.1, 0.9: 0.3}).calibrate(amounts)
+    assert np.isfinite(moved.sample(50, seed=1)).all()
+    assert nllfit.interval(moved, 0.9)[1] > nllfit.interval(amounts, 0.9)[1]
+
+
+def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place():
+    moved = Conformalized(None, {0.9: 0.1}).calibrate(tfd.Beta([0.02], 0.02))
+    np.testing.assert_allclose(nllfit.cdf(moved, [0.5]), 0.5, atol=0.01)  # the Beta is symmetric
+    assert np.isfinite(moved.log_prob([0.5])).all()
 
 
 def test_angles_cannot_be_calibrated():
