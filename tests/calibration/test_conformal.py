@@ -169,6 +169,7 @@ def test_the_largest_count_has_the_probability_of_all_counts_beyond_it():
     assert probabilities.sum() == pytest.approx(1.0, rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_flow_that_decreases_is_conformalized():
     def negative(loc):
         flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-1.0), tfp.bijectors.Exp()])
@@ -186,6 +187,7 @@ def test_a_flow_that_decreases_is_conformalized():
     assert np.isfinite(evaluate(recalibrate(model, x, -np.exp(x + errors)), x, -np.exp(x + errors)).nll)
 
 
+@pytest.mark.thorough
 def test_two_equal_quantiles_do_not_make_draws_nan():
     amounts = tfd.Gamma([0.001], 1.0)  # the quantiles 0.05 and 0.25 are below all float64 numbers
     moved = Conformalized(None, {0.5: 0.1, 0.9: 0.3}).calibrate(amounts)
@@ -193,6 +195,7 @@ def test_two_equal_quantiles_do_not_make_draws_nan():
     assert nllfit.interval(moved, 0.9)[1] > nllfit.interval(amounts, 0.9)[1]
 
 
+@pytest.mark.thorough
 def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place():
     moved = Conformalized(None, {0.9: 0.1}).calibrate(tfd.Beta([0.02], 0.02))
     np.testing.assert_allclose(nllfit.cdf(moved, [0.5]), 0.5, atol=0.01)  # the Beta is symmetric

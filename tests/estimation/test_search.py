@@ -223,12 +223,14 @@ def test_a_generalised_normal_does_not_stop_at_a_lower_maximum():
     assert "`power` goes to infinity" in fit.message
 
 
+@pytest.mark.thorough
 def test_each_element_of_an_outcome_has_a_corner_of_its_own():
     y = np.random.default_rng(0).laplace([0.0, 3.0], [1.0, 5.0], [31, 2])
     fit = maximum_likelihood(Family("GeneralizedNormal", 2, power=[1.0, 1.0]), y)  # two Laplace distributions
     np.testing.assert_array_equal(fit.parameters["loc"], np.median(y, axis=0))
     assert np.isnan(fit.standard_errors["loc"]).all()
-    np.testing.assert_allclose(fit.parameters["scale"], np.abs(y - np.median(y, axis=0)).mean(0), rtol=1e-6)
+    # The search uses finite differences.
+    np.testing.assert_allclose(fit.parameters["scale"], np.abs(y - np.median(y, axis=0)).mean(0), rtol=1e-5)
 
 
 @pytest.mark.thorough
