@@ -289,8 +289,10 @@ def _read(time, observed):
 
 def _numbers(name, values):
     found = with_masked_as_nan(values)
-    try:  # NumPy would drop imaginary parts, and convert durations to nanoseconds
-        values = found.astype("raise" if found.dtype.kind in "cmMSU" else np.float64)
+    try:
+        if found.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert durations to nanoseconds
+            raise TypeError
+        values = found.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
     if np.any(np.isnan(values)):
