@@ -23,7 +23,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
 from nllfit.inference.argument_checks import check_size, checked
-from nllfit.inference.names import leading_to
+from nllfit.inference.weight_names import leading_to
 from nllfit.outputs import output_like
 from nllfit.prediction import origin_of
 from nllfit.saved_models import load_model, new_folder

@@ -11,7 +11,7 @@ from nllfit.bayes.divergence_formulas import check_comparable, estimated_diverge
 from nllfit.bayes.priors import as_prior, from_keras, to_keras
 from nllfit.families.arguments import as_count
 from nllfit.families.configs import plain
-from nllfit.families.draws import HeadRegularizer, check_differentiable, example_of
+from nllfit.families.head_arguments import HeadRegularizer, check_differentiable, example_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.registered import registered
 from nllfit.outputs import as_distribution, distribution_of, kind_of

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.configs import plain, restored
 from nllfit.families.copies import arguments_of, with_parameters
-from nllfit.families.draws import example_of
+from nllfit.families.head_arguments import example_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.tfp_classes import plain_class
 from nllfit.outputs import as_distribution

@@ -13,8 +13,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_count
 from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
-from nllfit.families.draws import HeadRegularizer, as_tensor_of, regularizer_of
 from nllfit.families.family import Family
+from nllfit.families.head_arguments import HeadRegularizer, as_tensor_of, regularizer_of
 from nllfit.families.law import law_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.rowwise import rowwise

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import variable_of
-from nllfit.inference.names import Features, labels, unique, weight_names
+from nllfit.inference.weight_names import Features, labels, unique, weight_names
 
 __all__ = ["named_parameters"]
 

@@ -12,8 +12,8 @@ from nllfit.families.arguments import as_labels, is_missing, label_indices
 from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood_derivatives import Likelihood, PenalizedLikelihood
-from nllfit.inference.names import feature_names
 from nllfit.inference.network_coefficients import named_parameters
+from nllfit.inference.weight_names import feature_names
 from nllfit.optimum.corners import corners
 from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
 from nllfit.training.fit_arguments import check_trainable

@@ -11,7 +11,7 @@ from nllfit.tabular.classes import Classes
 from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
 from nllfit.tabular.own_unit import OwnUnit
-from nllfit.tabular.rows import Rows
+from nllfit.tabular.table_rows import Rows
 from nllfit.tabular.targets import Target, has_few_values
 
 __all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of"]

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.tabular.rows import Rows
+from nllfit.tabular.table_rows import Rows
 from nllfit.tabular.targets import Target
 
 __all__ = ["LocationScale", "is_location_scale", "mean_and_spread"]

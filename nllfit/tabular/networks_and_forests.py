@@ -17,7 +17,7 @@ import tensorflow as tf
 from nllfit.tabular.forest import MOST_ROWS, Forest, grown
 from nllfit.tabular.inputs import TREES, Inputs, named_network
 from nllfit.tabular.perceptron import Perceptron, Trainer
-from nllfit.tabular.rows import Rows, Settings, Stream
+from nllfit.tabular.table_rows import Rows, Settings, Stream
 from nllfit.tabular.targets import Target
 
 __all__ = ["Model", "Networks", "Trees", "model_class"]

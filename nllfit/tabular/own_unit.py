@@ -14,8 +14,8 @@ from nllfit.evaluation import evaluate
 from nllfit.initialization import initialize
 from nllfit.keras3 import heads
 from nllfit.losses import negative_log_likelihood
-from nllfit.tabular.rows import Rows
 from nllfit.tabular.scoring import mean_nll, normal_scores
+from nllfit.tabular.table_rows import Rows
 from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]

@@ -26,8 +26,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.tabular.inputs import TREES
 from nllfit.tabular.networks_and_forests import Model, model_class
-from nllfit.tabular.rows import Rows, Settings, Stream
 from nllfit.tabular.scoring import mean_crps
+from nllfit.tabular.table_rows import Rows, Settings, Stream
 from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]

@@ -18,7 +18,7 @@ from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.training.architecture import architecture_of
 from nllfit.training.float64_copies import copy_in_float64, copy_weights
-from nllfit.training.kernels import drop_kernels
+from nllfit.training.kernel_cache import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 

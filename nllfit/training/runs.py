@@ -19,7 +19,7 @@ from nllfit.training.chunk_layout import Layout
 from nllfit.training.epoch_programs import Program, Stretch
 from nllfit.training.failures import failed
 from nllfit.training.graph_or_xla import Request
-from nllfit.training.kernels import drop_kernels
+from nllfit.training.kernel_cache import drop_kernels
 from nllfit.training.replicas import Replicas
 from nllfit.training.streams import prefetched
 

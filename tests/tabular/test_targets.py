@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit.tabular import candidates, classes, forest, location_scale, scoring
-from nllfit.tabular.rows import Rows
+from nllfit.tabular.table_rows import Rows
 
 RNG = np.random.default_rng(0)
 

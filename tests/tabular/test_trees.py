@@ -8,7 +8,7 @@ import nllfit
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 from nllfit.tabular.candidates import target_of
 from nllfit.tabular.networks_and_forests import Trees
-from nllfit.tabular.rows import Rows, Settings
+from nllfit.tabular.table_rows import Rows, Settings
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=[200, 2])

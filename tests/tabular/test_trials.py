@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nllfit.tabular.candidates import target_of
-from nllfit.tabular.rows import Rows, Settings
+from nllfit.tabular.table_rows import Rows, Settings
 from nllfit.tabular.trials import Search
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit.inference.likelihood_derivatives import Likelihood
-from nllfit.training import kernels, loss_surface, runs
+from nllfit.training import kernel_cache, loss_surface, runs
 from tests.keras_versions import each_keras, in_turn, mainly, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -37,9 +37,9 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     def make(name, count):
         for i in range(count):
             tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
-            kernels.drop_kernels(1)
+            kernel_cache.drop_kernels(1)
 
-    monkeypatch.setattr(kernels, "_MAX_VARIABLES", 50)
+    monkeypatch.setattr(kernel_cache, "_MAX_VARIABLES", 50)
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
