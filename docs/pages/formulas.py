@@ -7,7 +7,7 @@ __all__ = ["as_mathml", "as_tex"]
 
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]\w*'?)|(<=|>=|\.\.\.|[-+=<>/^()\[\]{}|,!]))")
 _FUNCTIONS = {"log", "exp", "det", "max", "min"}
-_LETTERS = {"pi", "theta", "mu", "sigma", "beta", "Gamma"}
+_LETTERS = {"pi", "theta", "mu", "sigma", "beta", "Gamma", "Phi"}
 _NAMES = {"eps": r"\varepsilon", "integral": r"\int"}
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge"}
 _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
@@ -89,13 +89,15 @@ class _Parser:
     def unit(self):
         """The TeX of a number, a name, a call or a bracket, and the same without outer parentheses, for fractions."""
         if self.kind == "word":
-            name = self.advance()
+            name, index = self.advance(), ""
+            if name.endswith("_") and self.token in ("{", "(") and not self.spaced:
+                name, index = name[:-1], self.index()
             if name in _FUNCTIONS and not (self.token == "(" and not self.spaced):
                 argument, _ = self.unit()
                 return (rf"\{name} {argument}",) * 2
             if name.partition("_")[0] == "sum":
-                return (rf"\sum_{{{name.partition('_')[2]}}} {self.product()}",) * 2
-            tex = inner = _name(name)
+                return (rf"\sum_{{{index or name.partition('_')[2]}}} {self.product()}",) * 2
+            tex = inner = _name(name) + (f"_{{{index}}}" if index else "")
             if self.token == "(" and not self.spaced:
                 if name == "sqrt":
                     tex = inner = rf"\sqrt{{{self.bracket()[1]}}}"
@@ -119,6 +121,15 @@ class _Parser:
             sign = self.advance() if self.token == "-" else ""
             tex = inner = rf"{{{tex}}}^{{{sign}{self.unit()[1]}}}"
         return tex, inner
+
+    def index(self):
+        """The TeX of an index in brackets, such as the one of `t_{j-1}` or `chi2_(k-i)`, without the brackets."""
+        closing = _CLOSING[self.advance()]
+        inside = self.expression()
+        if self.token != closing:
+            raise ValueError(f"{self.text!r} lacks a {closing!r}.")
+        self.advance()
+        return inside
 
     def bracket(self):
         opening = self.advance()

@@ -199,7 +199,7 @@ def rendered(docstring: str) -> str:
     found = [_prose(parts[0].strip())]
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
         body = textwrap.dedent(body).strip("\n")
-        if title == "Example":
+        if title == "Example" and body.startswith(">>>"):
             found.append(f"```pycon\n{body}\n```")
         elif title in ("Args", "Attributes", "Raises"):
             names = {"Args": "Arguments"}.get(title, title)
