@@ -165,7 +165,7 @@ assert max(score[0] for score in scores.values()) < 0
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
 # | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
-# | `DenseVariational` | a longer training | one layer, with full covariance | independent weights: too sure in gaps |
+# | `DenseVariational` | a longer training | one layer, with full covariance | independent weights: too narrow in gaps |
 # | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
 #
 # `nllfit.evaluate` and the calibration of lesson 4 accept all of these models. Where there are no data, no method can
