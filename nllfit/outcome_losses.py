@@ -89,7 +89,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
             ) from None
         raise ValueError(
             f"`y_true` holds an outcome that {distribution.name} cannot have: {assertion_text(error)} Look for "
-            f"mislabelled rows, or choose a head whose domain they are in."
+            f"mislabelled rows, or choose a head whose domain contains them."
         ) from None
 
 

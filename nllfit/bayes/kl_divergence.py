@@ -47,10 +47,11 @@ class KLDivergence(HeadRegularizer):
         formula. By default, one draw is used if there is no formula.
 
     Raises:
-      ValueError: if an argument has the wrong type, if `weight` is negative or not finite, if the prior has a trainable
-        variable (only a `Family` is learned), or if `num_samples` is not an integer of at least 1. The head raises a
-        `ValueError`, when it is made or at its first batch, if the prior has another event shape than the head or
-        several rows, or if the divergence must be estimated and draws of the head's family have no gradient.
+      ValueError: if an argument has the wrong type, `weight` is negative or not finite, `num_samples` is not an integer
+        of at least 1, or the prior has a trainable variable (only a `Family` is learned). The head raises a
+        `ValueError`, when it is made or at its first batch, if one of these is true:
+        - The prior has another event shape than the head, or several rows.
+        - The divergence must be estimated, but draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
     Example:

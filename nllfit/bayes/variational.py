@@ -84,7 +84,7 @@ class Variational:
         for name, value in kwargs.items():
             is_of_weights = name.endswith(("_regularizer", "_constraint")) and name != "activity_regularizer"
             if is_of_weights and value is not None:
-                raise ValueError(f"`{name}` is for weights that are numbers, and these are drawn: give a `prior`.")
+                raise ValueError(f"`{name}` is for fixed weights, but these are random: give a `prior`.")
         self._arguments = _Arguments(
             _as_kl_weight(kl_weight), posterior, as_given(prior), estimator, as_count("seed", seed, 0, True)
         )

@@ -228,12 +228,15 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
       An `Estimate`. Check its `converged` and `message` before you use the numbers.
 
     Raises:
-      ValueError: before any optimisation, if `y` is empty, not numeric or of another event shape than the family,
-        contains fewer numbers than there are parameters, or contains NaN, an infinite value or an outcome outside the
-        support; if all values are equal or columns are dependent, so that the likelihood is unbounded; if `weights`
-        have the wrong length, are negative or are all zero; if `distribution` is not a family, cannot be fitted to a
-        sample or shares parameters over inputs; or if `fixed` names an unknown parameter, has a value outside its
-        domain, leaves no parameter free or is given with a family object.
+      ValueError: before any optimisation, if one of these is true:
+        - `y` is empty, is not numeric, has another event shape than the family, or contains fewer numbers than there
+          are parameters.
+        - `y` contains NaN, an infinite value or an outcome outside the support.
+        - The likelihood is unbounded, because all values are equal or columns are dependent.
+        - `weights` have the wrong length, are negative or are all zero.
+        - `distribution` is not a family, cannot be fitted to a sample, or shares parameters over inputs.
+        - `fixed` names an unknown parameter, has a value outside its domain, leaves no parameter free, or is given with
+          a family object.
 
     Example:
       >>> maximum_likelihood("Bernoulli", [0, 0, 0, 1, 0]).parameters

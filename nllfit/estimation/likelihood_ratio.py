@@ -84,12 +84,16 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Raises:
       TypeError: if `a` or `b` is not an `Estimate`.
-      ValueError: if the two samples differ; if the kinds of likelihood differ (at 0 a Normal has a density, but a
-        `ZeroInflated("Normal")` has a probability); if `a` is not known to be a special case of `b`; if `a` is at the
-        bounds of two parameters of `b`, for example a Poisson in a `ZeroInflated("NegativeBinomial")`; if `a` holds an
-        end of the support that is free in `b`, such as the `low` of a Uniform, or a value that is not above the
-        parameter's `floor` in `b`; if a fit did not converge (but `b` need not converge if `a` is at a bound of it); if
-        `b` has a lower likelihood than `a`.
+      ValueError: if one of these is true:
+        - The two samples differ.
+        - The kinds of likelihood differ. (At 0, a Normal has a density, but a `ZeroInflated("Normal")` has a
+          probability.)
+        - `a` is not known to be a special case of `b`.
+        - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
+        - `a` holds a parameter that is free in `b`, and that parameter is an end of the support, such as the `low` of a
+          Uniform, or the value is not above the parameter's `floor` in `b`.
+        - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
+        - `b` has a lower likelihood than `a`.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -149,8 +153,8 @@ def _tail(statistic, degrees_of_freedom):
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     """Returns the number of elements of `general`'s parameters that are at a bound of their domain for `special`.
 
-    They belong to one parameter, which has an element for each element of an outcome. Raises a `ValueError` if
-    `special` is not known to be a special case of `general`, or if it is at the bounds of two parameters.
+    All of these elements belong to one parameter of `general`, which has as many elements as an outcome. Raises a
+    `ValueError` if `special` is not known to be a special case of `general`, or is at the bounds of two parameters.
     """
     labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:

@@ -44,11 +44,13 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     Raises:
       TypeError: if `distribution` is not a `tfd.Distribution`.
-      ValueError: if `y` is empty, is not numeric, contains a NaN or has another event shape than the distribution; if
-        an outcome is outside the support, or at an edge of it where the density is not defined; if a parameter is out
-        of its domain, such as a scale of 0; if different outcomes are equal in float32 and the distribution cannot be
-        rebuilt in float64; if an outcome is larger than the integers of the distribution's dtype; if `y` is SciPy's
-        `CensoredData`, but the outcomes of the distribution are not intervals.
+      ValueError: if one of these is true:
+        - `y` is empty, is not numeric, contains a NaN, or has another event shape than the distribution.
+        - An outcome is outside the support, or at an edge of it where the density is not defined.
+        - A parameter is outside its domain, such as a scale of 0.
+        - Different outcomes are equal in float32, and the distribution cannot be rebuilt in float64.
+        - An outcome is larger than the integers of the distribution's dtype.
+        - `y` is SciPy's `CensoredData`, but the outcomes of the distribution are not intervals.
 
     Example:
       >>> log_likelihood(tfd.Normal([-1.0, 0.0, 1.0], 1.0), [-1.0, 0.0, 1.0]).numpy().round(4)
@@ -83,7 +85,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
             row = np.argmin(np.isfinite(log_prob).reshape(len(log_prob), -1).all(-1))
             raise ValueError(
                 f"`y` holds {_text(outcomes[row], distribution)}, where the density of {distribution.name} is not "
-                f"defined: remove it, or choose a family whose support it is in."
+                f"defined: remove it, or choose a family whose support contains it."
             )
     return result
 
@@ -208,7 +210,7 @@ def _refusal(distribution, outcomes, tried):
     row, reason = first_refused(distribution, tried)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "
-        f"or choose a family whose support it is in."
+        f"or choose a family whose support contains it."
     )
 
 

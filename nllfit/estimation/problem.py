@@ -124,13 +124,13 @@ class Problem:
             row, reason = first_refused(distribution, outcomes)
             return (
                 f"`y` holds {self.y[row]}, which {self.family.name} cannot have: {reason} Remove it, or choose a "
-                f"family whose support it is in."
+                f"family whose support contains it."
             )
         if np.all(np.isfinite(log_prob)):
             return None
         return (
             f"`y` holds {self.y[np.argmin(np.isfinite(log_prob))]}, where the density of {self.family.name} is zero or "
-            f"infinite whatever its parameters: remove it, or choose a family whose support it is in."
+            f"infinite whatever its parameters: remove it, or choose a family whose support contains it."
         )
 
     def degrees_of_freedom(self, name: str) -> tf.Tensor:

@@ -133,7 +133,7 @@ def check_whole(family: ParametricFamily, y: np.ndarray, dtype: tf.DType) -> Non
     if fractions.size:
         raise ValueError(
             f"`y` holds {fractions[0]}, which {family.name} cannot have: its outcomes are whole numbers. Remove it, or "
-            f"choose a family whose support it is in."
+            f"choose a family whose support contains it."
         )
 
 

@@ -283,7 +283,7 @@ def _read(time, observed):
     if times.shape != seen.shape:
         raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
     if not np.all((seen == 0) | (seen == 1)):
-        raise ValueError("`observed` holds other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
+        raise ValueError("`observed` holds values other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
     return times, seen.astype(bool)
 
 

@@ -48,10 +48,12 @@ class Family(ParametricFamily):
         error. `validate_args=False` allows soft labels, such as 0.1 and 0.9 for a Bernoulli.
 
     Raises:
-      ValueError: if the distribution is unknown or has no `parameter_properties`; if a named parameter does not exist,
-        or is named in `shared`, `floor` or `link` and is not free; if a fixed value is outside its domain, or has
-        neither the shape of a number nor that of an outcome; if a parameter without a default link is not fixed, or
-        every parameter is fixed; if `num_classes` is missing or not needed; or if another argument is invalid.
+      ValueError: if one of these is true:
+        - The distribution is unknown or has no `parameter_properties`.
+        - A named parameter does not exist, or `shared`, `floor` or `link` names a parameter that is fixed.
+        - A fixed value is outside its domain, or has neither the shape of a number nor the shape of an outcome.
+        - A parameter without a default link is not fixed, or every parameter is fixed.
+        - `num_classes` is missing or not needed, or another argument is invalid.
 
     Example:
       >>> family = Family("Normal", event_shape=2)

@@ -171,7 +171,7 @@ def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.nd
         raise ValueError("`probabilities` has rows that do not sum to 1: give the probability of every class.")
     if not np.all(np.isin(y, np.arange(probabilities.shape[1] if of_classes else 2))):
         labels = f"labels 0 to {probabilities.shape[1] - 1}" if of_classes else "0 and 1"
-        raise ValueError(f"`y` holds other than {labels}: give what happened in each row.")
+        raise ValueError(f"`y` holds values other than {labels}: give what happened in each row.")
     if of_classes:
         return probabilities.argmax(-1) == y, probabilities.max(-1), True
     return y, probabilities, False

@@ -47,9 +47,9 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         setting = f"TF_CONFIG={shlex.quote(os.environ['TF_CONFIG'])} " if "TF_CONFIG" in os.environ else ""
         raise ConnectionError(
             f"{lost} is lost{f' ({reason})' if reason else ''}, and the others "
-            f"cannot go on without it: start all of them again as before, this one by "
-            f"`{setting}{shlex.join(sys.orig_argv)}`. With a `BackupAndRestore` in `callbacks` they go on from the "
-            f"last epoch."
+            f"cannot continue without it: start all of them again as before, this one by "
+            f"`{setting}{shlex.join(sys.orig_argv)}`. With a `BackupAndRestore` in `callbacks` they resume "
+            f"after the last complete epoch."
         ) from error
 
 

@@ -102,8 +102,8 @@ def fit(
         a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays and a
         `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose batches depend only on their index, the
         resumed run ends with exactly the weights of an uninterrupted run. (A backup contains the state of Keras's
-        `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. A run that a callback
-        had stopped goes on only with callbacks of other classes. Without a `seed`, the resumed run draws a new one.) A
+        `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. If a callback had
+        stopped the run, it resumes only if `callbacks` are of other classes. Without a `seed`, it draws a new one.) A
         backup does not contain the position in other data: a `tf.data.Dataset` begins again at its first batch and its
         first shuffle, a `PyDataset` with `steps_per_epoch` at its first batch, and a generator at its current position.
         Then the weights are the same only if every epoch reads the same batches in the same order. If the killed run

@@ -116,7 +116,7 @@ def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     if _first_outside(outcomes[one], head_of_row(row), None if counts is None else counts[one])[0] is not None:
         raise ValueError(
             f"`{name}` holds, at {where(row)}, {outcomes[row].numpy()}, which {head.name} cannot have: {reason} Look "
-            f"for mislabelled rows, or choose a head whose domain they are in."
+            f"for mislabelled rows, or choose a head whose domain contains them."
         )
 
 

@@ -116,10 +116,10 @@ CALLS = {
         lambda: plots.reliability_diagram(None, [0], ["a"]),
         f"`probabilities` is a list, {NO_NUMBERS}",
     ),
-    "reliability, 2": (lambda: plots.reliability_diagram(None, [0, 2], [0.5, 0.5]), "`y` holds other than 0 and 1"),
+    "reliability, 2": (lambda: plots.reliability_diagram(None, [0, 2], [0.5, 0.5]), "`y` holds values other than 0"),
     "reliability, label": (
         lambda: plots.reliability_diagram(None, [0, 7], [[0.5, 0.5]] * 2),
-        "`y` holds other than labels 0 to 1",
+        "`y` holds values other than labels 0 to 1",
     ),
     "reliability, sums": (
         lambda: plots.reliability_diagram(None, [0, 1], [[0.9, 0.9]] * 2),

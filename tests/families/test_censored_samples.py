@@ -248,8 +248,8 @@ def test_an_uninformative_row_does_not_change_the_fit():
         (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"])), [1, 0], "`time` is not an array of numbers"),
         (np.array([1 + 2j, 3]), [1, 0], "`time` is not an array of numbers"),
         (np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1], "`time` is NaN at row 1"),
-        ([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1]), "`observed` holds other than 0 and 1"),
-        ([1.0, 2.0], pd.Series([True, None], dtype="boolean"), "`observed` holds other than 0 and 1"),
+        ([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1]), "`observed` holds values other than 0 and 1"),
+        ([1.0, 2.0], pd.Series([True, None], dtype="boolean"), "`observed` holds values other than 0 and 1"),
     ],
 )
 def test_pairs_are_made_of_numbers_only(time, observed, message):

@@ -41,7 +41,7 @@ REFUSED = [
     ("weights of zero", {"sample_weight": np.zeros(24)}, "`sample_weight` is zero for every row"),
     ("a negative weight", {"sample_weight": np.r_[-1.0, np.ones(23)]}, "`sample_weight` must be an array"),
     ("one row with a weight", {"sample_weight": np.r_[1.0, np.zeros(23)]}, "n_samples=1 rows with a weight above 0"),
-    ("flags that are not 0 or 1", {"observed": np.full(24, 2)}, "`observed` holds other than 0 and 1"),
+    ("flags that are not 0 or 1", {"observed": np.full(24, 2)}, "`observed` holds values other than 0 and 1"),
     ("flags of two outcomes", {"observed": np.ones(24), "y": np.c_[Y, Y]}, "`observed` is for one outcome a row"),
     ("an unknown family", {"distribution": "Gaussian"}, "Gaussian"),
     ("an empty list of families", {"distribution": []}, "`distribution` is empty"),
