@@ -24,8 +24,8 @@ _LEAP = 5.0  # if a maximum exists, a step this many times longer than Newton's 
 _LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times longer
 _UNENDING = 0.01  # standard errors; an endless climb stops after a step below this, about 0.01^2 nats from its limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # when the steps run out: if the last one changed a coordinate by more, no maximum is near
-_AT_REST = 1e-5  # standard errors; a start this close to the maximum is a closed form; a step would only add rounding
+_FAR = 0.1  # if the last allowed step is below `_UNENDING` but changes a coordinate by more, the climb is endless
+_AT_REST = 1e-5  # standard errors; a start this close to the maximum is final: a step would only add rounding errors
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
 # the square of its length.

@@ -66,9 +66,9 @@ def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale
 def _of_stretched(standard, y, left, right):
     """Returns the CRPS of a symmetric distribution whose halves are stretched by the factors `left` and `right`.
 
-    The density stays continuous at 0. On the side of `y`, the tail is a multiple of the tail of the symmetric
-    distribution. So its integral from 0 to `y` follows from `standard`, the CRPS of the symmetric distribution. With
-    `left = 0`, only the upper half remains.
+    The density stays continuous at 0. On the side of `y`, the tail probability is a multiple of the symmetric
+    distribution's. So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the symmetric
+    distribution. With `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, far = tf.where(y < 0, left, right), distance(y)
