@@ -224,7 +224,11 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
     if labels.dtype != object:
         return labels != labels
     unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison of it has no truth value
-    found = [label is None or label is unknown or bool(label != label) for label in labels.flat]
+    # Texts and arrays are not missing. The comparison of an array would have no truth value.
+    found = [
+        label is None or label is unknown or (not hasattr(label, "__len__") and bool(label != label))
+        for label in labels.flat
+    ]
     return np.reshape(np.array(found, bool), labels.shape)
 
 

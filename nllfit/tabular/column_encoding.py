@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from nllfit.families.arguments import is_missing
+
 __all__ = ["Column", "Columns", "columns_of", "is_frame", "numbers_of"]
 
 _MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
-_CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum")  # dtypes of pandas and polars
+_CATEGORICAL_OF_PANDAS = "CategoricalDtype"
+_CATEGORICAL = (_CATEGORICAL_OF_PANDAS, "Categorical", "Enum")  # the other two are of polars
 
 
 @dataclasses.dataclass
@@ -35,13 +38,13 @@ class Column:
     def encoded(self, values: np.ndarray) -> np.ndarray:
         """Returns the column `[n]` as numbers `[n, k]`. A category without an indicator counts as missing."""
         if self.categories is None:
-            is_missing = np.isnan(values)
-            parts = [np.where(is_missing, self.fill, values)]
+            gaps = is_missing(values)
+            parts = [np.where(gaps, self.fill, values)]
         else:
             parts = [values == category for category in self.categories]
-            is_missing = ~np.any(parts, axis=0) if parts else np.ones(len(values), bool)
+            gaps = ~np.any(parts, axis=0) if parts else np.ones(len(values), bool)
         if self.has_gaps:
-            parts.append(is_missing)
+            parts.append(gaps)
         return np.stack(parts, axis=1).astype(float) if parts else np.zeros([len(values), 0])
 
 
@@ -79,8 +82,7 @@ class Columns:
         parts = []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
-            is_empty = not len(_present(values)) if is_text else bool(np.isnan(values).all())
-            if is_text != was_text and not is_empty:
+            if is_text != was_text and not is_missing(values).all():
                 now, then = ("text", "numbers") if is_text else ("numbers", "text")
                 raise ValueError(
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
@@ -94,17 +96,13 @@ class Columns:
 
 def _learned(name, values):
     """Learns the encoding of values `[n]`, which are floats or text. A missing value is NaN or None."""
+    present = values[~is_missing(values)]
+    has_gaps = len(present) < len(values)
     if values.dtype != object:
-        is_missing = np.isnan(values)
-        fill = float(np.median(values[~is_missing])) if not is_missing.all() else 0.0
-        return Column(name, None, fill, bool(is_missing.any()))
-    found, counts = np.unique(_present(values).astype(str), return_counts=True)
+        return Column(name, None, float(np.median(present)) if len(present) else 0.0, has_gaps)
+    found, counts = np.unique(present.astype(str), return_counts=True)
     most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
-    return Column(name, found[most].tolist(), 0.0, len(_present(values)) < len(values))
-
-
-def _present(values):
-    return values[np.array([value is not None for value in values], bool)]
+    return Column(name, found[most].tolist(), 0.0, has_gaps)
 
 
 def columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -144,15 +142,16 @@ def numbers_of(x: Any) -> np.ndarray:
 
 def _values(name, series):
     """Returns the values of a frame's column, which are floats or text. A missing value is NaN or None."""
-    is_categorical = type(series.dtype).__name__ in _CATEGORICAL
-    if is_categorical and hasattr(series, "isna"):
+    kind = type(series.dtype).__name__
+    is_categorical = kind in _CATEGORICAL
+    if kind == _CATEGORICAL_OF_PANDAS:
         series = series.astype(object)  # otherwise pandas turns categories of ints into floats if a value is missing
     values = series.to_numpy()
     if values.dtype.kind in "Mm":
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
     if values.dtype.kind in "biuf" and not is_categorical:
         return _checked(name, values.astype(float))
-    is_gap = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), bool)
+    is_gap = is_missing(values)
     present = values[~is_gap].tolist()
     if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in present):
         raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")

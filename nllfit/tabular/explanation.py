@@ -11,6 +11,7 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from nllfit.families.arguments import is_missing
 from nllfit.tabular.column_encoding import columns_of, is_frame, numbers_of
 from nllfit.tabular.regressor import DistributionRegressor
 
@@ -74,8 +75,7 @@ def explain(
     view, dependence = _Quantiles(model, tuple(quantiles)), {}
     table = X if is_frame(X) else numbers_of(X)
     for i, (name, column, (_, values)) in enumerate(zip(names, model.columns_.columns, columns_of(table), strict=True)):
-        has_value = [value is not None and value == value for value in values.tolist()]
-        rows = _safe_indexing(table, np.flatnonzero(has_value))
+        rows = _safe_indexing(table, np.flatnonzero(~is_missing(values)))
         if column.categories is None and is_frame(rows):  # `partial_dependence` refuses a column of ints
             rows = rows.astype({rows.columns[i]: float})
         averages = partial_dependence(

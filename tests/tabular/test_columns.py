@@ -103,6 +103,7 @@ def test_a_column_of_many_categories_keeps_the_most_frequent():
         (np.array([["2020-01-01"]], "M8[D]"), "`X` holds dates"),
         (PANDAS.assign(size=["1", 2, 3, 4]), "both '1' and 2 in column 'size'"),
         (PANDAS.assign(size=[{}, 1, 2, 3]), "{}, a dict in column 'size'"),
+        (PANDAS.assign(size=[np.zeros(2), 1, 2, 3]), "a ndarray in column 'size'"),
         (PANDAS.assign(size=[1, 2, np.inf, 3]), "inf in column 'size' at row 2"),
         (np.array([["a", "b"]]), "`X` is an array with text"),
         (pd.concat([PANDAS, PANDAS], axis=1), "2 columns named 'size'"),
