@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.survival_scores.checks import as_times, check_probabilities, check_shape, checked
+from nllfit.families.arguments import as_count
+from nllfit.survival_scores.checks import as_floats, as_times, check_probabilities, checked
 from nllfit.survival_scores.curves import Train, censoring_weights, kaplan_meier, remaining_share
 
 __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_brier_score"]
@@ -31,8 +32,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
     """
     time, event = checked(time, event)
     times = as_times(times)
-    probabilities = np.asarray(survival, float)
-    check_shape("survival", probabilities, (len(time), len(times)))
+    probabilities = as_floats("survival", survival, (len(time), len(times)))
     check_probabilities("survival", probabilities)
     remaining = remaining_share(time, event, train)(times)
     if not (remaining > 0).all():
@@ -88,8 +88,7 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
         last time.
     """
     time, event, survival = checked(time, event, survival=survival)
-    if not 1 <= num_groups <= len(time):
-        raise ValueError(f"`num_groups` is {num_groups!r}: give a number between 1 and the {len(time)} rows.")
+    num_groups = as_count("num_groups", num_groups, 1, highest=len(time))
     check_probabilities("survival", survival)
     if not t <= time.max():
         raise ValueError(f"`t` is {t:g}, but the last time is {time.max():g}: give an earlier one.")

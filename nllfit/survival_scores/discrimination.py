@@ -99,7 +99,7 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     """
     time, event = checked(time, event)
     times = as_times(times)
-    risks = np.asarray(risk, float)
+    risks = np.asarray(risk)
     risks = np.tile(risks[:, None], [1, len(times)]) if risks.ndim == 1 else risks
     risks = as_floats("risk", risks, (len(time), len(times)))
     weights, found = censoring_weights(time, event, train, time <= times.max(initial=-np.inf)), []

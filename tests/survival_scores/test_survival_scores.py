@@ -190,7 +190,9 @@ def test_a_curve_is_nan_at_nan():
             lambda: survival_scores.brier_score(TIME, EVENT, 7 + SURVIVAL, TIMES),
             "`survival` has .*: give prob",
         ),
-        (lambda: survival_scores.brier_score(TIME, EVENT, np.nan * SURVIVAL, TIMES), "`survival` has nan: give prob"),
+        (lambda: survival_scores.brier_score(TIME, EVENT, np.nan * SURVIVAL, TIMES), "`survival` is NaN in row 0"),
+        (lambda: survival_scores.brier_score([1.0], [1], [["a"]], [1.0]), "`survival` has values that are not numbers"),
+        (lambda: survival_scores.auc([1.0, 2.0], [1, 1], ["a", "b"], [1.0]), "`risk` has values that are not numbers"),
         (lambda: survival_scores.calibration_at(TIME, EVENT, 7 + SURVIVAL[:, 0], 1.0), "`survival` has .*: give prob"),
         (
             lambda: survival_scores.calibration_at(TIME, EVENT, SURVIVAL[:, 0], 1e6),
@@ -242,6 +244,7 @@ def test_a_curve_is_nan_at_nan():
             "The event at 9 has no weight, because all rows of `train` are censored by then",
         ),
         (lambda: survival_scores.calibration_at(TIME, EVENT, RISK, 1.0, 99), "`num_groups` is 99"),
+        (lambda: survival_scores.calibration_at(TIME, EVENT, SURVIVAL[:, 0], 1.0, 2.5), "`num_groups` is 2.5: give an"),
     ],
 )
 def test_invalid_arguments_are_refused(call, message):
