@@ -5,7 +5,7 @@ information is positive definite. All computations are in NumPy and float64.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
 FLAT = 1e-13  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
 LEAST_DROP = 1e-4  # nats; one standard error from a maximum, the log-likelihood is lower by at least this (usually 1/2)
 
+_DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
 _HALVINGS = 34  # after so many halvings, a step changes the point only by its rounding error
 
@@ -128,22 +129,17 @@ def drops_around(
 
 
 def rises_along(
-    functions: Callable[[np.ndarray], np.ndarray],
-    w: np.ndarray,
-    direction: np.ndarray,
-    noise: float,
-    distances: Sequence[float] = (0.0, 1.0, 4.0, 16.0),
+    functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, direction: np.ndarray, noise: float
 ) -> bool:
-    """Whether a function rises along a direction, from each distance to the next, by more than its rounding error.
+    """Whether a function rises along a direction from each of `_DISTANCES` to the next, by more than a rounding error.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
       w: the point at distance 0, `[p]`.
-      direction: the direction, `[p]`.
+      direction: the direction, `[p]`, which is the unit of the distances.
       noise: the rounding error of a value, relative to `1 + |value|`.
-      distances: ascending distances from `w`, as multiples of `direction`.
     """
-    values = functions(w + np.asarray(distances)[:, None] * direction)
+    values = functions(w + _DISTANCES[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
 
 

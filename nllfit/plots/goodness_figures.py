@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
+from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.arguments import as_array
@@ -14,7 +15,7 @@ from nllfit.plots.axes import Axes
 from nllfit.plots.survival import survival_steps
 from nllfit.quantiles import cdf, quantile, survival
 
-__all__ = ["pp", "qq", "rank_band", "survival_curve"]
+__all__ = ["draw_quantiles", "pp", "qq", "rank_band", "survival_curve"]
 
 _LEVEL = 0.95  # the level of all bands
 _RANKS = 200  # the most ranks at which a band is computed
@@ -51,17 +52,23 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
     Source: Wilk and Gnanadesikan, Probability plotting methods for the analysis of data, 1968; Aldor-Noiman et al., The
     power to see: a new graphical test of normality, 2013.
     """
-    y = _sample(estimate)
+    draw_quantiles(ax, _sample(estimate), estimate.distribution, "as fitted", "outcomes")
+    ax.set(xlabel=f"quantile of the fitted {estimate.family.name}", ylabel="observed outcome")
+    return ax
+
+
+def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diagonal: str, name: str) -> None:
+    """Draws sorted numbers `[n]` against the quantiles of a distribution, with the diagonal, the band and a legend.
+
+    `diagonal` is the diagonal's label in the legend, and `name` names the numbers there.
+    """
     ranks, low, high = rank_band(len(y))
     positions = (np.arange(len(y)) + 0.5) / len(y)
-    expected, ends = (np.asarray(quantile(estimate.distribution, q)) for q in (positions, np.concatenate([low, high])))
-    at = expected[ranks - 1]
-    ax.fill_between(at, *np.split(ends, 2), **_BAND)
-    ax.plot(expected[[0, -1]], expected[[0, -1]], **_TRUE, label="as fitted")
-    ax.plot(expected, y, **_DOTS, label=f"{len(y)} outcomes")
-    ax.set(xlabel=f"quantile of the fitted {estimate.family.name}", ylabel="observed outcome")
+    expected, low, high = (np.asarray(quantile(distribution, q)) for q in (positions, low, high))
+    ax.fill_between(expected[ranks - 1], low, high, **_BAND)
+    ax.plot(expected[[0, -1]], expected[[0, -1]], **_TRUE, label=diagonal)
+    ax.plot(expected, y, **_DOTS, label=f"{len(y)} {name}")
     ax.legend(fontsize="small")
-    return ax
 
 
 def pp(ax: Axes, estimate: Estimate) -> Axes:

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.plots.axes import Axes
-from nllfit.plots.goodness_figures import rank_band
+from nllfit.plots.goodness_figures import draw_quantiles
 from nllfit.survival_scores import CalibrationAtTime
 
 __all__ = ["residual_qq", "survival_calibration"]
@@ -38,13 +38,8 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
     if y.ndim != 1 or len(y) < 2 or not np.isfinite(y).all():
         raise ValueError(f"`residuals` is of shape {y.shape}: give at least two finite numbers.")
     normal = tfd.Normal(np.float64(0.0), np.float64(1.0))
-    ranks, low, high = rank_band(len(y))
-    expected, low, high = (np.asarray(normal.quantile(q)) for q in ((np.arange(len(y)) + 0.5) / len(y), low, high))
-    ax.fill_between(expected[ranks - 1], low, high, color="0.5", alpha=0.25, linewidth=0, label="95% of samples")
-    ax.plot(expected[[0, -1]], expected[[0, -1]], "--", linewidth=1, color="0.4", label="if the model is correct")
-    ax.plot(expected, y, ".", color="tab:blue", markersize=5, label=f"{len(y)} residuals")
+    draw_quantiles(ax, y, normal, "if the model is correct", "residuals")
     ax.set(xlabel="quantile of a standard Normal", ylabel="quantile residual")
-    ax.legend(fontsize="small")
     return ax
 
 

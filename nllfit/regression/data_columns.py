@@ -14,7 +14,7 @@ __all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_times", "as
 _SHOWN = 3  # the most rows that a message lists
 
 
-def as_frame(data: Any, name: str = "data") -> Any:
+def as_frame(data: Any) -> Any:
     """Returns `data` as a `DataFrame`.
 
     Raises:
@@ -25,14 +25,14 @@ def as_frame(data: Any, name: str = "data") -> Any:
         try:
             data = pd.DataFrame(data)
         except ValueError as error:
-            raise ValueError(f"`{name}` is not a table: {error}") from None
+            raise ValueError(f"`data` is not a table: {error}") from None
     if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"`{name}` is a {type(data).__name__}: give a pandas DataFrame or a dict of columns.")
+        raise TypeError(f"`data` is a {type(data).__name__}: give a pandas DataFrame or a dict of columns.")
     if not len(data):
-        raise ValueError(f"`{name}` has no rows: give one row for each observation.")
+        raise ValueError("`data` has no rows: give one row for each observation.")
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()][0]
-        raise ValueError(f"`{name}` has two columns named {twice!r}: rename one of them.")
+        raise ValueError(f"`data` has two columns named {twice!r}: rename one of them.")
     return data
 
 
