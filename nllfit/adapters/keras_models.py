@@ -22,6 +22,7 @@ __all__ = [
     "parts_of",
     "refusal_of",
     "sparse_if_taken",
+    "trainable_flags",
     "training_variables",
     "variable_of",
 ]
@@ -109,6 +110,11 @@ def training_variables(model: Model) -> list[tf.Variable]:
     found = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
     found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # a lookup table has no dtype
     return list({id(variable): variable for variable in found}.values())
+
+
+def trainable_flags(model: Model) -> tuple:
+    """Returns whether each layer and each variable of a model is trainable. What a program trains depends on it."""
+    return tuple(getattr(part, "trainable", None) for part in [*adapter_of(model).layers, *model.variables])
 
 
 def build_training(model: Model, y: Any) -> None:

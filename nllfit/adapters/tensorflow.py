@@ -1,5 +1,6 @@
 """The private names of TensorFlow and TensorFlow Probability that `nllfit` uses, and what breaks without each."""
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "is_op_determinism_enabled",
     "made_by_head",
     "mask_of",
+    "operations_of",
     "reason_of",
     "seen_by_autograph",
     "set_dtype",
@@ -66,6 +68,13 @@ def trace(function: Any, *specs: Any) -> Any:
         traced = function.get_concrete_function(*specs)
     _forget(traced.graph)
     return traced
+
+
+def operations_of(function: Any) -> set[str]:
+    """Returns the types of operations in a concrete function and in the functions that it calls."""
+    graph = function.graph.as_graph_def()
+    nodes = [graph.node, *(inner.node_def for inner in graph.library.function)]
+    return {node.op for node in itertools.chain(*nodes)}
 
 
 def clear_kernel_cache() -> None:

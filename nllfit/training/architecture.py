@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import build_training, is_plain, training_variables, variable_of
+from nllfit.adapters.keras_models import build_training, is_plain, trainable_flags, training_variables, variable_of
 
 __all__ = ["architecture_of"]
 
 _LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
 _STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
 _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
+_UNSAVED = "autocast", "dtype"  # attributes that the configs of Keras 3's layers and losses lack
 
 
 class _UnknownError(Exception):
@@ -48,15 +49,14 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
             _check(part)
         compiled = _of(adapter.compile_arguments)
         build_training(model, y)
-        weights = [(tuple(w.shape), str(w.dtype), w.trainable) for w in map(variable_of, model.variables)]
+        weights = [(tuple(w.shape), str(w.dtype)) for w in map(variable_of, model.variables)]
         return (
             keras.__name__,
             (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),
-            tuple((type(layer), layer.trainable, _of(_config_of(layer), named=False)) for layer in layers),
+            tuple((type(layer), _of(_config_of(layer), named=False)) for layer in layers),
             _topology(model),
-            model.trainable,
+            trainable_flags(model),
             tuple(weights),
-            tuple(index for index, w in enumerate(model.variables) if any(w is t for t in model.trainable_variables)),
             tuple((tuple(v.shape), str(v.dtype)) for v in training_variables(model)),
             compiled,
         )
@@ -89,7 +89,7 @@ def _config_of(part):
     # In tf_keras every layer takes this argument, but the configs of few layers contain it.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
-    return config
+    return {name: getattr(part, name, None) for name in _UNSAVED} | config
 
 
 def _check(part):

@@ -6,7 +6,6 @@ passes handles of variables to it. So all models of one architecture can use it 
 """
 
 import dataclasses
-import itertools
 import threading
 import time
 import weakref
@@ -18,7 +17,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.keras_models import parts_of, training_variables, variable_of
-from nllfit.adapters.tensorflow import call_with_captures, trace
+from nllfit.adapters.tensorflow import call_with_captures, operations_of, trace
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
 from nllfit.training.graph_or_xla import Call, Request, Timings, draws_outside_variables, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
@@ -74,7 +73,7 @@ class Program:
         loop = TracedEpochs(owner, mode, steps, layout, changed, weights if mode == "train" else [])
         self._graph = trace(tf.function(loop, autograph=False), *layout.specs)
         self._states = [tf.TensorSpec(v.shape, v.dtype) for v in changed]
-        self.operations = _operations(traced.graph.as_graph_def())
+        self.operations = operations_of(traced)
         self.draws = draws_outside_variables(self.operations)
 
         own = training_variables(model)
@@ -170,9 +169,3 @@ def _in_xla(graph, layout):
     xla = trace(compiled, *layout.specs)
     order = {id(handle): place for place, handle in enumerate(graph.captured_inputs)}
     return xla, [order[id(handle)] for handle in xla.captured_inputs]
-
-
-def _operations(graph):
-    """Returns the types of operations in a graph and in the functions that it calls."""
-    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
-    return {node.op for node in itertools.chain(*nodes)}

@@ -13,7 +13,7 @@ import tensorflow as tf
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import reason_of
 
-__all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite"]
+__all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite", "unfrozen_weight_explained"]
 
 _CHECKS = "Assert", "CheckNumerics"  # operations in which a head checks that parameters are finite
 _UNCHANGED = "The model is as it was before the epoch."
@@ -50,6 +50,20 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
             f"cannot continue without it: start all of them again as before, this one by "
             f"`{setting}{shlex.join(sys.orig_argv)}`. With a `BackupAndRestore` in `callbacks` they resume "
             f"after the last complete epoch."
+        ) from error
+
+
+@contextlib.contextmanager
+def unfrozen_weight_explained() -> Iterator[None]:
+    """Explains Keras's error about a weight that was frozen when the optimizer created its variables."""
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        if not re.search("optimizer (cannot recognize variable|can only be called for the variables)", str(error)):
+            raise
+        raise ValueError(
+            "A weight is trainable that was frozen when the optimizer created its variables: call `model.compile` "
+            "again after you set `trainable`."
         ) from error
 
 

@@ -7,6 +7,7 @@ Callbacks, history and progress bar come from Keras.
 
 import contextlib
 import functools
+from collections.abc import Collection
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from nllfit.adapters.keras_models import float_dtype
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
-from nllfit.training.failures import lost_worker_named
+from nllfit.training.failures import lost_worker_named, unfrozen_weight_explained
 from nllfit.training.fit_arguments import as_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.outcome_support import outcome_check
 from nllfit.training.replicas import Replicas
@@ -48,11 +49,12 @@ def fit(
 ):
     """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
 
-    Four results differ from those of `model.fit`. With `shuffle=True`, the rows of arrays are in another random order,
+    Five results differ from those of `model.fit`. With `shuffle=True`, the rows of arrays are in another random order,
     and the batches of a `Sequence` or `PyDataset` keep their order, whereas `model.fit` shuffles the batches. Layers
     that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same distribution;
-    XLA's draws also differ from the graph's. And if a model has several outputs, the logged loss of each output weights
-    all rows equally, whereas Keras 3 gives a partial last batch the weight of a full one.
+    XLA's draws also differ from the graph's. If a layer is frozen or unfrozen after `compile`, this has an effect at
+    once. And if a model has several outputs, the logged loss of each output weights all rows equally, whereas Keras 3
+    gives a partial last batch the weight of a full one.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
     head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
@@ -126,8 +128,8 @@ def fit(
       validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
         unless the data come from a generator.
       validation_batch_size: rows per step of validation arrays; by default `batch_size`.
-      validation_freq: an integer `k`, to evaluate after every `k` epochs; or a list of the epochs to evaluate after,
-        where 1 is the first epoch.
+      validation_freq: an integer `k`, to evaluate after every `k` epochs; or the epochs to evaluate after, as a list or
+        a range, where 1 is the first epoch.
       seed: fixes the order of arrays in every epoch. The order depends only on the seed and the epoch's number, so a
         run that is resumed at `initial_epoch` equals an uninterrupted run. If layers draw random numbers, as dropout
         does, this is true only if a `BackupAndRestore` resumes the run, because a saved model does not contain the
@@ -156,6 +158,7 @@ def fit(
         - A callback needs batches, or a number of epochs, rows or steps is invalid.
         - `compile` is "xla", and XLA cannot compile a step, data hold strings, or there are several replicas.
         - A backup belongs to a run with another model, optimizer or seed.
+        - A weight is trainable that was frozen when the optimizer created its variables, as it does in the first fit.
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
@@ -203,7 +206,7 @@ def fit(
     backs_up = any(isinstance(c, adapter_of(model).keras.callbacks.BackupAndRestore) for c in callbacks)
     repeatable = seed is not None or backs_up or is_op_determinism_enabled()
     params = {"verbose": 1 if verbose == "auto" else verbose, "epochs": epochs, "steps": train.steps}
-    with lost_worker_named(model.distribute_strategy), _rows_counted(model, train):
+    with lost_worker_named(model.distribute_strategy), unfrozen_weight_explained(), _rows_counted(model, train):
         run = Run(model, compile, train, validation, epochs - initial_epoch, repeatable)
         evaluates = functools.partial(_evaluates, validation, validation_freq)
         return CallbackLoop(model, run, callbacks, params, evaluates, seed).train(initial_epoch)
@@ -251,4 +254,4 @@ def _parts(validation_data):
 def _evaluates(validation, frequency, epoch):
     if validation is None:
         return False
-    return epoch + 1 in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % int(frequency) == 0
+    return epoch + 1 in frequency if isinstance(frequency, Collection) else (epoch + 1) % int(frequency) == 0

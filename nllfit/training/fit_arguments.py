@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def check_options(validation_split: Any, validation_freq: Any, verbose: Any, shu
         raise ValueError(
             f"`validation_split` is {validation_split!r}: give the fraction of rows to hold out, between 0 and 1."
         )
-    frequencies = validation_freq if isinstance(validation_freq, (list, tuple, set)) else [validation_freq]
+    frequencies = validation_freq if isinstance(validation_freq, Collection) else [validation_freq]
     for frequency in frequencies:
         as_count("validation_freq", frequency, 1)
     check_verbose(verbose)

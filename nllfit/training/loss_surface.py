@@ -1,7 +1,6 @@
 """Computes a model's loss over all its data, its gradient and its curvature, as functions of the vector of weights."""
 
 import contextlib
-import itertools
 import threading
 import weakref
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import refusal_of, variable_of
-from nllfit.adapters.tensorflow import trace
+from nllfit.adapters.keras_models import refusal_of, trainable_flags, variable_of
+from nllfit.adapters.tensorflow import operations_of, trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.training.architecture import architecture_of
@@ -106,7 +105,7 @@ class Surface:
         if self._of_data is None:
             size = sum(w.shape.num_elements() for w in self._weights)
             program = trace(self._loss, self._specs, tf.TensorSpec([size], self.dtype))
-            if any("Random" in operation for operation in _operations(program.graph.as_graph_def())):
+            if any("Random" in operation for operation in operations_of(program)):
                 raise ValueError(
                     '`model` draws random numbers when it predicts, as a head with `as_tensor="sample"`, uncertain '
                     "weights or dropout with `training=True` do, so that its loss differs from call to call and has no "
@@ -128,7 +127,7 @@ class Surface:
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Returns the product of the Hessian at weights `[p]` and directions `[p, m]`."""
         if self._differs is None:  # TensorFlow's second derivatives of loops are slow, wrong or missing
-            self._differs = _has_loops(self._program().graph.as_graph_def())
+            self._differs = any("While" in operation for operation in operations_of(self._program()))
         if self._differs:
             return self._differences(w, directions)
         count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
@@ -212,8 +211,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model))
     if surface is None or not surface.is_copy:
-        trained = tuple(id(variable_of(w)) for w in model.trainable_variables)  # layers may be frozen between two calls
-        surface = kept_for((kind.__name__, trained), lambda: kind(model, data), model)
+        surface = kept_for((kind.__name__, trainable_flags(model)), lambda: kind(model, data), model)
     with refusal_of("some row of `x`"), surface.over(model, data):
         yield surface
 
@@ -237,13 +235,3 @@ def assign(weights: list, position: tf.Tensor) -> None:
     blocks = tf.split(position, [w.shape.num_elements() for w in weights])
     for weight, block in zip(weights, blocks, strict=True):
         weight.assign(tf.cast(tf.reshape(block, weight.shape), weight.dtype))
-
-
-def _has_loops(graph):
-    return any("While" in operation for operation in _operations(graph))
-
-
-def _operations(graph):
-    """Returns the types of operations in a graph and in the functions that it calls."""
-    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
-    return {node.op for node in itertools.chain(*nodes)}

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import training_variables, variable_of
+from nllfit.adapters.keras_models import trainable_flags, training_variables, variable_of
 from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
 from nllfit.data_checks import num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
@@ -87,7 +87,7 @@ class Run:
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
         own = _programs_of(self._model)
-        key = mode, tuple(layer.trainable for layer in adapter_of(self._model).layers), layout.key
+        key = mode, trainable_flags(self._model), layout.key
         if found := own.get(key):
             return found
         first = self._train.first

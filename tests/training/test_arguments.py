@@ -156,6 +156,14 @@ def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
     assert losses(integer) == losses(int)
 
 
+@mainly(tf_keras)
+def test_the_epochs_to_evaluate_after_may_be_a_range(kit):
+    arguments = {"epochs": 5, "validation_data": (X, Y), "verbose": 0, "shuffle": False, "compile": "graph"}
+    found = [nllfit.fit(normal(kit), X, Y, validation_freq=f, **arguments) for f in (range(1, 6, 2), [1, 3, 5])]
+    assert len(found[0].history["val_loss"]) == 3
+    assert found[0].history == found[1].history
+
+
 def test_an_invalid_seed_is_refused_before_a_member_is_built():
     with pytest.raises(ValueError, match=r"`seed` is 4294967295: give an int >= 0 and <= 4294967294, or None"):
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)

@@ -133,6 +133,15 @@ def test_a_model_whose_config_is_incomplete_shares_no_program(k):
     assert key(plain) != key(penalised)
 
 
+def test_models_share_no_program_if_an_attribute_differs_that_keras_3_does_not_save():
+    def key(autocast=True, dtype="float32"):
+        layer, loss = keras.layers.Dense(2, autocast=autocast), keras.losses.MeanSquaredError(dtype=dtype)
+        return architecture_of(sequential(keras, (8,), lambda: [layer], loss=loss), Y)
+
+    assert key() == key() != key(autocast=False)
+    assert key() != key(dtype="bfloat16")
+
+
 @mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
 def test_a_model_that_is_compiled_again_gets_new_traces(k):
     model = dense(k)

@@ -492,6 +492,28 @@ def test_a_layer_frozen_after_compile_trains_again_when_unfrozen(k):
     assert not np.array_equal(model.layers[0].get_weights()[0], frozen)
 
 
+def test_a_variable_of_keras_3_that_is_frozen_after_a_fit_keeps_its_value():
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    nllfit.fit(model, X, Y, verbose=0)
+    model.layers[0].kernel.trainable = False
+    kernel, bias = model.get_weights()
+    nllfit.fit(model, X, Y, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+    assert model.get_weights()[1] != bias
+
+
+@KERAS_VERSIONS
+def test_a_layer_that_was_frozen_at_the_first_step_needs_another_compile(k):
+    model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3), k.layers.Dense(1)])
+    model.layers[0].trainable = False
+    model.compile("adam", "mse")
+    nllfit.fit(model, X, Y, verbose=0)
+    model.layers[0].trainable = True
+    with pytest.raises(ValueError, match="frozen when the optimizer created its variables: call"):
+        nllfit.fit(model, X, Y, verbose=0)
+
+
 @mainly(keras)
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_model_with_one_output_in_a_dict_is_trained_as_by_keras(kit, by_name):
