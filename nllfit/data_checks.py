@@ -12,7 +12,7 @@ __all__ = [
     "as_inputs",
     "as_rows",
     "as_tensors",
-    "check_cardinality",
+    "check_dataset",
     "check_finite",
     "check_inputs",
     "check_lengths",
@@ -69,7 +69,7 @@ def as_inputs(x):
     return x
 
 
-def check_cardinality(dataset):
+def check_dataset(dataset):
     """Raises a `ValueError` for a dataset that is infinite, sparse or ragged, without reading it."""
     for spec in tf.nest.flatten(dataset.element_spec):
         refuse_shapeless("The dataset in `x`", spec.value_type)

@@ -14,14 +14,13 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import float_dtype
-from nllfit.adapters.tensorflow import trace
+from nllfit.adapters.keras_models import float_dtype, trace_call
 from nllfit.data_checks import as_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
 from nllfit.outputs import output_like
-from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
+from nllfit.prediction import check_same_family, inputs_of, joined_origins, mixture_of_origins, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training import fit
 
@@ -228,10 +227,9 @@ def _with_weights(model, x):
     """
     adapter_of(model)  # raises a `TypeError` if it is not a model
     if not model.built:
-        batch = x.element_spec if isinstance(x, tf.data.Dataset) else tf.nest.map_structure(np.asarray, as_rows(x))
-        inputs = batch[0] if isinstance(x, tf.data.Dataset) and isinstance(batch, tuple) else batch
-        specs = specs_of_rows(inputs)
-        trace(tf.function(lambda inputs: model(inputs, training=False)), specs)
+        is_dataset = isinstance(x, tf.data.Dataset)
+        inputs = inputs_of(x.element_spec) if is_dataset else tf.nest.map_structure(np.asarray, as_rows(x))
+        trace_call(model, specs_of_rows(inputs))
     return model
 
 

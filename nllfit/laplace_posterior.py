@@ -18,14 +18,14 @@ from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.mixtures import mixture_over
-from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
+from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
 from nllfit.inference.argument_checks import check_size, checked
 from nllfit.inference.weight_names import leading_to
 from nllfit.outputs import output_like
-from nllfit.prediction import origin_of
+from nllfit.prediction import inputs_of, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
@@ -253,8 +253,8 @@ def _leaf(layers, keras):
 def _batches(x: Any, batch_size: int) -> Iterator[Any]:
     """Yields the inputs in batches, as Keras's `predict` reads them."""
     if isinstance(x, tf.data.Dataset):
-        check_cardinality(x)
-        yield from (batch[0] if isinstance(batch, tuple) else batch for batch in x)
+        check_dataset(x)
+        yield from map(inputs_of, x)
         return
     x = tf.nest.map_structure(lambda t: t[:, None] if np.ndim(t) == 1 else t, as_inputs(x))
     for start in range(0, num_rows((x,)), batch_size):

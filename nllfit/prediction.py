@@ -14,14 +14,21 @@ from nllfit.adapters import Model
 from nllfit.adapters.keras_models import by_input, float_dtype, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
-from nllfit.data_checks import as_inputs, check_cardinality, num_rows, specs_of_rows
+from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
-__all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
+__all__ = [
+    "check_same_family",
+    "inputs_of",
+    "joined_origins",
+    "mixture_of_origins",
+    "origin_of",
+    "predict_distribution",
+]
 
 # The number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
 _MAX_CALL_BATCHES = 256
@@ -174,8 +181,8 @@ def _joined(models, x, batch_size, num_samples):
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
-        check_cardinality(x)
-        calls = ((inputs, sys.maxsize) for inputs in map(_inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
+        check_dataset(x)
+        calls = ((inputs, sys.maxsize) for inputs in map(inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
     else:
         x = as_inputs(x)
         _check_shapes(models[0], by_input(models[0], x))
@@ -217,7 +224,7 @@ def _tensor(floatx, leaf):
     return tf.convert_to_tensor(leaf.astype(floatx, copy=False) if is_real else leaf)
 
 
-def _inputs_of(element):
+def inputs_of(element: Any) -> Any:
     """Returns the inputs in an element of a dataset, which may be a tuple with outcomes and weights."""
     return element[0] if isinstance(element, tuple) else element
 

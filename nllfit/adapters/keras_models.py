@@ -22,9 +22,11 @@ __all__ = [
     "parts_of",
     "refusal_of",
     "sparse_if_taken",
+    "trace_call",
     "trainable_flags",
     "training_variables",
     "variable_of",
+    "variables_of",
 ]
 
 
@@ -44,6 +46,11 @@ def variable_of(weight: Any) -> tf.Variable:
     return weight if isinstance(weight, tf.Variable) else weight.value
 
 
+def variables_of(model: Model) -> list[tf.Variable]:
+    """Returns the variables of a model, without lookup tables, which have no dtype."""
+    return [variable_of(weight) for weight in model.variables if hasattr(weight, "dtype")]
+
+
 def by_input(model: Model, x: Any) -> list:
     """Returns the parts of `x` in the order of `model.inputs`, as Keras feeds them.
 
@@ -53,6 +60,12 @@ def by_input(model: Model, x: Any) -> list:
     keys = sorted(made_of) if isinstance(made_of, Mapping) else [tensor.name for tensor in inputs]
     named = isinstance(x, Mapping) and keys and all(key in x for key in keys)
     return tf.nest.flatten([x[key] for key in keys] if named else x)
+
+
+def trace_call(model: Model, specs: Any) -> None:
+    """Traces a call of the model on inputs of these specs. The trace builds the model if it is not built yet."""
+    with model.distribute_strategy.scope():
+        trace(tf.function(lambda x: model(x, training=False)), specs)
 
 
 @contextlib.contextmanager
@@ -70,7 +83,7 @@ def sparse_if_taken(model: Model, x: Any) -> Iterator[None]:
             raise
         specs = [tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype) for leaf in leaves]
         dense = tf.nest.pack_sequence_as(x, specs)
-        trace(tf.function(lambda x: model(x, training=False)), dense)  # raises if sparse rows are not the reason
+        trace_call(model, dense)  # raises if sparse rows are not the reason
         raise ValueError(
             "`x` is sparse, but the first layers of the model take only dense rows: begin the model with a `Dense`, or "
             "give `x.toarray()`."

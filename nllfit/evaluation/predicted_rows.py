@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.data_checks import check_cardinality, check_inputs, check_lengths
+from nllfit.data_checks import check_dataset, check_inputs, check_lengths
 from nllfit.evaluation.row_blocks import row_blocks
 from nllfit.families.arguments import as_numbers
 from nllfit.families.checked_outcomes import (
@@ -127,7 +127,7 @@ def _joined(data):
             "`x` is a dataset with weights, but an evaluation counts each row once: drop them with "
             "`x.map(lambda x, y, weight: (x, y))`."
         )
-    check_cardinality(data)
+    check_dataset(data)
     batches = list(data.as_numpy_iterator())
     if not batches:
         raise ValueError("The dataset in `x` is empty: there is nothing to compare.")

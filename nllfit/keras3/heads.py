@@ -1,9 +1,9 @@
 """Heads for Keras 3. A head is the last layer of a model. Its output is a tensor with the attribute `distribution`.
 
-The heads have the same names and arguments as those of `nllfit.heads`, which are for tf_keras, except that they do not
-take its `input_shape`, `batch_input_shape` and `batch_size`. Examples in their
-docstrings use the output as a distribution, as in tf_keras. In Keras 3, use the attribute `distribution` of the output.
-A head computes in the dtype of its input, or in float32 if the input has 16 bits.
+The heads have the same names and arguments as those of `nllfit.heads`, which are for tf_keras, but do not take
+`input_shape`, `batch_input_shape` and `batch_size`. Examples in their docstrings use the output as a distribution, as
+in tf_keras. In Keras 3, use the attribute `distribution` of the output. A head computes in the dtype of its input, or
+in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 

@@ -7,13 +7,12 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
 from nllfit.families.arguments import as_count, as_numbers
-from nllfit.plots.axes import Axes
+from nllfit.plots.axes import Z_95, Axes
 from nllfit.quantiles import quantile
 
 __all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
 
 _LEVEL = 0.95  # the level of all bands and intervals
-_Z = 1.959963984540054  # the standard Normal's quantile for `_LEVEL`
 _CALIBRATED = {"linestyle": "--", "linewidth": 1, "color": "0.4", "label": "calibrated"}
 _CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated model's, 95%"}
 
@@ -55,8 +54,8 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     if of_classes:
         names = "probability of the likeliest class", "share of rows with that class"
     means, shares, counts = binned_frequencies(given, happened, num_bins)
-    center = (shares + _Z**2 / (2 * counts)) / (1 + _Z**2 / counts)
-    half = _Z * np.sqrt(shares * (1 - shares) / counts + (_Z / (2 * counts)) ** 2) / (1 + _Z**2 / counts)
+    center = (shares + Z_95**2 / (2 * counts)) / (1 + Z_95**2 / counts)
+    half = Z_95 * np.sqrt(shares * (1 - shares) / counts + (Z_95 / (2 * counts)) ** 2) / (1 + Z_95**2 / counts)
     low, high = center - half, center + half
     error = expected_calibration_error(given, happened, num_bins)
     label = f"model, 95% interval, rows\ncalibration error {error:.3f}"

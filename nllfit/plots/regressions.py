@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.plots.axes import Axes
+from nllfit.plots.axes import Z_95, Axes
 from nllfit.plots.goodness_figures import draw_quantiles
 from nllfit.survival_scores import CalibrationAtTime
 
@@ -57,7 +57,7 @@ def survival_calibration(ax: Axes, calibration: CalibrationAtTime) -> Axes:
       >>> found = survival_scores.calibration_at([1.0, 2.0, 3.0, 4.0], [1, 1, 1, 1], [0.2, 0.4, 0.6, 0.8], 2.5, 2)
       >>> ax = survival_calibration(ax, found)
     """
-    errors = 1.96 * calibration.standard_errors
+    errors = Z_95 * calibration.standard_errors
     ax.plot([0, 1], [0, 1], "--", linewidth=1, color="0.4", label="as predicted")
     ax.errorbar(
         calibration.predicted, calibration.observed, errors, fmt="o", color="tab:blue", capsize=3, label="groups"

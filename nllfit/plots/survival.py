@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from nllfit.plots.axes import Z_95
 from nllfit.survival_scores import kaplan_meier
 
 __all__ = ["SurvivalSteps", "survival_steps"]
 
-_Z = 1.959963984540054
 _MOST_RISE = 1e-6  # nats per row; the EM algorithm stops if the log-likelihood cannot rise by more than this
 _STEPS = 20_000
 
@@ -59,7 +59,7 @@ def _kaplan_meier(time, seen, entry):
     heights, variances = curve.values[falls], curve.log_variances[falls]
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(variances) / np.log(heights)
-        low, high = (heights ** np.exp(side * _Z * error) for side in (-1, 1))
+        low, high = (heights ** np.exp(side * Z_95 * error) for side in (-1, 1))
     return SurvivalSteps(curve.times[falls], heights, (low, high), "Kaplan-Meier")
 
 

@@ -11,6 +11,7 @@ from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
 from nllfit.information_criteria import check_level, wald_interval
 from nllfit.quantiles import interval
+from nllfit.regression.data_columns import as_frame
 from nllfit.regression.extras import pandas as pd
 from nllfit.regression.linear_maps import numbers_of
 from nllfit.regression.linear_predictors import LinearPredictors
@@ -139,6 +140,4 @@ class Predictions(LinearPredictors):
         return mixture_of(self.family, numbers, [None] * num_draws)
 
     def _index(self, data):
-        if data is None:
-            return self.outcome.index
-        return data.index if hasattr(data, "index") else pd.DataFrame(data).index
+        return self.outcome.index if data is None else as_frame(data).index

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import refusal_of, trainable_flags, variable_of
+from nllfit.adapters.keras_models import refusal_of, trainable_flags, variable_of, variables_of
 from nllfit.adapters.tensorflow import operations_of, trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
@@ -206,8 +206,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     All models of an architecture share one compiled surface. A model gets its own surface only if the architecture has
     no key, if the model cannot be copied, or if it is too large for a copy to stay in memory.
     """
-    weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]  # a lookup table has no dtype
-    is_small = num_bytes(weights) <= CHUNK_BYTES
+    is_small = num_bytes(variables_of(model)) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model))
     if surface is None or not surface.is_copy:

@@ -7,13 +7,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import is_keras_code, refusal_of, sparse_if_taken
-from nllfit.adapters.tensorflow import as_raised, mask_of, trace
+from nllfit.adapters.keras_models import is_keras_code, refusal_of, sparse_if_taken, trace_call
+from nllfit.adapters.tensorflow import as_raised, mask_of
 from nllfit.caches import kept_for
 from nllfit.data_checks import rows_of, specs_of_rows
 from nllfit.outputs import distribution_of
 
-__all__ = ["Output", "by_output", "known_outputs", "outputs_of"]
+__all__ = ["Output", "by_output", "known_outputs", "names_of", "outputs_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,8 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
     """
     try:
         with refusal_of(f"row {row} of `x`"), sparse_if_taken(model, x):
-            if not model.built:  # the trace builds it for any number of rows
-                specs = specs_of_rows(x)
-                with model.distribute_strategy.scope():
-                    trace(tf.function(lambda x: model(x, training=False)), specs)
+            if not model.built:
+                trace_call(model, specs_of_rows(x))  # builds it for any number of rows
             outputs = model(rows_of(x, row, row + 1), training=False)
     except NotImplementedError:  # a model with a training step but without `call`
         return []
@@ -53,9 +51,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
         if any(t.shape[0] is not None for t in tf.nest.flatten(getattr(model, "inputs", None) or [])):
             return []  # the batch size is fixed, often because the first call was on an array
         raise as_raised(error) from None
-    names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
-    outputs = tf.nest.flatten(outputs)
-    names = names if len(names) == len(outputs) else range(len(outputs))
+    names, outputs = names_of(model, outputs), tf.nest.flatten(outputs)
     heads = [distribution_of(output) for output in outputs]
     if any(head is not None and not hasattr(head, "origin") for head in heads):
         heads = [head if of_rows else None for head, of_rows in zip(heads, _are_of_rows(model, x, row), strict=True)]
@@ -63,6 +59,13 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
         Output(name, head, mask_of(output) is not None)
         for name, head, output in zip(names, heads, outputs, strict=True)
     ]
+
+
+def names_of(model: Model, outputs: Any) -> list:
+    """Returns the name of each output that a call of the model returned, or its index if the outputs have no names."""
+    names = sorted(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", None) or []
+    indices = range(len(tf.nest.flatten(outputs)))
+    return list(names if len(names) == len(indices) else indices)
 
 
 def _are_of_rows(model, x, row):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import trainable_flags, training_variables, variable_of
+from nllfit.adapters.keras_models import trainable_flags, training_variables, variable_of, variables_of
 from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
 from nllfit.data_checks import num_bytes, num_rows
 from nllfit.training.architecture import architecture_of
@@ -258,7 +258,6 @@ def _capacity(model, train):
     """
     if not train.have_same_layout:
         return 1
-    weights = [variable_of(w) for w in model.variables if hasattr(w, "dtype")]
     # Adam's slots take twice as much memory as the weights, and may not exist yet.
-    size = max(4 * num_rows(train.data), 3 * num_bytes(weights))
+    size = max(4 * num_rows(train.data), 3 * num_bytes(variables_of(model)))
     return 1 << max(0, min(Run.MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)

@@ -11,6 +11,7 @@ from nllfit.adapters import Model
 from nllfit.adapters.keras_models import variable_of
 from nllfit.data_checks import rows_of
 from nllfit.prediction import origin_of
+from nllfit.training.model_outputs import names_of
 
 __all__ = ["warn_of_untrained"]
 
@@ -25,9 +26,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
     """
     with tf.GradientTape() as tape:
         outputs = model(rows_of(x, 0, 1), training=False)
-        names = sorted(outputs) if isinstance(outputs, dict) else list(getattr(model, "output_names", None) or [])
-        outputs = tf.nest.flatten(outputs)
-        output = outputs[names.index(name) if name in names else name]
+        output = tf.nest.flatten(outputs)[names_of(model, outputs).index(name)]
         mean = tf.convert_to_tensor(output)
         # Each element gets a different factor, because class probabilities sum to 1, so their sum has no gradient.
         target = tf.reduce_sum(mean * tf.cast(np.sin(1.0 + np.arange(tf.size(mean))).reshape(mean.shape), mean.dtype))
