@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import by_input, float_dtype, refusal_of
+from nllfit.adapters.keras_models import by_input, float_dtype, inputs_of, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
@@ -21,14 +21,7 @@ from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
-__all__ = [
-    "check_same_family",
-    "inputs_of",
-    "joined_origins",
-    "mixture_of_origins",
-    "origin_of",
-    "predict_distribution",
-]
+__all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
 # The number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
 _MAX_CALL_BATCHES = 256
@@ -222,11 +215,6 @@ def _tensor(floatx, leaf):
     """Converts an array to a tensor, and NumPy's floats to `floatx`."""
     is_real = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
     return tf.convert_to_tensor(leaf.astype(floatx, copy=False) if is_real else leaf)
-
-
-def inputs_of(element: Any) -> Any:
-    """Returns the inputs in an element of a dataset, which may be a tuple with outcomes and weights."""
-    return element[0] if isinstance(element, tuple) else element
 
 
 def _head(origin, output):

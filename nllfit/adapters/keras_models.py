@@ -17,6 +17,7 @@ __all__ = [
     "build_training",
     "by_input",
     "float_dtype",
+    "inputs_of",
     "is_keras_code",
     "is_plain",
     "parts_of",
@@ -49,6 +50,11 @@ def variable_of(weight: Any) -> tf.Variable:
 def variables_of(model: Model) -> list[tf.Variable]:
     """Returns the variables of a model, without lookup tables, which have no dtype."""
     return [variable_of(weight) for weight in model.variables if hasattr(weight, "dtype")]
+
+
+def inputs_of(element: Any) -> Any:
+    """Returns the inputs in an element of a dataset, which may be a tuple with outcomes and weights."""
+    return element[0] if isinstance(element, tuple) else element
 
 
 def by_input(model: Model, x: Any) -> list:

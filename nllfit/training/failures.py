@@ -62,7 +62,7 @@ def unfrozen_weight_explained() -> Iterator[None]:
         if not re.search("optimizer (cannot recognize variable|can only be called for the variables)", str(error)):
             raise
         raise ValueError(
-            "A weight is trainable that was frozen when the optimizer created its variables: call `model.compile` "
+            "A weight that was frozen when the optimizer created its variables is trainable now: call `model.compile` "
             "again after you set `trainable`."
         ) from error
 

@@ -158,7 +158,7 @@ def fit(
         - A callback needs batches, or a number of epochs, rows or steps is invalid.
         - `compile` is "xla", and XLA cannot compile a step, data hold strings, or there are several replicas.
         - A backup belongs to a run with another model, optimizer or seed.
-        - A weight is trainable that was frozen when the optimizer created its variables, as it does in the first fit.
+        - A weight that was frozen in the first fit, when the optimizer created its variables, is trainable now.
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
