@@ -24,8 +24,8 @@ class KLDivergence(HeadRegularizer):
     """The mean divergence of a head's distributions from a prior: `weight * mean over rows of KL(q_i || prior)`.
 
     Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. Let a
-    decoder predict `y` from the head's draw `z`, and let the loss be the negative log-likelihood of `y`. The sum is then
-    the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
+    decoder predict `y` from the head's draw `z`, and let the loss be the negative log-likelihood of `y`. Then the sum
+    is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
     of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head
