@@ -13,12 +13,12 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import inputs_of, variable_of
+from nllfit.adapters.keras_models import by_input, check_shapes, inputs_of, refusal_of, variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.mixtures import mixture_over
-from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
+from nllfit.data_checks import as_inputs, check_dataset, num_rows, rows_of, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
@@ -79,9 +79,10 @@ class Laplace:
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
         """Returns the mixtures of all rows, like `nllfit.predict_distribution`."""
         outputs, parts = [], []
-        for batch in _batches(x, as_count("batch_size", batch_size, 1)):
-            outputs.append(self.model(batch, training=False))
-            parts.append(self._numbers(batch))
+        for batch in _batches(self.model, x, as_count("batch_size", batch_size, 1)):
+            with refusal_of("a batch of `x`"):
+                outputs.append(self.model(batch, training=False))
+                parts.append(self._numbers(batch))
         if not outputs:
             raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
         origin, masks = origin_of(outputs[0]), list(map(mask_of, outputs))
@@ -123,7 +124,13 @@ class Laplace:
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         specs = specs_of_rows(x)
         # A direct call of `_program` would make TensorFlow warn of retracing when structures of `x` differ.
-        return trace(self._program, specs)(x)
+        numbers = trace(self._program, specs)(x)
+        if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(numbers[1]).numpy()):
+            return numbers
+        # A Jacobian is a sum over rows, in which 0 times NaN is NaN. So a NaN in one row of `x` reaches all rows.
+        half = num_rows(x) // 2
+        parts = self._numbers(rows_of(x, 0, half)), self._numbers(rows_of(x, half, num_rows(x)))
+        return tuple(tf.concat(part, 0) for part in zip(*parts, strict=True))
 
     def _posterior_of_numbers(self, x):
         """Returns the mean `[*batch, d]` of the head's inputs, and a matrix `R` `[*batch, d, d]`.
@@ -134,8 +141,10 @@ class Laplace:
             params = origin_of(self.model(x, training=False)).params
         lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)
         shift = tf.constant(self.mean) - tf.concat([tf.reshape(tf.cast(w, tf.float64), [-1]) for w in self._weights], 0)
-        variances, axes = tf.linalg.eigh(tf.einsum("...dp,pq,...eq->...de", lines, self.covariance, lines))
-        root = axes * tf.sqrt(tf.maximum(variances, 0.0))[..., None, :]
+        covariances = tf.einsum("...dp,pq,...eq->...de", lines, self.covariance, lines)
+        finite = tf.reduce_all(tf.math.is_finite(covariances), [-2, -1], keepdims=True)
+        variances, axes = tf.linalg.eigh(tf.where(finite, covariances, 0.0))  # raises an error for NaN
+        root = tf.where(finite, axes * tf.sqrt(tf.maximum(variances, 0.0))[..., None, :], np.nan)
         return params + tf.cast(tf.linalg.matvec(lines, shift), params.dtype), tf.cast(root, params.dtype)
 
 
@@ -227,7 +236,8 @@ def _last_weights(model):
     adapter = adapter_of(model)
     *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
     layers = _last_layers(head, adapter.layers, adapter.keras) or [_leaf(adapter.layers, adapter.keras)]
-    return [weight for layer in layers if layer is not None for weight in layer.trainable_weights]
+    weights = [weight for layer in layers if layer is not None for weight in layer.trainable_weights]
+    return list({id(weight): weight for weight in weights}.values())  # several paths may lead to one layer
 
 
 def _last_layers(layer, layers, keras):
@@ -250,12 +260,13 @@ def _leaf(layers, keras):
     return found[-1] if found else None
 
 
-def _batches(x: Any, batch_size: int) -> Iterator[Any]:
+def _batches(model: Model, x: Any, batch_size: int) -> Iterator[Any]:
     """Yields the inputs in batches, as Keras's `predict` reads them."""
     if isinstance(x, tf.data.Dataset):
         check_dataset(x)
         yield from map(inputs_of, x)
         return
     x = tf.nest.map_structure(lambda t: t[:, None] if np.ndim(t) == 1 else t, as_inputs(x))
+    check_shapes(model, by_input(model, x))
     for start in range(0, num_rows((x,)), batch_size):
         yield tf.nest.map_structure(lambda t, start=start: tf.convert_to_tensor(t[start : start + batch_size]), x)

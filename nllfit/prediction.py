@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import by_input, float_dtype, inputs_of, refusal_of
+from nllfit.adapters.keras_models import by_input, check_shapes, float_dtype, inputs_of, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
@@ -107,12 +107,7 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     """
     check_same_family([origin.family for origin in origins])
     params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
-    family = origins[0].family
-    try:
-        mixture = mixture_of(family, params, shared)
-    except tf.errors.InvalidArgumentError:  # some rows have NaN as parameters
-        mixture = mixture_of(family.holding({"validate_args": False}), params, shared)
-    return with_mask(mixture, origins[0].mask)
+    return with_mask(mixture_of(origins[0].family, params, shared), origins[0].mask)
 
 
 def check_same_family(families: Sequence[ParametricFamily]) -> None:
@@ -178,7 +173,7 @@ def _joined(models, x, batch_size, num_samples):
         calls = ((inputs, sys.maxsize) for inputs in map(inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
     else:
         x = as_inputs(x)
-        _check_shapes(models[0], by_input(models[0], x))
+        check_shapes(models[0], by_input(models[0], x))
         floatx, rows = float_dtype(models[0]), num_rows(x)
         batch_size = min(batch_size, rows)
         most = _MAX_CALL_BATCHES * batch_size
@@ -231,29 +226,6 @@ def _numbers(origin, output):
         return output
     mask = mask_of(output)
     return origin.params if mask is None else [origin.params, mask]
-
-
-def _check_shapes(model, given):
-    """Raises a `ValueError` if the rows do not have the shape of the inputs for which the model was built."""
-    taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
-    if len(taken) != len(given):
-        return
-    for part, tensor in zip(given, taken, strict=True):
-        row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
-        # Keras adds or drops a last axis of length 1. Rows may have more leading axes than the model's inputs, because
-        # layers and heads treat such axes like a batch.
-        read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
-        read += [row[-expected.rank :]] if expected.rank else []
-        if not any(map(expected.is_compatible_with, read)):
-            raise ValueError(
-                f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
-                f"columns that it was trained on."
-            )
-        if part.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
-            raise ValueError(
-                "`x` holds strings, and the model takes numbers: encode the strings, for example by Keras's "
-                "`StringLookup`."
-            )
 
 
 def _program(models, specs):

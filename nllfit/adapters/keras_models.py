@@ -5,9 +5,10 @@ import functools
 import itertools
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
@@ -16,6 +17,7 @@ from nllfit.adapters.tensorflow import reason_of, trace
 __all__ = [
     "build_training",
     "by_input",
+    "check_shapes",
     "float_dtype",
     "inputs_of",
     "is_keras_code",
@@ -72,6 +74,29 @@ def trace_call(model: Model, specs: Any) -> None:
     """Traces a call of the model on inputs of these specs. The trace builds the model if it is not built yet."""
     with model.distribute_strategy.scope():
         trace(tf.function(lambda x: model(x, training=False)), specs)
+
+
+def check_shapes(model: Model, given: Sequence) -> None:
+    """Raises a `ValueError` if the rows do not have the shape of the inputs for which the model was built."""
+    taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    if len(taken) != len(given):
+        return
+    for part, tensor in zip(given, taken, strict=True):
+        row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
+        # Keras adds or drops a last axis of length 1. Rows may have more leading axes than the model's inputs, because
+        # layers and heads treat such axes like a batch.
+        read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
+        read += [row[-expected.rank :]] if expected.rank else []
+        if not any(map(expected.is_compatible_with, read)):
+            raise ValueError(
+                f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
+                f"columns that it was trained on."
+            )
+        if part.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
+            raise ValueError(
+                "`x` holds strings, and the model takes numbers: encode the strings, for example by Keras's "
+                "`StringLookup`."
+            )
 
 
 @contextlib.contextmanager

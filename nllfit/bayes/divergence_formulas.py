@@ -1,11 +1,14 @@
 """Computes KL divergences by TFP's closed form, or estimates them from draws."""
 
+import math
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import real_dtype, with_parameters
+from nllfit.families.law import elements_of
 from nllfit.families.rowwise import unchecked_log_prob
-from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, parts_of, plain_class
+from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, is_own, parts_of, plain_class
 
 __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_dtype_of"]
 
@@ -31,7 +34,8 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
     """Raises a `ValueError` if a prior `p` does not fit `q`.
 
-    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`.
+    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. In eager mode, the support
+    of `p` must have no end where that of `q` has none, because the divergence would be infinite.
     """
     if _is_of_counts(p) and q.reparameterization_type == tfd.FULLY_REPARAMETERIZED:
         raise ValueError(
@@ -56,6 +60,29 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
             f"`prior` is a batch {tuple(p.batch_shape)} of distributions, but the head gives a batch "
             f"{tuple(q.batch_shape)}: give one distribution for all rows."
         )
+    if tf.executing_eagerly():
+        _check_support(q, p, others)
+
+
+def _check_support(q, p, others):
+    (low, high), (lowest, highest) = _ends(p), _ends(q)
+    if (lowest == -math.inf and low > lowest) or (highest == math.inf and high < highest):
+        raise ValueError(
+            f"`prior` is a {p.name}, whose outcomes are between {low:.3g} and {high:.3g}, but {others} are between "
+            f"{lowest:.3g} and {highest:.3g}, so the divergence is infinite: give a prior whose outcomes include these."
+        )
+
+
+def _ends(distribution):
+    """Returns the ends of the support of an outcome's elements. They are NaN for counts, or if they are not known."""
+    try:
+        elements = elements_of(distribution)
+    except NotImplementedError:
+        return math.nan, math.nan
+    if elements.is_discrete or is_own(plain_class(type(elements.distribution))):
+        return math.nan, math.nan
+    low, high = elements.ends()
+    return float(tf.reduce_min(low)), float(tf.reduce_max(high))
 
 
 def _is_of_counts(distribution):

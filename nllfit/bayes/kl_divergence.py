@@ -51,6 +51,7 @@ class KLDivergence(HeadRegularizer):
         of at least 1, or the prior has a trainable variable (only a `Family` is learned). The head raises a
         `ValueError`, when it is made or at its first batch, if one of these is true:
         - The prior has another event shape than the head, or several rows.
+        - The prior's support has an end where the head's has none.
         - The divergence must be estimated, but draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 

@@ -56,6 +56,11 @@ class Prior(abc.ABC):
 
 class _Fixed(Prior):
     def __init__(self, distribution):
+        if not isinstance(distribution.event_shape, tf.TensorShape):
+            raise ValueError(
+                f"`prior` is a {distribution.name}, whose outcomes are several tensors: give a distribution of one "
+                f"tensor, such as a `tfd.Blockwise` of its parts."
+            )
         if distribution.trainable_variables:
             names = ", ".join(v.name for v in distribution.trainable_variables)
             raise ValueError(

@@ -79,7 +79,7 @@ class Variational:
         posterior = restored(posterior)
         if not isinstance(posterior, ParametricFamily):
             of_weights("posterior", posterior, 1)  # raises a `ValueError` for an unknown family
-        if estimator not in ESTIMATORS:
+        if estimator not in list(ESTIMATORS):  # a list compares values that have no hash
             raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
         for name, value in kwargs.items():
             is_of_weights = name.endswith(("_regularizer", "_constraint")) and name != "activity_regularizer"
@@ -223,7 +223,7 @@ class _Slots:
 
 
 def _as_kl_weight(kl_weight):
-    if kl_weight == _BY_ROWS:
+    if isinstance(kl_weight, str) and kl_weight == _BY_ROWS:
         return kl_weight
     is_number = isinstance(kl_weight, numbers.Real) and not isinstance(kl_weight, bool)
     if is_number and 0 <= kl_weight < math.inf:

@@ -107,8 +107,16 @@ def mixture_of(
       weights: one positive number for each distribution. Their sum is 1. None means equal weights.
 
     Returns:
-      The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and it is a `Rowwise`.
+      The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and it is a `Rowwise`. If
+      parameters of some rows are NaN, it has no assertions.
     """
+    try:
+        return _mixture(family, params, shared, weights)
+    except tf.errors.InvalidArgumentError:  # some rows have NaN as parameters
+        return _mixture(family.holding({"validate_args": False}), params, shared, weights)
+
+
+def _mixture(family, params, shared, weights):
     members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
     batch = tf.shape(params[0])[:-1]
     logs = np.zeros(len(members)) if weights is None else np.log(weights)

@@ -95,7 +95,7 @@ def standard_errors(
     Source: White, Maximum likelihood estimation of misspecified models, 1982.
     """
     check_trainable(model)
-    if covariance not in _KINDS:
+    if covariance not in list(_KINDS):  # a list compares values that have no hash
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
     data, family = checked(model, x, y, sample_weight)
     check_size(model.trainable_variables)

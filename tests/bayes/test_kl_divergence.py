@@ -300,6 +300,22 @@ BAD = {
         lambda: HEAD(2, activity_regularizer=nllfit.KLDivergence(tfd.MultivariateNormalDiag(tf.zeros([3, 2])))),
         "`prior` is a batch .3,. of distributions, but the head gives a batch .1,.: give one distribution for all",
     ),
+    "support": (
+        lambda: HEAD((), activity_regularizer=nllfit.KLDivergence(tfd.Exponential(1.0))),
+        "`prior` is a Exponential, whose outcomes are between 0 and inf, but the head's are between -inf and inf, so",
+    ),
+    "support of a family": (
+        lambda: nllfit.heads.Gamma(2, activity_regularizer=nllfit.KLDivergence(nllfit.Family("Beta", 2))),
+        "are between 0 and 1, but the head's are between 0 and inf, so the divergence is infinite: give a prior whose",
+    ),
+    "support of a distribution": (
+        lambda: nllfit.KLDivergence(tfd.Exponential(1.0))(tfd.Normal(0.0, 1.0)),
+        "so the divergence is infinite",
+    ),
+    "several tensors": (
+        lambda: nllfit.KLDivergence(tfd.JointDistributionSequential([tfd.Normal(0.0, 1.0)])),
+        "is a JointDistributionSequential, whose outcomes are several tensors: give a distribution of one tensor",
+    ),
     "counts": (
         lambda: nllfit.heads.Poisson(2, activity_regularizer=nllfit.KLDivergence(nllfit.Family("Geometric", 2))),
         "from a Geometric, which is estimated here, needs draws through which a gradient flows",

@@ -240,6 +240,34 @@ def test_the_last_weights_include_all_layers_before_the_head(kit):
     assert len(nllfit.laplace(model, *line()[:2]).mean) == 2 * 5
 
 
+@mainly(tf_keras)
+def test_a_layer_at_the_end_of_two_paths_has_its_weights_once(kit):
+    layers = kit.keras.layers
+    inputs = kit.keras.Input([3])
+    line_of_x = layers.Dense(1)(inputs)
+    both = layers.Concatenate()([line_of_x, layers.Activation("tanh")(line_of_x)])
+    model = kit.keras.Model(inputs, kit.heads.Normal()(both))
+    model.compile(loss=kit.loss)
+    last, every = (nllfit.laplace(model, *line()[:2], layers=which, prior_scale=0.1) for which in ("last", "all"))
+    assert last.covariance.shape == every.covariance.shape == (4, 4)
+
+
+@mainly(keras)
+def test_a_nan_row_does_not_affect_other_rows(kit):
+    """The head has two inputs, because TensorFlow raises an error for the eigenvalues of a matrix of NaN."""
+    x, y, _ = line(rows=9)
+    model = compiled(kit, kit.keras.Input([3]), kit.keras.layers.Dense(2), kit.heads.Normal())
+    posterior = nllfit.laplace(model, x, y)
+    expected = predict_distribution(posterior, x).stddev().numpy()
+    x[7, 1] = expected[7] = np.nan
+    np.testing.assert_allclose(predict_distribution(posterior, x).stddev(), expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(kit.distribution(posterior(x)).stddev(), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`x` has rows of shape \(5,\), but the model takes rows of shape \(3,\)"):
+        predict_distribution(posterior, np.zeros([4, 5]))
+    with pytest.raises(ValueError, match="`x` holds strings, and the model takes numbers"):
+        predict_distribution(posterior, np.array([["a", "b", "c"]]))
+
+
 @pytest.mark.thorough
 @mainly(keras)
 def test_masked_outcomes_do_not_count_in_the_posterior(kit):

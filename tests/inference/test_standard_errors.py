@@ -359,6 +359,8 @@ def test_unsuitable_models_have_no_standard_errors():
     model = logistic(KIT)
     with pytest.raises(ValueError, match=r"`covariance` is 'HC0': give \"information\" or \"sandwich\""):
         nllfit.standard_errors(model, x, y, covariance="HC0")
+    with pytest.raises(ValueError, match=r"`covariance` is \['sandwich'\]: give"):
+        nllfit.standard_errors(model, x, y, covariance=["sandwich"])
     with pytest.raises(ValueError, match='give `covariance="sandwich"` as well'):
         nllfit.standard_errors(model, x, y, groups=np.arange(32))
     with pytest.raises(ValueError, match=r"`groups` has shape \(3,\), but there are 32 rows"):
