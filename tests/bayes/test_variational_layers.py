@@ -426,7 +426,7 @@ BAD = {
     "estimator": ({"estimator": "flip"}, "`estimator` is 'flip': give one of 'flipout', 'reparameterization'"),
     "estimators": ({"estimator": ["flipout"]}, r"`estimator` is \['flipout'\]: give one of"),
     "dependent": ({"posterior": "MultivariateNormalTriL"}, 'give `estimator="reparameterization"`'),
-    "regularizer": ({"kernel_regularizer": "l2"}, "`kernel_regularizer` is for weights that are numbers"),
+    "regularizer": ({"kernel_regularizer": "l2"}, "`kernel_regularizer` is for fixed weights"),
     "seed": ({"seed": -1}, "`seed` is -1"),
 }
 
