@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import as_count, refuse_censored_data, refuse_shapeless, refuse_sparse
+from nllfit.families.arguments import as_count, refuse_misread, refuse_shapeless
 
 __all__ = [
     "CHUNK_BYTES",
@@ -248,8 +248,7 @@ def _labels(y):
 
 def _arrays(values, label):
     def array(leaf):
-        refuse_censored_data(label, leaf)
-        refuse_sparse(label, leaf)
+        refuse_misread(label, leaf)
         return leaf if leaf is None or tf.is_tensor(leaf) else np.asarray(leaf)
 
     return tf.nest.map_structure(array, as_rows(values, label))

@@ -17,6 +17,8 @@ CENSORED = stats.CensoredData.right_censored(np.ones(ROWS), Y[:, 0])
 SPARSE = sparse.csr_matrix(X)
 NOT_SPARSE = r"is a sparse csr_matrix: give an array, as its `.toarray\(\)` makes it"
 UNORDERED = r"is SciPy's `CensoredData`, which does not keep the order .*: give pairs `\[n, 2\]`"
+MASKED = np.ma.masked_less(Y, 0.5)
+HAS_MASK = f"has {ROWS // 2} masked values: leave their rows out, here and in the other arrays"
 NO_NUMBERS = "not an array of numbers"
 
 

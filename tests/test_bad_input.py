@@ -10,6 +10,8 @@ import nllfit
 from tests.keras_versions import KITS, each_keras
 from tests.refusals import (
     CENSORED,
+    HAS_MASK,
+    MASKED,
     NO_NUMBERS,
     NOT_SPARSE,
     ROWS,
@@ -68,6 +70,7 @@ OF_A_KERAS = {
     "loss, dates": (loss(Y.astype("datetime64[s]")), f"`y_true` is of dtype datetime64.*, {NO_NUMBERS}"),
     "loss, objects": (loss(Y.astype(object)), f"`y_true` is of dtype object, {NO_NUMBERS}"),
     "loss, censored data": (loss(CENSORED), f"`y_true` {UNORDERED}"),
+    "loss, masked": (loss(MASKED), f"`y_true` {HAS_MASK}"),
     "loss, None": (loss(None), f"`y_true` is a NoneType, {NO_NUMBERS}"),
     "loss, ragged": (loss([[1.0]] * 11 + [[1.0, 2.0]]), f"`y_true` is a list, {NO_NUMBERS}"),
     "loss, rows": (loss(Y[:3]), r"`y_true` has shape \(3, 1\), but the head models outcomes of shape \(12, 1\)"),
@@ -115,8 +118,10 @@ OF_A_KERAS = {
     ),
     "evaluate, sparse": (evaluated(SPARSE, Y), f"`x` {NOT_SPARSE}"),
     "evaluate, sparse y": (evaluated(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
+    "evaluate, masked": (evaluated(X, MASKED), f"`y` {HAS_MASK}"),
     "evaluate, complex x": (evaluated(X.astype(complex), Y), "`x` holds complex numbers"),
     "initialize, sparse y": (initialized(X, sparse.csr_matrix(Y)), f"`y` {NOT_SPARSE}"),
+    "initialize, masked": (initialized(X, MASKED), f"`y` {HAS_MASK}"),
     "initialize, no weights": (initialized(X, Y, 0 * W), "`sample_weight` or .* gives each row a weight of 0"),
     "label": (
         lambda kit: kit.losses([10] * ROWS, categorical(kit)(X)),

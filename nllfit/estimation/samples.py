@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from nllfit.families.arguments import as_array, is_censored_data
+from nllfit.families.arguments import as_array, is_censored_data, refuse_misread
 from nllfit.families.censored import Censored
 from nllfit.families.parametric_family import ParametricFamily
 
@@ -29,8 +29,6 @@ def as_sample(
             f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
         )
     sample = as_array(given, np.float64)
-    _check_not_masked("y", y)
-    _check_not_masked("weights", weights)
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     finite = np.isfinite(sample)
@@ -47,6 +45,7 @@ def as_sample(
         raise ValueError(
             f"`y` has absolute values up to {largest:.1g}, near the limits of float64: give it in another unit."
         )
+    refuse_misread("`weights`", weights)
     try:
         counts = np.ones(len(sample)) if weights is None else np.asarray(weights)
         counts = counts.astype(np.float64, casting="unsafe" if counts.dtype.kind == "O" else "same_kind")
@@ -61,15 +60,6 @@ def as_sample(
     if not np.any(counts > 0):
         raise ValueError("`weights` are all zero, so there is no sample: give a positive weight.")
     return sample, counts
-
-
-def _check_not_masked(name: str, values: Any) -> None:
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        other = "weights" if name == "y" else "y"
-        raise ValueError(
-            f"`{name}` has {np.sum(values.mask)} masked values: give only the others, `{name}.compressed()`. If `y` "
-            f"has weights, leave out the same rows of `{other}`."
-        )
 
 
 def check_censored(distribution: Any, y: Any) -> None:

@@ -31,10 +31,8 @@ __all__ = [
     "is_missing",
     "label_indices",
     "own_copy",
-    "refuse_censored_data",
+    "refuse_misread",
     "refuse_shapeless",
-    "refuse_sparse",
-    "with_masked_as_nan",
 ]
 
 MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
@@ -68,16 +66,18 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
     return found
 
 
-def as_array(y: Any, dtype: Any = None) -> np.ndarray:
+def as_array(y: Any, dtype: Any = None, name: str = "y") -> np.ndarray:
     """Converts a sample to an array. Raises a `ValueError` if this fails.
 
     SciPy's `CensoredData` is converted to pairs `[lower, upper]`.
     """
     y = _pairs(y) if is_censored_data(y) else y
+    refuse_misread(f"`{name}`", y)
     try:
         return np.asarray(y, dtype)
     except (TypeError, ValueError):
-        raise ValueError("`y` is not an array of numbers: give one row of numbers for each observation.") from None
+        problem = "is not an array of numbers: give one row of numbers for each observation"
+        raise ValueError(f"`{name}` {problem}.") from None
 
 
 @overload
@@ -111,8 +111,7 @@ def as_names(argument: str, names: Any) -> tuple[str, ...]:
 
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
     """Converts values to a tensor. Raises a `ValueError` if they are not real numbers, or rows differ in length."""
-    refuse_censored_data(f"`{name}`", values)
-    refuse_sparse(f"`{name}`", values)
+    refuse_misread(f"`{name}`", values)
     try:  # with a dtype hint, TensorFlow would convert text to numbers and drop imaginary parts
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
         tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
@@ -170,27 +169,25 @@ def own_copy(value: Any) -> Any:
     return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
 
 
-def refuse_censored_data(label: str, values: Any) -> None:
-    """Raises a `ValueError` if `values` is SciPy's `CensoredData`.
+def refuse_misread(label: str, values: Any) -> None:
+    """Raises a `ValueError` for data that NumPy and TensorFlow would misread.
 
-    `CensoredData` sorts outcomes by kind, so they no longer match the rows of other arrays.
+    They would use the values under a mask, and make one object of a sparse matrix. SciPy's `CensoredData` sorts
+    outcomes by kind, so they no longer match the rows of other arrays.
     """
+    problem = ""
     if is_censored_data(values):
-        raise untouched(
-            ValueError(
-                f"{label} is SciPy's `CensoredData`, which does not keep the order of outcomes, so they would be "
-                f"compared with other rows: give pairs `[n, 2]`, made by `nllfit.right_censored(time, observed)` or "
-                f"`nllfit.interval_censored(lower, upper)`."
-            )
+        problem = (
+            "is SciPy's `CensoredData`, which does not keep the order of outcomes, so they would be compared with "
+            "other rows: give pairs `[n, 2]`, made by `nllfit.right_censored(time, observed)` or "
+            "`nllfit.interval_censored(lower, upper)`"
         )
-
-
-def refuse_sparse(label: str, values: Any) -> None:
-    """Raises a `ValueError` if `values` is a sparse matrix. NumPy would convert it to an array of one object."""
-    if hasattr(values, "toarray"):
-        raise untouched(
-            ValueError(f"{label} is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it.")
-        )
+    elif hasattr(values, "toarray"):
+        problem = f"is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it"
+    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        problem = f"has {np.ma.count_masked(values)} masked values: leave their rows out, here and in the other arrays"
+    if problem:
+        raise untouched(ValueError(f"{label} {problem}."))
 
 
 def refuse_shapeless(label: str, kind: type) -> None:
@@ -213,8 +210,9 @@ def _is_family(value):
     return inspect.isclass(value) and issubclass(value, tfd.Distribution)
 
 
-def as_labels(values: Any) -> np.ndarray:
+def as_labels(name: str, values: Any) -> np.ndarray:
     """Converts labels of any type to an array. NumPy would turn the numbers in a list that has texts into texts."""
+    refuse_misread(f"`{name}`", values)
     found = np.asarray(values)
     return np.asarray(values, object) if found.dtype.kind in "US" and not hasattr(values, "dtype") else found
 
@@ -236,8 +234,3 @@ def label_indices(labels: np.ndarray) -> np.ndarray:
     """Returns the index of each label `[n]` among the different labels, which need not have an order."""
     places: dict[Any, int] = {}
     return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)
-
-
-def with_masked_as_nan(values: Any) -> np.ndarray:
-    """Converts values to an array. NaN replaces masked values, which NumPy would use."""
-    return np.ma.filled(values.astype(object), np.nan) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.arguments import is_missing, with_masked_as_nan
+from nllfit.families.arguments import is_missing, refuse_misread
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
@@ -278,7 +278,8 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 
 def _read(time, observed):
-    times, seen = _numbers("time", time), with_masked_as_nan(observed)
+    refuse_misread("`observed`", observed)
+    times, seen = _numbers("time", time), np.asarray(observed)
     seen = np.where(is_missing(seen), -1, seen)  # a comparison with pandas's NA has no truth value
     if times.shape != seen.shape:
         raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
@@ -288,7 +289,8 @@ def _read(time, observed):
 
 
 def _numbers(name, values):
-    found = with_masked_as_nan(values)
+    refuse_misread(f"`{name}`", values)
+    found = np.asarray(values)
     try:
         if found.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert durations to nanoseconds
             raise TypeError

@@ -156,7 +156,7 @@ def _as_clusters(groups, covariance, num_rows):
         raise ValueError(
             f"`groups` has shape {np.shape(groups)}, but there are {num_rows} rows: give a label for each."
         )
-    labels = as_labels(groups)
+    labels = as_labels("groups", groups)
     missing = is_missing(labels)
     if missing.any():
         raise ValueError(

@@ -166,7 +166,7 @@ def survival_curve(
 
 def _pairs(time, observed):
     """Converts the arguments of `survival_curve` to pairs `[n, 2]`, or to `[n, 3]` if there are times of entry."""
-    y = as_array(time, np.float64)
+    y = as_array(time, np.float64, "time")
     if y.ndim == 1:
         seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
         if seen.shape != y.shape:

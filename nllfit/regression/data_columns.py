@@ -45,7 +45,7 @@ def as_column(name: str, value: Any, data: Any) -> np.ndarray:
         if value not in data.columns:
             raise ValueError(f"`{name}` is {value!r}, but the columns of `data` are {_listed(data.columns)}.")
         value = data[value]
-    values = as_labels(value)
+    values = as_labels(name, value)
     if values.shape != (len(data),):
         raise ValueError(f"`{name}` has shape {values.shape}, but `data` has {len(data)} rows: give one value a row.")
     if pd.isna(values).any():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.families.arguments import is_missing
+from nllfit.families.arguments import is_missing, refuse_misread
 
 __all__ = ["as_floats", "as_times", "check_probabilities", "check_shape", "checked"]
 
@@ -17,6 +17,7 @@ def checked(time: Any, event: Any, **others: Any) -> Any:
     Raises:
       ValueError: if an array is invalid, or the arrays differ in length.
     """
+    refuse_misread("`event`", event)
     time, event = _floats("time", time), np.asarray(event)
     if time.ndim != 1 or not len(time):
         raise ValueError(f"`time` has shape {time.shape}: give at least one number, one for each row.")
@@ -41,6 +42,7 @@ def as_floats(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _floats(name, values):
+    refuse_misread(f"`{name}`", values)
     try:
         return np.asarray(values, float)
     except (TypeError, ValueError) as error:  # text, None or pandas's NA

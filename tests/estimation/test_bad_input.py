@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit import plots
 from tests.refusals import (
+    HAS_MASK,
+    MASKED,
     NO_NUMBERS,
     ROWS,
     Y,
@@ -37,6 +39,8 @@ CALLS = {
     "interval, None": (lambda: nllfit.interval(NORMAL, None), "`level` is None: give a number"),
     "cdf, text": (lambda: nllfit.cdf(NORMAL, "a"), f"`y` is a str, {NO_NUMBERS}"),
     "cdf, complex": (lambda: nllfit.cdf(NORMAL, 1j), f"`y` is a complex, {NO_NUMBERS}"),
+    "cdf, masked": (lambda: nllfit.cdf(NORMAL, MASKED), f"`y` {HAS_MASK}"),
+    "likelihood, masked": (lambda: nllfit.log_likelihood(NORMAL[0], MASKED), f"`y` {HAS_MASK}"),
     "cdf, shape": (
         lambda: nllfit.cdf(NORMAL, np.ones([5, 7])),
         r"`y` has shape \(5, 7\), but the distribution's outcomes",

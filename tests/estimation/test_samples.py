@@ -36,7 +36,7 @@ def test_masked_values_are_refused():
     masked = np.ma.array([1.0, 2.0, 30.0], mask=[0, 0, 1])
     with pytest.raises(ValueError, match="`y` has 1 masked values"):
         maximum_likelihood("Exponential", masked)
-    with pytest.raises(ValueError, match=r"`weights` has 1 masked values: .* the same rows of `y`"):
+    with pytest.raises(ValueError, match="`weights` has 1 masked values"):
         maximum_likelihood("Exponential", [1.0, 2.0, 30.0], weights=masked)
 
 

@@ -85,6 +85,10 @@ WRONG = {
     ),
     "a categorical without order": ({"formula": "levels ~ x", "family": "OrderedLogistic"}, "have no order"),
     "an unknown offset": ({"offset": "house"}, "`offset` is 'house', but the columns of `data` are y, x"),
+    "weights under a mask": (
+        {"weights": np.ma.masked_greater(np.arange(6.0), 3.0)},
+        "`weights` has 2 masked values: leave their rows out",
+    ),
     "an offset of labels": ({"formula": "y ~ x + offset(three)"}, "An offset of the formula .* holds labels"),
     "a column of complex numbers": (
         {"formula": "y ~ wave", "data": DATA.assign(wave=DATA.x * 1j + 1)},

@@ -217,6 +217,14 @@ def test_a_curve_is_nan_at_nan():
         (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, pd.NA]), "`event` holds <NA>: give 1 for an event"),
         (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, None]), "`event` holds None: give 1 for an event"),
         (
+            lambda: survival_scores.kaplan_meier(np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1]),
+            "`time` has 1 masked values: leave their rows out",
+        ),
+        (
+            lambda: survival_scores.kaplan_meier([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1])),
+            "`event` has 1 masked values: leave their rows out",
+        ),
+        (
             lambda: survival_scores.kaplan_meier([1.0, 2.0, 3.0], [1, 1, 1], entry=[0.0, 2.5, 0.0]),
             "`entry` is 2.5 in row 1, and `time` is 2: give rows with `entry < time`",
         ),

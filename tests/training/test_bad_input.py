@@ -11,6 +11,8 @@ import nllfit
 from tests.keras_versions import KITS, each_keras
 from tests.refusals import (
     CENSORED,
+    HAS_MASK,
+    MASKED,
     NOT_SPARSE,
     ROWS,
     SPARSE,
@@ -68,6 +70,8 @@ FIT = [
     ({"y": Y.astype(complex)}, "`y` holds complex numbers"),
     ({"y": Y.astype(str)}, "`y` holds strings, such as b'0.0'"),
     ({"y": Y.astype(object)}, "`y` is of dtype object"),
+    ({"y": MASKED}, f"`y` {HAS_MASK}"),
+    ({"x": np.ma.masked_less(X, 2.0)}, "`x` has 24 masked values"),
     ({"y": CENSORED}, f"`y` {UNORDERED}"),
     ({"y": Y[:11]}, "`y` has 11 rows, but `x` has 12"),
     ({"y": np.ones([ROWS, 2])}, r"`y` has shape \(12, 2\).* shape \(12, 1\)"),
