@@ -16,9 +16,9 @@ from nllfit.ensembles import Ensemble
 from nllfit.evaluation.class_probabilities import class_log_probs
 from nllfit.evaluation.predicted_rows import PredictedRows, predicted_rows
 from nllfit.families.discreteness import is_discrete
-from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
+from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import INDEPENDENT
 from nllfit.laplace_posterior import Laplace
 from nllfit.outputs import as_distribution, output_like
@@ -132,12 +132,6 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1
     elements = law_of(distribution).marginals() if independent else None
-    parts = getattr(elements, "components_distribution", elements)
-    if isinstance(parts, InflatedDistribution) and not is_discrete(parts):
-        raise ValueError(
-            f"`model` predicts a {distribution.name}, which has a probability at 0 and a density above 0. Calibration "
-            f"supports only one of the two: give a model of the amounts above 0, and the rows with such an amount."
-        )
     fault = ""
     if elements is None:
         fault = "depend on each other"
@@ -145,7 +139,9 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
         fault = "are classes, whose probabilities are for `nllfit.scale_temperature`"
     elif is_discrete(elements) and not or_counts:
         fault = "are counts, whose intervals are for `nllfit.conformalize`"
-    elif law_of(parts).facts.search.circular:
+    elif law_of(elements).atom is not None:
+        fault = "have a probability at 0 and a density above 0: give a model of the amounts above 0, and their rows"
+    elif is_circular(elements):
         fault = "are angles, which have no largest and no smallest value"
     if fault:
         raise ValueError(

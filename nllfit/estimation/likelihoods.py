@@ -1,7 +1,5 @@
 """The likelihood of a sample as a function of the parameters, on a grid of parameter values."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -9,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_array, is_censored_data
 from nllfit.families.censored import is_censored
+from nllfit.families.copies import in_float64
 from nllfit.families.support_checks import assertion_text, checked, first_refused, refusal
 from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
@@ -23,11 +22,11 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     It is `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
 
-    Outcomes outside the support are found with or without `validate_args=True`. If TFP's density of such an outcome is
-    0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a negative
-    number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, `y` must be an
-    array, not a tensor of the graph. There outcomes are checked only with `validate_args=True`; without it, the result
-    may be NaN.
+    Outcomes outside the support are found with or without `validate_args=True`. If the density of such an outcome is
+    computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a
+    negative number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, `y` must
+    be an array, not a tensor of the graph. There outcomes are checked only with `validate_args=True`; without it, the
+    result may be NaN.
 
     The computation is in float64, even if the distribution is in float32. Parameters that were given to the
     distribution as Python or NumPy numbers are not rounded to float32. If the distribution cannot be rebuilt in
@@ -118,27 +117,11 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 def _in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
     """Rebuilds the distribution in float64. Returns the distribution itself if that fails."""
     try:
-        known = distribution.parameter_properties()
-        parameters = {name: _parameter(name, value, known) for name, value in distribution.parameters.items()}
-        made = type(distribution)(**parameters)
-        same = made.event_shape == distribution.event_shape and made.batch_shape == distribution.batch_shape
-        return made if same else distribution
+        made = in_float64(distribution)
     except (NotImplementedError, TypeError, ValueError, tf.errors.InvalidArgumentError):
         return distribution
-
-
-def _parameter(name: str, value: Any, known: dict[str, Any]) -> Any:
-    if isinstance(value, tfd.Distribution):
-        return _in_float64(value)
-    if isinstance(value, (list, tuple)) and value and all(isinstance(part, tfd.Distribution) for part in value):
-        return [_in_float64(part) for part in value]
-    if name == "dtype":
-        return tf.float64 if value is not None and tf.as_dtype(value).is_floating else value
-    if name not in known or value is None or tf.convert_to_tensor(value).dtype == tf.bool:  # `tfd.Masked` has a mask
-        return value
-    if tf.is_tensor(value) or isinstance(value, tf.Variable):
-        return tf.cast(value, tf.float64)
-    return tf.convert_to_tensor(value, tf.float64)
+    same = made.event_shape == distribution.event_shape and made.batch_shape == distribution.batch_shape
+    return made if same else distribution
 
 
 def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
@@ -176,7 +159,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _check_support(distribution, outcomes):
-    """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density in TFP is 0."""
+    """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density is computed as 0."""
     if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be in the support of only some components
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)

@@ -43,8 +43,8 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. An angle of a `VonMises` is moved to within `pi` of the predicted `loc`. For a
-        model with several outputs, a dict of outcomes by the name of the output.
+        is not masked counts as a row. An angle of a `VonMises` is moved to within `pi` of the prediction. For a model
+        with several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: the seed of the random PITs of counts and of censored outcomes.
@@ -119,7 +119,7 @@ class Evaluation:
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
         a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
-        two ends. None for classes, and if TFP does not know the CDF of the elements.
+        two ends. None for classes, and if the CDF of the elements is unknown, as for a mixture of angles.
       probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
         if the outcomes are not classes.
       y: the outcomes.

@@ -25,7 +25,6 @@ from nllfit.families.facts import facts_of
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
 from nllfit.families.support_ends import in_one_turn
-from nllfit.families.tfp_classes import INDEPENDENT
 from nllfit.losses import negative_log_likelihood
 from nllfit.outputs import distribution_of, refuse_estimators
 from nllfit.prediction import predict_distribution
@@ -38,7 +37,7 @@ class PredictedRows(NamedTuple):
 
     Attributes:
       distribution: the predictions, of batch `[n, ...]`.
-      y: the outcomes. An angle is within `pi` of the predicted `loc`. Where the mask is False, `y` is any number that
+      y: the outcomes. An angle is within `pi` of the prediction. Where the mask is False, `y` is any number that
         the distribution allows.
       nll: the negative log-likelihood of each outcome, in float64.
       mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
@@ -106,16 +105,11 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
     if mask is not None:
         mask = weights_of_outcomes(mask, predicted.batch_shape, predicted.batch_shape_tensor()).numpy() > 0
         outcomes = where_counted(outcomes, predicted, mask)
-    outcomes = np.asarray(in_one_turn(law_of(_of_an_element(predicted)), outcomes))
+    outcomes = np.asarray(in_one_turn(law_of(predicted), outcomes))
     num_rows = len(outcomes) if mask is None else mask.sum()
     if num_rows < 2:
         raise ValueError(f"`y` has {num_rows} rows: give at least two, because one row has no standard error.")
     return PredictedRows(predicted, outcomes, _nll(predicted, outcomes), mask)
-
-
-def _of_an_element(distribution):
-    """Returns the distribution inside `Independent` wrappers."""
-    return _of_an_element(distribution.distribution) if isinstance(distribution, INDEPENDENT) else distribution
 
 
 def _joined(data):

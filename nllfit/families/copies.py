@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import corrected
-from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, parameter_properties, parts_of, plain_class
+from nllfit.families.tfp_classes import TRANSFORMED, parameter_properties, parts_of, plain_class
 
 __all__ = [
     "arguments_of",
@@ -17,6 +17,7 @@ __all__ = [
     "constant_but",
     "in_float64",
     "real_dtype",
+    "unchecked",
     "with_axis_moved",
     "with_parameters",
 ]
@@ -45,8 +46,7 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, these include
     the axis of the components. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype` if its bijector
-    cannot compute in it.
+    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -60,7 +60,7 @@ def with_parameters(
         if isinstance(value, tfd.Distribution):
             rank = rank(distribution) if callable(rank) else rank
             arguments[name] = with_parameters(value, _after(change, rank or 0), **checks)
-        elif isinstance(distribution, MIXTURE) and name == "components":
+        elif isinstance(value, (list, tuple)) and all(isinstance(part, tfd.Distribution) for part in value):
             arguments[name] = [with_parameters(part, change, **checks) for part in value]
         elif value is not None and isinstance(rank, int):
             arguments[name] = change(value, rank)
@@ -68,14 +68,9 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow whose bijector cannot compute in `dtype`."""
-    if dtype is None or plain_class(type(distribution)) not in (tfd.TransformedDistribution, TRANSFORMED):
-        return False
-    try:
-        distribution.bijector.forward_dtype(dtype)
-    except TypeError:
-        return True
-    return False
+    """Whether a distribution is a flow of another dtype. Its bijector may not be able to compute in `dtype`."""
+    is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
+    return is_flow and dtype not in (None, distribution.dtype)
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
@@ -94,16 +89,19 @@ def _after(change, more):
     return (lambda value, rank: change(value, rank + more)) if more else change
 
 
-def in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Returns a copy in float64 without assertions.
+def in_float64(distribution: tfd.Distribution, **arguments: Any) -> tfd.Distribution:
+    """Returns a copy in float64. A flow (a `TransformedDistribution`) of another dtype is returned unchanged.
 
-    A flow (a `TransformedDistribution`) of another dtype is returned unchanged, because its bijectors would keep their
-    dtype.
+    `arguments` replace arguments of the constructor.
     """
-    is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
-    if is_flow and distribution.dtype != tf.float64:
+    if _keeps_dtype(distribution, tf.float64):
         return distribution
-    return with_parameters(distribution, lambda value, _: _as_float64(value), validate_args=False, dtype=tf.float64)
+    return with_parameters(distribution, lambda value, _: _as_float64(value), dtype=tf.float64, **arguments)
+
+
+def unchecked(distribution: tfd.Distribution) -> tfd.Distribution:
+    """Returns a copy without assertions."""
+    return with_parameters(distribution, lambda value, _: value, validate_args=False)
 
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:
@@ -158,5 +156,7 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
 
 
 def _as_float64(value):
+    if not tf.is_tensor(value) and np.asarray(value).dtype == bool:  # the mask of a `tfd.Masked`
+        return value
     value = tf.convert_to_tensor(value, dtype_hint=tf.float64)
     return tf.cast(value, tf.float64) if value.dtype.is_floating else value

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.copies import constant, constant_but, in_float64, real_dtype, with_parameters
+from nllfit.families.copies import constant, constant_but, in_float64, real_dtype, unchecked
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import between_counts, between_numbers, by_quadrature, middle
@@ -63,7 +63,7 @@ class Law:
                 f"{tuple(self.distribution.event_shape)}, whose elements have no distribution that TFP knows: sample "
                 f"it, or use a head of independent elements."
             )
-        return in_float64(self.distribution if marginal is None else marginal(self.distribution))
+        return in_float64(self.distribution if marginal is None else marginal(self.distribution), validate_args=False)
 
     def elements(self) -> "Law":
         """The law of the marginals."""
@@ -235,7 +235,7 @@ class Law:
         """In a graph, returns the law of a copy without assertions, because TensorFlow never prunes assertions."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
-        return law_of(with_parameters(self.distribution, lambda value, _: value, validate_args=False))
+        return law_of(unchecked(self.distribution))
 
     @property
     def has_finite_mean(self) -> bool:

@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.copies import real_dtype, with_axis_moved
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.normal_mixtures import of_normals
+from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
@@ -93,6 +94,7 @@ class MixtureLaw(Law):
         return self.components.has_exact_tails
 
     def cdf(self):
+        _check_has_cdf(self.distribution)
         probs = self.distribution.mixture_distribution.probs_parameter()
         of_components = self.components.cdf()
         return lambda y: tuple(
@@ -135,7 +137,13 @@ class MixtureLaw(Law):
         weights = self.distribution.mixture_distribution.probs_parameter()
         rank = components.shape.rank - weights.shape.rank
         weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
-        return tf.reduce_sum(weights * components, -1 - rank)
+
+        def mean(values):
+            return tf.reduce_sum(weights * values, -1 - rank)
+
+        if is_circular(self.distribution):  # the direction of the mean of points on a circle
+            return tf.atan2(mean(tf.sin(components)), mean(tf.cos(components)))
+        return mean(components)
 
 
 @has_law(MIXTURE)
@@ -176,6 +184,7 @@ class UnlikeMixtureLaw(Law):
         return self.components[-1].some_outcome()
 
     def cdf(self):
+        _check_has_cdf(self.distribution)
         shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
         of_parts = [law.cdf() for law in self.components]
 
@@ -194,6 +203,14 @@ class UnlikeMixtureLaw(Law):
     def cuts(self):
         cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)
         return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(one), 0) for one in is_open)
+
+
+def _check_has_cdf(mixture):
+    if is_circular(mixture):
+        raise NotImplementedError(
+            f"{mixture.name} is a mixture of angles. Each component starts at another point of the circle, so there is "
+            f"no CDF: use `log_prob`, or a model with one component."
+        )
 
 
 def _normalized(categorical, dtype):

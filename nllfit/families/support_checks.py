@@ -16,6 +16,7 @@ from nllfit.families.copies import arguments_of
 from nllfit.families.facts import corrected
 from nllfit.families.law import law_of
 from nllfit.families.numerics import where_safe
+from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, plain_class
 
 __all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
@@ -99,7 +100,7 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
     law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
     inside = whole if law.is_discrete else tf.ones_like(whole)
-    if law.facts.search.circular or (law.is_discrete and is_own(plain_class(type(distribution)))):
+    if is_circular(distribution) or (law.is_discrete and is_own(plain_class(type(distribution)))):
         return inside
     try:
         low, high = law.ends()

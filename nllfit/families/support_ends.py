@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from nllfit.families.copies import with_parameters
+from nllfit.families.copies import unchecked
 from nllfit.families.discreteness import line
+from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import middle
-from nllfit.families.tfp_classes import is_own, plain_class
+from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
 
-__all__ = ["cdf_on_line", "ends_of", "in_one_turn", "outcome_in"]
+__all__ = ["cdf_on_line", "ends_of", "in_one_turn", "is_circular", "outcome_in"]
 
 _MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
 
@@ -27,8 +29,8 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
     # Without a bijector, only the CDF is known. If it is 0 at 0 but is not 0 far below 0, its formula holds only
     # for positive numbers, and the lower end is 0. Otherwise we assume that the support is unbounded.
-    unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
-    far, zero = unchecked.cdf(tf.constant(dtype.min, dtype)), unchecked.cdf(tf.zeros([], dtype))
+    cdf = unchecked(law.distribution).cdf
+    far, zero = cdf(tf.constant(dtype.min, dtype)), cdf(tf.zeros([], dtype))
     return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
 
 
@@ -36,9 +38,8 @@ def _lowest_of(law, dtype):
     """Returns the lowest count. For a user's class, it is -inf if the CDF is positive at -1, else 0."""
     if not is_own(plain_class(type(law.distribution))):
         return law.lowest
-    unchecked = with_parameters(law.distribution, lambda value, _: value, validate_args=False)
     try:
-        below = unchecked.cdf(tf.constant(-1, unchecked.dtype))
+        below = unchecked(law.distribution).cdf(tf.constant(-1, law.distribution.dtype))
     except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or the dtype has no negative numbers
         return 0.0
     return tf.where(below > 0, tf.constant(-math.inf, dtype), 0.0)
@@ -62,12 +63,19 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     return both
 
 
+def is_circular(distribution: tfd.Distribution) -> bool:
+    """Whether outcomes are angles in radians. Angles that differ by `2 pi` are the same."""
+    if isinstance(distribution, (INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY)):
+        return any(map(is_circular, parts_of(distribution)))
+    return facts_of(type(distribution)).search.circular is not None
+
+
 def in_one_turn(law: Any, y: Any) -> Any:
-    """Moves angles by turns of `2 pi` to the turn that has the CDF. Returns outcomes of other families unchanged."""
-    if not law.facts.search.circular:
+    """Moves angles by turns of `2 pi` to within `pi` of the prediction. Returns other outcomes unchanged."""
+    if not is_circular(law.distribution):
         return y
-    low, high = law.ends()
-    return low + tf.math.floormod(y - low, high - low)
+    start = law.central_value() - math.pi
+    return start + tf.math.floormod(y - start, 2 * math.pi)
 
 
 def outcome_in(law: Any) -> tf.Tensor:

@@ -54,8 +54,8 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       TypeError: if `y_pred` is not a distribution.
       ValueError: if `y_true` is not numeric or does not have the shape `[B, *event]`.
       NotImplementedError: if TFP does not know the marginal distribution of the elements, if outcomes are intervals
-        (`Censored`), if each outcome contains the ends of its truncation window (`Truncated` with "row"), or if the
-        distribution is a flow of scalars in float32 (a `tfd.TransformedDistribution`).
+        (`Censored`) or angles of a mixture, if each outcome contains the ends of its truncation window (`Truncated`
+        with "row"), or if the distribution is a flow of scalars in float32 (a `tfd.TransformedDistribution`).
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)

@@ -205,7 +205,8 @@ def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place
 def test_angles_cannot_be_calibrated():
     angles = tfd.VonMises([3.0, 0.0], 2.0)
     mixture = tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), angles)
-    for distribution in (tfd.Independent(angles, 1), mixture):
+    unlike = tfd.Mixture(tfd.Categorical([0.0, 0.0]), [tfd.VonMises(0.0, 1.0), tfd.VonMises(1.0, 2.0)])
+    for distribution in (tfd.Independent(angles, 1), mixture, unlike):
         with pytest.raises(ValueError, match="are angles, which have no largest"):
             Conformalized(None, {0.9: 1.0}).calibrate(distribution)
 
@@ -269,10 +270,13 @@ def test_unsuitable_models_cannot_be_conformalized(kit):
 def test_families_that_cannot_be_conformalized_are_refused(kit):
     x, _ = samples(10)
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
-    with pytest.raises(ValueError, match="has a probability at 0 and a density above 0"):
+    with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
         conformalize(amounts, x, np.ones([10, 1]))
-    with pytest.raises(ValueError, match="has a probability at 0 and a density above 0"):
+    with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
         conformalize(nllfit.Ensemble([amounts, amounts]), x, np.ones([10, 1]))
+    window = kit.heads.Truncated(nllfit.ZeroInflated("Gamma", 1), low=0.0, high=5.0)
+    with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
+        conformalize(kit.keras.Sequential([kit.keras.layers.Dense(3), window]), x, np.ones([10, 1]))
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):
         conformalize(pairs, x, np.ones([10, 2]))

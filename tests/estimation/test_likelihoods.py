@@ -49,7 +49,6 @@ OUTSIDE = [
     (tfd.LogNormal(0.0, 1.0), -1.0, "which LogNormal cannot have"),
     (tfd.Weibull(2.0, 1.0), -1.0, "which Weibull cannot have"),
     (tfd.Beta(2.0, 2.0), 1.5, "which Beta cannot have"),
-    (tfd.GeneralizedPareto(0.0, 1.0, -0.5), 3.0, "which GeneralizedPareto cannot have"),
     (tfd.Bernoulli(probs=0.3), -1, "`y` holds -1, which Bernoulli cannot have"),
     (
         tfd.Bernoulli(probs=[0.0, 0.3]),
@@ -89,6 +88,7 @@ def test_an_outcome_outside_the_support_is_an_error(distribution, outcome, messa
         (tfd.Binomial(3.0, probs=0.3), [1.0, 4.0]),
         (tfd.Uniform(0.0, 1.0), [0.5, 2.0]),
         (tfd.Pareto(2.0, 1.0), [0.5, 2.0]),
+        (tfd.GeneralizedPareto(0.0, 1.0, -0.5), [1.0, 3.0]),
         (tfd.Gamma(2.0, 1.0), [0.0, 2.0]),  # the edge, where the density is zero
         (tfd.Normal(0.0, 1.0), [np.inf, 2.0]),
     ],
@@ -170,6 +170,11 @@ def test_log_likelihood_is_computed_in_float64():
     expected = stats.norm(1e8, 1).logpdf(y[:5]).sum() + 5 * np.log(0.75)
     assert float(log_likelihood(mixture, y[:5, None])) == pytest.approx(expected, rel=1e-7)  # 0.75 in float32
     assert log_likelihood(tfd.Normal(0.0, 1.0), [0.1]).dtype == tf.float64
+
+
+def test_log_likelihood_uses_the_corrected_density():
+    nearly_normal = tfd.ExponentiallyModifiedGaussian(0.0, 1.0, 1e9)  # TFP's log-density at 0.5 is 0
+    np.testing.assert_allclose(log_likelihood(nearly_normal, [0.5]), stats.norm.logpdf(0.5), rtol=1e-8)
 
 
 def test_outcomes_that_a_dtype_cannot_tell_apart_are_an_error():

@@ -235,6 +235,16 @@ def test_angles_may_be_in_any_turn():
     assert found.rmse == pytest.approx(np.sqrt(np.mean(errors**2)))
 
 
+def test_a_mixture_of_angles_predicts_their_direction_and_has_no_cdf():
+    angles = tfd.VonMises(tf.constant([[[3.0], [-3.0]]] * 2), 2.0)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(tf.zeros([2, 2])), tfd.Independent(angles, 1))
+    found = evaluate(mixture, y=[[3.1], [-3.1]])  # 0.04 from the opposite of 0
+    assert found.rmse == pytest.approx(np.pi - 3.1, rel=1e-5)
+    assert (found.crps, found.pit, found.coverage) == (None, None, {})
+    with pytest.raises(NotImplementedError, match="is a mixture of angles"):
+        nllfit.cdf(mixture, 0.0)
+
+
 def test_the_summary_and_the_dict_contain_the_scores():
     found = evaluate(normal(), y=Y, levels=(0.9,))
     numbers = found.to_dict()
