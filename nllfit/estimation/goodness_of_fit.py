@@ -15,6 +15,7 @@ from nllfit.quantiles import quantile
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
 _LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
+_MOST_COUNTS = 2**16  # if there are more counts from the least to the largest, only some may be ends of bins
 # Replaces smaller probabilities, so that their logarithms are finite.
 _TINY = 1e-300
 
@@ -160,13 +161,16 @@ def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.
 
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """
+    n = y.shape[1]
     # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected. One outcome may be many times larger.
-    last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / y.shape[1], 0.5)))
-    counts = np.arange(y.min(), max(min(y.max(), last_edge), y.min()) + 1)
-    below = itself.probabilities(counts[None])[0][0] * y.shape[1]
+    last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
+    least, most = y.min(), max(min(y.max(), last_edge), y.min())
+    is_wide = most - least >= _MOST_COUNTS
+    counts = np.unique(quantile(distribution, np.arange(1, n) / n)) if is_wide else np.arange(least, most + 1)
+    below = itself.probabilities(counts[None])[0][0] * n
     edges, last = [], 0.0
     for count, reached in zip(counts, below, strict=True):
-        if reached - last >= _LEAST_EXPECTED and y.shape[1] - reached >= _LEAST_EXPECTED:
+        if reached - last >= _LEAST_EXPECTED and n - reached >= _LEAST_EXPECTED:
             edges.append(count)
             last = reached
     return np.array(edges)
@@ -178,6 +182,5 @@ def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
     below = fits.probabilities(edges[None])[0]
     ends = np.zeros([len(below), 1]), np.ones([len(below), 1])
     expected = n * np.diff(np.concatenate([ends[0], below, ends[1]], 1))
-    places = np.searchsorted(edges, y)
-    observed = np.stack([np.sum(places == place, 1) for place in range(len(edges) + 1)], 1)
+    observed = np.stack([np.bincount(row, minlength=len(edges) + 1) for row in np.searchsorted(edges, y)])
     return np.sum((observed - expected) ** 2 / np.maximum(expected, _TINY), 1)

@@ -92,6 +92,22 @@ def test_an_outcome_far_in_the_tail_takes_no_memory():
     assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-6)}
 
 
+@pytest.mark.thorough
+def test_huge_counts_take_no_memory():
+    y = np.random.default_rng(0).negative_binomial(3, 1e-9, 60)  # the counts are spread over 1e9 numbers
+    estimate = maximum_likelihood("NegativeBinomial", y)
+    number, probs = estimate.parameters["total_count"], estimate.parameters["probs"]
+    law = stats.gamma(number, scale=probs / (1 - probs))  # nearly the same
+    itself = Refits(estimate.problem, estimate.optimum.w[None], {0: estimate.fit})
+    edges = goodness_of_fit.__globals__["_edges"](itself, y[None], estimate.distribution)
+    expected = 60 * np.diff([0, *law.cdf(edges), 1])
+    assert expected.min() > 5 - 1e-4
+    assert expected[:-1].max() < 6 + 1e-4
+    observed = np.bincount(np.searchsorted(edges, y), minlength=len(expected))
+    found = goodness_of_fit(estimate, 1).statistics
+    assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-4)}
+
+
 def test_drawn_samples_without_an_estimate_are_not_counted():
     estimate = maximum_likelihood("Exponential", np.random.default_rng(0).exponential(size=50))
     fits = Refits(estimate.problem, np.tile(estimate.optimum.w, [3, 1]), {1: None, 2: estimate.fit})
