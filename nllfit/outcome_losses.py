@@ -18,7 +18,7 @@ from nllfit.families.checked_outcomes import (
 from nllfit.families.law import law_of
 from nllfit.families.rowwise import checking
 from nllfit.families.support_checks import assertion_text
-from nllfit.families.tfp_classes import INDEPENDENT
+from nllfit.families.tfp_classes import INDEPENDENT, unwrapped
 from nllfit.outputs import distribution_of
 
 __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
@@ -95,9 +95,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
 
 def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
     """Returns the losses `[*batch]` of `BetaNLL` for outcomes of the distribution's shape."""
-    elements = distribution
-    while isinstance(elements, INDEPENDENT):
-        elements = elements.distribution
+    elements = unwrapped(distribution, INDEPENDENT)
     if elements.event_shape.num_elements() != 1:
         raise ValueError(
             f"`BetaNLL` weights each element of an outcome by its variance, but the elements of {distribution.name}, "

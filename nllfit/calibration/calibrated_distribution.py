@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
 
 from nllfit.families.discreteness import is_discrete, line
+from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.law import law_of
 
-__all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of"]
+__all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of", "with_knots"]
 
 _LARGEST_SCORE = 37.0  # its tail probability is 6e-300, near the smallest number in float64
 _MOMENT_SCORES = np.arange(-7, 7.25, 0.25)  # a moment is a weighted sum over the quantiles at these scores
@@ -39,36 +41,32 @@ def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor
     return tf.cast(law_of(distribution).quantile(normal().cdf(scores), normal().cdf(-scores)), tf.float64)
 
 
+def with_knots(*names: str) -> dict[str, Any]:
+    """Returns TFP's description of the parameters `distribution` and `names`, which are vectors `[*batch, k]`."""
+    knots = dict.fromkeys(names, tfpu.ParameterProperties(event_ndims=1))
+    return {"distribution": tfpu.BatchedComponentProperties(), **knots}
+
+
 def _clipped(scores):
     return tf.clip_by_value(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
 
 
-class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
-    """A scalar distribution that transforms another one, `base`. It computes in float64 and returns `dtype`.
+class CalibratedDistribution(DistributionOf):
+    """A scalar distribution that transforms another one. It computes in float64 and returns its `dtype`.
 
     A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at`.
     """
-
-    def __init__(self, base, dtype, validate_args, parameters, name):
-        self.base, self.returned = base, dtype
-        super().__init__(dtype, tfd.NOT_REPARAMETERIZED, validate_args, False, parameters=parameters, name=name)
 
     @abc.abstractmethod
     def _at(self, scores):
         """Returns the quantiles in float64. Their probabilities are given as Normal scores."""
 
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
-
     def _quantile(self, q):
-        return tf.cast(self._at(tf.math.ndtri(tf.cast(q, tf.float64))), self.returned)
+        return tf.cast(self._at(tf.math.ndtri(tf.cast(q, tf.float64))), self.dtype)
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        return tf.cast(self._at(normal().sample(shape, seed)), self.returned)
+        return tf.cast(self._at(normal().sample(shape, seed)), self.dtype)
 
     def _moments(self):
         shape = [-1, *[1] * self.batch_shape.rank]
@@ -77,10 +75,13 @@ class CalibratedDistribution(tfd.AutoCompositeTensorDistribution):
         return mean, tf.reduce_sum(weights * tf.square(y - mean), 0)
 
     def _mean(self):
-        return tf.cast(tf.where(tf.math.is_finite(self.base.mean()), self._moments()[0], np.nan), self.returned)
+        return self._where_finite(self.distribution.mean(), self._moments()[0])
 
     def _variance(self):
-        return tf.cast(tf.where(tf.math.is_finite(self.base.variance()), self._moments()[1], np.nan), self.returned)
+        return self._where_finite(self.distribution.variance(), self._moments()[1])
+
+    def _where_finite(self, known, moment):
+        return tf.cast(tf.where(tf.math.is_finite(known), moment, np.nan), self.dtype)
 
     def _default_event_space_bijector(self):
-        return None if is_discrete(self.base) else line(self.base) or tfb.Identity()
+        return None if is_discrete(self.distribution) else line(self.distribution) or tfb.Identity()

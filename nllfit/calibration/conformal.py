@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
-from nllfit.calibration.calibrated_distribution import CalibratedDistribution, quantiles_at
+from nllfit.calibration.calibrated_distribution import CalibratedDistribution, quantiles_at, with_knots
 from nllfit.calibration.conformal_counts import MovedCounts
 from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.copies import real_dtype
@@ -199,8 +198,6 @@ def _ends(distribution, levels):
 
     def on_line(*levels):
         quantile = law.quantile(*levels)
-        if isinstance(line, tfb.Identity):
-            return tf.cast(quantile, tf.float64)
         end = line.inverse(quantile)
         # A quantile of a Beta may be so close to 1 that it is rounded to 1.
         inner = line.inverse(tf.math.nextafter(quantile, tf.cast(law.some_outcome(), quantile.dtype)))
@@ -214,37 +211,34 @@ class _Moved(CalibratedDistribution):
     """A scalar distribution that is stretched on the real line. The points `at` move to the points `to`."""
 
     def __init__(self, distribution, at, to, validate_args=False, name="Conformalized"):
-        parameters = dict(locals())
         self.at, self.to = at, to
-        super().__init__(distribution, at.dtype, validate_args, parameters, name)
+        self._begin(dict(locals()), at.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
-        knots = tfp.util.ParameterProperties(event_ndims=1)
-        components = tfp.util.BatchedComponentProperties()
-        return {"distribution": components, "at": knots, "to": knots}
+        return with_knots("at", "to")
 
     def _origin(self, y):
         """Returns the point that moves to `y`, and the log of the derivative of this point with respect to `y`."""
-        line = _line(self.base)
-        y = line.inverse(tf.cast(y, self.base.dtype))
+        line = _line(self.distribution)
+        y = line.inverse(tf.cast(y, self.distribution.dtype))
         source, slope = _straight(y, self.to, self.at)
         change = tf.math.log(slope) + line.forward_log_det_jacobian(source) - line.forward_log_det_jacobian(y)
         return line.forward(source), change
 
     def _log_prob(self, y):
         source, change = self._origin(y)
-        return tf.cast(self.base.log_prob(source) + change, self.returned)
+        return tf.cast(self.distribution.log_prob(source) + change, self.dtype)
 
     def _cdf(self, y):
-        return tf.cast(law_of(self.base).cdf()(self._origin(y)[0])[0], self.returned)
+        return tf.cast(law_of(self.distribution).cdf()(self._origin(y)[0])[0], self.dtype)
 
     def _survival_function(self, y):
-        return tf.cast(law_of(self.base).cdf()(self._origin(y)[0])[1], self.returned)
+        return tf.cast(law_of(self.distribution).cdf()(self._origin(y)[0])[1], self.dtype)
 
     def _at(self, scores):
-        line = _line(self.base)
-        source = line.inverse(tf.cast(quantiles_at(self.base, scores), self.base.dtype))
+        line = _line(self.distribution)
+        source = line.inverse(tf.cast(quantiles_at(self.distribution, scores), self.distribution.dtype))
         return tf.cast(line.forward(_straight(source, self.at, self.to)[0]), tf.float64)
 
 

@@ -1,9 +1,8 @@
 """The distribution of counts that `conformalize` returns. Its quantiles are the ends of the conformal intervals."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal
+from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal, with_knots
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.tail_sums import tail_sums
 
@@ -26,15 +25,12 @@ class MovedCounts(CalibratedDistribution):
     """
 
     def __init__(self, distribution, at, to, levels, validate_args=False, name="Conformalized"):
-        parameters = dict(locals())
         self.at, self.to, self.levels = at, to, levels
-        super().__init__(distribution, at.dtype, validate_args, parameters, name)
+        self._begin(dict(locals()), at.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
-        knots = tfp.util.ParameterProperties(event_ndims=1)
-        components = tfp.util.BatchedComponentProperties()
-        return {"distribution": components, "at": knots, "to": knots, "levels": knots}
+        return with_knots("at", "to", "levels")
 
     def _knots(self):
         return (tf.cast(values, tf.float64) for values in (self.at, self.to, self.levels))
@@ -42,14 +38,14 @@ class MovedCounts(CalibratedDistribution):
     def _both(self, y):
         """Returns `P(Y <= y)` and `P(Y > y)`."""
         at, to, levels = self._knots()
-        y, both = tf.math.floor(tf.cast(y, tf.float64)), law_of(self.base).cdf()
+        y, both = tf.math.floor(tf.cast(y, tf.float64)), law_of(self.distribution).cdf()
         up = to[..., 0] > at[..., 0]  # then a shift would give the lowest counts the probability 0
         place = tf.where(up, y, y + at[..., 0] - to[..., 0])
         outside = both(tf.where(y < to[..., 0], place, y + at[..., -1] - to[..., -1]))
         mass, whole = both(tf.stack([at[..., 0], to[..., 0]]) - 1)[0]
         mass = tf.where(mass > 0, mass, levels[..., 0] / 2)
         below_first = outside[0] * tf.where(up, mass / tf.where(up, whole, 1.0), 1.0)
-        least, most = (tf.cast(end, tf.float64) for end in law_of(self.base).ends())
+        least, most = (tf.cast(end, tf.float64) for end in law_of(self.distribution).ends())
         below_first = tf.where(y < least, 0.0, below_first)
         start = tf.reduce_sum(tf.cast(to <= y[..., None], tf.int32), -1) - 1  # index of the last knot up to `y`
         start = tf.clip_by_value(start, 0, to.shape[-1] - 2)
@@ -65,20 +61,20 @@ class MovedCounts(CalibratedDistribution):
         return tf.where(is_all, 1.0, below), tf.where(is_all, 0.0, above)
 
     def _cdf(self, y):
-        return tf.cast(self._both(y)[0], self.returned)
+        return tf.cast(self._both(y)[0], self.dtype)
 
     def _survival_function(self, y):
-        return tf.cast(self._both(y)[1], self.returned)
+        return tf.cast(self._both(y)[1], self.dtype)
 
     def _log_prob(self, y):
         at, to, _ = self._knots()
-        y, most = tf.cast(y, tf.float64), tf.cast(law_of(self.base).ends()[1], tf.float64)
+        y, most = tf.cast(y, tf.float64), tf.cast(law_of(self.distribution).ends()[1], tf.float64)
         below, rest = self._both(y - 1)
         is_above = (y > to[..., -1]) & (y < most)  # here a difference of two CDFs near 1 would lose digits
         place = tf.where(is_above, y + at[..., -1] - to[..., -1], at[..., -1])
-        tail = tf.cast(self.base.log_prob(tf.cast(place, self.base.dtype)), tf.float64)
+        tail = tf.cast(self.distribution.log_prob(tf.cast(place, self.distribution.dtype)), tf.float64)
         step = tf.math.log(tf.where(is_above, 1.0, tf.where(y < most, self._both(y)[0] - below, rest)))
-        return tf.cast(tf.where(is_above, tail, step), self.returned)
+        return tf.cast(tf.where(is_above, tail, step), self.dtype)
 
     def _quantile(self, q):
         raise NotImplementedError("A conformal distribution of counts has no closed form for quantiles.")
@@ -99,7 +95,7 @@ class MovedCounts(CalibratedDistribution):
 @has_law(MovedCounts)
 class _MovedCountsLaw(Law):
     def ends(self):
-        return tuple(tf.cast(end, self.distribution.returned) for end in law_of(self.distribution.base).ends())
+        return tuple(tf.cast(end, self.distribution.dtype) for end in law_of(self.distribution.distribution).ends())
 
 
 def _around(values, start):

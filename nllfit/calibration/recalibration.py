@@ -4,14 +4,19 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, real_elements, rows_for_calibration, with_event_of
-from nllfit.calibration.calibrated_distribution import CalibratedDistribution, normal, quantiles_at, scores_of
+from nllfit.calibration.calibrated_distribution import (
+    CalibratedDistribution,
+    normal,
+    quantiles_at,
+    scores_of,
+    with_knots,
+)
 
 __all__ = ["Recalibrated", "recalibrate"]
 
@@ -184,15 +189,12 @@ class _Mapped(CalibratedDistribution):
     """A scalar distribution with the CDF `R(F(y))`, where `R` is monotone. Its dtype is that of `predicted`."""
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
-        parameters = dict(locals())
         self.predicted, self.observed = predicted, observed
-        super().__init__(distribution, predicted.dtype, validate_args, parameters, name)
+        self._begin(dict(locals()), predicted.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
-        knots = tfp.util.ParameterProperties(event_ndims=1)
-        components = tfp.util.BatchedComponentProperties()
-        return {"distribution": components, "predicted": knots, "observed": knots}
+        return with_knots("predicted", "observed")
 
     @property
     def spline(self):
@@ -200,14 +202,15 @@ class _Mapped(CalibratedDistribution):
         return _spline(self.predicted, self.observed)
 
     def _log_prob(self, y):
-        change = _log_density_ratio(self.spline, scores_of(self.base, y))
-        return tf.cast(self.base.log_prob(tf.cast(y, self.base.dtype)), self.returned) + tf.cast(change, self.returned)
+        change = _log_density_ratio(self.spline, scores_of(self.distribution, y))
+        log_prob = self.distribution.log_prob(tf.cast(y, self.distribution.dtype))
+        return tf.cast(log_prob, self.dtype) + tf.cast(change, self.dtype)
 
     def _cdf(self, y):
-        return tf.cast(normal().cdf(self.spline.forward(scores_of(self.base, y))), self.returned)
+        return tf.cast(normal().cdf(self.spline.forward(scores_of(self.distribution, y))), self.dtype)
 
     def _survival_function(self, y):
-        return tf.cast(normal().cdf(-self.spline.forward(scores_of(self.base, y))), self.returned)
+        return tf.cast(normal().cdf(-self.spline.forward(scores_of(self.distribution, y))), self.dtype)
 
     def _at(self, scores):
-        return quantiles_at(self.base, self.spline.inverse(scores))
+        return quantiles_at(self.distribution, self.spline.inverse(scores))

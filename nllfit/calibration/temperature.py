@@ -11,8 +11,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.calibration.calibrated import Calibrated, rows_for_calibration
-from nllfit.evaluation.class_probabilities import class_labels, class_log_probs, of_one_outcome
-from nllfit.families.tfp_classes import MIXTURE_SAME_FAMILY, over_event
+from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
+from nllfit.families.tfp_classes import MIXTURE_SAME_FAMILY, over_event, unwrapped
 
 __all__ = ["TemperatureScaled", "scale_temperature"]
 
@@ -106,7 +106,7 @@ class TemperatureScaled(Calibrated):
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         logits = _class_log_probs(distribution) / self.temperature
         arguments = {"dtype": distribution.dtype, "validate_args": distribution.validate_args}
-        one = of_one_outcome(distribution)
+        one = unwrapped(distribution)
         if isinstance(one, tfd.OneHotCategorical):
             return tfd.OneHotCategorical(logits, **arguments)
         if isinstance(one, (tfd.Bernoulli, tfd.ProbitBernoulli)):
@@ -123,7 +123,7 @@ def _class_log_probs(distribution):
             f"`model` predicts a {distribution.name}, whose outcomes are not classes: a temperature is for heads such "
             f"as Bernoulli, Categorical or OneHotCategorical."
         )
-    one_hot = isinstance(of_one_outcome(distribution), tfd.OneHotCategorical)
+    one_hot = isinstance(unwrapped(distribution), tfd.OneHotCategorical)
     if isinstance(distribution, MIXTURE_SAME_FAMILY) and not one_hot and distribution.event_shape.num_elements() != 1:
         raise ValueError(
             f"`model` predicts a mixture over outcomes of shape {tuple(distribution.event_shape)}, whose elements "

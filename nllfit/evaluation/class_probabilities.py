@@ -6,9 +6,9 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.law import law_of
-from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
+from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY, unwrapped
 
-__all__ = ["class_labels", "class_log_probs", "of_one_outcome"]
+__all__ = ["class_labels", "class_log_probs"]
 
 
 def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
@@ -47,12 +47,4 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
 def class_labels(y: ArrayLike, distribution: tfd.Distribution) -> np.ndarray:
     """Returns the class label of each outcome, `[*batch, *event]`. The shape is `[*batch]` for one-hot rows."""
     y = np.asarray(y)
-    return y.argmax(-1) if isinstance(of_one_outcome(distribution), tfd.OneHotCategorical) else y.astype(int)
-
-
-def of_one_outcome(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Returns the distribution inside `Independent` and mixture wrappers."""
-    while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
-        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
-        distribution = distribution.components_distribution if mixture else distribution.distribution
-    return distribution
+    return y.argmax(-1) if isinstance(unwrapped(distribution), tfd.OneHotCategorical) else y.astype(int)

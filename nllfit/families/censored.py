@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.arguments import is_missing, refuse_misread
+from nllfit.families.arguments import as_labels, is_missing, refuse_misread
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import Measure, ParametricFamily
 from nllfit.families.support_checks import asserted
-from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE_SAME_FAMILY
+from nllfit.families.tfp_classes import unwrapped
 from nllfit.families.windows import WindowedDistribution
 from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
 
@@ -196,10 +196,8 @@ def is_censored(distribution: tfd.Distribution) -> bool:
 
     The function looks inside `Independent` and mixtures.
     """
-    while isinstance(distribution, (INDEPENDENT, MIXTURE_SAME_FAMILY)):
-        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
-        distribution = distribution.components_distribution if mixture else distribution.distribution
-    return isinstance(distribution, CensoredDistribution) and distribution.event_shape == [2]
+    one = unwrapped(distribution)
+    return isinstance(one, CensoredDistribution) and one.event_shape == [2]
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
@@ -278,8 +276,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 
 def _read(time, observed):
-    refuse_misread("`observed`", observed)
-    times, seen = _numbers("time", time), np.asarray(observed)
+    times, seen = _numbers("time", time), as_labels("observed", observed)
     seen = np.where(is_missing(seen), -1, seen)  # a comparison with pandas's NA has no truth value
     if times.shape != seen.shape:
         raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")

@@ -21,11 +21,14 @@ class DistributionOf(tfd.AutoCompositeTensorDistribution):
     distribution: tfd.Distribution
     _prefix = ""  # the default name is `_prefix + distribution.name`
 
-    def _begin(self, arguments: dict[str, Any]) -> None:
-        """Completes the constructor. `arguments` are all arguments of the constructor by name."""
+    def _begin(self, arguments: dict[str, Any], dtype: tf.DType | None = None) -> None:
+        """Completes the constructor. `arguments` are all arguments of the constructor by name.
+
+        `dtype` is by default the dtype of the parameters of `distribution`.
+        """
         self.distribution, name = arguments["distribution"], arguments["name"]
         super().__init__(
-            dtype=real_dtype(self.distribution),
+            dtype=dtype or real_dtype(self.distribution),
             reparameterization_type=tfd.NOT_REPARAMETERIZED,
             validate_args=arguments["validate_args"],
             allow_nan_stats=True,

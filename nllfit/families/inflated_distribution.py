@@ -102,11 +102,10 @@ class InflatedLaw(Law):
 
     @property
     def atom(self) -> tf.Tensor | None:
-        zeros = tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
-        return None if self.own.is_discrete else zeros
+        return None if self.own.is_discrete else self._some_outcome()
 
     def corners(self) -> list[tf.Tensor]:
-        zeros = tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
+        zeros = self._some_outcome()
         return [*(corners + zeros for corners in self.own.corners()), zeros[None]]  # the CDF jumps at 0
 
     def cdf(self):

@@ -20,6 +20,7 @@ __all__ = [
     "parameter_properties",
     "parts_of",
     "plain_class",
+    "unwrapped",
 ]
 
 # If a component is not a `CompositeTensor`, `tfd.Independent(...)` and similar calls return an object of a private base
@@ -66,6 +67,14 @@ def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
     """Wraps a distribution in a `tfd.Independent` of the same name, so that outcomes have `rank` axes."""
     added, checks = rank - distribution.event_shape.rank, distribution.validate_args
     return tfd.Independent(distribution, added, checks, name=distribution.name) if added else distribution
+
+
+def unwrapped(distribution: Any, wrappers: Any = (INDEPENDENT, MIXTURE_SAME_FAMILY)) -> Any:
+    """Returns the distribution inside all `Independent`s and, by default, inside all `MixtureSameFamily`s."""
+    while isinstance(distribution, wrappers):
+        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
+        distribution = distribution.components_distribution if mixture else distribution.distribution
+    return distribution
 
 
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:

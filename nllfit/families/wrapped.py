@@ -13,7 +13,7 @@ from nllfit.families.family import Family
 from nllfit.families.law import law_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
-from nllfit.families.tfp_classes import INDEPENDENT, over_event
+from nllfit.families.tfp_classes import INDEPENDENT, over_event, unwrapped
 
 __all__ = ["FamilyOf", "as_family", "checked_cdf", "elementwise", "innermost"]
 
@@ -108,9 +108,7 @@ def checked_cdf(family: ParametricFamily) -> None:
     """Raises a `ValueError` if the elements of a family's outcomes have no exact CDF."""
     example = family.unshared()
     with tf.init_scope():
-        element = example.distribution(tf.zeros([example.params_size], tf.float64))
-    while isinstance(element, INDEPENDENT):
-        element = element.distribution
+        element = unwrapped(example.distribution(tf.zeros([example.params_size], tf.float64)), INDEPENDENT)
     known = ", ".join(sorted(names_with_exact_tails()))
     if family.facts.search.circular:
         raise ValueError(
