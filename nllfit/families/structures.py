@@ -183,6 +183,11 @@ class UnlikeMixtureLaw(Law):
     def _some_outcome(self):
         return self.components[-1].some_outcome()
 
+    @property
+    def atom(self) -> tf.Tensor | None:
+        points = [part.loc for part in self.distribution.components if isinstance(part, tfd.Deterministic)]
+        return tf.broadcast_to(points[0], self.distribution.batch_shape_tensor()) if points else None
+
     def cdf(self):
         _check_has_cdf(self.distribution)
         shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)

@@ -265,6 +265,15 @@ def test_unsuitable_models_cannot_be_conformalized(kit):
         conformalize(classes, x, np.ones([10, 1]))
 
 
+def test_amounts_that_may_be_0_cannot_be_calibrated():
+    window = nllfit.Truncated(nllfit.ZeroInflated("Gamma"), low=0.0, high=5.0).distribution(np.zeros([2, 3]))
+    by_hand = tfd.Mixture(tfd.Categorical([0.0, 0.0]), [tfd.Deterministic(0.0), tfd.Gamma(2.0, 1.0)])
+    for distribution in (window, by_hand):
+        with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
+            Conformalized(None, {0.9: 1.0}).calibrate(distribution)
+    assert nllfit.mode(by_hand) == 0
+
+
 @pytest.mark.thorough
 @mainly(tf_keras)
 def test_families_that_cannot_be_conformalized_are_refused(kit):
@@ -274,9 +283,6 @@ def test_families_that_cannot_be_conformalized_are_refused(kit):
         conformalize(amounts, x, np.ones([10, 1]))
     with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
         conformalize(nllfit.Ensemble([amounts, amounts]), x, np.ones([10, 1]))
-    window = kit.heads.Truncated(nllfit.ZeroInflated("Gamma", 1), low=0.0, high=5.0)
-    with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
-        conformalize(kit.keras.Sequential([kit.keras.layers.Dense(3), window]), x, np.ones([10, 1]))
     pairs = kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Censored("Normal")])
     with pytest.raises(ValueError, match="whose outcomes are intervals"):
         conformalize(pairs, x, np.ones([10, 2]))
