@@ -62,11 +62,10 @@ class NegativeLogLikelihood:
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
     """
 
+    score = staticmethod(log_loss)
+
     def __init__(self, reduction: str | None = "auto", name: str = "negative_log_likelihood"):
         super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
-
-    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
-        return log_loss(y_true, distribution)
 
 
 class CRPS:
@@ -90,11 +89,10 @@ class CRPS:
     statistics and minimum CRPS estimation, 2005.
     """
 
+    score = staticmethod(crps)
+
     def __init__(self, reduction: str | None = "auto", name: str = "crps"):
         super().__init__(reduction=reduction, name=name)  # type: ignore[call-arg]  # super() is Keras's loss
-
-    def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
-        return crps(y_true, distribution)
 
 
 class BetaNLL:

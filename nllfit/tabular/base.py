@@ -13,14 +13,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_count
 from nllfit.tabular import files
-from nllfit.tabular.column_encoding import Columns, is_frame, numbers_of
+from nllfit.tabular.column_encoding import Columns, as_table
 from nllfit.tabular.inputs import checked_network
 from nllfit.tabular.table_rows import Rows, Settings, Stream, check_lengths, sample_of
 from nllfit.tabular.targets import Target
 from nllfit.tabular.trials import Predictor, Search, Trial
 
-__all__ = ["TabularEstimator", "checked_number", "checked_rows"]
+__all__ = ["TabularEstimator", "checked_rows"]
 
 _Estimator = TypeVar("_Estimator", bound="TabularEstimator")
 
@@ -95,7 +96,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     def _read(self, x: Any) -> np.ndarray:
         """Returns a table as numbers `[n, columns]`. Raises a `ValueError` if its columns are not those of `fit`."""
         check_is_fitted(self)
-        table = x if is_frame(x) else numbers_of(x)
+        table = as_table(x)
         validate_data(self, table, reset=False, skip_check_array=True)
         return self.columns_.matrix(table)
 
@@ -107,7 +108,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         Raises:
           ValueError: if the table or the weights are invalid, or if fewer than two rows remain.
         """
-        table = x if is_frame(x) else numbers_of(x)
+        table = as_table(x)
         check_lengths(table, y, sample_weight)
         weights = None if sample_weight is None else _checked_weights(sample_weight)
         self.columns_ = Columns.of(table, slice(None) if weights is None else weights > 0)
@@ -141,17 +142,15 @@ class TabularEstimator(BaseEstimator, abc.ABC):
             self._search = search
 
     def _settings(self):
-        checked_number("num_members", self.num_members, 1)
-        if self.max_epochs is not None:
-            checked_number("max_epochs", self.max_epochs, 1)
+        num_members = as_count("num_members", self.num_members, 1)
+        max_epochs = as_count("max_epochs", self.max_epochs, 1, optional=True)
         fraction = self.validation_fraction
         if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1):
             raise ValueError(f"`validation_fraction` is {fraction!r}: give a number between 0 and 1, such as 0.2.")
         seed = self.random_state
         if not isinstance(seed, numbers.Integral):
             seed = check_random_state(seed).randint(2**31)
-        members, shuffle = int(self.num_members), bool(self.shuffle)
-        return Settings(members, self.max_epochs, float(fraction), int(seed), int(self.verbose), shuffle)
+        return Settings(num_members, max_epochs, float(fraction), int(seed), int(self.verbose), bool(self.shuffle))
 
     def _networks(self, automatic: list[str]) -> list[Any]:
         """Returns the networks to try, which are `automatic` if the user gave "auto"."""
@@ -195,13 +194,6 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         state = super().__getstate__()
         state.pop("_search", None)
         return state
-
-
-def checked_number(name: str, value: Any, least: int) -> int:
-    """Returns `value` as an int. Raises a `ValueError` that contains `name` if it is not an int of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"`{name}` is {value!r}: give an int of at least {least}.")
-    return int(value)
 
 
 def checked_rows(

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 from nllfit.families.arguments import is_missing
 
-__all__ = ["Column", "Columns", "columns_of", "is_frame", "numbers_of"]
+__all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame"]
 
 _MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
@@ -107,9 +107,9 @@ def _learned(name, values):
 
 def columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the name and the values of each column. Values are floats or text; a missing value is NaN or None."""
+    x = as_table(x)
     if not is_frame(x):
-        matrix = numbers_of(x)
-        yield from ((str(i), matrix[:, i]) for i in range(matrix.shape[1]))
+        yield from ((str(i), x[:, i]) for i in range(x.shape[1]))
         return
     names = list(x.columns)
     if not names or not len(x):
@@ -125,8 +125,13 @@ def is_frame(x: Any) -> bool:
     return hasattr(x, "columns")
 
 
-def numbers_of(x: Any) -> np.ndarray:
-    """Returns the table as a float64 array `[n, m]`, which may contain NaN. Raises a `ValueError` for text or dates."""
+def as_table(x: Any) -> Any:
+    """Returns a frame unchanged, and any other table as a float64 array `[n, m]`, which may contain NaN.
+
+    Raises a `ValueError` if a table that is not a frame contains text or dates.
+    """
+    if is_frame(x):
+        return x
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:

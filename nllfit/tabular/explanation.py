@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from nllfit.families.arguments import is_missing
-from nllfit.tabular.column_encoding import columns_of, is_frame, numbers_of
+from nllfit.tabular.column_encoding import as_table, columns_of, is_frame
 from nllfit.tabular.regressor import DistributionRegressor
 
 __all__ = ["Explanation", "explain"]
@@ -73,7 +73,7 @@ def explain(
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
     view, dependence = _Quantiles(model, tuple(quantiles)), {}
-    table = X if is_frame(X) else numbers_of(X)
+    table = as_table(X)
     for i, (name, column, (_, values)) in enumerate(zip(names, model.columns_.columns, columns_of(table), strict=True)):
         rows = _safe_indexing(table, np.flatnonzero(~is_missing(values)))
         if column.categories is None and is_frame(rows):  # `partial_dependence` refuses a column of ints

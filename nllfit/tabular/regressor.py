@@ -11,8 +11,9 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families import Censored
+from nllfit.families.arguments import as_count
 from nllfit.quantiles import interval, quantile
-from nllfit.tabular.base import TabularEstimator, checked_number, checked_rows
+from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.candidates import checked_names, default, plausible, target_of
 from nllfit.tabular.outcome_checks import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
@@ -202,10 +203,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           num_samples: the number of samples for each row.
           random_state: the seed; None for the estimator's own `random_state`.
         """
-        checked_number("num_samples", num_samples, 1)
+        num_samples = as_count("num_samples", num_samples, 1)
         given = self.random_state if random_state is None else random_state
         seed = [0, check_random_state(given).randint(2**31)]
-        found = self.predict_distribution(X).sample(int(num_samples), seed=tf.constant(seed, tf.int32)).numpy()
+        found = self.predict_distribution(X).sample(num_samples, seed=tf.constant(seed, tf.int32)).numpy()
         return np.stack([self._like_y(one) for one in found])
 
     def score(

@@ -61,7 +61,7 @@ REFUSED = [
     ("a shared scale", {"distribution": nllfit.Family("Normal", 1, shared="scale")}, "`distribution` shares scale"),
     ("a family of two outcomes", {"distribution": nllfit.Family("Normal", 2)}, r"outcomes of shape \(2,\)"),
     ("an unknown network", {"network": "deep"}, "`network` is 'deep'"),
-    ("no members", {"num_members": 0}, "`num_members` is 0: give an int of at least 1"),
+    ("no members", {"num_members": 0}, "`num_members` is 0: give an int >= 1"),
     ("half an epoch", {"max_epochs": 0.5}, "`max_epochs` is 0.5"),
     ("nothing left to train on", {"validation_fraction": 1.0}, "`validation_fraction` is 1.0"),
 ]
