@@ -56,6 +56,14 @@ class Adapter(abc.ABC):
     def excludes_from_weight_decay(self) -> bool:
         """Whether the optimizer's `exclude_from_weight_decay` was called. The optimizer's config does not show this."""
 
+    @property
+    @abc.abstractmethod
+    def penalties(self) -> list[Callable[[], Any]]:
+        """Functions that return the weights' penalties, without regularizers that were set after a layer was built.
+
+        Keras ignores such regularizers, but the configs of the layers contain them.
+        """
+
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Returns a copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)

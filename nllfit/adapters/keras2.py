@@ -1,5 +1,6 @@
 """The private names of tf_keras that `nllfit` uses, and what breaks without each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -49,6 +50,11 @@ class Keras2(Adapter):
         """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
+
+    @property
+    def penalties(self) -> list[Callable[[], Any]]:
+        """Without `_callable_losses`, the copies of a model have penalties that the model does not have."""
+        return [penalty for layer in self.layers for penalty in layer._callable_losses]
 
     def compile_in_float64(self, twin: Model) -> None:
         self.compile_copy(twin)

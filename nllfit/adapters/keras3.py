@@ -1,6 +1,7 @@
 """The private names of Keras 3 that `nllfit` uses, and what breaks without each."""
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,11 @@ class Keras3(Adapter):
         """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
+
+    @property
+    def penalties(self) -> list[Callable[[], Any]]:
+        weights = self._model.trainable_weights
+        return [functools.partial(weight.regularizer, weight) for weight in weights if weight.regularizer is not None]
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Passes `input_tensors` for sparse inputs, because Keras 3's `clone_model` would make them dense."""

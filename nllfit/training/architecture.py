@@ -56,6 +56,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
             tuple((type(layer), _of(_config_of(layer), named=False)) for layer in layers),
             _topology(model),
             trainable_flags(model),
+            len(adapter.penalties),
             tuple(weights),
             tuple((tuple(v.shape), str(v.dtype)) for v in training_variables(model)),
             compiled,

@@ -10,12 +10,12 @@ from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import is_keras_code, variable_of
 from nllfit.training.kernel_cache import drop_kernels
 
-__all__ = ["copy_in_float64", "copy_weights"]
+__all__ = ["ROUNDING", "copy_in_float64", "copy_weights"]
 
 # The size of the changes of the weights at which a copy is compared. A penalty may be 0 at the weights of the model.
 _MOVE = 0.1
 # The largest difference of two losses, relative to `1 + abs(loss)`, that rounding errors in float32 explain.
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
 
 
 def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model | None:
@@ -97,7 +97,7 @@ def _agree(model, copy, data, loss):
                 weight.assign_add(tf.cast(move, weight.dtype))
             copy_weights(model, copy)
             expected, found = _value(loss, model, data), _value(loss, copy, data)
-            if not np.isclose(found, expected, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True):
+            if not np.isclose(found, expected, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
                 return False
     finally:
         model.set_weights(before)

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.adapters import Model
+from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import refusal_of, trainable_flags, variable_of, variables_of
 from nllfit.adapters.tensorflow import operations_of, trace
 from nllfit.caches import kept_for, shared_by
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.training.architecture import architecture_of
-from nllfit.training.float64_copies import copy_in_float64, copy_weights
+from nllfit.training.float64_copies import ROUNDING, copy_in_float64, copy_weights
 from nllfit.training.kernel_cache import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
@@ -40,7 +40,6 @@ class Surface:
 
     Attributes:
       dtype: the dtype of the loss.
-      is_copy: whether a copy of the model computes the loss.
     """
 
     def __init__(self, model: Model, data: tuple | None = None):
@@ -48,11 +47,10 @@ class Surface:
         self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
         is_own = own == tf.float64 and data is not None
         self._twin = None if is_own else copy_in_float64(model, data, self.objective)
-        self.is_copy = self._twin is not None
         self._model = self._twin or weakref.proxy(model)
         drop_kernels(len(model.variables) + len(self._twin.variables if self._twin else ()))
         self._weights = [variable_of(w) for w in self._model.trainable_variables]
-        self.dtype = tf.float64 if self.is_copy else own
+        self.dtype = tf.float64 if self._twin else own
         self._loss = tf.function(self._loss_and_gradient, autograph=False)
         self._curved = tf.function(self._curvature, autograph=False)
         self._descent = tf.function(self._minimize, autograph=False)
@@ -77,6 +75,15 @@ class Surface:
                 yield
             finally:
                 self._data, self._specs, self._of_data = (), (), None
+
+    def has_copy_of(self, model: Model) -> bool:
+        """Whether a copy computes the loss, and has the same penalties as `model` at the weights of `model`."""
+        if self._twin is None:
+            return False
+        with self._lock:
+            copy_weights(model, self._twin)
+            found, expected = ([float(p()) for p in adapter_of(one).penalties] for one in (self._twin, model))
+        return len(found) == len(expected) and np.allclose(found, expected, rtol=ROUNDING)
 
     @property
     def eps(self) -> float:
@@ -209,7 +216,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     is_small = num_bytes(variables_of(model)) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None
     surface = None if architecture is None else shared_by((kind, architecture), lambda: kind(model))
-    if surface is None or not surface.is_copy:
+    if surface is None or not surface.has_copy_of(model):
         surface = kept_for((kind.__name__, trainable_flags(model)), lambda: kind(model, data), model)
     with refusal_of("some row of `x`"), surface.over(model, data):
         yield surface

@@ -250,6 +250,14 @@ def has_attributes(k, callback, *names):
     return all(hasattr(found, name) for name in names)
 
 
+def lists_penalties():
+    layer = tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", kernel_regularizer="l2")
+    layer(X)
+    layer.kernel_regularizer = None
+    (penalty,) = layer._callable_losses
+    return np.isclose(penalty(), 3 * 0.01)
+
+
 CANARIES = {
     ("tensorflow", "_call_flat"): calls_on_other_variables,
     ("tensorflow", "tensorflow.python.eager.context"): clears_kernels,
@@ -272,6 +280,7 @@ CANARIES = {
     ("keras2", "_flatten_layers"): lambda: flattens(tf_keras),
     ("keras2", "_compile_config"): lambda: keeps_arguments(tf_keras),
     ("keras2", "compiled_loss"): lambda: makes_by_compile(tf_keras, "compiled_loss") and builds_loss_and_metrics(),
+    ("keras2", "_callable_losses"): lists_penalties,
     ("keras2", "_random_generator"): has_generators,
     ("keras2", "_generator"): has_generators,
     ("keras2", "_exclude_from_weight_decay"): lambda: excludes(tf_keras, "_exclude_from_weight_decay"),

@@ -111,6 +111,17 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
 
 
 @each_keras
+@pytest.mark.parametrize("strength", [None, 0.5])
+def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):
+    penalties = [None if size is None else kit.keras.regularizers.L2(size) for size in (strength, 3.0)]
+    dense = kit.keras.layers.Dense(1, kernel_regularizer=penalties[0])
+    model = kit.keras.Sequential([kit.keras.layers.Input((2,)), dense])
+    dense.kernel_regularizer = penalties[1]
+    model.compile("sgd", "mse")
+    solved(model, X, Y)
+
+
+@each_keras
 def test_a_model_without_a_loss_is_refused(kit):
     model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(1)])
     model.compile("sgd")
