@@ -25,7 +25,9 @@ class KLDivergence(HeadRegularizer):
 
     Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. Let a
     decoder predict `y` from the head's draw `z`, and let the loss be the negative log-likelihood of `y`. Then the sum
-    is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`.
+    is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`. If `y` is a
+    sequence of `T` steps and `z` is one vector, the loss is a mean over the steps: `weight=1 / T` makes the sum `1 / T`
+    times the negative ELBO.
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
     of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head

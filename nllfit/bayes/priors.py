@@ -14,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.configs import plain, restored
 from nllfit.families.copies import arguments_of, with_parameters
 from nllfit.families.head_arguments import example_of
+from nllfit.families.head_base import Head
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.tfp_classes import plain_class
 from nllfit.outputs import as_distribution
@@ -133,10 +134,10 @@ def as_prior(value: Any) -> Prior:
         return _Learned(value)
     if isinstance(value, tfd.Distribution):
         return _Fixed(value)
-    if _keras_of(value) is not None and callable(value):
+    if _keras_of(value) is not None and callable(value) and not isinstance(value, Head):
         return _OfLayers(value)
     raise ValueError(
-        f"`prior` is a {type(value).__name__}: give a distribution, such as "
+        f"`prior` is a {'head' if isinstance(value, Head) else type(value).__name__}: give a distribution, such as "
         f'`tfd.MultivariateNormalDiag(tf.zeros(2))`, a family, such as `nllfit.Family("Normal", 2)`, whose parameters '
         f"are then learned, or a Keras model that ends in a head."
     )

@@ -25,8 +25,11 @@ If `q` is the posterior and `p` the prior of all weights of the layer, including
     kl_weight * KL(q || p)
 
 to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum `1 / n`
-times the negative evidence lower bound (ELBO). Prediction also draws weights, so `nllfit.predict_distribution(model, x,
-num_samples=100)` is the mixture over 100 draws from the posterior.
+times the negative evidence lower bound (ELBO). If each row is a sequence of `T` outcomes, the loss is a mean over all
+outcomes: give `1 / (n * T)`, because "1/n" counts only rows.
+
+Prediction also draws weights, so `nllfit.predict_distribution(model, x, num_samples=100)` is the mixture over 100 draws
+from the posterior.
 
 There are three estimators. "reparameterization" draws the weights once for a batch. "flipout" also draws once, and
 flips the signs of the weights' deviations from their means at random for each row, which reduces the noise of the

@@ -322,6 +322,7 @@ BAD = {
     ),
     "num_samples": (lambda: nllfit.KLDivergence(PRIOR, num_samples=0), "`num_samples` is 0: give an int >= 1, or None"),
     "prior": (lambda: nllfit.KLDivergence(1.0), "`prior` is a float: give a distribution, such as"),
+    "head": (lambda: nllfit.KLDivergence(HEAD(2)), "`prior` is a head: give a distribution, .*, a family, such as"),
     "variables": (
         lambda: nllfit.KLDivergence(tfd.MultivariateNormalDiag(tf.Variable([0.0, 0.0]))),
         "with the variables Variable:0, which Keras would not train: give a family",
