@@ -12,7 +12,7 @@ from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
 from nllfit.estimation.units import Units
-from nllfit.families.arguments import family_class
+from nllfit.families.arguments import family_class, refuse_with_family
 from nllfit.families.facts import facts_of
 from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
@@ -238,8 +238,8 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
                 f"{error} `event_shape` is that of a row of `y`, which has shape `[n]`: give vectors as rows, `[n, d]`."
             ) from None
         raise
-    if family is distribution and fixed:
-        raise ValueError(f"`{next(iter(fixed))}` is given together with a family object: give it to the family itself.")
+    if family is distribution:
+        refuse_with_family(fixed)
     if family.shared:
         raise ValueError("The family shares parameters over inputs, but a sample has no inputs: drop `shared`.")
     if family.event_shape != y.shape[1:]:

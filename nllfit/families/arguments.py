@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 import sys
+from collections.abc import Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "own_copy",
     "refuse_misread",
     "refuse_shapeless",
+    "refuse_with_family",
 ]
 
 MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
@@ -197,6 +199,13 @@ def refuse_shapeless(label: str, kind: type) -> None:
         raise ValueError(
             f"{label} holds a {kind.__name__}, which has no fixed shape: convert it to a tensor by {dense}."
         )
+
+
+def refuse_with_family(options: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` if there are arguments of a family besides a family object. None counts as no argument."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"`{name}` is given together with a family object: give it to the family itself.")
 
 
 def _pairs(data):

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count
+from nllfit.families.arguments import as_count, refuse_with_family
 from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
 from nllfit.families.family import Family
@@ -206,9 +206,7 @@ class DistributionHead(Head):
     ) -> ParametricFamily:
         family = restored(distribution)
         if isinstance(family, ParametricFamily):
-            given = ["event_shape"] * (event_shape is not None) + list(kwargs)
-            if given:
-                raise ValueError(f"`{given[0]}` is given together with a family: give it to the family itself.")
+            refuse_with_family({"event_shape": event_shape, **kwargs})
             return family
         return parameterized(family, 1 if event_shape is None else event_shape, **kwargs)
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import refuse_with_family
 from nllfit.families.facts import Facts, names_with_exact_tails
 from nllfit.families.family import Family
 from nllfit.families.law import law_of
@@ -30,9 +31,7 @@ class FamilyOf(ParametricFamily):
 
     def __init__(self, family: Any, event_shape: int | Sequence[int] | None = None, **kwargs: Any):
         if isinstance(family, ParametricFamily):
-            given = ["event_shape"] * (event_shape is not None) + list(kwargs)
-            if given:
-                raise ValueError(f"`{given[0]}` is given together with a family: give it to the family itself.")
+            refuse_with_family({"event_shape": event_shape, **kwargs})
             self.family = family
         else:
             self.family = Family(family, () if event_shape is None else event_shape, **kwargs)

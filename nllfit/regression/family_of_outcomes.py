@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families import Censored
-from nllfit.families.arguments import family_class
+from nllfit.families.arguments import family_class, refuse_with_family
 from nllfit.families.by_mean import BY_MEAN, parameterized
 from nllfit.families.facts import facts_of
 from nllfit.families.links import other_names
@@ -34,9 +34,7 @@ def family_of(
     if not isinstance(link, Mapping):
         raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")
     if isinstance(family, ParametricFamily):
-        if link or fixed:
-            given = next(iter({**link, **fixed}))
-            raise ValueError(f"`{given}` is given together with a family object: give it to the family itself.")
+        refuse_with_family({**link, **fixed})
         return Censored(family) if outcome.is_censored and not family.columns else family
     cls = family_class(family, "family")
     options = dict(fixed)
