@@ -32,8 +32,7 @@ class _Strict:
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         if not self.validate_args or self.event_shape.rank:
             return ()
-        inside = _inside(self, value)
-        return (tf.debugging.assert_equal(inside, tf.ones_like(inside), message="It is outside the support."),)
+        return (_assertion_of_support(self, value),)
 
 
 class _Lenient:
@@ -153,11 +152,22 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Runs the distribution's assertions about outcomes, and returns the outcomes in the distribution's dtype."""
+    """Runs the distribution's assertions about outcomes, and returns the outcomes in the distribution's dtype.
+
+    A `tfd.Weibull` keeps `validate_args` only in its bijector, and so do others, so their own assertions never run.
+    """
     value = tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
+    is_asked = bool(arguments_of(distribution).get("validate_args"))
+    if is_asked and not distribution.validate_args and not distribution.event_shape.rank:
+        checks.append(_assertion_of_support(distribution, value))
     with tf.control_dependencies(checks):
         return tf.identity(value)
+
+
+def _assertion_of_support(distribution, value):
+    inside = _inside(distribution, value)
+    return tf.debugging.assert_equal(inside, tf.ones_like(inside), message="It is outside the support.")
 
 
 def assertion_text(error: tf.errors.OpError) -> str:

@@ -143,10 +143,14 @@ def _check_outcomes(objective, outcome):
     infinite = np.isneginf(objective.losses_at(-0.5)) | np.isneginf(objective.losses_at(0.5))
     if infinite.any():
         name = objective.family.name
+        advice = (
+            "or give an interval that contains the time, by `interval_censored(lower, upper)`."
+            if outcome.is_censored
+            else f'or choose a family that allows them, such as `family=nllfit.Hurdle("{name}")` for zeros.'
+        )
         raise ValueError(
-            f"The outcome `{outcome.name}` holds {objective.y[infinite][0].item()}, where the density of {name} may be "
-            f"infinite, so that the likelihood has no maximum: drop such rows, or choose a family that allows them, "
-            f'such as `family=nllfit.Hurdle("{name}")` for zeros.'
+            f"The outcome `{outcome.name}` holds {np.squeeze(objective.y[infinite][0])}, where the density of {name} "
+            f"may be infinite, so that the likelihood has no maximum: drop such rows, {advice}"
         )
 
 

@@ -377,3 +377,14 @@ def test_rows_of_a_censored_mixture_are_independent(rows):
     alone = [values_and_slopes(params[row : row + 1], pairs[row : row + 1]) for row in range(rows)]
     for found, expected in zip(together, map(np.concatenate, zip(*alone, strict=True)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [Censored, nllfit.Hurdle])
+def test_a_weibull_of_concentration_1_refuses_negative_numbers(make):
+    """TFP's Weibull keeps `validate_args` in its bijector, and its density at concentration 1 is finite below 0."""
+    family = make("Weibull", link={"concentration": "exp", "scale": "exp"})
+    distribution = family.distribution(np.zeros([1, family.params_size]))
+    pair = (lambda y: [[y, y]]) if make is Censored else (lambda y: [y])
+    assert np.isfinite(nllfit.negative_log_likelihood(np.array(pair(0.5)), distribution)).all()
+    with pytest.raises(ValueError, match=r"an outcome that .*Weibull cannot have: It is outside the support"):
+        nllfit.negative_log_likelihood(np.array(pair(-0.5)), distribution)
