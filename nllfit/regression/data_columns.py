@@ -9,30 +9,53 @@ import numpy as np
 from nllfit.families.arguments import as_labels, label_indices
 from nllfit.regression.extras import pandas as pd
 
-__all__ = ["as_clusters", "as_column", "as_frame", "as_numbers", "as_times", "as_weights", "check_present"]
+__all__ = [
+    "as_clusters",
+    "as_column",
+    "as_frame",
+    "as_numbers",
+    "as_times",
+    "as_weights",
+    "check_present",
+    "named_columns",
+]
 
 _SHOWN = 3  # the most rows that a message lists
 
 
 def as_frame(data: Any) -> Any:
-    """Returns `data` as a `DataFrame`.
+    """Returns `data` as a `DataFrame` whose numbers, booleans and texts have dtypes that formulaic knows.
 
     Raises:
       TypeError: if `data` is not a table.
       ValueError: if `data` has no rows, two columns of one name, or columns of different lengths.
     """
     if isinstance(data, Mapping):
+        if all(map(np.isscalar, data.values())):
+            raise ValueError("`data` has one value per column: give a list per column, such as `{'x': [1.0]}`.")
         try:
             data = pd.DataFrame(data)
         except ValueError as error:
             raise ValueError(f"`data` is not a table: {error}") from None
     if not isinstance(data, pd.DataFrame):
-        raise TypeError(f"`data` is a {type(data).__name__}: give a pandas DataFrame or a dict of columns.")
+        library = "polars " if type(data).__module__.startswith("polars") else ""
+        raise TypeError(f"`data` is a {library}{type(data).__name__}: give a pandas DataFrame or a dict of columns.")
     if not len(data):
         raise ValueError("`data` has no rows: give one row for each observation.")
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()][0]
         raise ValueError(f"`data` has two columns named {twice!r}: rename one of them.")
+    return _with_numpy_dtypes(data)
+
+
+def _with_numpy_dtypes(data: Any) -> Any:
+    """Converts columns whose missing value is `pandas.NA`. formulaic would take texts of these dtypes for numbers."""
+    nullable = [name for name in data.columns if getattr(data[name].dtype, "na_value", None) is pd.NA]
+    if not nullable:
+        return data
+    data = data.copy(deep=False)
+    for name in nullable:
+        data[name] = data[name].astype(object).infer_objects()
     return data
 
 
@@ -97,13 +120,15 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
     return found
 
 
+def named_columns(text: str, data: Any) -> list:
+    """Returns the names of the columns that a formula names."""
+    return [c for c in data.columns if re.search(rf"(?<!\w){re.escape(str(c))}(?!\w)", text)]
+
+
 def check_present(text: str, data: Any) -> None:
     """Raises a `ValueError` if a column that a formula names has missing values."""
-    for column in data.columns:
-        if not re.search(rf"(?<!\w){re.escape(str(column))}(?!\w)", text):
-            continue
-        values = data[column]
-        missing = np.asarray(pd.isna(values))
+    for column in named_columns(text, data):
+        missing = np.asarray(pd.isna(data[column]))
         if missing.any():
             raise ValueError(
                 f"Column `{column}` of `data` is missing in {_rows(missing, data)}: fill it in, or drop such rows "

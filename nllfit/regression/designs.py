@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.regression.data_columns import as_numbers, check_present
+from nllfit.regression.data_columns import as_numbers, check_present, named_columns
 from nllfit.regression.extras import formulaic, transforms
 
 __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
@@ -197,6 +197,12 @@ def _guarded(make: Any, data: Any, text: str) -> Any:
         except formulaic.errors.FormulaicError as error:
             raise ValueError(_sentence(str(error), data, text)) from None
         except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+            dates = [column for column in named_columns(text, data) if data[column].dtype.kind in "mM"]
+            if dates:
+                raise ValueError(
+                    f"Column `{dates[0]}` of `data` holds dates, and the formula `{text}` cannot use them: give "
+                    f"numbers, such as the days since a first date."
+                ) from None
             raise ValueError(f"The formula `{text}` cannot be evaluated on `data`: {error}") from None
     for warning in caught:
         if _UNSEEN in str(warning.message):

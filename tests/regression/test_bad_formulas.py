@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import statsmodels.api as sm
 
@@ -56,6 +57,12 @@ WRONG = {
     "a second outcome": ({"scale": "y ~ x"}, "`scale` is 'y ~ x': give only terms"),
     "an unknown family": ({"family": "Poison"}, "Close to it: Poisson"),
     "no table": ({"data": np.zeros([6, 2])}, "`data` is a ndarray: give a pandas DataFrame or a dict of columns"),
+    "numbers for columns": ({"data": {"y": 1.0, "x": 2}}, "`data` has one value per column: give a list per column"),
+    "a table of polars": ({"data": pl.DataFrame({"y": [1.0], "x": [2.0]})}, "`data` is a polars DataFrame: give a pan"),
+    "dates": (
+        {"formula": "y ~ day", "data": DATA.assign(day=pd.date_range("2020", periods=6))},
+        "Column `day` of `data` holds dates, .*: give numbers, such as the days since a first date",
+    ),
     "no rows": ({"data": DATA.iloc[:0]}, "`data` has no rows"),
     "an unknown covariance": ({"covariance": "HC7"}, '`covariance` is \'HC7\': give "information" or "sandwich"'),
     "a family by another name": ({"family": "Gaussian"}, "`family` is 'Gaussian': give .* Close to it: Normal"),
@@ -67,6 +74,14 @@ WRONG = {
         )
         for family in ("Gamma", "Weibull")
     },
+    "a time of 0": (
+        {"formula": "Surv(x, y > 1) ~ 1", "family": "Weibull", "data": DATA.assign(y=2)},
+        r"holds \[0. 0.\], where the density of Censored Weibull may be infinite.* by `interval_censored\(lower, upper",
+    ),
+    "a negative time": (
+        {"formula": "Surv(x - 3, y > 1) ~ 1", "family": "Weibull"},
+        r"`Surv\(x - 3, y > 1\)` holds, at row 1, \[-2. -2.\], which Censored Weibull cannot have",
+    ),
     "a column named like a parameter": (
         {"formula": "y ~ scale", "data": DATA.rename(columns={"x": "scale"})},
         "Two coefficients would be named `scale`, .* parameter of Normal.*: rename the column",
@@ -129,6 +144,8 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
         numbered.predict({"k": [9]})
     with pytest.raises(ValueError, match="`x` in the formula"):
         fitted.predict({"group": ["a"]})
+    with pytest.raises(ValueError, match="`data` has one value per column: give a list per column"):
+        fitted.predict({"group": "a", "x": 1.0})
     for constraint, message in {
         "x = ": "cannot be read",
         "z = 0": "The coefficients are Intercept, group",

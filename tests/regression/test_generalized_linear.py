@@ -188,6 +188,18 @@ def test_separable_classes_have_no_errors():
 
 
 @pytest.mark.thorough
+def test_columns_of_nullable_dtypes_are_fitted_and_predicted():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"x": rng.normal(size=40), "town": ["u", "v"] * 20, "old": [True, False, False, True] * 10})
+    data["y"] = rng.poisson(np.exp(0.5 * data.x))
+    nullable = data.astype({"x": "Float64", "town": "string", "old": "boolean", "y": "Int64"})
+    expected = nllfit.regression("y ~ x + town + old", data, family="Poisson")
+    found = nllfit.regression("y ~ x + town + old", nullable, family="Poisson")
+    pd.testing.assert_series_equal(found.params, expected.params)
+    pd.testing.assert_series_equal(expected.predict(nullable[:3]), expected.predict(data[:3]))
+    assert nullable.dtypes["town"] == "string"  # `regression` does not change the caller's table
+
+
 def test_outcomes_in_large_units_are_fitted():
     """The fit does not depend on the unit of inputs and outcomes: here all numbers are a million times as large."""
     x = np.linspace(0.0, 1.0, 20)
