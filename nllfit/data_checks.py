@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import as_count, refuse_misread, refuse_shapeless
+from nllfit.families.arguments import array_of_frame, as_count, refuse_misread, refuse_shapeless
 
 __all__ = [
     "CHUNK_BYTES",
@@ -249,7 +249,7 @@ def _labels(y):
 def _arrays(values, label):
     def array(leaf):
         refuse_misread(label, leaf)
-        return leaf if leaf is None or tf.is_tensor(leaf) else np.asarray(leaf)
+        return leaf if leaf is None or tf.is_tensor(leaf) else array_of_frame(leaf)
 
     return tf.nest.map_structure(array, as_rows(values, label))
 

@@ -18,6 +18,7 @@ from nllfit.families.registered import registered
 from nllfit.families.tfp_classes import parameter_properties
 
 __all__ = [
+    "array_of_frame",
     "as_array",
     "as_count",
     "as_labels",
@@ -243,3 +244,14 @@ def label_indices(labels: np.ndarray) -> np.ndarray:
     """Returns the index of each label `[n]` among the different labels, which need not have an order."""
     places: dict[Any, int] = {}
     return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)
+
+
+def array_of_frame(values: Any) -> np.ndarray:
+    """Converts values to an array. Columns of numbers and booleans in a frame become numbers, not objects."""
+    found = np.asarray(values)
+    names = list(getattr(values, "columns", []))
+    if found.dtype == object and names and len(set(names)) == len(names):
+        columns = [np.asarray(values[name]) for name in names]
+        if all(column.dtype.kind in "biuf" for column in columns):
+            return np.stack(columns, axis=1)
+    return found

@@ -45,6 +45,22 @@ def test_outcomes_may_have_no_last_axis(kit):
         assert_same(nllfit.fit(model, X, flat, validation_data=(X, other), **arguments).history, expected)
 
 
+@each_keras
+def test_inputs_may_be_a_frame_of_numbers_and_booleans(kit):
+    x = np.stack([X[:, 0], X[:, 1] > 0], 1).astype("float32")
+    frame = pd.DataFrame({"size": x[:, 0], "old": x[:, 1] > 0})
+    model = normal(kit)
+    nllfit.initialize(model, frame, Y)
+    start = model.get_weights()
+    arguments = {"seed": 0, "verbose": 0, "compile": "graph", "batch_size": 10}
+    expected = nllfit.fit(model, x, Y, validation_data=(x, Y), **arguments).history
+    model.set_weights(start)
+    assert_same(nllfit.fit(model, frame, Y, validation_data=(frame, Y), **arguments).history, expected)
+    assert nllfit.evaluate(model, frame, Y).nll == nllfit.evaluate(model, x, Y).nll
+    with pytest.raises(ValueError, match="`x` holds 'u', which is not a number"):
+        nllfit.fit(model, frame.assign(town="u"), Y, verbose=0)
+
+
 @pytest.mark.thorough
 @mainly(keras)
 def test_batches_of_outcomes_may_have_no_last_axis(kit):
