@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import numbers
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +103,14 @@ def _learned(name, values):
         return Column(name, None, float(np.median(present)) if len(present) else 0.0, has_gaps)
     found, counts = np.unique(present.astype(str), return_counts=True)
     most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
+    num_rare = counts.sum() - counts[most].sum()
+    if num_rare > counts[most].sum():
+        warnings.warn(
+            f"Column {name} of `X` holds {len(found)} different texts, such as {found[0]!r}. Only the "
+            f"{_MOST_CATEGORIES} most frequent become categories, so {num_rare} of {len(values)} rows have none: give "
+            f"dates and amounts as numbers, and leave out names and identifiers.",
+            stacklevel=2,
+        )
     return Column(name, found[most].tolist(), 0.0, has_gaps)
 
 
@@ -136,6 +145,12 @@ def as_table(x: Any) -> Any:
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:
         return check_array(x, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    except TypeError:
+        if hasattr(x, "dtype"):
+            raise
+        raise TypeError(
+            f"`X` is a {type(x).__name__}: give an array of numbers, or a pandas or polars frame."
+        ) from None
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise

@@ -35,7 +35,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it if training rows have missing values in
-    this column. A category that is not among the 50 most frequent ones of its column counts as missing.
+    this column. A category that is not among the 50 most frequent ones of its column counts as missing. `fit` warns if
+    most rows of a column have such a category, as in a column of dates that are texts.
 
     Args:
       distribution: the distribution to predict, as one of:

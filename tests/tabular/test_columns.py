@@ -1,6 +1,7 @@
 """Encoding of frames of pandas and polars with categories, booleans and missing values; both give the same numbers."""
 
 import datetime
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,15 @@ def test_a_column_of_many_categories_keeps_the_most_frequent():
     assert matrix[59:].sum() == 6
 
 
+def test_a_column_of_mostly_rare_categories_warns():
+    days = pd.DataFrame({"day": pd.date_range("2020", periods=101).strftime("%d.%m.%Y")})
+    with pytest.warns(UserWarning, match="Column 'day' of `X` holds 101 different texts.* so 51 of 101 rows"):
+        Columns.of(days)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Columns.of(days[:100])
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -113,6 +123,11 @@ def test_a_column_of_many_categories_keeps_the_most_frequent():
 def test_an_invalid_table_is_refused(table, words):
     with pytest.raises(ValueError, match=words):
         Columns.of(table)
+
+
+def test_a_dict_of_columns_is_refused():
+    with pytest.raises(TypeError, match="`X` is a dict: give an array of numbers, or a pandas or polars frame"):
+        Columns.of(PANDAS.to_dict("list"))
 
 
 def test_a_column_that_changes_its_kind_is_refused():
