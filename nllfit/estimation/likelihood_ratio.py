@@ -180,11 +180,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     ours, theirs = ours | _held(inner), theirs | _held(outer)
     if inner.name != outer.name:
         if (inner.name, outer.name) not in _WITHIN or _held(outer):
-            raise ValueError(
-                f"{labels}: give as `a` the fit of the same family with one more parameter held at a value, such as "
-                f"`Family({innermost(general).name!r}, {innermost(general).parameter_names[0]}=...)`, or rank both "
-                f"by `compare`."
-            )
+            raise ValueError(f"{labels}{_advice(inner.name, innermost(general))}")
         num_at_bound += _WITHIN[inner.name, outer.name]
         ours |= {_NAME: inner.name}
     _check_floors({name: ours[name] for name in ours.keys() - theirs.keys()}, outer.floor)
@@ -196,6 +192,16 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
             f"ratio has no known distribution: free one parameter at a time, with a test for each."
         )
     return num_at_bound * math.prod(outer.event_shape)
+
+
+def _advice(name, general):
+    """Returns the end of the message that refuses the family `name` as a special case of `general`."""
+    if (general.name, name) in _WITHIN:
+        return f", but {general.name} is one of {name}: give the special case first."
+    return (
+        f": give as `a` the fit of the same family with one more parameter held at a value, such as "
+        f"`Family({general.name!r}, {general.parameter_names[0]}=...)`, or rank both by `compare`."
+    )
 
 
 def _check_floors(held, floors):

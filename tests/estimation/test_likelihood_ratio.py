@@ -89,7 +89,9 @@ def test_an_end_of_the_support_has_no_chi_square_ratio():
 
 def test_fits_that_are_not_nested_are_refused():
     gamma, exponential = maximum_likelihood("Gamma", Y), maximum_likelihood("Exponential", Y)
-    with pytest.raises(ValueError, match=r"`a`, Gamma, is not known to be a special case of `b`, Exponential"):
+    with pytest.raises(
+        ValueError, match=r"`a`, Gamma, is not .* of `b`, Exponential, but .*: give the special case first"
+    ):
         likelihood_ratio_test(gamma, exponential)
     with pytest.raises(ValueError, match="hold the same parameters in `a` as in `b`"):
         likelihood_ratio_test(gamma, gamma)
