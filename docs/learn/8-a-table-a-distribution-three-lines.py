@@ -9,7 +9,7 @@
 #
 # The table is scikit-learn's diabetes data: ten measurements of 442 patients, and the progression of the disease after
 # a year. Real tables often have categories and missing values, so we add both: the sex becomes text, and 30 blood
-# pressures are removed.
+# pressures are removed. Dates must become numbers, such as the days since a first date.
 
 # %%
 import pathlib
