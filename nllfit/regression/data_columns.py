@@ -31,7 +31,7 @@ def as_frame(data: Any) -> Any:
       ValueError: if `data` has no rows, two columns of one name, or columns of different lengths.
     """
     if isinstance(data, Mapping):
-        if all(map(np.isscalar, data.values())):
+        if data and all(map(np.isscalar, data.values())):
             raise ValueError("`data` has one value per column: give a list per column, such as `{'x': [1.0]}`.")
         try:
             data = pd.DataFrame(data)
