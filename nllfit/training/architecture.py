@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import build_training, is_plain, trainable_flags, training_variables, variable_of
+from nllfit.adapters.keras_models import build_training, is_plain, trainable_flags, training_variables
 
 __all__ = ["architecture_of"]
 
@@ -49,7 +49,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
             _check(part)
         compiled = _of(adapter.compile_arguments)
         build_training(model, y)
-        weights = [(tuple(w.shape), str(w.dtype)) for w in map(variable_of, model.variables)]
+        weights = [(tuple(w.shape), str(w.dtype), _of(w.constraint)) for w in model.variables]
         return (
             keras.__name__,
             (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),

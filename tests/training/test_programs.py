@@ -131,10 +131,11 @@ def test_a_model_whose_config_is_incomplete_shares_no_program(k):
     assert key(k.layers.Lambda(doubled)) is key(k.layers.Activation(leaky)) is None  # Keras cannot save a `partial`
     plain, penalised = (k.layers.Activation("relu", activity_regularizer=r) for r in (None, k.regularizers.L2(9.0)))
     assert key(plain) != key(penalised)
-    late, penalty = k.layers.Dense(2), k.regularizers.L2(9.0)
-    model = sequential(k, (8,), lambda: [late], metrics=[])
-    late.kernel_regularizer = penalty  # Keras ignores it, because the layer is built
-    assert architecture_of(model, Y) != key(k.layers.Dense(2, kernel_regularizer=penalty))
+    for name, value in (("kernel_regularizer", k.regularizers.L2(9.0)), ("kernel_constraint", k.constraints.NonNeg())):
+        late = k.layers.Dense(2)
+        model = sequential(k, (8,), lambda layer=late: [layer], metrics=[])
+        setattr(late, name, value)  # Keras ignores it, because the layer is built
+        assert architecture_of(model, Y) != key(k.layers.Dense(2, **{name: value}))
 
 
 def test_models_share_no_program_if_an_attribute_differs_that_keras_3_does_not_save():
