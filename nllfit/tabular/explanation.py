@@ -50,7 +50,7 @@ def explain(
       An `Explanation`.
 
     Raises:
-      TypeError: if `model` is not a `DistributionRegressor`.
+      TypeError: if `model` is not a `DistributionRegressor`, or `X` is a frame of another library than pandas.
       NotFittedError: if it is not fitted.
       ValueError: if the model has several outcomes, `model.score` refuses `X` or `y`, `num_points` is below 2, or one
         of `quantiles` is not between 0 and 1.
@@ -67,6 +67,8 @@ def explain(
     """
     if not isinstance(model, DistributionRegressor):
         raise TypeError(f"`model` is {model!r}: give a `DistributionRegressor`.")
+    if is_frame(X) and not hasattr(X, "iloc"):  # scikit-learn does not shuffle columns of polars
+        raise TypeError("`X` is a frame of another library than pandas: give `X.to_pandas()`.")
     check_is_fitted(model)
     if model.n_outputs_ > 1:
         raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: give a model of one outcome.")

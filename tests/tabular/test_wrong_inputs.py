@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -86,11 +87,13 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, np.array(["a", None] * 12, object))
 
 
-def test_explain_refuses_another_model():
+def test_explain_refuses_another_model_and_other_frames():
     with pytest.raises(TypeError, match=r"`model` is DistributionClassifier.*: give a `DistributionRegressor`"):
         explain(DistributionClassifier(), X, Y)
     with pytest.raises(NotFittedError):
         explain(DistributionRegressor(), X, Y)
+    with pytest.raises(TypeError, match="`X` is a frame of another library than pandas: give"):
+        explain(DistributionRegressor(), pl.DataFrame({"a": [1.0, 2.0]}), [1.0, 2.0])
 
 
 @pytest.mark.thorough
