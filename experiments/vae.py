@@ -64,10 +64,11 @@ def build(tools, shape, arguments):
     return encoder, decoder, vae
 
 
-def log_likelihoods(tools, encoder, decoder, x, num_samples):
-    """Estimates the log-likelihood of each image by importance sampling.
+def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
+    """Estimates the evidence lower bound and the log-likelihood of each image from draws `z` of `q`.
 
-    The estimate is the logarithm of the mean of `p(x | z) p(z) / q(z | x)` over draws `z` of `q`.
+    The bound is the mean of the logarithm of `p(x | z) p(z) / q(z | x)`, whatever the weight of the divergence was in
+    training. The log-likelihood is the logarithm of the mean, by importance sampling.
     """
 
     @tf.function
@@ -82,7 +83,8 @@ def log_likelihoods(tools, encoder, decoder, x, num_samples):
     batches = np.array_split(x, max(1, len(x) // 100))
     times = math.ceil(num_samples / DRAWS)
     weights = [tf.concat([log_weights(batch) for _ in range(times)], 0) for batch in batches]
-    return np.concatenate([tf.reduce_logsumexp(w, 0) - math.log(len(w)) for w in weights])
+    bounds = np.concatenate([tf.reduce_mean(w, 0) for w in weights])
+    return bounds, np.concatenate([tf.reduce_logsumexp(w, 0) - math.log(len(w)) for w in weights])
 
 
 def mosaic(rows):
@@ -91,21 +93,24 @@ def mosaic(rows):
     return np.concatenate([np.concatenate(row, 1) for row in padded], 0)
 
 
-def plot_plane(tools, history, encoder, decoder, x, y, path):
-    """Draws the training curves, the mean codes of the test images, and a decoded grid of two latent numbers."""
+def plot_plane(tools, history, weight, encoder, decoder, x, y, path):
+    """Draws the training curves, the mean codes of the test images, and decoded values of one or two latent numbers."""
     figure = Figure(figsize=(16, 5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    plots.training_curves(left, history).set_title("negative evidence lower bound")
+    loss = "negative evidence lower bound" if weight == 1 else f"reconstruction loss + {weight:g} x divergence"
+    plots.training_curves(left, history).set(title=loss, ylabel="mean loss (nats)")
     codes = tools.distribution(encoder(x)).mean().numpy()
-    points = middle.scatter(codes[:, 0], codes[:, min(1, codes.shape[1] - 1)], 8, y, cmap="tab10", vmin=-0.5, vmax=9.5)
+    size = codes.shape[1]
+    points = middle.scatter(codes[:, 0], codes[:, 1] if size > 1 else y, 8, y, cmap="tab10", vmin=-0.5, vmax=9.5)
     figure.colorbar(points, ax=middle, ticks=range(10), label="class (unknown to the model)")
-    middle.set(title="mean codes of test images", xlabel="z[0]", ylabel="z[1]")
+    middle.set(title="mean codes of test images", xlabel="z[0]", ylabel="z[1]" if size > 1 else "class")
     steps = tfd.Normal(0.0, 1.0).quantile(np.linspace(0.03, 0.97, 15, dtype="float32")).numpy()
-    z = np.zeros([15, 15, codes.shape[1]], "float32")
-    z[..., 0], z[..., min(1, codes.shape[1] - 1)] = np.meshgrid(steps, steps[::-1])
-    images = tools.distribution(decoder(z.reshape(225, -1))).mean().numpy()
-    right.imshow(mosaic(images.reshape(15, 15, *x.shape[1:])), cmap="gray_r")
-    right.set(title="decoded grid of z[0] and z[1]", xticks=[], yticks=[])
+    plane = np.stack(np.meshgrid(steps, steps[::-1] if size > 1 else [0.0]), -1)
+    z = np.zeros([*plane.shape[:2], size], "float32")
+    z[..., :2] = plane[..., :size]
+    images = tools.distribution(decoder(z.reshape(-1, size))).mean().numpy()
+    right.imshow(mosaic(images.reshape(*z.shape[:2], *x.shape[1:])), cmap="gray_r")
+    right.set(title="decoded grid of z[0] and z[1]" if size > 1 else "decoded values of z[0]", xticks=[], yticks=[])
     figure.savefig(path, dpi=120)
 
 
@@ -114,6 +119,7 @@ def plot_images(tools, vae, decoder, x, seed, path, count=16):
 
     Each reconstruction uses one draw of the latent variable. Pixels are the means of the decoder's distributions.
     """
+    count = min(count, len(x))
     z = np.random.default_rng(seed).normal(size=[count, decoder.input_shape[1]]).astype("float32")
     samples = tools.distribution(decoder(z)).mean().numpy()
     figure = Figure(figsize=(12, 2.6), layout="constrained")
@@ -132,7 +138,7 @@ def main(argv=None):
     parser.add_argument("--hidden", type=int, default=64, help="units of each hidden layer (default: %(default)s)")
     parser.add_argument("--latent", type=int, default=2, help="numbers of the latent variable (default: %(default)s)")
     parser.add_argument("--weight", type=float, default=1.0, help="weight of the divergence (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=500, help="draws for the log-likelihood (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=500, help="draws for both scores (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.epochs is None:
         arguments.epochs = 20 if arguments.data else 200
@@ -150,13 +156,14 @@ def main(argv=None):
 
         history = common.trained(vae, folder / "unfinished" / "vae.npz", train)
         by_pixel = tfd.Independent(tfd.Bernoulli(probs=x.mean(0).clip(0.5 / len(x), 1 - 0.5 / len(x))), 2)
+        bounds, likelihoods = bounds_and_likelihoods(tools, encoder, decoder, x_test, arguments.samples)
         metrics = {
-            "elbo": -float(np.mean([vae.evaluate(x_test, x_test, verbose=0) for _ in range(10)])),
-            "log_likelihood": float(np.mean(log_likelihoods(tools, encoder, decoder, x_test, arguments.samples))),
+            "elbo": float(np.mean(bounds)),
+            "log_likelihood": float(np.mean(likelihoods)),
             "independent_pixels": float(np.mean(by_pixel.log_prob(x_test))),
             "num_test": len(x_test),
         }
-        plot_plane(tools, history, encoder, decoder, x_test, y_test, folder / "plane.png")
+        plot_plane(tools, history, arguments.weight, encoder, decoder, x_test, y_test, folder / "plane.png")
         plot_images(tools, vae, decoder, x_test, arguments.seed, folder / "images.png")
         vae.save(folder / "vae.keras")
         common.write_json(folder / "metrics.json", metrics)

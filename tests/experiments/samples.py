@@ -30,10 +30,10 @@ def npz_arrays(rows=40):
     return {"x_train": x, "y_train": y, "x_test": x[:10], "y_test": y[:10]}
 
 
-def write_idx(folder, rows=60, compress=True, side=28):
+def write_idx(folder, rows=60, compress=True, side=28, num_test=20):
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for part, count in (("train", rows), ("t10k", 20)):
+    for part, count in (("train", rows), ("t10k", num_test)):
         labels = (np.arange(count) % 10).astype("uint8")
         images = rng.integers(0, 255, [count, side, side]).astype("uint8")
         for name, array in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments import vae
+from experiments import common, vae
 from tests.experiments.samples import write_idx
 
 
@@ -22,6 +22,36 @@ def test_a_short_run(tmp_path, capsys, keras):
     for name in ("plane.png", "images.png"):
         assert (out / name).stat().st_size > 10_000
     assert "log_likelihood" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("keras", "weight"), [("2", "0"), pytest.param("3", "9", marks=pytest.mark.thorough)])
+def test_the_bound_does_not_depend_on_the_weight_of_the_divergence(tmp_path, keras, weight):
+    """One latent number and five test images: the mean of `log p(x, z) / q(z | x)` is below its log-mean-exp."""
+    write_idx(tmp_path / "idx", side=8, num_test=5)
+    arguments = [
+        "--data",
+        str(tmp_path / "idx"),
+        "--epochs",
+        "40",
+        "--latent",
+        "1",
+        "--weight",
+        weight,
+        "--keras",
+        keras,
+    ]
+    metrics = vae.main([*arguments, "--samples", "200", "--out", str(tmp_path / "run")])
+    model = common.toolkit(int(keras)).keras.models.load_model(tmp_path / "run" / "vae.keras")
+    _, x, _ = vae.load(types.SimpleNamespace(data=tmp_path / "idx", seed=0))
+    loss = np.mean([model.evaluate(x, x, verbose=0) for _ in range(30)])
+    output = x
+    for layer in model.layers[:3]:
+        output = layer(output)
+    loc, scale = np.split(np.asarray(output, "float64"), 2, 1)
+    scale = np.log1p(np.exp(scale))
+    divergence = np.mean((loc**2 + scale**2 - 1) / 2 - np.log(scale))
+    assert metrics["elbo"] == pytest.approx(-loss + (float(weight) - 1) * divergence, abs=0.5)
+    assert metrics["elbo"] < metrics["log_likelihood"]
 
 
 def test_a_flag_that_is_no_number_of_rows_is_refused(tmp_path):
