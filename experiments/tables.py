@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-__all__ = ["lines", "read_folder", "read_table", "splits"]
+__all__ = ["check", "lines", "read_folder", "read_table", "splits"]
 
 LARGE = 40_000  # tables with more rows have only five splits
 LONGEST = 2**20  # the most characters in a line
@@ -35,7 +35,7 @@ def read_folder(folder, only=None):
 def read_table(path):
     """Reads numbers separated by blanks, tabs or commas. Returns the inputs, and the last column as the target."""
     rows, first = [], None
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(lines(file), 1):
             fields = line.replace(",", " ").split()
             if not fields or fields[0].startswith("#"):
@@ -49,16 +49,23 @@ def read_table(path):
                 raise ValueError(f"{path}, line {number}: {error}; a table holds nothing but numbers.") from None
             if not np.all(np.isfinite(rows[-1])):
                 raise ValueError(f"{path}, line {number}: a number is not finite; leave the row out, or fill it in.")
-    if len(rows) < 20:
-        raise ValueError(f"{path} has {len(rows)} rows: give at least 20, for test rows and held-out training rows.")
-    table = np.array(rows)
-    if table.shape[1] < 2:
-        raise ValueError(f"{path} has one column: give at least one input and the target in the last column.")
-    if np.ptp(table[:, -1]) == 0:
-        raise ValueError(
-            f"{path}: its target, the last column, is {table[0, -1]} in every row; nothing can be learned."
-        )
+    table = np.array(rows) if rows else np.empty([0, 1])
+    check(path, table.shape[1] - 1, table[:, -1])
     return table[:, :-1], table[:, -1:]
+
+
+def check(path, num_inputs, target):
+    """Raises a `ValueError` if the table of a file is too small, or if its target is constant or not finite."""
+    if len(target) < 20:
+        raise ValueError(
+            f"{path} has {len(target)} rows with a target: give at least 20, for test rows and held-out training rows."
+        )
+    if not num_inputs:
+        raise ValueError(f"{path} has one column: give at least one input and the target in the last column.")
+    if not np.isfinite(target).all():
+        raise ValueError(f"{path}: its target, the last column, is infinite in a row; give finite numbers.")
+    if np.ptp(target) == 0:
+        raise ValueError(f"{path}: its target, the last column, is {target[0]} in every row; nothing can be learned.")
 
 
 def splits(num_rows, limit=None):

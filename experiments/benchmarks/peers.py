@@ -5,8 +5,9 @@
 The tables are the files of the folder and three data sets: diabetes from scikit-learn, and fair and randhie from
 statsmodels. A file NAME.txt contains numbers separated by blanks. A file NAME.csv has a header. Its text fields are
 categories, and its empty fields are missing values. The target is the last column. Each table is split `--splits` times
-into 90% training and 10% test rows. Every package gets the same rows. Categories become indicators. A missing value
-becomes the median of its column, and an indicator marks it.
+into 90% training and 10% test rows, at most 20 times, or 5 times if it has more than 40,000 rows. Every package gets
+the same rows. Categories become indicators. A missing value becomes the median of its column, and an indicator marks
+it. Rows without a target are left out.
 
 NGBoost and CatBoost (`RMSEWithUncertainty`) predict a Normal, with early stopping. Treeffuser draws samples.
 LightGBM, scikit-learn's gradient boosting and quantile-forest predict quantiles. Packages that are not installed are
@@ -178,15 +179,32 @@ def read_tables(folder, rows=10**6):
 
     if not pathlib.Path(folder).is_dir():
         raise ValueError(f"--data {folder} is not a folder: give a folder of tables, .csv or .txt; it may be empty.")
-    found = {path.stem: pd.read_csv(path) for path in sorted(pathlib.Path(folder).glob("*.csv"))}
+    read = {"diabetes": datasets.load_diabetes(return_X_y=True)}
     for name in ("fair", "randhie"):
         data = getattr(sm.datasets, name).load_pandas()
-        found[name] = pd.concat([data.exog, data.endog], axis=1)
-    read = {name: _numbers(frame) for name, frame in found.items()}
-    read["diabetes"] = datasets.load_diabetes(return_X_y=True)
-    if any(pathlib.Path(folder).glob("*.txt")):
-        read |= {name: (x, y[:, 0]) for name, (x, y) in tables.read_folder(folder).items()}
+        read[name] = _numbers(pd.concat([data.exog, data.endog], axis=1))
+    for path in sorted(path for path in pathlib.Path(folder).iterdir() if path.suffix in (".csv", ".txt")):
+        if path.stem in read:
+            raise ValueError(f"--data {folder} holds {path.name}, but {path.stem} is another table: rename the file.")
+        x, y = _read_csv(path) if path.suffix == ".csv" else tables.read_table(path)
+        read[path.stem] = x, y.reshape(-1)
     return {name: _some(*read[name], rows) for name in sorted(read)}
+
+
+def _read_csv(path):
+    """Returns the inputs and the target of a table with a header."""
+    try:
+        frame = pd.read_csv(path)
+        target = frame.iloc[:, -1].to_numpy(float)
+    except ValueError as error:  # the errors of pandas are ValueErrors
+        raise ValueError(
+            f"{path} is not a table in UTF-8 with a header, commas and a numeric last column: {error}"
+        ) from None
+    tables.check(path, frame.shape[1] - 1, target[~np.isnan(target)])
+    try:
+        return _numbers(frame)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _some(x, y, rows):
@@ -217,7 +235,7 @@ def main(argv=None):
     parser.add_argument("--peers", metavar="NAME,...", type=names, help="only these peers")
     parser.add_argument("--rows", type=int, default=10**6, help="the most random rows of each table (default: all)")
     parser.add_argument("--splits", type=int, default=5, help="splits of each table (default: %(default)s)")
-    arguments = common.checked(parser.parse_args(argv), splits=1, rows=1, keras=3)
+    arguments = common.checked(parser.parse_args(argv), splits=1, rows=20, keras=3)
     found = read_tables(arguments.data, arguments.rows)
     chosen = arguments.only or list(found)
     peers = arguments.peers or [name for name, (_, module) in PEERS.items() if importlib.util.find_spec(module)]
@@ -225,6 +243,9 @@ def main(argv=None):
         unknown = [name for name in given if name not in known]
         if unknown:
             raise ValueError(f"--{flag} names {', '.join(unknown)}: choose among {', '.join(known)}.")
+    absent = [name for name in peers if not importlib.util.find_spec(PEERS[name][1])]
+    if absent:
+        raise ValueError(f"--peers names {absent[0]}: install the package of the module {PEERS[absent[0]][1]} first.")
     metrics = {}
     with common.run_folder(arguments) as folder:
         (folder / "fits").mkdir(exist_ok=True)

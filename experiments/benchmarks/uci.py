@@ -74,6 +74,21 @@ def fit_table(arguments, folder, name, table):
     return done
 
 
+def read_published(path):
+    """Returns the published scores `{score: {table: {method: value}}}`, or an empty dict if there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+        tables_of_scores = [found[score] for score in ("test_nll", "test_rmse") if score in found]
+        numbers = [value for of in tables_of_scores for methods in of.values() for value in methods.values()]
+        if not isinstance(found, dict) or not all(isinstance(value, (int, float)) for value in numbers):
+            raise ValueError("a score is not a number.")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path} is not JSON such as {{"test_nll": {{"concrete": {{"a method": 2.6}}}}}}: {error}'
+        ) from None
+    return found
+
+
 def start_worker():
     """Initialises a worker process. It uses one thread and ignores Ctrl-C, which ends the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -136,8 +151,7 @@ def main(argv=None):
     parser.add_argument("--splits", type=int, default=20, help="the most splits of each table (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
     data = tables.read_folder(arguments.data, arguments.only)
-    anchors = pathlib.Path(arguments.data, "published.json")
-    published = json.loads(anchors.read_text()) if anchors.exists() else {}
+    published = read_published(pathlib.Path(arguments.data, "published.json"))
     with common.run_folder(arguments) as folder:
         (folder / "splits").mkdir(exist_ok=True)
         largest_first = sorted(data, key=lambda name: -data[name][0].size)

@@ -53,3 +53,47 @@ def test_a_run_writes_a_table_for_every_peer(tmp_path, monkeypatch, capsys):
         peers.read_tables(folder / "none")
     with pytest.raises(ValueError, match="--peers names two: choose among one, absent"):
         peers.main([*arguments, "--peers", "two"])
+    with pytest.raises(ValueError, match="--peers names absent: install the package of the module no_such_module"):
+        peers.main([*arguments, "--peers", "absent"])
+
+
+LINES = "1.5,3\n2.5,4\n" * 15
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"size,town\n1,\xe4\n", "is not a table in UTF-8 with a header, commas and a numeric last column: 'utf-8'"),
+        (b"size;town\n" + LINES.replace(",", ";").encode(), "could not convert string to float: '1.5;3'"),
+        (b"size,town\n" + LINES.replace("4", "y").encode(), "could not convert string to float: 'y'"),
+        (b"size,town\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"),
+        (b"", "No columns to parse from file"),
+        (b"size,town\n1,2\n", "has 1 rows with a target: give at least 20"),
+        (b"size,town\n" + b"1,\n" * 40, "has 0 rows with a target: give at least 20"),
+        (b"size\n" + b"1\n2\n" * 15, "has one column"),
+        (b"size,town\n" + LINES.replace("4", "inf").encode(), "is infinite in a row"),
+        (b"size,town\n" + LINES.replace("4", "3").encode(), "is 3.0 in every row"),
+        (b"size,town\n" + LINES.replace("2.5", "inf").encode(), r"shops\.csv: .*inf"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(tmp_path, content, text):
+    (tmp_path / "shops.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=text) as error:
+        peers.read_tables(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / "shops.csv"))
+
+
+@pytest.mark.parametrize("names", [["fair.csv"], ["diabetes.txt"], ["shops.csv", "shops.txt"]])
+def test_two_tables_of_one_name_are_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("size,town\n" * (name == names[0] != "diabetes.txt") + LINES)
+    name = names[-1]
+    with pytest.raises(ValueError, match=rf"holds {name}, but {name[:-4]} is another table: rename the file"):
+        peers.read_tables(tmp_path)
+
+
+def test_a_csv_file_of_windows_is_read(tmp_path):
+    (tmp_path / "shops.csv").write_bytes(b"\xef\xbb\xbf" + ("size,town\n" + LINES).replace("\n", "\r\n").encode())
+    x, y = peers.read_tables(tmp_path)["shops"]
+    np.testing.assert_array_equal(x[:2, 0], [1.5, 2.5])
+    np.testing.assert_array_equal(y[:2], [3.0, 4.0])

@@ -51,8 +51,16 @@ def test_a_folder_without_tables_and_an_unknown_name_are_refused(tmp_path, folde
         tables.read_folder(folder, ["b"])
 
 
-def test_a_table_with_commas_and_comments_is_read(tmp_path):
-    (tmp_path / "t.txt").write_text("# a, b, target\n" + "1, 2, 3\n4,5,6\n" * 10)
+@pytest.mark.parametrize("content", ["numbers", "[1]", '{"test_nll": [1]}', '{"test_nll": {"line": {"A": "low"}}}'])
+def test_published_scores_of_another_form_are_refused(folder, content):
+    (folder / "published.json").write_text(content)
+    with pytest.raises(ValueError, match=r"published\.json is not JSON such as"):
+        uci.main(["--data", str(folder)])
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])  # Windows writes a byte order mark
+def test_a_table_with_commas_and_comments_is_read(tmp_path, start):
+    (tmp_path / "t.txt").write_text(start + "# a, b, target\n" + "1, 2, 3\n4,5,6\n" * 10, encoding="utf-8")
     x, y = tables.read_table(tmp_path / "t.txt")
     np.testing.assert_array_equal(x[:2], [[1, 2], [4, 5]])
     np.testing.assert_array_equal(y[:2], [[3], [6]])
