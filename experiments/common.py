@@ -21,7 +21,9 @@ import nllfit
 __all__ = [
     "Toolkit",
     "checked",
+    "failure",
     "kept",
+    "largest_difference",
     "parser",
     "progress_bar",
     "run",
@@ -30,6 +32,9 @@ __all__ = [
     "trained",
     "write_json",
 ]
+
+
+HIGHEST_SEED = 2**31  # Keras and scikit-learn accept 32 bits, and experiments add small numbers to the seed
 
 
 def parser(module_doc, name):
@@ -82,10 +87,16 @@ def toolkit(version):
 
 
 def checked(arguments, **lowest):
-    """Returns the arguments. Raises a `ValueError` if one is smaller than the value that `lowest` gives for it."""
+    """Returns the arguments.
+
+    Raises a `ValueError` if an argument, or a number in it, is NaN or smaller than its value in `lowest`.
+    """
     for name, value in {"seed": 0, **lowest}.items():
-        if getattr(arguments, name) < value:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give at least {value}.")
+        given = getattr(arguments, name)
+        if not np.min(given) >= value:
+            raise ValueError(f"--{name.replace('_', '-')} is {given}: give at least {value}.")
+    if arguments.seed > HIGHEST_SEED:
+        raise ValueError(f"--seed is {arguments.seed}: give at most {HIGHEST_SEED}.")
     return arguments
 
 
@@ -101,6 +112,8 @@ def run_folder(arguments):
     if out.exists() and not unfinished.is_dir() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out} is not empty: give a new folder, so that nothing is overwritten.")
     begun = json.loads(config.read_text()) if config.exists() else given
+    if begun.get("name") != arguments.name:
+        raise ValueError(f"--out {out} holds an unfinished run of {begun.get('name')}: give a new folder.")
     other = [name for name in given if begun.get(name) != given[name]]
     if other:
         raise ValueError(
@@ -139,7 +152,7 @@ def trained(model, path, train):
 
 
 def _out(arguments):
-    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # two runs may start in the same second
     return pathlib.Path(arguments.out or f"runs/{arguments.name}-{time}")
 
 
@@ -148,6 +161,18 @@ def write_json(path, values):
     part = path.with_suffix(".part")
     part.write_text(json.dumps(values, indent=2, default=float) + "\n")
     part.replace(path)
+
+
+def largest_difference(ours, theirs):
+    """Returns the largest absolute difference between two lists of arrays, or NaN if one of the differences is NaN."""
+    return float(np.max([np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)]))  # `max` would ignore NaN
+
+
+def failure(done):
+    """Returns why a process of `subprocess.run` failed: the last line of its standard error, or its signal."""
+    if done.returncode < 0:
+        return f"ended by {signal.Signals(-done.returncode).name}"
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def progress_bar(keras, title):

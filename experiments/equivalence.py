@@ -102,19 +102,14 @@ def compare(tools, twins, epochs, seed):
         bar = common.progress_bar(keras, title)
         nllfit.fit(model, x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[bar], compile="graph")
     expected = scale * losses[0] + offset
-    size_of_gradient = max(np.abs(value).max() for value in gradients[1])
+    gradient_difference = common.largest_difference(gradients[1], [scale * g for g in gradients[0]])
     return {
         "scale": float(scale),
         "offset": float(offset),
         "loss_difference": abs(losses[1] - expected) / abs(expected),
-        "gradient_difference": largest_difference(gradients[1], [scale * g for g in gradients[0]]) / size_of_gradient,
-        "weight_difference": largest_difference(ours.get_weights(), theirs.get_weights()),
+        "gradient_difference": gradient_difference / max(np.abs(value).max() for value in gradients[1]),
+        "weight_difference": common.largest_difference(ours.get_weights(), theirs.get_weights()),
     }
-
-
-def largest_difference(ours, theirs):
-    """Returns the largest absolute difference between two lists of arrays."""
-    return float(max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)))
 
 
 def main(argv=None):

@@ -120,7 +120,7 @@ def main(argv=None):
     parser.add_argument("--data", metavar="FILE", help="a CSV file with a header line (default: scikit-learn's data)")
     parser.add_argument("--column", help="the column of FILE with the sample")
     parser.add_argument("--families", nargs="+", default=FAMILIES, help="classes of tfp.distributions")
-    arguments = parser.parse_args(argv)
+    arguments = common.checked(parser.parse_args(argv))
     name, y, missing = read_sample(arguments.data, arguments.column)
     print(f"{name}, n = {len(y)}" + (f"; {missing} rows without a number are left out" if missing else ""))
     comparison = nllfit.compare(y, arguments.families)

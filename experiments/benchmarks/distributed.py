@@ -28,6 +28,7 @@ from sklearn import datasets
 import nllfit
 from experiments import common
 
+NUM_IMAGES = 1797
 MOST_STARTS = 5
 SECONDS_TO_REPORT = 10.0  # after a worker dies, the others have this time to log an error
 
@@ -154,10 +155,12 @@ def main(argv=None):
         "--batch-size", type=int, default=192, help="rows per step of all workers (default: %(default)s)"
     )
     parser.add_argument("--units", type=int, default=256, help="units of the hidden layer (default: %(default)s)")
-    arguments = common.checked(parser.parse_args(argv), workers=1, epochs=1, batch_size=1, units=1)
+    arguments = common.checked(parser.parse_args(argv), workers=2, epochs=1, batch_size=1, units=1)
     tools = common.toolkit(arguments.keras)
     if "TF_CONFIG" in os.environ:
         return work(tools, arguments)
+    if arguments.batch_size > NUM_IMAGES:
+        raise ValueError(f"--batch-size is {arguments.batch_size}: give at most {NUM_IMAGES}, the number of images.")
     if arguments.batch_size % arguments.workers:
         raise ValueError(
             f"{arguments.workers} workers cannot share batches of {arguments.batch_size} rows equally: "
@@ -170,9 +173,7 @@ def main(argv=None):
         weights, found = run_workers(arguments, folder, argv)
         metrics = {
             "parameters": int(model.count_params()),
-            "weight_difference": max(
-                float(np.abs(a - b).max()) for a, b in zip(weights, model.get_weights(), strict=True)
-            ),
+            "weight_difference": common.largest_difference(weights, model.get_weights()),
             "loss": {"1": loss[-1], str(arguments.workers): found["loss"][-1]},
             "microseconds_per_step": {"1": 1e6 * seconds, str(arguments.workers): 1e6 * found["seconds"]},
         }

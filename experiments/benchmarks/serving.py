@@ -74,15 +74,10 @@ print(json.dumps(found))
 """
 
 
-def inputs():
-    """Returns the inputs `[1000, 3]` of all models."""
-    return np.random.default_rng(0).normal(size=[ROWS, 3]).astype("float32")
-
-
-def built(tools, name, x):
+def built(tools, name, x, seed):
     """Returns a model with the head `name`, the part of the model before the head, and an outcome."""
     keras, (arguments, outcome) = tools.keras, HEADS[name]
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     head = getattr(tools.heads, name)(*arguments)
     layers = [keras.layers.Input((3,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(head.family.params_size)]
     numbers = keras.Sequential(layers)
@@ -101,9 +96,9 @@ def answers(tools, model, name, x, outcome):
     return found
 
 
-def export(tools, name, x, folder):
+def export(tools, name, x, folder, seed):
     """Writes all forms of a model. Returns its answers, and how far `.keras` and TensorFlow Lite are from them."""
-    model, numbers, outcome = built(tools, name, x)
+    model, numbers, outcome = built(tools, name, x, seed)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
     archive.track(model)
@@ -134,12 +129,16 @@ def lite(folder, x, mean):
 
 
 def difference(found, expected):
-    """Returns the largest difference of the answers, relative to the largest answer, or to 1 if that is larger."""
-    return max(
-        float(np.abs(np.asarray(found[key]) - value).max() / max(1.0, np.abs(value[np.isfinite(value)]).max()))
-        for key, value in expected.items()
-        if np.isfinite(value).all()
-    )
+    """Returns the largest difference of the answers, relative to the largest answer, or to 1 if that is larger.
+
+    Equal infinities do not differ. The difference is NaN if an answer is NaN.
+    """
+    differences = []
+    for key, value in expected.items():
+        error = np.zeros(value.shape)
+        np.subtract(found[key], value, out=error, where=np.not_equal(found[key], value))
+        differences.append(np.abs(error).max() / np.abs(value).max(where=np.isfinite(value), initial=1.0))
+    return float(np.max(differences))  # the function `max` would ignore NaN
 
 
 def elsewhere(folders, x, path):
@@ -148,14 +147,14 @@ def elsewhere(folders, x, path):
     command = [sys.executable, "-c", LOADER, str(path), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
     if done.returncode:
-        raise ValueError(f"The process that serves failed: {done.stderr.strip().splitlines()[-1]}")
+        raise ValueError(f"The process that serves failed: {common.failure(done)}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measured(tools, names, folder):
+def measured(tools, names, folder, seed):
     """Returns the table, which has a row for each head."""
-    x = inputs()
-    exported = {name: export(tools, name, x, folder / name) for name in names}
+    x = np.random.default_rng(seed).normal(size=[ROWS, 3]).astype("float32")
+    exported = {name: export(tools, name, x, folder / name, seed) for name in names}
     served = elsewhere([folder / name for name in names], x, folder / "x.npz")
     table = {}
     for name, (expected, here) in exported.items():
@@ -179,7 +178,7 @@ def main(argv=None):
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS), help="(default: all)")
     arguments = common.checked(parser.parse_args(argv))
     with common.run_folder(arguments) as folder:
-        table = measured(common.toolkit(arguments.keras), arguments.heads, folder / "unfinished")
+        table = measured(common.toolkit(arguments.keras), arguments.heads, folder / "unfinished", arguments.seed)
         common.write_json(folder / "metrics.json", table)
     show(table)
     return table

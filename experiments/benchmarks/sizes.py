@@ -40,9 +40,9 @@ USUAL = {"rows": 2_000, "columns": 8, "classes": 0, "components": 0, "event": 1,
 COLUMNS = ("first", "second", "evaluate", "predict", "MB")
 
 
-def data(rows, columns, classes, event):
+def data(rows, columns, classes, event, seed):
     """Returns random inputs, and outcomes that are class labels or numbers."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     x = rng.standard_normal([rows, columns], "float32")
     y = rng.integers(classes, size=rows) if classes else rng.standard_normal([rows, event], "float32")
     return x, y
@@ -55,14 +55,14 @@ def head(heads, classes, components, event):
     return heads.Mixture("Normal", components, event) if components else heads.Normal(event)
 
 
-def measured(tools, what, size):
+def measured(tools, what, size, seed=0):
     """Returns the seconds and megabytes of one job, in which `what` has the value `size`. The rest is `USUAL`."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:
         number["rows"] = batch
     rows, columns, classes, components, event = number.values()
-    x, y = data(rows, columns, classes, event)
+    x, y = data(rows, columns, classes, event, seed)
     last, layers = head(tools.heads, classes, components, event), tools.keras.layers
     model = tools.keras.Sequential(
         [layers.Input((columns,)), layers.Dense(16, "relu"), layers.Dense(last.family.params_size), last]
@@ -89,9 +89,10 @@ def _megabytes():
 def in_a_process(arguments, what, size):
     """Returns the result of `measured` in a new process, or the error message if the job fails."""
     command = [sys.executable, "-m", "experiments.benchmarks.sizes", "--keras", str(arguments.keras)]
+    command += ["--seed", str(arguments.seed)]
     done = subprocess.run([*command, "--job", what, str(size)], capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
+        return {"failed": common.failure(done)}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -116,14 +117,16 @@ def main(argv=None):
     """Runs each job in its own process. Returns the metrics."""
     parser = common.parser(__doc__, "benchmarks.sizes")
     parser.add_argument("--only", nargs="+", choices=list(SIZES), default=list(SIZES), help="(default: all)")
-    parser.add_argument("--most", type=int, default=10_000_000, help="the largest size (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=10_000_000, help="leave out larger sizes (default: %(default)s)")
     parser.add_argument("--job", nargs=2, metavar=("WHAT", "SIZE"), help="measure this job in the current process")
     arguments = common.checked(parser.parse_args(argv), most=1)
     if arguments.job:
         what, size = arguments.job
         if what not in SIZES:
             raise ValueError(f"--job {what} is unknown: give one of {', '.join(SIZES)}.")
-        print(json.dumps(measured(common.toolkit(arguments.keras), what, int(size))))
+        if not size.isdecimal() or int(size) < 1:
+            raise ValueError(f"--job {what} {size}: give a size of at least 1, as an integer.")
+        print(json.dumps(measured(common.toolkit(arguments.keras), what, int(size), arguments.seed)))
         return None
     with common.run_folder(arguments) as folder:
         metrics = {}

@@ -11,8 +11,9 @@ Each round draws a network, a head, data and the settings of the training, and r
 - `killed`: if a process is killed by kill -9 and started again, it ends with the weights of an uninterrupted run.
 
 `--keras` chooses the Keras version of rounds 0 to 3. The version then changes every four rounds. `--seed` is the number
-of the first round, and `--round 17` repeats only round 17. The memory, the open files and the threads are read from
-`/proc`, so the benchmark needs Linux.
+of the first round, and `--round 17` repeats only round 17. If a run is interrupted, the same command with `--out`
+continues with the next round, for as many minutes as given, but its memory, files and threads are those of the new
+process. They are read from `/proc`, so the benchmark needs Linux.
 
 Expected: no trial fails, and the numbers of open files and threads stop growing. Memory grows by about 30 MB a round,
 because TensorFlow keeps the programs that XLA compiled and the graphs of training steps (docs/experiments.md).
@@ -20,6 +21,8 @@ because TensorFlow keeps the programs that XLA compiled and the graphs of traini
 
 import collections
 import dataclasses
+import itertools
+import json
 import multiprocessing
 import pathlib
 import random
@@ -164,8 +167,7 @@ class Workshop:
 
 def difference(found, expected):
     """Returns the largest difference between two lists of weights, divided by the largest weight."""
-    largest = max(float(np.abs(b).max()) for b in expected)
-    return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
+    return common.largest_difference(found, expected) / max(float(np.abs(b).max()) for b in expected)
 
 
 def against_keras(shop):
@@ -210,7 +212,7 @@ def in_threads(shop):
     for thread in threads:
         thread.join()
     alone = shop.fitted(compile="graph")
-    return max(difference(found[i], alone) for i in range(2))
+    return difference(found[0] + found[1], alone + alone)
 
 
 def _train_in_a_process(job, folder):
@@ -257,16 +259,20 @@ def size():
 
 
 def soak(arguments, folder):
-    """Runs rounds until the time is over. Each round writes the metrics, which are also returned."""
+    """Runs at least one round, until the time is over. Each round writes the metrics, which are also returned.
+
+    If the folder contains the metrics of an interrupted run, adds rounds to them.
+    """
     end = time.monotonic() + 60 * arguments.minutes
-    rounds, worst, failures, sizes = collections.Counter(), collections.defaultdict(float), [], []
-    for number in range(arguments.seed, arguments.seed + 1_000_000):
-        if time.monotonic() > end:
-            break
+    path, sizes = folder / "metrics.json", []
+    before = json.loads(path.read_text()) if path.exists() else {}
+    rounds, failures = collections.Counter(before.get("rounds")), before.get("failures", [])
+    worst = collections.defaultdict(float, before.get("worst", {}))
+    for number in itertools.count(before.get("next_round", arguments.seed)):
         trial, job = round_of(number, arguments.keras)
         try:
             found = TRIALS[trial](Workshop(job))
-            worst[trial] = max(worst[trial], found)
+            worst[trial] = float(np.maximum(worst[trial], found))  # NaN stays, which `max` would ignore
             rounds[trial] += 1
             problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
         except Exception as error:  # an error of any type must not stop the next rounds
@@ -275,9 +281,10 @@ def soak(arguments, folder):
             failures.append({"round": number, "trial": trial, "job": str(job), "problem": problem})
             print(f"round {number}, {trial}: {problem}", flush=True)
         sizes.append(size())
-        metrics = {"rounds": rounds, "worst": worst, "failures": failures, "sizes": sizes}
-        common.write_json(folder / "metrics.json", metrics)
-    return metrics
+        metrics = {"rounds": rounds, "worst": worst, "failures": failures, "sizes": sizes, "next_round": number + 1}
+        common.write_json(path, metrics)
+        if time.monotonic() > end:
+            return metrics
 
 
 def show(metrics):
@@ -298,6 +305,7 @@ def main(argv=None):
     parser.add_argument("--round", type=int, help="repeat this round, and nothing else")
     arguments = common.checked(parser.parse_args(argv), minutes=0)
     if arguments.round is not None:
+        common.checked(arguments, round=0)
         trial, job = round_of(arguments.round, arguments.keras)
         found = TRIALS[trial](Workshop(job))
         print(f"{job}\n{trial}: weights differ by {found:.1e}")

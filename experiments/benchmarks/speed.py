@@ -16,6 +16,8 @@ There are three parts:
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
+If a run is interrupted, the same command with `--out` keeps the results of the finished models and jobs.
+
 PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
 in Keras; `--repeats 1` takes a third of that.
 
@@ -216,12 +218,32 @@ def head_cost(repeats, seed):
 def worker(arguments, *job):
     """Measures one job in a separate process, and returns the result."""
     print(f"\r{' '.join(job):40}", end="", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "experiments.benchmarks.speed", "--repeats", str(arguments.repeats), "--job", *job]
+    command = [sys.executable, "-m", "experiments.benchmarks.speed", "--repeats", str(arguments.repeats)]
+    command += ["--seed", str(arguments.seed), "--job", *job]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise ValueError(f"{' '.join(job)} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise ValueError(f"{' '.join(job)} failed: {common.failure(done)}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_this_process(arguments):
+    """Measures the job that `--job` names."""
+    kind, *names = arguments.job
+    known = [["growth"], ["head"]]
+    known += [["model", contender, model] for contender in installed() for model in MODELS]
+    known += [["job", contender, job] for contender in installed() for job in JOBS]
+    if arguments.job not in known:
+        raise ValueError(
+            f"--job {' '.join(arguments.job)} is unknown: "
+            "give growth, head, model CONTENDER MODEL or job CONTENDER JOB."
+        )
+    if kind == "job":
+        return whole_job(*names, arguments.seed)
+    if kind == "growth":
+        return growth(arguments.seed)
+    measured = measure if kind == "model" else head_cost
+    return measured(*names, arguments.repeats, arguments.seed)
 
 
 def ours(name, rows):
@@ -272,22 +294,24 @@ def main(argv=None):
     parser.add_argument("--job", nargs="+", help="measure one job in this process and print JSON (for workers)")
     arguments = common.checked(parser.parse_args(argv), repeats=1)
     if arguments.job:
-        kind, *names = arguments.job
-        kinds = {"model": measure, "job": lambda contender, job, repeats, seed: whole_job(contender, job, seed)}
-        kinds |= {"growth": lambda repeats, seed: growth(seed), "head": head_cost}
-        result = kinds[kind](*names, arguments.repeats, arguments.seed)
+        result = in_this_process(arguments)
         print(json.dumps(result, default=float))
         return result
     todo = [(model, contender) for model in arguments.models for contender in arguments.contenders]
     todo = [pair for pair in todo if pair not in WITHOUT]
     with common.run_folder(arguments) as folder:
+
+        def kept(measured, *job):
+            path = folder / "unfinished" / f"{'-'.join(job)}.json"
+            return common.kept(path, functools.partial(measured, arguments, *job))
+
         metrics = {"models": {model: {} for model in arguments.models}}
         for model, contender in todo:
-            metrics["models"][model][contender] = worker(arguments, "model", contender, model)
+            metrics["models"][model][contender] = kept(worker, "model", contender, model)
         metrics["jobs"] = {}
         for job in [job for job in arguments.jobs if job in JOBS]:
-            metrics["jobs"] |= whole_jobs(arguments, job)
-        metrics |= {name: worker(arguments, name) for name in ("growth", "head") if name in arguments.jobs}
+            metrics["jobs"] |= kept(whole_jobs, job)
+        metrics |= {name: kept(worker, name) for name in ("growth", "head") if name in arguments.jobs}
         common.write_json(folder / "metrics.json", metrics)
         print(json.dumps(metrics)) if arguments.json else report(metrics)
     return metrics

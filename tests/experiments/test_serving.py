@@ -26,3 +26,10 @@ def test_a_served_head_answers_as_its_model_where_nllfit_is_not_installed(turn, 
 def test_a_wrong_answer_is_seen():
     expected = {"mean": np.array([1.0, 4.0])}
     assert serving.difference({"mean": [1.0, 3.0]}, expected) == 0.25
+
+
+def test_answers_that_are_not_finite_are_compared():
+    expected = {"mean": np.array([1.0, 4.0]), "high": np.array([2.0, np.inf])}
+    assert serving.difference({"mean": [1.0, 4.0], "high": [1.0, np.inf]}, expected) == 0.5
+    assert serving.difference({"mean": [1.0, 4.0], "high": [2.0, 9.0]}, expected) == np.inf
+    assert np.isnan(serving.difference({"mean": [1.0, 4.0], "high": [np.nan, np.inf]}, expected))

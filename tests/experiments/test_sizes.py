@@ -16,6 +16,12 @@ def test_each_number_can_grow(what):
     assert min(found.values()) >= 0
 
 
+@pytest.mark.parametrize("size", ["0", "-5", "1e6", "many"])
+def test_a_size_that_is_no_positive_integer_is_refused(size):
+    with pytest.raises(ValueError, match=f"--job rows {size}: give a size of at least 1, as an integer"):
+        sizes.main(["--job", "rows", size])
+
+
 def test_the_slope_is_the_exponent_of_growth(capsys):
     row = dict.fromkeys(sizes.COLUMNS, 1.0)
     sizes.show({"rows": {"10": row, "100": row | {"second": 10.0}, "1000": {"failed": "no memory"}}})

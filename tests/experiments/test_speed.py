@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import types
 
 import pytest
 
@@ -104,6 +105,43 @@ def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monke
     printed = capsys.readouterr().out
     assert "16-64-2, batch 32" in printed
     assert "a fresh model, 40 epochs" in printed
+
+
+def test_an_interrupted_run_keeps_what_is_measured(tmp_path, monkeypatch):
+    calls = []
+
+    def worker(arguments, *job):
+        calls.append(job)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {"us_per_step": float(len(calls)), "all_us": [1.0], "first_seconds": 1.0, "peak_mib": 1.0}
+
+    monkeypatch.setattr(speed, "worker", worker)
+    arguments = ["--models", "small", "cnn", "--contenders", "nllfit", "--jobs", "--out", str(tmp_path / "run")]
+    with pytest.raises(KeyboardInterrupt):
+        speed.main(arguments)
+    metrics = speed.main(arguments)
+    assert calls == [("model", "nllfit", name) for name in ("small", "cnn", "cnn")]
+    assert [metrics["models"][name]["nllfit"]["us_per_step"] for name in ("small", "cnn")] == [1.0, 3.0]
+
+
+def test_a_worker_gets_the_seed(monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return types.SimpleNamespace(returncode=0, stdout="{}")
+
+    monkeypatch.setattr(speed.subprocess, "run", run)
+    speed.worker(types.SimpleNamespace(repeats=2, seed=7), "head")
+    monkeypatch.setattr(speed, "head_cost", lambda repeats, seed: {"given": [repeats, seed]})
+    assert speed.main(commands[0][3:]) == {"given": [2, 7]}
+
+
+@pytest.mark.parametrize("job", ["huge", "model nllfit", "model nllfit huge", "job nobody fresh", "job nllfit small"])
+def test_an_unknown_job_is_refused(job):
+    with pytest.raises(ValueError, match=f"--job {job} is unknown: give growth, head, model CONTENDER MODEL or job"):
+        speed.main(["--job", *job.split()])
 
 
 def test_unknown_names_fail(capsys):

@@ -176,9 +176,17 @@ def test_the_lost_worker_is_read_from_the_messages_of_others(workers, message, e
         raise tf.errors.UnavailableError(None, None, message.format(here=here, other=other))
 
 
-def test_batches_that_the_workers_of_the_benchmark_cannot_share_are_refused():
-    with pytest.raises(ValueError, match="3 workers cannot share batches of 256 rows equally"):
-        distributed.main(["--workers", "3", "--batch-size", "256"])
+@pytest.mark.parametrize(
+    ("workers", "batch_size", "text"),
+    [
+        (3, 256, "3 workers cannot share batches of 256 rows equally"),
+        (1, 256, "--workers is 1: give at least 2"),
+        (2, 1798, "--batch-size is 1798: give at most 1797, the number of images"),
+    ],
+)
+def test_batches_that_the_workers_of_the_benchmark_cannot_share_are_refused(workers, batch_size, text):
+    with pytest.raises(ValueError, match=text):
+        distributed.main(["--workers", str(workers), "--batch-size", str(batch_size)])
 
 
 @pytest.mark.thorough  # each starts at least three processes, 20 s on a quiet machine
