@@ -17,6 +17,8 @@ head, which a network without a head would return.
 Expected: the differences are rounding errors. Intervals are slower for heads that find quantiles by a search.
 """
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -105,7 +107,8 @@ def export(tools, name, x, folder, seed):
     archive.add_endpoint("serve", lambda x: answers(tools, model, name, x, outcome), signature)
     archive.add_endpoint("numbers", lambda x: {"numbers": numbers(x)}, signature)
     archive.add_endpoint("mean", lambda x: {"mean": tf.convert_to_tensor(model(x))}, signature)
-    archive.write_out(str(folder))
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a page about each archive
+        archive.write_out(str(folder))
     expected = {key: value.numpy() for key, value in answers(tools, model, name, tf.constant(x), outcome).items()}
     file = f"{folder}.keras"
     model.save(file)
