@@ -22,7 +22,7 @@ from nllfit.data_checks import as_inputs, check_dataset, num_rows, rows_of, spec
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
-from nllfit.inference.argument_checks import check_size, checked
+from nllfit.inference.argument_checks import check_size_of, checked
 from nllfit.inference.weight_names import leading_to
 from nllfit.outputs import output_like
 from nllfit.prediction import origin_of
@@ -207,7 +207,7 @@ def laplace(
     _check_options(layers, prior_scale)
     data, _ = checked(model, x, y, sample_weight)
     weights = _last_weights(model) if layers == "last" else _weights_without_shared(model)
-    check_size(weights, 'give `layers="last"`')
+    check_size_of(layers, weights)
     places = tuple(next(i for i, w in enumerate(model.trainable_variables) if w is weight) for weight in weights)
     before, fixed_scale = flat_weights(model), None if prior_scale == _EVIDENCE else float(prior_scale)
     with surface_over(Fisher, model, data) as surface:

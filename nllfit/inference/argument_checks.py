@@ -13,9 +13,10 @@ from nllfit.training.batches import checked_arrays
 from nllfit.training.failures import first_not_finite
 from nllfit.training.outcome_support import outcome_check
 
-__all__ = ["check_size", "checked"]
+__all__ = ["check_size", "check_size_of", "checked"]
 
 _MAX_WEIGHTS = 2000  # the Hessian of a larger model takes too long
+_FREEZE, _ENSEMBLE = "freeze some layers (`layer.trainable = False`)", "an `nllfit.Ensemble` for the uncertainty"
 
 
 def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tuple, ParametricFamily]:
@@ -31,7 +32,10 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     data = checked_arrays(x, y, sample_weight, check=check, floatx=float_dtype(model), reader="the likelihood")
     output = model(rows_of(data[0], 0, 1), training=False)
     if isinstance(output, (list, tuple, dict)):
-        raise ValueError(f"The model has {len(output)} outputs: give a model with one head.")
+        problem = (
+            f"has {len(output)} outputs" if len(output) > 1 else f"returns its output in a {type(output).__name__}"
+        )
+        raise ValueError(f"The model {problem}: give a model whose output is that of one head.")
     origin = getattr(distribution_of(output), "origin", None)
     if origin is None:
         raise ValueError(
@@ -40,13 +44,27 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     return data, origin.family
 
 
-def check_size(weights: Sequence, advice: str = "use an `nllfit.Ensemble` for the uncertainty") -> None:
-    """Raises a `ValueError` if there are no weights, or too many for a covariance."""
+def check_size(weights: Sequence, owner: str = "The model", advice: str = f"{_FREEZE}, or use {_ENSEMBLE}") -> None:
+    """Raises a `ValueError` if there are no weights, or too many for a covariance.
+
+    Args:
+      weights: the weights.
+      owner: the owner of the weights in messages.
+      advice: what to do if there are too many.
+    """
     size = sum(variable_of(w).shape.num_elements() for w in weights)
     if not size:
-        raise ValueError("The model has no trainable weights, so there are no standard errors to compute.")
+        raise ValueError(f"{owner} has no trainable weights, so there are no standard errors to compute.")
     if size > _MAX_WEIGHTS:
         raise ValueError(
-            f"The model has {size} trainable weights, but standard errors are computed for at most {_MAX_WEIGHTS}: "
-            f"freeze some layers (`layer.trainable = False`), or {advice}."
+            f"{owner} has {size} trainable weights, but standard errors are computed for at most {_MAX_WEIGHTS}: "
+            f"{advice}."
         )
+
+
+def check_size_of(layers: str, weights: Sequence) -> None:
+    """Raises a `ValueError` if `laplace` chooses no weights, or too many. `layers` is its argument."""
+    if layers == "last":
+        check_size(weights, "The last layer", f"give the layer before it fewer units, or use {_ENSEMBLE}")
+    else:
+        check_size(weights, advice=f'{_FREEZE}, or give `layers="last"`')

@@ -97,6 +97,7 @@ def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
     tensors = _of_graph(layer, "input")
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
-        before = next((b for b in layers if tensor is not None and _of_graph(b, "output") is tensor), None)
+        known = (b for b in layers if tensor is not None and _of_graph(b, "output") is tensor)
+        before = next((b for b in known if b is not layer), None)  # an input layer of tf_keras is its own input
         found += leading_to(before, layers, addition) if isinstance(before, addition) else [before]
     return found

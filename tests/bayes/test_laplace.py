@@ -252,6 +252,21 @@ def test_a_layer_at_the_end_of_two_paths_has_its_weights_once(kit):
     assert last.covariance.shape == every.covariance.shape == (4, 4)
 
 
+@mainly(tf_keras)
+def test_an_offset_has_no_weights(kit):
+    x, y, design = line()
+    layers = kit.keras.layers
+    inputs, offset = kit.keras.Input([3]), kit.keras.Input([1])
+    mean = layers.Add()([layers.Dense(1)(inputs), offset])
+    model = kit.keras.Model([inputs, offset], kit.heads.Normal(scale=SCALE)(mean))
+    model.compile(loss=kit.loss)
+    posterior = nllfit.laplace(model, [x, y / 2], y, prior_scale=PRIOR)
+    mean, covariance, evidence = closed_form(design, y / 2)
+    np.testing.assert_allclose(posterior.mean, mean, rtol=1e-5, atol=1e-6)  # float32 data
+    np.testing.assert_allclose(posterior.covariance, covariance, rtol=1e-5, atol=1e-7)
+    assert posterior.log_evidence == pytest.approx(evidence, rel=1e-5)
+
+
 @mainly(keras)
 def test_a_nan_row_does_not_affect_other_rows(kit):
     """The head has two inputs, because TensorFlow raises an error for the eigenvalues of a matrix of NaN."""
@@ -261,7 +276,7 @@ def test_a_nan_row_does_not_affect_other_rows(kit):
     expected = predict_distribution(posterior, x).stddev().numpy()
     x[7, 1] = expected[7] = np.nan
     np.testing.assert_allclose(predict_distribution(posterior, x).stddev(), expected, rtol=1e-5)  # float32
-    np.testing.assert_allclose(kit.distribution(posterior(x)).stddev(), expected, rtol=1e-5)
+    np.testing.assert_allclose(nllfit.outputs.distribution_of(posterior(x)).stddev(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match=r"`x` has rows of shape \(5,\), but the model takes rows of shape \(3,\)"):
         predict_distribution(posterior, np.zeros([4, 5]))
     with pytest.raises(ValueError, match="`x` holds strings, and the model takes numbers"):
@@ -307,6 +322,16 @@ def test_models_without_a_posterior_are_refused():
     large = compiled(kit, kit.keras.layers.Dense(700), kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0))
     with pytest.raises(ValueError, match=r'3501 trainable weights, .* or give `layers="last"`'):
         nllfit.laplace(large, x, y, layers="all")
+    with pytest.raises(ValueError, match=r"The last layer has 2001 trainable .*: give the layer before it fewer units"):
+        nllfit.laplace(compiled(kit, *map(kit.keras.layers.Dense, (2000, 1)), kit.heads.Normal(scale=1.0)), x, y)
+    frozen = compiled(kit, kit.keras.layers.Dense(1, trainable=False), kit.heads.Normal(scale=1.0))
+    with pytest.raises(ValueError, match="has no trainable weights"):
+        nllfit.laplace(frozen, x, y)
+    inputs = kit.keras.Input([3])
+    named = kit.keras.Model(inputs, {"y": kit.heads.Normal()(kit.keras.layers.Dense(2)(inputs))})
+    named.compile(loss=kit.loss)
+    with pytest.raises(ValueError, match="returns its output in a dict: give a model whose output is that of one head"):
+        nllfit.laplace(named, x, y)
     with pytest.raises(ValueError, match="the weights are all best at 0"):
         nllfit.laplace(linear_model(kit, 40), x, 0 * y, prior_scale="marginal likelihood")
     times = nllfit.right_censored(np.exp(y), np.exp(y) < 1)
