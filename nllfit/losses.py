@@ -9,20 +9,11 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit import shared_losses
 from nllfit.adapters.tensorflow import mask_of
-from nllfit.outcome_losses import counted, log_loss, variance_weighted_log_loss
+from nllfit.outcome_losses import counted
 from nllfit.outputs import as_distribution, no_distribution
 from nllfit.shared_classes import completed
 
-__all__ = [
-    "CRPS",
-    "BetaNLL",
-    "DistributionLoss",
-    "NegativeLogLikelihood",
-    "counted",
-    "log_loss",
-    "negative_log_likelihood",
-    "variance_weighted_log_loss",
-]
+__all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "negative_log_likelihood"]
 
 _ABSENT = object()
 _REDUCTIONS = tf_keras.losses.Reduction

@@ -13,7 +13,7 @@ from nllfit.outcome_losses import counted
 from nllfit.outputs import kind_of
 from nllfit.shared_classes import completed
 
-__all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "scored"]
+__all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]
 
 
 class DistributionLoss(keras.losses.Loss):
