@@ -5,7 +5,7 @@ from typing import Any
 import tf_keras
 
 from nllfit.adapters.keras2 import Drawing
-from nllfit.bayes.variational_classes import LAYERS, variational_layers
+from nllfit.bayes.variational_layers import LAYERS, variational_layers
 
 __all__ = sorted(LAYERS)
 

@@ -1,8 +1,8 @@
-"""The variational layers, for editors and type checkers; `bayes/variational_classes.py` makes them from a table."""
+"""The variational layers, for editors and type checkers; `bayes/variational_layers.py` makes them from a table."""
 
 from typing import Any
 
-from nllfit.bayes.variational import Variational
+from nllfit.bayes.variational_base import Variational
 
 class _Layer:
     """A layer of Keras."""

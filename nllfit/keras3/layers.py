@@ -1,11 +1,11 @@
-"""Layers with uncertain weights for Keras 3 models, from `nllfit.bayes.variational`."""
+"""Layers with uncertain weights for Keras 3 models, from `nllfit.bayes.variational_layers`."""
 
 from typing import Any
 
 import keras
 
 from nllfit.adapters.keras3 import Drawing
-from nllfit.bayes.variational_classes import LAYERS, variational_layers
+from nllfit.bayes.variational_layers import LAYERS, variational_layers
 
 __all__ = sorted(LAYERS)
 

@@ -1,4 +1,7 @@
-"""The continuous ranked probability score of outcomes. Its closed forms are in `nllfit.families.laws`."""
+"""The continuous ranked probability score of outcomes.
+
+`Law.crps` computes it by a closed form of `families.laws`, a sum (`tail_sums`) or an integral (`tail_integrals`).
+"""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ import tf_keras
 
 import nllfit
 from nllfit import keras3
-from nllfit.bayes import variational_classes
+from nllfit.bayes import variational_layers
 from nllfit.bayes.estimators import ESTIMATORS
 from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
 from tests.keras_versions import KITS, by_keras, in_turn, mainly
@@ -47,9 +47,9 @@ def vector(layer, means, scale):
 
 
 def test_every_layer_has_a_case():
-    assert {f"{base}Variational" for base in CASES} == set(variational_classes.LAYERS)
+    assert {f"{base}Variational" for base in CASES} == set(variational_layers.LAYERS)
     for module in LAYERS.values():
-        assert set(module.__all__) == set(variational_classes.LAYERS)
+        assert set(module.__all__) == set(variational_layers.LAYERS)
 
 
 @each_layer

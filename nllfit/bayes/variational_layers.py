@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from nllfit.bayes.variational import Variational
+from nllfit.bayes.variational_base import Variational
 
 __all__ = ["LAYERS", "variational_layers"]
 
