@@ -46,7 +46,9 @@ figure
 # | `heads.Laplace(scale=45.0)` | symmetric noise of the same size everywhere, with more outliers | absolute error |
 # | `heads.Normal()` | symmetric noise, whose size depends on the inputs | $(y - \mu)^2 / 2 \sigma^2 + \log \sigma$ |
 # | `heads.StudentT(df=5)` | like `heads.Normal()`, with more outliers | grows with $\log$ of the distance |
-# | `heads.Gamma()` | positive, with noise that grows with the mean | $\mathrm{rate}\, y - (a - 1) \log y + \ldots$ |
+# | `heads.Gamma()` | positive, with noise that grows with the mean | $\beta y - (\alpha - 1) \log y + \ldots$ |
+#
+# In the last row, $\alpha$ is the concentration of the Gamma and $\beta$ is its rate.
 #
 # The network before the head is always the same. `nllfit.initialize` sets its last weights, so that training starts at
 # the marginal distribution of the outcomes.

@@ -138,8 +138,8 @@ for name, fit in wrong.items():
 # %% [markdown]
 # ## Does age matter?
 #
-# A dense layer with a censored head is a regression of the times on age. The layer computes the `loc` of the LogNormal,
-# the mean of $\log T$, from the age. All patients share one `scale`:
+# A dense layer with a censored head is a regression of the times on age. The layer computes the `loc` of the LogNormal
+# from the age. `loc` is the mean of $\log T$. All patients share one `scale`:
 #
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
