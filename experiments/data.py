@@ -18,8 +18,8 @@ _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX = {"x_train": "train-images-idx3", "y_train": "train-labels-idx1", "x_test": "t10k-images-idx3"}
 _IDX["y_test"] = "t10k-labels-idx1"
-# The content of a file may have at most _EXPANSION times the size of the file, or _SMALL bytes if that is more. Real
-# data compress about tenfold, but a malicious file can expand a thousandfold.
+# A file may declare arrays of at most _EXPANSION times its own size, or of _SMALL bytes if that is more. Real data
+# compress about tenfold, but a malicious file can expand a thousandfold.
 _EXPANSION, _SMALL = 100, 2**26
 
 

@@ -53,10 +53,10 @@ _SHARED = LeastRecentlyUsed(_MAX_ARCHITECTURES)
 
 
 def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Model) -> Any:
-    """Returns `make()` and caches the result under `name` until one of the models is compiled again.
+    """Returns `make()` and caches the result under `name` until `model` or one of `others` is compiled again.
 
-    The cache drops the result when `model` is deleted. So the result must not hold a reference to a model, which would
-    keep that model alive.
+    The cache drops the result when `model` is deleted. The result must not hold a reference to a model, because the
+    reference would keep that model alive.
     """
     compiled = [part for one in (model, *others) for part in adapter_of(one).made_by_compile]
     made, key = _KEPT.setdefault(model, {}), (name, *map(weakref.ref, others))

@@ -61,12 +61,12 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       gives its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
-      TypeError: if `model` is not a model, or a regression or an estimator of `nllfit.tabular`; if none of its outputs
-        has a head; or if `x` is neither arrays nor a dataset.
-      ValueError: if `x` has no rows, is an infinite dataset, is sparse or ragged, or contains anything but real numbers
-        or strings; if its rows do not have the shape that the model was built for, or a layer cannot take them; if
-        `batch_size` or `num_samples` is not an integer of at least 1; or if `num_samples` is more than 1 for an
-        `Ensemble`, a `Laplace` or a calibrated model.
+      TypeError: if `model` is a regression, an estimator of `nllfit.tabular`, or no model at all; if none of its
+        outputs has a head; or if `x` is neither arrays nor a dataset.
+      ValueError: if `x` has no rows, is an infinite dataset, is sparse or ragged, or contains values other than real
+        numbers and strings; if its rows do not have the shape that the model was built for, or a layer cannot take
+        them; if `batch_size` or `num_samples` is not an integer of at least 1; or if `num_samples` is more than 1 for
+        an `Ensemble`, a `Laplace` or a calibrated model.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape
@@ -98,9 +98,10 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
 
 def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
-    """Returns a mixture, with equal weights, of the distributions that the origins describe.
+    """Returns a mixture, with equal weights, of the distributions that `origins` describe.
 
-    All origins must describe the same rows. The mixture carries the mask of the first one.
+    An `Origin` holds the family and the parameters of a distribution. All origins must describe the same rows. The
+    mixture carries the mask of the first one.
 
     Raises:
       ValueError: if their families differ.

@@ -52,7 +52,7 @@ def _clipped(scores):
 
 
 class CalibratedDistribution(DistributionOf):
-    """A scalar distribution that transforms another one. It computes in float64 and returns its `dtype`.
+    """A scalar distribution that transforms another one. It computes in float64 and casts the results to its `dtype`.
 
     A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at`.
     """

@@ -75,7 +75,8 @@ class Comparison:
 
     Attributes:
       estimates: the `Estimate`s in order of increasing AIC; fits that did not converge come last.
-      refused: the reason why a family could not be fitted, by the family's label, such as `Gamma(rate=1.0)`.
+      refused: a dict that maps the label of each family that could not be fitted, such as `Gamma(rate=1.0)`, to the
+        reason.
     """
 
     estimates: list[Estimate]

@@ -139,7 +139,8 @@ class Coordinates:
 class HeldCoordinates(Coordinates):
     """Coordinates for a profile likelihood, which hold one element of a natural parameter at a value.
 
-    The held element does not shorten `w`, so the likelihood is constant along one direction of `w`.
+    The vector `w` is as long as in `Coordinates`, although one element is held. So the likelihood is constant along
+    one direction of `w`.
 
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.

@@ -32,8 +32,8 @@ class Problem:
       y: the observations of positive weight, `[n, *event]`, in float64.
       weights: the weights of these observations, `[n]`, in float64.
       units: the map that scales the sample and the parameters for `objective`.
-      held: the values of the parameters that are not optimised because the likelihood is not smooth in them, by name.
-        Parameters that the user holds at a value are in `family.fixed` instead.
+      held: a dict from names to values of parameters. They are not optimised, because the likelihood is not smooth in
+        them. Parameters that the user holds at a value are in `family.fixed` instead.
       objective: the log-likelihood as a function of the coordinates of the free parameters.
     """
 
@@ -134,10 +134,11 @@ class Problem:
         )
 
     def degrees_of_freedom(self, name: str) -> tf.Tensor:
-        """Returns the degrees of freedom of `2 (maximum - profile log-likelihood)` at the true value of an element.
+        """Returns the degrees of freedom of the statistic `2 (maximum - profile log-likelihood)` of one element.
 
-        This is a chi-square variable in large samples. It has 1 degree of freedom. At an end of the support it has 2,
-        because there the log-likelihood falls linearly with the distance from the maximum.
+        At the true value of the element, the statistic has a chi-square distribution in large samples. It has 1 degree
+        of freedom, or 2 if the element is an end of the support, because the log-likelihood then falls linearly with
+        the distance from the maximum.
         """
         at_end = name in self.held and name in innermost(self.family).search.ends
         return tf.constant(2.0 if at_end else 1.0, tf.float64)

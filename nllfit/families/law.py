@@ -33,10 +33,10 @@ _LABELS = 2.0**30  # above all labels and counts of an integer dtype, and below 
 
 
 class Law:
-    """The law of a distribution of one of TFP's classes.
+    """The law of a distribution whose class is one of TFP's.
 
-    The methods about probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
-    `log_interval` return functions of `y`. So terms without `y` are computed only once, before a loop or a branch.
+    Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
+    `log_interval` return functions of `y`, so that a loop or a branch does not repeat the work that does not need `y`.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -50,8 +50,8 @@ class Law:
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        It has no assertions, because searches for quantiles and modes evaluate it outside the support. It computes in
-        float64, because an incomplete gamma function of a shape of 1e4 has only two digits in float32.
+        It has no assertions, because the search for a quantile or a mode evaluates it outside the support. It computes
+        in float64, because in float32 an incomplete gamma function with a shape of 1e4 has only two correct digits.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.

@@ -105,7 +105,7 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     This is `log(I_order(2 sqrt(q)) / q^(order / 2))`, and `I` is the modified Bessel function. The result has
     derivatives with respect to `order` and `log_q`. Only terms around the largest one are summed. The terms fall off
     like a Normal density of known width. If the width is large, only every `stride`-th term is summed, and the sum
-    is multiplied by `stride`. The result is exact, because the terms are smooth.
+    is multiplied by `stride`. This costs no accuracy, because `stride` is less than half of the width.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2

@@ -131,9 +131,9 @@ def _start(problem: Problem) -> np.ndarray:
 
 
 def _varied(rows, part):
-    """Returns the indices `part` of consecutive rows, and as many on both sides as every column needs to vary.
+    """Widens `part`, the indices of consecutive rows, on both sides until every column varies within it.
 
-    Outcomes that are equal have no maximum-likelihood estimate.
+    A component cannot be fitted to equal outcomes, because they have no maximum-likelihood estimate.
     """
     first, last = part[0], part[-1]
     while np.any(np.ptp(rows[first : last + 1], axis=0) == 0) and last - first + 1 < len(rows):

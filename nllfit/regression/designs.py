@@ -68,9 +68,10 @@ class Design:
         check_rank(text, self.names, self.matrix, np.linalg.norm(self.matrix, axis=0))
 
     def of(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the matrix `[m, k]` and the offset `[m]` or None of another table, or of the fitted rows for None.
+        """Returns the matrix `[m, k]` of a table and its offset, which is `[m]`, or None if there is none.
 
-        Raises a `ValueError` if `data` is a table and the argument `offset` was an array, which has no other rows.
+        With None for `data`, they are those of the fitted rows. Raises a `ValueError` if `data` is a table and the
+        argument `offset` was an array, because the array has no values for other rows.
         """
         if data is None:
             return self.matrix, self.offset

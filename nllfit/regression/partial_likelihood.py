@@ -48,9 +48,9 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _ties(self):
-        """Returns three arrays: for each event, the index of its time, `l / d`, and `mean(w)`.
+        """Returns three arrays with one element per event: the index of its time, `l / d`, and `mean(w)`.
 
-        The events are in the order of time, not in the order of rows.
+        The module's docstring explains the symbols. The events are in the order of time, not in the order of rows.
         """
         at = np.searchsorted(self.times, self.stop[self.event])
         counts = np.bincount(at, minlength=len(self.times))

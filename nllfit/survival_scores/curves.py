@@ -119,9 +119,9 @@ def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
 
 
 def censoring_weights(time, event, train, counts):
-    """Returns the weights `[n]` of the rows: `1 / G(time)` for an event in a row that counts, 0 for other rows.
+    """Returns the weights `[n]` of the rows: `1 / G(time)` for rows with an event where `counts` is True, else 0.
 
-    `G(t)` is the estimated probability that a row is not censored by `t`, from `remaining_share`.
+    `G` is the curve that `remaining_share` returns: the estimated probability that a row is not censored by a time.
     """
     remaining, counts = remaining_share(time, event, train)(time), counts & event
     late = time[counts & (remaining <= 0)]

@@ -28,8 +28,8 @@ class OwnUnit(Target):
 
     Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
     outcomes for all inputs. Its output for each parameter is multiplied by `step`: the inverse square root of the
-    Fisher information of one outcome about that parameter. A larger `step` than the standard deviation of the outcomes
-    is reduced to it, and a `step` below 1 becomes 1.
+    Fisher information of one outcome about that parameter. `step` is limited to the standard deviation of the outcomes,
+    and then raised to 1 if it is smaller.
 
     Args:
       family, rows: as in `LocationScale`.

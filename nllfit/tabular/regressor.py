@@ -154,8 +154,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.
 
-        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. A
-        family object keeps its own event shape.
+        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. If the
+        selected `distribution` is a family object, it is the event shape of this object.
 
         Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
         it as well.

@@ -20,8 +20,8 @@ class CallbackLoop:
 
     One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
     that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
-    change the model, each call trains only one epoch. If its `on_test_begin` may do so, it is called before the model
-    is evaluated, and otherwise afterwards.
+    change the model, each call trains only one epoch. If this callback has an `on_test_begin`, the model is evaluated
+    after the calls of `on_test_begin`. Otherwise these calls follow the evaluation.
 
     Args:
       model: the model in training.

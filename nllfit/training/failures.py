@@ -70,8 +70,8 @@ def unfrozen_weight_explained() -> Iterator[None]:
 def _lost_worker(resolver, message):
     """Returns the name and the address of the lost worker, or None if TensorFlow's message names no worker.
 
-    The message may also name this worker, which raised the error but is not lost. If it names no other worker, the lost
-    worker is known only if there are two workers. Otherwise the result is "A worker".
+    If the message names another worker than this one, that worker is lost. If it names only this worker, and there are
+    two workers, the other one is lost. With more workers, the lost one is unknown, and the result is "A worker".
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:
