@@ -34,8 +34,9 @@ _CONFIG = "ensemble.json"
 class Ensemble:
     """The equal mixture of several models' distributions, called like one model.
 
-    `p(y | x) = sum_m p_m(y | x) / M`. For classes these are the mean probabilities. For real numbers, the variance of
-    the mixture is the mean of the members' variances (the noise) plus the variance of their means (the disagreement).
+    `p(y | x) = sum_m p_m(y | x) / M` for `M` members. For classes, this is the mean of the members' probabilities. For
+    real numbers, the variance of the mixture is the mean of the members' variances (the noise) plus the variance of
+    their means (the disagreement).
 
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns the mixture in
     the form in which a member returns its distribution: in Keras 3 as the attribute `distribution` of a tensor.
@@ -45,7 +46,7 @@ class Ensemble:
 
     Args:
       models: at least one model, all of one Keras version. Their heads have the same family and event shape.
-      num_samples: how often each member is called for a prediction.
+      num_samples: how often each member is called for a prediction; by default once.
 
     Attributes:
       models: the members, a tuple.
@@ -54,8 +55,10 @@ class Ensemble:
     Raises:
       TypeError: if `models` is not a list, or a member is not a Keras model; when the ensemble is called, if a member
         does not end in a head.
-      ValueError: if `num_samples` is not an integer of at least 1, if there is no member, if the members are of two
-        Keras versions or compute in float32 and float64, or if their heads differ in number, family or event shape.
+      ValueError: if one of these is true:
+        - `num_samples` is not an integer of at least 1, or there is no member.
+        - The members are of two Keras versions, or some compute in float32 and others in float64.
+        - The members' heads differ in number, family or event shape.
 
     Example:
       >>> ensemble = Ensemble([model, tf_keras.models.clone_model(model)])
@@ -121,8 +124,11 @@ class Ensemble:
           The ensemble of the trained members.
 
         Raises:
-          ValueError: if `n` is not a positive integer, `seed` is out of range, `callbacks` is a list, `x` or
-            `validation_data` is a generator, `build` is not a function, or it returns the same model twice.
+          ValueError: if one of these is true:
+            - `n` is not a positive integer, or `seed` is out of range.
+            - `callbacks` is a list, or `x` or `validation_data` is a generator.
+            - `build` is not a function, or it returns the same model twice.
+
             `nllfit.fit` and the constructor of `Ensemble` raise further errors.
 
         Example:

@@ -23,11 +23,12 @@ __all__ = ["KLDivergence"]
 class KLDivergence(HeadRegularizer):
     """The mean divergence of a head's distributions from a prior: `weight * mean over rows of KL(q_i || prior)`.
 
-    Give it to a head as `activity_regularizer`. The head then adds it to the loss once for each batch, in nats. Let a
-    decoder predict `y` from the head's draw `z`, and let the loss be the negative log-likelihood of `y`. Then the sum
-    is the negative evidence lower bound (ELBO) of a row: `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`. If `y` is a
-    sequence of `T` steps and `z` is one vector, the loss is a mean over the steps: `weight=1 / T` makes the sum `1 / T`
-    times the negative ELBO.
+    `q_i` is the head's distribution for row `i`. Give a `KLDivergence` to a head as `activity_regularizer`. The head
+    then adds the divergence to the loss once for each batch, in nats. Let a decoder predict `y` from the head's draw
+    `z`, and let the loss be the negative log-likelihood of `y`. Then the total loss is the negative evidence lower
+    bound (ELBO), averaged over rows. For one row it is `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`. If `y` is a
+    sequence of `T` steps and `z` is one vector, the loss of `y` is a mean over the steps. With `weight=1 / T`, the
+    total loss is then `1 / T` times the negative ELBO.
 
     The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
     of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head
@@ -41,7 +42,7 @@ class KLDivergence(HeadRegularizer):
         - a `tfd.Distribution` with the event shape of the head;
         - a `Family` without `shared`, whose parameters are learned as weights of the head (they start near 0);
         - or a Keras model that ends in a head and is called on `tf.ones([1, 1])`.
-      weight: a factor, the beta of a beta-VAE:
+      weight: a factor, the beta of a beta-VAE; by default 1:
         - a number of at least 0;
         - a variable, which a callback may change;
         - or a schedule: a function of the number of training steps so far, such as Keras's `PolynomialDecay`.
@@ -49,11 +50,13 @@ class KLDivergence(HeadRegularizer):
         formula. By default, one draw is used if there is no formula.
 
     Raises:
-      ValueError: if an argument has the wrong type, `weight` is negative or not finite, `num_samples` is not an integer
-        of at least 1, or the prior has a trainable variable (only a `Family` is learned). The head raises a
-        `ValueError`, when it is made or at its first batch, if one of these is true:
+      ValueError: from the constructor, if one of these is true:
+        - An argument has the wrong type.
+        - `weight` is negative or not finite, or `num_samples` is not an integer of at least 1.
+        - The prior has a trainable variable. (Only the parameters of a `Family` are learned.)
+      ValueError: from the head, when it is made or at its first batch, if one of these is true:
         - The prior has another event shape than the head, or several rows.
-        - The prior's support has an end where the head's has none.
+        - The prior's support is bounded on a side on which the support of the head's family is not.
         - The divergence must be estimated, but draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 

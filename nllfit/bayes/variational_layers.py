@@ -24,9 +24,9 @@ If `q` is the posterior and `p` the prior of all weights of the layer, including
 
     kl_weight * KL(q || p)
 
-to the loss. If the loss is the mean negative log-likelihood of `n` rows, `kl_weight = 1 / n` makes the sum `1 / n`
-times the negative evidence lower bound (ELBO). If each row is a sequence of `T` outcomes, the loss is a mean over all
-outcomes: give `1 / (n * T)`, because "1/n" counts only rows.
+to the loss. Let the loss without this term be the mean negative log-likelihood of `n` rows. With `kl_weight = 1 / n`,
+the total loss is then `1 / n` times the negative evidence lower bound (ELBO). If each row is a sequence of `T`
+outcomes, the mean is over `n * T` outcomes. Give `1 / (n * T)` then, because "1/n" counts only rows.
 
 Prediction also draws weights, so `nllfit.predict_distribution(model, x, num_samples=100)` is the mixture over 100 draws
 from the posterior.
@@ -39,7 +39,7 @@ inputs `[B, C]`. "flipout" and "local_reparameterization" need independent Norma
 Args:
   *args, **kwargs: the arguments of Keras's `{base}`, without regularizers and constraints of weights. Initializers set
     the initial means of the posterior.
-  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", in which `nllfit.fit` inserts the number of
+  kl_weight: the factor of the divergence, usually 1 / num_rows; or "1/n", for which `nllfit.fit` inserts the number of
     rows. (In a `tf.data.Dataset` of known length, `fit` counts the rows in a pass over the data.) There is no default.
   posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
     has a full covariance; use it for small layers, with `estimator="reparameterization"`.
@@ -49,9 +49,11 @@ Args:
   seed: the seed of the draws; by default from Python's generator, which Keras's `set_random_seed` seeds.
 
 Raises:
-  ValueError: if `kl_weight` is missing or an argument is invalid. When the layer is built: if the posterior or the
-    prior has another number of weights, or the estimator does not support the posterior or the inputs. In training with
-    `kl_weight="1/n"`: if it is not `nllfit.fit` on arrays or on a `tf.data.Dataset` of known length.
+  ValueError: if `kl_weight` is missing or an argument is invalid.
+  ValueError: when the layer is built, if the posterior or the prior has another number of weights than the layer, or if
+    the estimator does not support the posterior or the inputs.
+  ValueError: in training with `kl_weight="1/n"`, unless `nllfit.fit` trains the model on arrays or on a
+    `tf.data.Dataset` of known length.
 
 Example:
   >>> layer = {package}.{name}({arguments}, kl_weight=1 / 500)

@@ -34,7 +34,7 @@ def conformalize(
     levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
     batch_size: int = 32,
 ) -> "Conformalized":
-    """Moves the ends of a model's central intervals, so that they contain new outcomes with the stated probability.
+    """Widens or narrows a model's central intervals, so that they contain new outcomes with the stated probability.
 
     The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`: the distance of the outcome from the
     interval, negative if it is inside. Both ends move outward by the `k`-th smallest of the `n` errors, with
@@ -42,9 +42,9 @@ def conformalize(
     with a probability of at least `level`, whatever the model. This probability is a mean over sets of held-out rows.
     For real outcomes, the coverage with one set is a draw from a `Beta(k, n + 1 - k)` distribution.
 
-    Intervals of several levels are nested. Distances are measured on the real line onto which TFP maps the support.
-    They are in the unit of the outcome for real numbers and counts, and on a transformed scale for amounts and
-    proportions, so that intervals stay inside the support.
+    Intervals of several levels are nested. Distances of real numbers and counts are in the unit of the outcome. Amounts
+    and proportions are first mapped to the real line by TFP's bijector, and distances are measured there. So the moved
+    intervals stay inside the support.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
@@ -98,17 +98,17 @@ class Conformalized(Calibrated):
 
     The moved ends are quantiles of the new distributions. Between two moved ends, a new distribution is the model's
     distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. (If the
-    outcomes are counts and the lowest end moves up, the counts below it keep their places.) So it has a density, or a
-    probability of each count. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
+    outcomes are counts and the lowest end moves up, the counts below it keep their places.) So a new distribution has a
+    density, or a probability of each count. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
 
     Args:
       model: as for `conformalize`.
-      corrections: `{level: distance}`. Both ends of the interval move outward by the distance, which is a number or an
-        array of the shape of one row's outcome.
+      corrections: `{level: distance}`. Both ends of the interval of probability `level` move outward by the distance.
+        It is a number, or an array of the shape of one row's outcome. `conformalize` explains its unit.
 
     Raises:
-      ValueError: if a level is not between 0 and 1, or there is no level. A call raises it if `conformalize` does not
-        support the outcomes.
+      ValueError: if a level is not between 0 and 1, or there is no level.
+      ValueError: in a call of the model, if `conformalize` does not support the outcomes.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})

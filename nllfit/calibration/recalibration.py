@@ -29,16 +29,17 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     """Learns how often outcomes fall below predicted quantiles, and corrects the predicted distributions.
 
     A predicted CDF `F(y | x)` becomes `R(F(y | x))`, with density `R'(F(y | x)) f(y | x)`. The monotone function `R` is
-    the same for all rows. It is the distribution function of the held-out PITs, so `R(PIT)` is uniform. Recalibration
-    corrects a spread, a bias or a shape that is wrong in the same way for all `x`, but no error that differs between
-    values of `x`.
+    the same for all rows. The PIT (probability integral transform) of a row is the predicted CDF at its outcome. `R` is
+    the distribution function of the held-out PITs, so `R(PIT)` is uniform. Recalibration corrects a spread, a bias or a
+    shape that is wrong in the same way for all `x`. It does not correct an error that differs between values of `x`.
 
-    `R` works on Normal scores, as `z -> Phi^-1(R(Phi(z)))`. Normal scores resolve the tails, so it can correct a spread
-    that is wrong by a factor of ten. Cross-validation on the held-out rows chooses among three maps:
+    `R` works on Normal scores `z = Phi^-1(F)`, which it maps to `Phi^-1(R(Phi(z)))`. `Phi` is the standard Normal CDF.
+    Normal scores resolve the tails, so `R` can correct a spread that is wrong by a factor of ten. Cross-validation on
+    the `n` held-out rows chooses among three maps:
 
     - the identity;
     - a line, which corrects a bias and a spread in Normal scores;
-    - a spline through about `2 n^(1/3)` of the sorted PITs, and through those of rank 1, 2, 4, ... from each end.
+    - a spline through about `2 n^(1/3)` of the sorted PITs, and through the PITs of rank 1, 2, 4, ... from each end.
 
     Because of this choice, a model that is already calibrated loses little: less than 0.01 nats with 100 held-out rows,
     where the spline would cost 0.08. With fewer than ten rows the map is the identity.
@@ -55,8 +56,10 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are classes, counts, angles, amounts with a positive probability of 0, or intervals,
-        or have several dependent elements; or if `nllfit.evaluate` refuses them.
+      ValueError: if one of these is true:
+        - The outcomes are classes, counts, angles, amounts with a positive probability of 0, or intervals, or they have
+          several dependent elements.
+        - `nllfit.evaluate` refuses the outcomes.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -89,8 +92,10 @@ class Recalibrated(Calibrated):
         ascending order.
 
     Raises:
-      ValueError: if a list is not in ascending order, has a score beyond 40, or the two have different lengths. A call
-        raises it if the outcomes have another shape than `predicted`, or `recalibrate` does not support them.
+      ValueError: if `predicted` or `observed` is not in ascending order or has a score below -40 or above 40, or if
+        their lengths differ.
+      ValueError: in a call of the model, if the outcomes have another shape than `predicted`, or `recalibrate` does not
+        support them.
 
     Example:
       >>> twice_as_wide = Recalibrated(model, [[-2.0, 0.0, 2.0]], [-1.0, 0.0, 1.0])

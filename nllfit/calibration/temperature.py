@@ -83,7 +83,7 @@ class TemperatureScaled(Calibrated):
       temperature: a positive number.
 
     Raises:
-      ValueError: if `temperature` is not a positive number. A call raises it if the outcomes are not classes.
+      ValueError: if `temperature` is not a positive number; in a call of the model, if the outcomes are not classes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(3), nllfit.heads.Categorical(3)])

@@ -173,7 +173,7 @@ class Estimate(MaximumLikelihoodFit):
           kind: "nonparametric" draws observations with replacement; "parametric" draws from the fitted distribution.
 
         Returns:
-          A `Bootstrap`, with the estimates of each sample, standard errors, intervals ("percentile" or "bca") and a
+          A `Bootstrap`, with the estimates from each sample, standard errors, intervals ("percentile" or "bca") and a
           table.
 
         Raises:
@@ -210,19 +210,19 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
     Newton's method maximises the log-likelihood in float64. It replaces positive parameters by their logarithms. The
-    search starts at TFP's closed form if there is one, no parameter is held and all weights are equal. Otherwise it
-    starts at the most likely of up to a thousand random parameter values, whose magnitudes are derived from the sample.
-    For a location-scale family the sample is first centred at its median and divided by its spread. If the likelihood
-    is not smooth in a parameter, the estimate is the observation or the sample statistic that maximises the likelihood.
-    For example, the bounds of a Uniform are the smallest and the largest observation.
+    search starts at TFP's closed-form estimate, provided that TFP has one, no parameter is held and all weights are
+    equal. Otherwise it starts at the most likely of up to a thousand random parameter values, whose magnitudes are
+    derived from the sample. For a location-scale family, the sample is first centred at its median and divided by its
+    spread. If the likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that
+    maximises the likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, or a family object: a `Family`, a `MixtureFamily` or a
         family that modifies another, such as `Censored`.
       y: the sample, `[n, *event]`: `[n]` for a scalar family, `[n, d]` for vectors or d independent scalars.
       weights: the number of times that each observation counts, `[n]`, >= 0. By default each counts once.
-      **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels. Give them to a family
-        object itself.
+      **fixed: parameters held at a value (`scale=1.0`), and `num_classes` for class labels. If `distribution` is a
+        family object, give these arguments to the constructor of that object instead.
 
     Returns:
       An `Estimate`. Check its `converged` and `message` before you use the numbers.

@@ -27,7 +27,7 @@ class GoodnessOfFit:
     Attributes:
       statistics: the distances by name. The names are "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises",
         or "chi_square" for counts.
-      p_values: by name, the probability of a statistic at least as large if the fitted distribution is true.
+      p_values: by name, the probability of a statistic at least as large as the observed one, if the family is true.
       label: the label of the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.
@@ -78,10 +78,12 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 
     Raises:
       TypeError: if `estimate` is not an `Estimate`.
-      ValueError: if the fit did not converge; if its outcomes are vectors or intervals, contain the ends of a window
-        (`Truncated` with "row"), are angles of a mixture, or are continuous except for a probability at 0; if its
-        weights are not whole numbers; if its counts fall into too few bins for the number of parameters; if
-        `num_samples` is not an int >= 1, or `seed` is not an int >= 0.
+      ValueError: if one of these is true:
+        - The fit did not converge, or its weights are not whole numbers.
+        - The outcomes are vectors, intervals or angles of a mixture, or are continuous except for a probability at 0.
+        - The outcomes contain the ends of a window (`Truncated` with "row").
+        - The counts fall into too few bins for the number of parameters.
+        - `num_samples` is not an int >= 1, or `seed` is not an int >= 0.
       NotImplementedError: if TFP has no CDF for the family.
 
     Example:

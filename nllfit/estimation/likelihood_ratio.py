@@ -41,7 +41,7 @@ class LikelihoodRatioTest:
     Attributes:
       statistic: `2 (log L(b) - log L(a))`, in nats.
       degrees_of_freedom: the number of parameters of `b` minus the number of parameters of `a`.
-      p_value: the probability of a statistic at least as large if the special case is true.
+      p_value: the probability of a statistic at least as large as `statistic`, if the special case is true.
       at_bound: whether the special case is at a bound of a parameter of the general family.
       labels: the labels of the two families, the special case first.
     """
@@ -65,11 +65,12 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     If the special case is true, then in large samples `2 (log L(b) - log L(a))` has a chi-square distribution with `k`
     degrees of freedom, where `k` is the number of parameters of `b` minus the number of parameters of `a`.
 
-    The special case may be at a bound of a parameter of `b`: a Poisson is a `NegativeBinomial` of infinite
-    `total_count`, and a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of this parameter is
-    at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5 chi2_k`. A variable
-    with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter has `m` elements at their
-    bounds, and the mixture is `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` of them stay there.
+    The special case may be at a bound of a parameter of `b`. For example, a Poisson is a `NegativeBinomial` with an
+    infinite `total_count`. It is also a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of
+    this parameter is at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5
+    chi2_k`. A variable with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter has `m`
+    elements at their bounds. The mixture is then `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` is the number of elements
+    whose estimate is at the bound, and `C(m, i)` is the binomial coefficient.
 
     Args:
       a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a

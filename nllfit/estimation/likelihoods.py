@@ -25,8 +25,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     Outcomes outside the support are found with or without `validate_args=True`. If the density of such an outcome is
     computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a
     negative number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, `y` must
-    be an array, not a tensor of the graph. There outcomes are checked only with `validate_args=True`; without it, the
-    result may be NaN.
+    be an array, not a tensor of the graph. A `tf.function` checks outcomes only with `validate_args=True`; otherwise
+    the result may be NaN.
 
     The computation is in float64, even if the distribution is in float32. Parameters that were given to the
     distribution as Python or NumPy numbers are not rounded to float32. If the distribution cannot be rebuilt in
@@ -48,7 +48,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         - An outcome is outside the support, or at an edge of it where the density is not defined.
         - A parameter is outside its domain, such as a scale of 0.
         - Different outcomes are equal in float32, and the distribution cannot be rebuilt in float64.
-        - An outcome is larger than the integers of the distribution's dtype.
+        - An outcome is outside the range of the distribution's integer dtype.
         - `y` is SciPy's `CensoredData`, but the outcomes of the distribution are not intervals.
 
     Example:

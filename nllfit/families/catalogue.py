@@ -3,7 +3,7 @@
 The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
 the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:
 for example `floor={"scale": 1e-3}`. `logit(p) = log(p / (1 - p))`. A formula is the negative log-likelihood in nats. If
-an outcome has several independent elements, it is that of one element, and the loss is the sum over them.
+an outcome has several independent elements, the formula is for one element, and the loss is the sum over the elements.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Bernoulli(Elementwise):
     Formula: -log p(y) = -y log p - (1 - y) log(1 - p) = softplus(u) - y u.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `validate_args=False` for soft labels; `link={"probs": "normal_cdf"}` for a probit model.
 
     Example:
@@ -63,10 +63,10 @@ class Beta(Elementwise):
     """A proportion strictly between 0 and 1.
 
     Domain: 0 < y < 1. Links: a = softplus(u) + eps, b = softplus(v) + eps.
-    Formula: -log p(y) = (1 - a) log y + (1 - b) log(1 - y) + log B(a, b).
+    Formula: -log p(y) = (1 - a) log y + (1 - b) log(1 - y) + log B(a, b). B is the beta function.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration1` (a),
         `concentration0` (b). With `parameterization="mean"` the parameters are `mean` and `precision` (see
         `nllfit.ByMean`).
@@ -99,13 +99,13 @@ class Categorical(_OfClasses):
 
 
 class Gamma(Elementwise):
-    """A positive amount. If `a` is shared, the standard deviation is proportional to the mean.
+    """A positive amount. If the concentration is shared, the standard deviation is proportional to the mean.
 
     Domain: y > 0. Links: a = softplus(u) + eps, log(rate) = v.
     Formula: -log p(y) = rate y - (a - 1) log y - a log(rate) + log Gamma(a).
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration` (a), `rate` or
         `log_rate`. With `parameterization="mean"` the parameters are `mean` and `concentration` (see `nllfit.ByMean`).
 
@@ -122,7 +122,7 @@ class Laplace(Elementwise):
     Formula: -log p(y) = |y - loc| / scale + log(2 scale).
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Source: Laplace, Memoire sur la probabilite des causes par les evenemens, 1774.
@@ -136,7 +136,7 @@ class LogNormal(Elementwise):
     Formula: -log p(y) = ((log y - loc) / scale)^2 / 2 + log(scale) + log(y) + log(2 pi) / 2.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Source: Aitchison and Brown, The lognormal distribution, 1957.
@@ -153,7 +153,7 @@ class Mixture(Head):
     Args:
       component: the class of the components, one of `tfp.distributions`, or its name.
       num_components: the number of components, at least 1.
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `floor`, `link` and `num_classes` of the components, and values at which their parameters are held.
 
     Example:
@@ -185,8 +185,8 @@ class Mixture(Head):
 class MultivariateNormalTriL(Head):
     """Several real numbers that depend on each other.
 
-    Domain: y is a real vector of length d. Links: loc = u; L is lower-triangular, its diagonal is softplus(v) + eps,
-    and its other elements are v (TFP's `FillScaleTriL`).
+    Domain: y is a real vector of length d. Link: loc = u. The covariance is L L'. The numbers v fill the
+    lower-triangular matrix L, with softplus(v) + eps in place of v on the diagonal (TFP's `FillScaleTriL`).
     Formula: -log p(y) = |L^-1 (y - loc)|^2 / 2 + log det L + d log(2 pi) / 2.
 
     Args:
@@ -213,10 +213,10 @@ class NegativeBinomial(Elementwise):
     """A count with a larger variance than a Poisson.
 
     Domain: y in {0, 1, 2, ...}. Links: r = softplus(u) + eps, logit(p) = v; the mean is r p / (1 - p) = r exp(v).
-    Formula: -log p(y) = -log C(y + r - 1, y) - r log(1 - p) - y log p.
+    Formula: -log p(y) = -log C(y + r - 1, y) - r log(1 - p) - y log p. C is the binomial coefficient.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `total_count` (r), `logits` or
         `probs` (p). With `parameterization="mean"` the parameters are `mean` and `alpha` (see `nllfit.ByMean`).
 
@@ -238,7 +238,7 @@ class Normal(Elementwise):
       estimate is the root of the mean squared residual.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
 
     Example:
@@ -277,7 +277,7 @@ class Poisson(Elementwise):
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `link={"rate": "softplus"}` replaces the link `exp`.
 
     Source: Nelder and Wedderburn, Generalized linear models, 1972.
@@ -290,10 +290,10 @@ class StudentT(Elementwise):
     Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
     Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
     z = (y - loc) / scale.
-    As a tensor, the output is loc. This is the median, and for df > 1 also the mean.
+    B is the beta function. As a tensor, the output is loc, which is the median and, for df > 1, also the mean.
 
     Args:
-      event_shape: shape of one outcome, an int or a tuple.
+      event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `df`, `loc`, `scale`.
 
     Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.

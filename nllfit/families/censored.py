@@ -27,7 +27,7 @@ _KINDS = ("exact", "above", "below", "between")  # the kinds of outcomes; see `C
 class Censored(FamilyOf):
     """A family of numbers, each of which is known exactly or is only known to lie in an interval.
 
-    An outcome is a pair `[lower, upper]`. One array may hold outcomes of all four kinds:
+    An outcome is a pair `[lower, upper]`. One array may hold outcomes of all four kinds (`F` is the CDF, `S = 1 - F`):
 
     | the pair | what is known | log-likelihood |
     | --- | --- | --- |

@@ -38,7 +38,7 @@ class Censored(_HeadOf):
     """A number that is known exactly or is only known to lie in an interval, such as a survival time.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
-    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)).
+    Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). F is the CDF.
     As a tensor, the output is the prediction of the number itself, `[B]`.
 
     Args:
@@ -62,7 +62,7 @@ class Truncated(Head):
     """A number that is recorded only within a window.
 
     Domain: low <= y <= high; for counts low < y <= high. Links: those of the family. The parameters describe the number
-    before truncation. Formula: -log p(y) + log(F(high) - F(low)).
+    before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
     `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,

@@ -33,15 +33,17 @@ class DistributionLambda(Head):
       make_distribution: a function, or its registered name. It maps numbers `[..., params_size]` to a
         `tfd.Distribution` of batch `[...]` and of the event shape of the outcomes. It must not create variables.
       params_size: the number of inputs per row.
-      validate_args: whether an outcome outside the support raises an error, as for any head. True overrides the
-        `validate_args` of the function's distribution. False keeps it; TFP's default, False, allows soft labels.
+      validate_args: True (the default): an outcome outside the support raises an error, whatever the `validate_args`
+        of the function's distribution. False: the `validate_args` of the function's distribution decides. It is False
+        by default in TFP, which allows soft labels.
 
     Raises:
-      ValueError: if the function does not return a distribution, the batch shape of the distribution is wrong, or its
-        outcomes are several tensors; if the class of the distribution has no `parameter_properties`, or it is unknown
-        whether its outcomes are counts; if `make_distribution` is neither a function nor a registered name, or
-        `params_size` is not a positive integer. When a model is saved, cloned or loaded: if the function is not
-        registered.
+      ValueError: if one of these is true:
+        - `make_distribution` is neither a function nor a registered name, or `params_size` is not a positive integer.
+        - The function does not return a distribution, or the distribution has another batch shape than `[...]`.
+        - An outcome of the distribution consists of several tensors.
+        - The class of the distribution has no `parameter_properties`, or it is unknown whether its outcomes are counts.
+      ValueError: when a model is saved, cloned or loaded, if the function is not registered.
 
     Example:
       >>> def skewed(params):

@@ -39,8 +39,10 @@ class ZeroInflated(FamilyOf):
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: if `zero_probs` is not between 0 and 1, or `pi` is both held and shared; if the family already has
-        additional zeros, is a mixture, or an outcome is not a single number. `Censored` lists further reasons.
+      ValueError: for a reason given at `Censored`, or if one of these is true:
+        - `zero_probs` is not between 0 and 1, or `pi` is both held and shared.
+        - The family already has additional zeros, or is a mixture.
+        - An outcome of the family is not a single number.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])

@@ -22,8 +22,9 @@ _ROW = "row"
 class Truncated(FamilyOf):
     """A family whose outcomes are recorded only if they lie between `low` and `high`.
 
-    The log-likelihood is `log p(y) - log(F(high) - F(low))`. It is exact in both tails. For counts, `low` itself is
-    outside the window: zero-truncated counts have `low=0`. The parameters describe the distribution before truncation.
+    The log-likelihood is `log p(y) - log(F(high) - F(low))`, where `F` is the CDF. It is exact in both tails. For
+    counts, `low` itself is outside the window: zero-truncated counts have `low=0`. The parameters describe the
+    distribution before truncation.
 
     If the window differs between rows, for example with delayed entry, it is a part of each outcome: `[y, low]` with
     `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`, `survival`
@@ -31,17 +32,19 @@ class Truncated(FamilyOf):
 
     A `Truncated` family may be the family of a `Censored` one. Then an outcome is the pair, followed by the ends that
     differ between rows, such as `[lower, upper, low, high]`. The log-likelihood is conditional on the window:
-    `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In it, `lower` and `upper` are clipped to the window.
+    `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In this formula, `lower` and `upper` are clipped to the window.
 
     Args:
-      family: a family with a CDF, as for `Censored`, but neither censored nor truncated by row.
+      family: a family with a CDF, as for `Censored`. It must not be a `Censored` family, and must not be a `Truncated`
+        family whose `low` or `high` is "row".
       low, high: the ends of the window. Each is a number, "row" if each row has its own, or None if there is no bound.
       event_shape, **kwargs: as in `Censored`.
 
     Raises:
-      ValueError: if neither end is given, an end is invalid, or `low` is not below `high`; if the window has
-        probability 0, unless the family's support depends on its parameters; if the family is `ZeroInflated` or
-        `Hurdle` and the window leaves out 0; or for a reason given at `Censored`.
+      ValueError: for a reason given at `Censored`, or if one of these is true:
+        - Neither end is given, an end is invalid, or `low` is not below `high`.
+        - The window has probability 0. (This is not an error if the family's support depends on its parameters.)
+        - The family is `ZeroInflated` or `Hurdle`, and 0 is outside the window.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.Truncated("Poisson", low=0), [1, 1, 2, 1, 3, 1, 2])
