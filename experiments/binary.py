@@ -45,7 +45,10 @@ def load(arguments):
 
 
 def scores(model, x, y, share):
-    """Returns the predicted probabilities of test rows, and scores. `class_share` scores the constant probability."""
+    """Returns the predicted probabilities of test rows, and scores.
+
+    The score `class_share` is a dict with the scores of the constant probability `share`.
+    """
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()
     share_nll = -np.log(np.where(y == 1, share, 1 - share)).mean()

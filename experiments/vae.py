@@ -65,10 +65,11 @@ def build(tools, shape, arguments):
 
 
 def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
-    """Estimates the evidence lower bound and the log-likelihood of each image from draws `z` of `q`.
+    """Estimates the evidence lower bound and the log-likelihood of each image.
 
-    The bound is the mean of the logarithm of `p(x | z) p(z) / q(z | x)`, whatever the weight of the divergence was in
-    training. The log-likelihood is the logarithm of the mean, by importance sampling.
+    Both use draws `z` from the encoder's distribution `q` and the ratio `p(x | z) p(z) / q(z | x)`. The bound is the
+    mean of the logarithm of the ratio, whatever weight the divergence had in training. The log-likelihood is the
+    logarithm of the mean of the ratio (importance sampling).
     """
 
     @tf.function

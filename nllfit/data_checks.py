@@ -163,7 +163,7 @@ def check_numbers(tensor, label, where="row {}".format):
     """Raises a `ValueError` if a number is not finite. The message describes the row as `where(row)`."""
     is_sparse = isinstance(tensor, tf.SparseTensor)
     values = tensor.values if is_sparse else tensor
-    # A sum takes a tenth of the time of checking each number. If it is finite, all numbers are finite.
+    # A sum takes a tenth of the time of checking each number. If the sum is finite, all numbers are finite.
     if not values.dtype.is_floating or np.isfinite(tf.reduce_sum(values).numpy()):
         return
     bad = np.argwhere(~np.isfinite(values.numpy()))

@@ -4,15 +4,16 @@ For each of these losses there are two numbers, a factor and an offset, such tha
 
     negative_log_likelihood = factor * keras_loss + offset
 
-so both have the same minimum, and their gradients are proportional. `EQUIVALENCES` contains one entry for each loss.
-(For `Poisson()` the equation is only approximate, because Keras's loss is `rate - y log(rate + epsilon)`.)
+so the two losses have the same minimum, and their gradients are proportional. `EQUIVALENCES` contains one entry for
+each loss. (For `Poisson()` the equation is only approximate, because Keras's loss is `rate - y log(rate + epsilon)`.)
 
 Each of these regularizers is the negative log-density of a prior, except for a factor and a constant. `PRIORS` contains
 one entry for each regularizer. If the loss is the mean negative log-likelihood of `n` rows of data, then
 
     n * regularizer = -log prior + constant
 
-so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` computes its Laplace approximation.
+so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` computes the Laplace approximation
+of the posterior.
 
 The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
 mean gradient is `-decay * w * (sqrt(v) + epsilon)`, where `v` is the mean square of the batch gradients. If a batch
@@ -42,7 +43,7 @@ class Equivalence:
     Attributes:
       loss: the loss as text.
       keras_loss: a function `(keras=tf_keras)` that returns the Keras loss. The Keras loss maps `y` and `link(u)` to
-        losses `[B]`, which are means over the elements of an outcome, except for classes.
+        losses `[B]` for `B` outcomes. Each is a mean over the elements of an outcome, except if an outcome is a class.
       head: a function `(D, s, heads=nllfit.heads)` that returns the head.
       link: maps the input `u` of the head to the prediction that the Keras loss takes.
       scale: a function `(D, s)` that returns the factor.

@@ -21,7 +21,7 @@ def masks_of(model: Model, x: Any) -> list[tf.Tensor | None]:
     A mask `[n, ...]` is True for elements that count.
 
     Args:
-      model: a model with one output, or a flat list of them.
+      model: a model with one output, or with a flat list of outputs.
       x: a structure of tensors `[n, ...]`.
     """
     specs = specs_of_rows(x)

@@ -56,7 +56,7 @@ def head(heads, classes, components, event):
 
 
 def measured(tools, what, size, seed=0):
-    """Returns the seconds and megabytes of one job, in which `what` has the value `size`. The rest is `USUAL`."""
+    """Returns the seconds and megabytes of a job. `what` has the value `size`, and other sizes are those of `USUAL`."""
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:

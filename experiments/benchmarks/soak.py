@@ -12,8 +12,8 @@ Each round draws a network, a head, data and the settings of the training, and r
 
 `--keras` chooses the Keras version of rounds 0 to 3. The version then changes every four rounds. `--seed` is the number
 of the first round, and `--round 17` repeats only round 17. If a run is interrupted, the same command with `--out`
-continues with the next round, for as many minutes as given, but its memory, files and threads are those of the new
-process. They are read from `/proc`, so the benchmark needs Linux.
+continues with the next round, for `--minutes` from the new start. The reported memory, open files and threads are then
+those of the new process. They are read from `/proc`, so the benchmark needs Linux.
 
 Expected: no trial fails, and the numbers of open files and threads stop growing. Memory grows by about 30 MB a round,
 because TensorFlow keeps the programs that XLA compiled and the graphs of training steps (docs/experiments.md).
@@ -110,7 +110,7 @@ class Workshop:
         self.sample_weight = rng.uniform(0.5, 2, job.rows).astype("float32") if job.weighted else None
 
     def _outcomes(self, distribution):
-        """Draws an outcome for each row. Another row's outcome replaces one whose log-density is not finite."""
+        """Draws an outcome for each row. If its log-density is not finite, another row's outcome replaces it."""
         y = distribution.sample(seed=self.job.seed).numpy()
         finite = np.isfinite(distribution.log_prob(y).numpy())
         return np.where(finite.reshape([-1] + [1] * (y.ndim - 1)), y, y[finite][:1])

@@ -143,7 +143,7 @@ def once_more(train, *held_out):
 
 
 def whole_job(contender, job, seed):
-    """Measures a whole job of one contender in this process. Returns seconds by the names in `JOBS`."""
+    """Measures a whole job of one contender in this process. Returns `{name: seconds}` for the names in `JOBS[job]`."""
     importlib.import_module(CONTENDERS[contender])
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(455, 13)).astype("float32"), rng.integers(0, 2, 455)
@@ -177,7 +177,7 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """Runs a job of each contender in several processes. Returns the median seconds by measured time and contender."""
+    """Runs a job of each contender in several processes. Returns `{measured time: {contender: median seconds}}`."""
     names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 

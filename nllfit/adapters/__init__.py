@@ -1,14 +1,14 @@
 """Adapters: the only modules that use private names of Keras, TensorFlow and TensorFlow Probability.
 
     adapter.py       the interface to a model of either Keras version
-    keras2.py        the interface for tf_keras, by private names
-    keras3.py        the interface for Keras 3, by private names
+    keras2.py        the interface for tf_keras, which uses private names
+    keras3.py        the interface for Keras 3, which uses private names
     tensorflow.py    private names of TensorFlow and TensorFlow Probability
-    keras_models.py  functions by public names that are the same in both Keras versions
+    keras_models.py  functions that use only public names of both Keras versions
 
 `adapter_of(model)` returns the adapter for the Keras version of a model, so other modules need not know the version.
-The docstring or comment at each private name says what breaks without it. `tests/adapters/test_canaries.py` has a test
-for each private name. The test fails if a new version of Keras, TensorFlow or TFP no longer has the name.
+The docstring or comment at each private name says what breaks without the name. `tests/adapters/test_canaries.py`
+has a test for each private name. The test fails if a new version of Keras, TensorFlow or TFP no longer has the name.
 """
 
 import sys

@@ -20,7 +20,7 @@ class Adapter(abc.ABC):
       keras: the module `tf_keras` or `keras`.
       namespace: the name of the `nllfit` module with the heads, losses and metrics for this Keras version.
       loss_text: the loss that error messages suggest.
-      step_reduction: "SUM" or "MEAN". This Keras version combines the logs of several replicas by this operation.
+      step_reduction: the operation with which this Keras version combines the logs of replicas, "SUM" or "MEAN".
     """
 
     keras: ClassVar[types.ModuleType]

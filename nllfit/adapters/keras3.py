@@ -121,5 +121,5 @@ class Drawing:
         seed, replica = tf.cast(self.random_seeds.next(), tf.int32), tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
             return seed
-        # Keras gives all replicas the same seed, so each one combines it with its own number.
+        # Keras gives all replicas the same seed, so each replica combines the seed with its own number.
         return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

@@ -62,7 +62,8 @@ def inputs_of(element: Any) -> Any:
 def by_input(model: Model, x: Any) -> list:
     """Returns the parts of `x` in the order of `model.inputs`, as Keras feeds them.
 
-    Keras finds a dict's item for an input by the key with which the model was made, or else by the input's name.
+    If `x` is a dict, Keras finds the item for an input by a key. If the model was made with a dict of inputs, this is
+    the key in that dict. Otherwise it is the name of the input.
     """
     made_of, inputs = getattr(model, "input", None), getattr(model, "inputs", None) or []
     keys = sorted(made_of) if isinstance(made_of, Mapping) else [tensor.name for tensor in inputs]
@@ -157,7 +158,7 @@ def training_variables(model: Model) -> list[tf.Variable]:
 
 
 def trainable_flags(model: Model) -> tuple:
-    """Returns whether each layer and each variable of a model is trainable. What a program trains depends on it."""
+    """Returns whether each layer and each variable of a model is trainable. A program is traced for these flags."""
     return tuple(getattr(part, "trainable", None) for part in [*adapter_of(model).layers, *model.variables])
 
 

@@ -20,7 +20,7 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-# So many evenly spaced rows, and the largest, suffice to check that the output does not depend on the input.
+# This number of evenly spaced rows, and the largest row, suffice to check that the output does not depend on the input.
 _SPACED_ROWS = 4
 
 
@@ -96,7 +96,8 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 def _probed(x):
     """Returns a few evenly spaced rows and, for each input, the row with the largest sum of absolute values.
 
-    At a row of zeros, the output of a layer without a bias would not show that it depends on the input.
+    The largest row is included because other rows may be zeros. At zeros, a layer without a bias returns the same
+    output for every kernel, so the output would not show that it depends on the input.
     """
     rows = {*np.linspace(0, num_rows(x) - 1, _SPACED_ROWS).astype(int).tolist()}
     for leaf in tf.nest.flatten(x):
@@ -112,7 +113,7 @@ def _probed(x):
 
 
 def _samples(model, x, y, sample_weight, outputs):
-    """Returns the sample of each output with a head, by the output's index.
+    """Returns a dict that maps the index of each output with a head to its sample.
 
     A sample is a pair: the outcomes `[m, *event]` that count, and their weights `[m]`.
     """
@@ -132,7 +133,7 @@ def _samples(model, x, y, sample_weight, outputs):
 def _of_outputs(name, values, outputs):
     """Returns the argument `name` as a list with one array for each output.
 
-    Raises a `ValueError` if its structure differs.
+    Raises a `ValueError` if the structure of `values` differs from that of `outputs`.
     """
     if not tf.nest.is_nested(outputs):
         return [values]
@@ -168,9 +169,9 @@ def _sample(output, y, weights, mask):
 
 
 def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Returns the unconstrained parameters of the marginal distribution, as the head's input and as its shared weight.
+    """Returns the unconstrained parameters of the marginal distribution: the input of the head, and its shared weight.
 
-    If the head has no shared parameters, the second value is None.
+    The shared weight is None if the head has no shared parameters.
     """
     unshared = family.unshared()
     parameters = unshared.parameters(tf.constant(marginal_numbers(unshared, y, weights)))
@@ -178,7 +179,7 @@ def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tu
 
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
-    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, and its kernel zero."""
+    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, its kernel becomes 0."""
     layers = adapter_of(model).layers
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
     for variable, places in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
@@ -195,8 +196,8 @@ def _indices_of_biases(tape, params, variables):
 
     Yields None for a variable that is not a bias. The gradient of an element of `params` with respect to a bias is 1
     for one element of the bias and 0 for the others. (If `params` has more axes, such as the steps of a sequence, the
-    gradient is summed over their positions.) A few gradients identify all elements. The `k`-th one is the gradient of
-    a sum over those elements of `params` that have a 1 as the `k`-th binary digit of their index.
+    gradient is summed over their positions.) A few gradients identify all elements. The `k`-th is the gradient of the
+    sum over those elements of `params` that have a 1 as the `k`-th binary digit of their index.
     """
     size = params.shape[-1]
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
@@ -211,7 +212,7 @@ def _indices_of_biases(tape, params, variables):
     firsts, counts, *by_digit = [gradients(of) for of in (position, row, *(row * digit for digit in digits))]
     for first, count, *parts in zip(firsts, counts, *by_digit, strict=True):
         shares = np.array(parts) / np.where(count, count, np.nan)
-        # A sum over many positions is not exact in 16 bits, so a bias of all positions is found by the first one.
+        # A sum over many positions is not exact in 16 bits, so it suffices if the gradient at the first position is 1.
         is_bias = np.all((count == 1) | (first == 1)) and np.all((shares == 0) | (shares == 1))
         yield shares.astype(int).T @ 2 ** np.arange(len(digits)) if is_bias else None
 

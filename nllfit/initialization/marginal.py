@@ -21,15 +21,16 @@ _MOST_FOR_NEWTON = 20
 # A subsample of this size determines the parameters well enough.
 _MOST_ROWS = 20_000
 _STEPS = 200
-# So few steps take less time eagerly than a trace of the search.
+# In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
 # The distance between a bound of the support and the sample, as a share of the sample's range. If the bound is a scale
-# parameter, it is a share of the bound. The distance keeps the sample inside the support during a training step.
+# parameter, the distance is a share of the bound. Because of the distance, the sample stays inside the support during a
+# training step.
 _MARGIN = 1e-3
 # At a parameter of a larger absolute value, a link or the likelihood may be flat. Training could then not change the
 # parameter.
 _FAR = 10.0
-# The halvings of large parameters may raise the loss by at most so many nats in total.
+# The halvings of large parameters may raise the loss by at most this number of nats in total.
 _MOST_LOSS = 1e-3
 # Replaces an infinite parameter.
 _LARGEST = 1e30
@@ -39,9 +40,10 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     If the family has at most 20 parameters, `maximum_likelihood` estimates them. Otherwise, or if outcomes are soft
-    labels, L-BFGS does. (But the components of a mixture keep their start if one could concentrate at a value that is
-    often repeated.) Then the result is changed so that training can continue from it: bounds of the support move
-    outward from the ends of the sample, and large parameters, at which the likelihood is flat, move toward 0.
+    labels, L-BFGS estimates them. (But the components of a mixture keep their start if a component could concentrate at
+    a value that is often repeated.) Then the result is changed so that training can continue from it: bounds of the
+    support move outward from the ends of the sample, and large parameters, at which the likelihood is flat, move
+    toward 0.
 
     Args:
       family: a family without shared parameters.
@@ -98,10 +100,11 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
 
 
 def _may_concentrate(problem: Problem) -> bool:
-    """Returns whether some value fills half the part of a mixture's component, in some column of the sample.
+    """Returns whether a component of a mixture could concentrate at a value that is often repeated.
 
-    The likelihood then rises without bound as the component's density concentrates there, so L-BFGS would end at a
-    scale of about 1e-16.
+    Each component starts at its own part of the sample, and all parts are equally large. A component could concentrate
+    if, in some column of the sample, a value occurs in at least half as many rows as a part has. The likelihood then
+    rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of about 1e-16.
     """
     family = problem.family
     if not isinstance(family, MixtureFamily) or family.is_discrete:

@@ -22,7 +22,7 @@ class _Term(keras.regularizers.Regularizer):
 
 class _Layer(Drawing):
     add_weight: Any  # a method of the other base class, a Keras layer
-    # The methods of Keras's `Dense` and convolutions would save the attribute `kernel`, which has no value here.
+    # The methods of Keras's `Dense` and convolutions would save the attribute `kernel`, which our layers do not set.
     save_own_variables = keras.layers.Layer.save_own_variables
     load_own_variables = keras.layers.Layer.load_own_variables
 

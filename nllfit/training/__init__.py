@@ -26,8 +26,8 @@ How to extend it:
 - To read a new kind of dataset, add a reader to dataset_readers.py and select it in `reader_of`. `streams.is_stream`
   distinguishes datasets from arrays, and `Stream` checks the first batch.
 - To add a metric or a loss for both Keras versions, add a mix-in to `nllfit/shared_metrics.py` or
-  `nllfit/shared_losses.py`. Then add one line to each of `nllfit/metrics.py` and `nllfit/keras3/metrics.py`, or to the
-  two files losses.py.
+  `nllfit/shared_losses.py`. Then add one line for each Keras version: to `nllfit/metrics.py` and
+  `nllfit/keras3/metrics.py`, or to `nllfit/losses.py` and `nllfit/keras3/losses.py`.
 """
 
 from nllfit.training.fit import fit

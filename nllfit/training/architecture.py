@@ -1,9 +1,9 @@
 """Architecture: a key that is equal for models that can share a compiled program.
 
 A program is traced for one model. The trace reads the layers, the optimizer, the loss and the metrics of that model.
-Another model may use the program only if its own trace would be the same. This is certain if the parts of both models
-are of the same classes, have equal configs, and come from libraries whose code does not change. A user's code may read
-anything, such as a global variable, so a model that contains a user's code has no key.
+Another model may use the program only if its own trace would be the same. The traces of two models are certainly the
+same if the parts of the models are of the same classes, have equal configs, and come from libraries whose code does not
+change. A user's code may read anything, such as a global variable, so a model that contains a user's code has no key.
 """
 
 import functools

@@ -2,7 +2,7 @@
 
 Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed during a write leaves no backup. Neither
 Keras version saves the state of random generators or of other callbacks. So `fit` itself writes TensorFlow checkpoints
-into the folder of the callback. A checkpoint is complete before the previous one is deleted.
+into the folder of the `BackupAndRestore`. A checkpoint is complete before the previous one is deleted.
 """
 
 import contextlib
@@ -110,7 +110,8 @@ class Backup:
     def end(self) -> None:
         """Deletes the backup of a run that has ended, unless the callback has `delete_checkpoint=False`.
 
-        The folder is renamed first, so a process that is killed here leaves no incomplete backup under its name.
+        The folder is renamed before its files are deleted. So a process that is killed during the deletion leaves no
+        incomplete backup under the original name.
         """
         if self._deletes:
             tf.io.gfile.rename(self._folder, self._ended)
@@ -135,8 +136,8 @@ def _manager_of(state, folder):
       OSError: if the file `checkpoint`, which names the last backup, is damaged or lost. TensorFlow treats such a
         folder as empty, and would overwrite the backup.
     """
-    # We list the files before the manager reads the folder. Otherwise another worker could write the first backup in
-    # between, and files that the manager did not see would look like a damaged backup.
+    # We list the files before the manager reads the folder. If we listed them afterwards, another worker could write
+    # the first backup between the two steps. Its files, unknown to the manager, would look like a damaged backup.
     files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     try:
         manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)

@@ -54,9 +54,9 @@ def batches_of(
     Args:
       x, y, sample_weight: structures of arrays. Or `x` is an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype to which floats of NumPy arrays are cast.
-      check: a function like `outcome_support.outcome_check` for one model. `check(example, name)` gets one or more
-        rows of the data, and the name of the outcomes for messages. It returns a function that checks the outcomes of
-        a batch and returns the batch, in which some outcomes may be replaced.
+      check: a function `check(example, name)`, such as `outcome_support.outcome_check` with its first argument bound to
+        a model. `example` is one or more rows of the data, and `name` is the name of the outcomes in messages. `check`
+        returns another function, which checks the outcomes of a batch, may replace some of them, and returns the batch.
       class_weight: `{label: weight}` or None.
       batch_size: rows per batch of arrays. The default is 32. If `steps` is given, the default is the number of rows
         divided by `steps`, rounded up.
@@ -179,7 +179,8 @@ class Arrays:
       num_rows: the number of rows, `n`.
       steps: batches per epoch, including a partial last batch.
       first: the first batch in the order of the arrays.
-      have_same_layout: whether all epochs have the same number of full batches, and all or none end in a partial batch.
+      have_same_layout: whether all epochs have the same number of full batches, and either all of them or none end in a
+        partial batch.
     """
 
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False, replicas=ALONE):
@@ -227,7 +228,7 @@ class Arrays:
         """Returns the batches of an evaluation as pairs `(stack, count)`.
 
         A stack contains batches, `[k, batch_size, ...]`. Only its first `count` batches are used; the others pad it.
-        The stacks are the same in all epochs, because `restarts` is true.
+        The stacks are the same in all epochs, because `restarts` is true for validation data.
         """
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
@@ -282,5 +283,5 @@ def round_up(number):
 
 
 def _of_this_process(leaf):
-    """Returns the rows that belong to this process, if `leaf` comes from a `tf.distribute.DistributedDataset`."""
+    """Joins this process's rows of a leaf of a `tf.distribute.DistributedDataset`. Returns any other leaf unchanged."""
     return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf

@@ -20,8 +20,8 @@ class CallbackLoop:
 
     One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
     that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
-    change the model, each call trains only one epoch. If this callback has an `on_test_begin`, the model is evaluated
-    after the calls of `on_test_begin`. Otherwise these calls follow the evaluation.
+    change the model, each call trains only one epoch. If such a callback defines `on_test_begin`, the `on_test_begin`
+    of all callbacks are called before the model is evaluated. Otherwise they are called after the evaluation.
 
     Args:
       model: the model in training.
@@ -118,8 +118,8 @@ class CallbackLoop:
             if evaluates[i]:
                 logs |= self._tested(numbers(stretch.scores, i))
             if stretch.epochs > 1:
-                # The bar measures the time since its start. We change the start so that it shows the mean time of the
-                # epochs of this call.
+                # The bar measures the time since its start. We change the start so that the bar shows the mean time
+                # of the epochs of this call.
                 for bar in self._bars:
                     adapter_of(self._model).set_start(bar, time.time() - stretch.seconds / stretch.epochs)
             self._callbacks.on_epoch_end(epoch + i, logs)

@@ -89,7 +89,7 @@ class Layout:
 
     @property
     def has_strings(self) -> bool:
-        """Whether a tensor contains strings. XLA would abort the process if it got one."""
+        """Whether a tensor contains strings. XLA aborts the process if it gets a string."""
         return any(spec.dtype == tf.string for spec in self.specs)
 
     def pack(self, tensors: list) -> tuple:

@@ -84,7 +84,7 @@ def _take_from_sequence(sequence, convert, most):
 def _batch_of(sequence, index):
     """Returns a batch by its index.
 
-    A `StopIteration` in the user's code becomes a `RuntimeError`, because it would end the epoch without a message.
+    A `StopIteration` in the user's code becomes a `RuntimeError`, because `StopIteration` would silently end the epoch.
     """
     try:
         return sequence[index]
@@ -117,7 +117,8 @@ def _joined(dataset, convert, most):
     """Yields the stacks of a dataset. TensorFlow joins each group of `most` batches to a stack.
 
     If the dataset's spec does not contain the batch size, the batches of a group may differ in size. If only the last
-    batch differs, that batch is read in Python. If other batches differ too, all batches of the group are.
+    batch differs, that batch is read in Python. If other batches differ too, all batches of the group are read in
+    Python.
     """
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
         yield from map(_stack, dataset.batch(most))
@@ -155,7 +156,8 @@ def _rows(data, start, end):
 def _stacks(elements, convert):
     """Returns stacks of batches that were read in Python.
 
-    A batch whose leaves are scalars or differ in length is invalid. It becomes the last stack, and the caller raises.
+    A batch whose leaves are scalars or differ in length is invalid. It becomes the last stack, and the caller
+    raises an error.
     """
     stacks: list[Stack] = []
     batches = [_as_batch(element, convert) for element in elements]

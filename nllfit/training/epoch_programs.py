@@ -29,7 +29,8 @@ class Stretch(NamedTuple):
     """The results of the epochs that one call trained.
 
     Attributes:
-      logs: the logs of each epoch, a structure of arrays `[capacity, ...]`. An unfinished epoch has the logs so far.
+      logs: the logs of each epoch, a structure of arrays `[capacity, ...]`, where `capacity` is the maximum number of
+        epochs in a call. An unfinished epoch has the logs so far.
       scores: the logs of the evaluation after each epoch, in the same form.
       states: for each variable that training changes, its values after each epoch, `[capacity, ...]`.
       epochs: the number of epochs that were started.
@@ -56,11 +57,11 @@ class Program:
 
     Attributes:
       draws: whether a step draws random numbers from a state that is not in a variable.
-      is_shared: whether other models of the architecture may use it. They may if `is_known` is true, `draws` is false
-        and it uses only `training_variables`, which each of these models has.
+      is_shared: whether other models of the architecture may use the program. They may if `is_known` is true, `draws`
+        is false, and all variables of the program are `training_variables`, which each of these models has.
       operations: the types of operations in a step.
-      timings: the timings of its calls.
-      compiling: the thread in which XLA compiles or compiled it.
+      timings: the timings of the calls.
+      compiling: the thread in which XLA compiles or compiled the program, or None.
     """
 
     def __init__(self, model: Model, mode: str, layout: Layout, is_known: bool):
@@ -93,7 +94,7 @@ class Program:
         self.compiling: threading.Thread | None = None
 
     def changed(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
-        """Returns those `training_variables` that a step changes, except the metrics."""
+        """Returns the variables that a step changes, except metrics. `variables` are a model's `training_variables`."""
         return [variables[place] for place in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:

@@ -12,7 +12,8 @@ from nllfit.training.kernel_cache import drop_kernels
 
 __all__ = ["ROUNDING", "copy_in_float64", "copy_weights"]
 
-# The size of the changes of the weights at which a copy is compared. A penalty may be 0 at the weights of the model.
+# `_agree` compares a model and its copy at the weights of the model, and again after each weight changes by at most
+# this number. The second comparison is needed for a penalty that is 0 at the weights of the model.
 _MOVE = 0.1
 # The largest difference of two losses, relative to `1 + abs(loss)`, that rounding errors in float32 explain.
 ROUNDING = 1e-5
@@ -52,7 +53,7 @@ def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model |
 
 
 def copy_weights(model: Model, copy: Model) -> None:
-    """Gives a copy the weights of a model, and what preprocessing layers compute from their weights."""
+    """Gives a copy the weights of a model. Preprocessing layers then recompute their constants from these weights."""
     copy.set_weights(model.get_weights())
     for layer in adapter_of(copy).layers:
         if hasattr(layer, "finalize_state"):

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 
-# Ctrl-C and the progress bar wait until a call ends.
+# The longest planned duration of a call. Ctrl-C and the progress bar wait until a call ends.
 MAX_CALL_SECONDS = 0.25
+# The number of steps in a call if the duration of a step is not known yet.
 UNTIMED_CALL_STEPS = 4
 # The number of steps in each call, if several machines train: their clocks differ, but their calls must be the same.
 LOCKSTEP_CALL_STEPS = 32
@@ -25,8 +26,9 @@ XLA_TRIAL_GRAPH_SECONDS = 0.015
 # The graph is judged faster only after more than this number of calls in XLA. Each time the number of calls in the
 # graph has grown 16-fold, XLA gets another call, because a busy machine can hide that XLA is faster.
 XLA_TRIAL_CALLS = 2
-# A step with convolutions is slow if it takes longer than this in the graph. XLA seldom makes such a step faster, and
-# takes seconds to compile it. Therefore XLA compiles it only if at least this number of steps is left.
+# A step with convolutions is slow if it takes longer than `SLOW_CONVOLUTION_STEP_SECONDS` in the graph. XLA seldom
+# makes a slow step faster, and takes seconds to compile it. Therefore XLA compiles such a step only if at least
+# `MIN_STEPS_FOR_SLOW_CONVOLUTIONS` steps are left.
 SLOW_CONVOLUTION_STEP_SECONDS = 0.002
 MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000
 # A repeatable run does this number of steps in the graph before it may wait for XLA's compilation, which takes about
@@ -159,7 +161,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Returns whether the graph is to be used: if it is not timed yet, or if XLA was slower in all its trials."""
+    """Returns True if the graph is not timed yet, or if XLA was slower in all its trials."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

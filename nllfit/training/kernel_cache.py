@@ -11,7 +11,8 @@ from nllfit.adapters.tensorflow import clear_kernel_cache
 
 __all__ = ["drop_kernels"]
 
-# Their kernels take 18 MiB. After a drop, TensorFlow takes 0.1 s to rebuild the kernels that are still in use.
+# The kernels of this number of variables take 18 MiB. After a drop, TensorFlow takes 0.1 s to rebuild the kernels that
+# are still in use.
 _MAX_VARIABLES = 512
 
 _made = 0

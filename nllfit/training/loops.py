@@ -54,8 +54,8 @@ class TracedEpochs:
     In mode "train" it does epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
     does epochs of test steps.
 
-    Called with the tensors of a chunk, it returns the first five fields of `epoch_programs.Stretch`. The states are
-    joined vectors, from which `split` gets the state of each variable.
+    A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. But the states are
+    joined vectors; `split` extracts the state of each variable from them.
 
     Args:
       model: the model that is trained or evaluated.
@@ -161,7 +161,7 @@ def _finite(logs, weights):
 
 
 def _kinds(variables):
-    """Divides variables into lists to join.
+    """Divides variables into lists. `_joined` makes one vector from each list.
 
     Small variables of the same dtype share a list. Each large variable has its own list.
     """
@@ -178,7 +178,7 @@ def _joined(variables):
 
 
 def split(states, variables):
-    """Returns the states of each variable, `[capacity, ...]`, from the recorded vectors of `_joined`."""
+    """Returns the states of each variable, one for each epoch, from the recorded vectors of `_joined`."""
     found = {}
     for state, kind in zip(states, _kinds(variables), strict=True):
         ends = np.cumsum([v.shape.num_elements() for v in kind[:-1]], dtype=int)

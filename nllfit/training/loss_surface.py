@@ -211,7 +211,7 @@ def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     """A context with the surface of a model over its data, an instance of `kind`.
 
     All models of an architecture share one compiled surface. A model gets its own surface only if the architecture has
-    no key, if the model cannot be copied, or if it is too large for a copy to stay in memory.
+    no key, if the model cannot be copied, or if the model is too large for a copy to stay in memory.
     """
     is_small = num_bytes(variables_of(model)) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None

@@ -69,9 +69,9 @@ def names_of(model: Model, outputs: Any) -> list:
 
 
 def _are_of_rows(model, x, row):
-    """Returns whether each output is a distribution for each row.
+    """Returns, for each output, whether it has a separate distribution for each row.
 
-    A Gaussian process is a joint distribution of all rows.
+    A Gaussian process has only one joint distribution of all rows.
     """
     twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
     heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))

@@ -1,4 +1,4 @@
-"""Checks outcomes against the support of a model's heads before training, because XLA does not."""
+"""Checks outcomes against the support of a model's heads before training, because XLA does not check them."""
 
 import functools
 from collections.abc import Callable
@@ -35,7 +35,8 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`. The first row of inputs of a shape determines the distributions.
+      example: a batch `(x, y, ...)`. A call of the model on the first row determines the distributions. A later batch
+        with inputs of another shape needs another such call.
       name: the name of the outcomes in messages.
 
     Returns:

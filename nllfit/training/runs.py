@@ -29,7 +29,8 @@ __all__ = ["Run", "numbers"]
 _MAX_CALL_BYTES = 2**22
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
-# The index of the state before a stretch. The states after its epochs have the indices 0, 1, ...
+# A stretch is the epochs of one call. This is the index of the state before a stretch. The states after the epochs of
+# the stretch have the indices 0, 1, ...
 _BEFORE = -1
 
 
@@ -136,7 +137,8 @@ class Run:
     ) -> Stretch:
         """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
 
-        If it raises, `look` restores the state before the stretch, or after the epoch if `begin_test` raised.
+        After an error, `look` restores the state before the stretch. But if `begin_test` raised the error, `look`
+        restores the state after the epoch.
 
         Args:
           epoch: the first epoch.

@@ -36,8 +36,8 @@ class WatchedModel:
         return getattr(self._model, name)
 
     def __setattr__(self, name, value):
-        # `History` sets `model.history` to the same object in each epoch. Keras's `__setattr__` takes as long as two
-        # training steps.
+        # Nothing is set if the model already has the value: `History` sets `model.history` to the same object in each
+        # epoch, and Keras's `__setattr__` takes as long as two training steps.
         if vars(self._model).get(name) is not value:
             setattr(self._model, name, value)
 

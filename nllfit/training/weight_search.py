@@ -21,20 +21,20 @@ __all__ = ["Found", "search"]
 # For at most 200 weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
-# The number of L-BFGS steps between two checks. If rows times weights exceed `_HEAVY`, it is a tenth of this, so that
-# the progress bar is updated.
+# The number of L-BFGS steps between two checks. If rows times weights are at least `_HEAVY`, a tenth of this number is
+# used, so that the progress bar is updated.
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
-# A Newton step is poor if the loss falls by less than this share of `Found.gain`. After this number of poor steps in a
-# row, L-BFGS takes over.
+# A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`. After `_POOR_STEPS` poor steps
+# in a row, L-BFGS takes over.
 _POOR_SHARE = 0.25
 _POOR_STEPS = 3
 # When no element of the gradient is larger than this, L-BFGS ends and Newton's method begins.
 _ROUGH_GRADIENT = 1e-6
-# The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if Newton's method does not follow.
+# The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if no `tolerance` is given.
 _CONVERGED_GAIN = 1e-10
-# A leap is a Newton step times this factor. If there is a minimum nearby, the loss after the leap is higher than after
-# the step. If it is not higher for this number of steps in a row, the optimum is at infinity.
+# A leap is a Newton step times `_LEAP`. If there is a minimum nearby, the loss is higher after the leap than after the
+# step. If it is not higher for `_LEAPS` steps in a row, the optimum is at infinity.
 _LEAP = 8.0
 _LEAPS = 5
 # If two losses differ by less than this, relative to `1 + abs(loss)`, the later weights are kept.
@@ -239,7 +239,7 @@ def _end(surface, found, leaps, last):
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    They continue while each step at least halves the gain.
+    At most `_POLISHES` steps are taken, and only as long as each one at least halves the gain.
     """
     for _ in range(_POLISHES):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
@@ -255,7 +255,8 @@ def _polished(surface, found, gradient):
 def _noise(surface, away, value, gradient, axes):
     """Returns the `noise` and the `rounding_change` of `Found`.
 
-    The weights `away` differ from the weights in the last digit.
+    `value` and `gradient` are the loss and its gradient at the current weights. `away` are weights that differ from the
+    current ones in the last digit.
     """
     other, turned = surface.value_and_gradient(away)
     slopes = axes.directions.T @ (turned - gradient)
