@@ -87,7 +87,7 @@ print(estimate.parameters)
 #
 # $$ \log L(\theta) = \sum_i \log p(y_i; \theta) $$
 #
-# The logarithm is an increasing function, so the maximum stays where it was.
+# The logarithm is an increasing function, so $L$ and $\log L$ have their maximum at the same $\theta$.
 
 # %%
 many = np.tile(sample, 400)  # our five outcomes, 400 times
@@ -108,7 +108,7 @@ for ax in (upper, lower):
 figure
 
 # %% [markdown]
-# Why do we change the sign? Because $-\log p$ measures *surprise*. A certain outcome ($p = 1$) has a surprise of 0, an
+# Now we change the sign, because $-\log p$ measures *surprise*. A certain outcome ($p = 1$) has a surprise of 0, an
 # improbable outcome has a large one, and the surprises of independent outcomes add up. Their sum is the **negative
 # log-likelihood**:
 #
@@ -118,7 +118,8 @@ figure
 # is the *nat*: an outcome of probability $1 / e$ has a surprise of one nat.
 #
 # Programs that train networks minimise a number, the *loss*. From here on, the loss is the negative log-likelihood. The
-# programs minimise the mean of the surprises instead of their sum. Both have their minimum at the same parameters.
+# programs minimise the mean of the surprises instead of their sum. The mean and the sum have their minimum at the same
+# parameters.
 #
 # For a Bernoulli, take the negative logarithm of $\theta^y (1 - \theta)^{1 - y}$:
 #
@@ -129,9 +130,9 @@ figure
 # ## Real numbers instead of yes and no
 #
 # Now the outcomes are real numbers. There are so many real numbers that each has probability 0, so a distribution of
-# real numbers has a *density* $p(y)$: not the probability of $y$, but the probability near $y$ per unit of length. It
-# is high where outcomes are likely, and the area under it is 1. The density of the *Normal* distribution is a bell with
-# a centre $\mu$ and a width $\sigma$:
+# real numbers has a *density* $p(y)$: not the probability of $y$, but the probability near $y$ per unit of length. The
+# density is high where outcomes are likely, and the area under its curve is 1. The density of the *Normal* distribution
+# is a bell with a centre $\mu$ and a width $\sigma$:
 #
 # $$ p(y; \mu, \sigma) = \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-\frac{(y - \mu)^2}{2 \sigma^2}} $$
 
@@ -153,11 +154,12 @@ figure
 
 # %% [markdown]
 # The density at the outcome replaces the probability, and nothing else changes. Let the sample be -1, 0, 1. The
-# likelihood is the product of three heights of the bell, a function of two numbers:
+# likelihood is the product of three heights of the bell. It is a function of two numbers, $\mu$ and $\sigma$:
 #
 # $$ L(\mu, \sigma) = p(-1; \mu, \sigma)\, p(0; \mu, \sigma)\, p(1; \mu, \sigma) $$
 #
-# The figure shows it as a map, with $\mu$ from left to right and $\sigma$ from bottom to top. Brighter is more likely.
+# The figure shows the likelihood as a map, with $\mu$ from left to right and $\sigma$ from bottom to top. Brighter is
+# more likely.
 
 # %%
 # A map of the likelihood of mu and sigma for the sample -1, 0, 1: one hill with its top at mu = 0, sigma = 0.816
@@ -194,21 +196,21 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 #
 # ## A network instead of the number
 #
-# So far all outcomes had the same $\theta$. Now each outcome has an input $x$, such as a picture or a measurement, and
-# $\theta$ depends on $x$. A *network* is a function with many adjustable numbers, called *weights*. It computes
-# $\theta(x)$. The likelihood is still a product over the outcomes, and the loss is still its negative logarithm.
-# Training searches for the weights with the smallest loss.
+# So far all outcomes had the same parameter $\theta$ (for a Normal, the same $\mu$ and $\sigma$). Now each outcome has
+# an input $x$, such as a picture or a measurement, and $\theta$ depends on $x$. A *network* is a function with many
+# adjustable numbers, called *weights*. It computes $\theta(x)$. The likelihood is still a product over the outcomes,
+# and the loss is still its negative logarithm. Training searches for the weights with the smallest loss.
 #
-# The last layer of a network computes arbitrary real numbers, but a parameter has bounds. So the numbers go through a
-# *head*, a function that turns them into a distribution with valid parameters. The head is the only part that this
-# library adds to a network.
+# The last layer of a network computes arbitrary real numbers, but many parameters have bounds. So the numbers go
+# through a *head*, a function that turns them into a distribution with valid parameters. The head is the only part that
+# this library adds to a network.
 #
 # ### A classifier
 #
 # Here are small pictures, 8 by 8 pixels, of handwritten threes and eights. (Photographs of cats and dogs are the same
 # problem with more pixels.) The outcome is 1 for an eight and 0 for a three. The network gives one number $u$, called a
 # *logit*, and the head maps it to the range from 0 to 1, by $\theta = 1 / (1 + e^{-u})$: a very negative $u$ gives
-# nearly 0, 0 gives 1/2, and a large $u$ gives nearly 1.
+# nearly 0, $u = 0$ gives 1/2, and a large $u$ gives nearly 1.
 
 # %%
 digits = load_digits()
@@ -221,7 +223,7 @@ train, test = order[:250], order[250:]
 tf_keras.utils.set_random_seed(0)
 classifier = tf_keras.Sequential(
     [
-        tf_keras.layers.Dense(16, "relu"),  # 16 weighted sums of the pixels, negative ones set to 0
+        tf_keras.layers.Dense(16, "relu"),  # 16 weighted sums of the pixels; negative sums become 0
         tf_keras.layers.Dense(heads.Bernoulli.params_size()),  # one weighted sum of these 16 numbers: u
         heads.Bernoulli(),
     ]
@@ -243,7 +245,7 @@ print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy
 # is the predicted probability of an eight.
 
 # %%
-# Six test pictures: the two surest eights, the two least sure ones, and the two surest threes
+# Six test pictures: the two surest eights, the two least sure pictures, and the two surest threes
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
 unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]
@@ -270,8 +272,8 @@ assert abs(keras - ours) < 1e-5
 # Now the outcome is a real number. We simulate a straight line, $2 x - 1$, with noise that grows with $x$. The smallest
 # network is sufficient: a weighted sum $w x + b$ for each number that the head takes. We compare three models:
 #
-# - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. This is squared error, and its solution for a line is
-#   called *least squares*;
+# - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. So its loss is squared error, and the line with the
+#   smallest squared error is called the line of *least squares*;
 # - the network computes $\mu(x)$, and one $\sigma$ is learned for all inputs;
 # - the network computes both $\mu(x)$ and $\sigma(x)$. The head makes $\sigma$ positive: $\sigma = \log(1 + e^v)$,
 #   where $v$ is the second number from the network.
@@ -298,7 +300,7 @@ for name, form in forms.items():
     units = heads.Normal.params_size(**form)  # 1, 1 and 2
     models[name] = tf_keras.Sequential([tf_keras.layers.Dense(units, dtype="float64"), heads.Normal(**form)])
     models[name].compile(loss=nllfit.negative_log_likelihood)
-    nllfit.fit_lbfgs(models[name], x, y)  # finds the optimum of so small a network
+    nllfit.fit_lbfgs(models[name], x, y)  # finds the optimum of a small network
 
 # %%
 # Data, line and bands of the three models: only the bands of sigma(x) are wider where the noise is larger
@@ -313,7 +315,7 @@ for ax, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(),
 figure
 
 # %% [markdown]
-# In each figure, the line is the centre of the predicted bell. The dark band contains the central 50% of the bell. The
+# In each panel, the line is the centre of the predicted bell. The dark band contains the central 50% of the bell. The
 # light band contains the central 90%: it ends 1.64 $\sigma$ above and below the line. The legend shows the share of
 # outcomes in each band.
 #
@@ -339,11 +341,13 @@ assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [
 
 # %% [markdown]
 # The models "sigma held at 1" and "one sigma" find the line of least squares. The line of "sigma(x)" differs, because
-# its loss divides each squared distance by $2 \sigma(x)^2$. So the points on the left, where $\sigma$ is small, count
-# more than the noisy points on the right. In this sample the line is a little nearer to the truth.
+# the loss of this model divides each squared distance by $2 \sigma(x)^2$. So the points on the left, where $\sigma$ is
+# small, count more than the noisy points on the right. In this sample the line of "sigma(x)" is a little nearer to the
+# truth.
 #
-# Squared error treats all outcomes as equally noisy. It misleads in two more cases. If a few outcomes are far from the
-# others, their squared errors dominate the sum. If the outcomes are counts or shares, their distribution is not a bell.
+# Squared error treats all outcomes as equally noisy, so it misleads if the noise depends on $x$. It also misleads in
+# two other cases. If a few outcomes are far from the others, their squared errors dominate the sum. If the outcomes are
+# counts or shares, their distribution is not a bell.
 #
 # ## Summary
 #
@@ -360,6 +364,6 @@ assert np.abs(lines["sigma(x)"] - [2, -1]).max() < np.abs(lines["one sigma"] - [
 #
 # - The sample is 1, 1, 1. Where is the maximum? Would you believe this $\theta$ after three tries?
 # - Why does the area under the likelihood not have to be 1?
-# - What happens to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10? And to the best $\mu$?
+# - What happens to the best $\mu$ and to the best $\sigma$ of the sample -1, 0, 1 if we add an outcome at 10?
 # - The *Laplace* distribution has the density $e^{-|y - \mu| / s} / (2 s)$. With $s$ fixed at 1, which loss is its
 #   negative logarithm?

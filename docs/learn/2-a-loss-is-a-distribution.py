@@ -45,13 +45,14 @@ figure
 # | `heads.Normal(scale=55.0)` | symmetric noise, of the same size everywhere | squared error |
 # | `heads.Laplace(scale=45.0)` | symmetric noise of the same size everywhere, with more outliers | absolute error |
 # | `heads.Normal()` | symmetric noise, whose size depends on the inputs | $(y - \mu)^2 / 2 \sigma^2 + \log \sigma$ |
-# | `heads.StudentT(df=5)` | like `heads.Normal()`, with more outliers | grows with $\log$ of the distance |
+# | `heads.StudentT(df=5)` | like `heads.Normal()`, with more outliers | grows like $\log$ of the distance from $\mu$ |
 # | `heads.Gamma()` | positive, with noise that grows with the mean | $\beta y - (\alpha - 1) \log y + \ldots$ |
 #
 # In the last row, $\alpha$ is the concentration of the Gamma and $\beta$ is its rate.
 #
-# The network before the head is always the same. `nllfit.initialize` sets its last weights, so that training starts at
-# the marginal distribution of the outcomes.
+# The network before the head is always the same. `nllfit.initialize` sets the weights of its last layer so that
+# training starts at the *marginal distribution* of the outcomes: one distribution for all people, fitted without the
+# inputs.
 
 # %%
 choices = {
@@ -75,8 +76,9 @@ for name, head in choices.items():
 # ## Which head is best?
 #
 # A squared error cannot be compared with an absolute error. Negative log-likelihoods of different heads can be
-# compared: each is the mean surprise at the test rows, in nats. Lower is better. The CRPS is a second score, in the
-# unit of the outcome.
+# compared: each is the mean surprise at the test rows, in nats. Lower is better. The CRPS (continuous ranked
+# probability score) is a second score. It measures the distance between a predicted distribution and the outcome, in
+# the unit of the outcome, and lower is better, too.
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}
@@ -85,7 +87,8 @@ for name, result in evaluations.items():
     print(f"{name:24} {result.nll:7.3f} {result.crps:7.2f} {100 * result.coverage[0.9]:10.0f}%")
 
 # %% [markdown]
-# Are the differences significant? All models have the same test rows, so compare them row by row.
+# Are the differences significant? All models have the same test rows, so we compare their negative log-likelihoods row
+# by row.
 
 # %%
 best = min(evaluations, key=lambda name: evaluations[name].nll)
@@ -119,9 +122,9 @@ figure
 # %% [markdown]
 # ## Are the probabilities right?
 #
-# A 90% interval should contain nine of ten outcomes. The *PIT* of an outcome is the predicted probability of a smaller
-# value. If the predicted distributions are correct, the PITs are uniform between 0 and 1. If the histogram has the
-# shape of a U, the distributions are too narrow. If it has a hump, they are too wide.
+# A 90% interval should contain nine of ten outcomes. The *PIT* (probability integral transform) of an outcome is the
+# predicted probability of a smaller value. If the predicted distributions are correct, the PITs are uniform between 0
+# and 1. If the histogram has the shape of a U, the distributions are too narrow. If it has a hump, they are too wide.
 
 # %%
 # PIT histograms of the five heads on the test rows, with the 95% band of a correct model
@@ -152,7 +155,7 @@ for title, result in {"before": before, "after": after}.items():
 assert abs(after.coverage[0.9] - 0.9) < abs(before.coverage[0.9] - 0.9)
 
 # %%
-# Coverage curves before and after recalibration: the second is nearer to the diagonal
+# Coverage curves before and after recalibration: the second curve is nearer to the diagonal
 figure = Figure(figsize=(8.4, 4.2), layout="constrained")
 for ax, (title, result) in zip(figure.subplots(1, 2), {"before": before, "after": after}.items(), strict=True):
     plots.coverage_curve(ax, result.pit).set_title(title)
@@ -160,8 +163,9 @@ figure
 
 # %% [markdown]
 # Recalibration improves the coverage of the intervals. The CRPS of the recalibrated model is no worse than the CRPS of
-# any of the five models above. But the negative log-likelihood of the larger network is very high, because a few rows
-# have very high values. Recalibration cannot repair single rows, because it uses the same map for all rows:
+# any of the five models above. But the negative log-likelihood of the larger network is very high, because the surprise
+# at a few rows is very large. Recalibration cannot repair single rows, because it uses the same map for all rows. The
+# next lines compare the median row and the worst row of the larger network:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))

@@ -42,11 +42,15 @@ def print_both(names, ours, theirs):
 # ## Counts, with an exposure
 #
 # The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice as
-# many cases: the population is an *exposure*. Is the number of cases *per woman* the same in large and small counties?
-# The rate of a Poisson is the expected number of cases. A Poisson head takes the logarithm of the rate as its input. So
-# we add the logarithm of the exposure to the output of the dense layer:
+# many cases. A number to which the expected count is proportional, such as this population, is called an *exposure*. Is
+# the number of cases *per woman* the same in large and small counties? We assume that the number of cases has a
+# *Poisson* distribution. Its rate is the expected number of cases. A Poisson head takes the logarithm of the rate as
+# its input. So we add the logarithm of the exposure to the output of the dense layer:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
+#
+# where $x$ is the size of the county: the logarithm of its population, standardised. The weights of the dense layer
+# are $w$ and $b$. If $w$ is 0, the number of cases per woman does not depend on the size.
 
 # %%
 table = sm.datasets.cancer.load_pandas().data
@@ -150,7 +154,8 @@ figure
 #
 # In 1996 American voters placed themselves on a scale of seven steps, from strong Democrat to strong Republican. The
 # steps have an order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each
-# step. A weighted sum of the inputs is the position of a voter on the line. The cutpoints are the same for all voters.
+# step. A weighted sum of the inputs is the position of a voter on the line. The voter's step is the piece that contains
+# this position plus random noise. The *cutpoints* between the pieces are the same for all voters.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data
@@ -169,7 +174,8 @@ print_both(columns, model.layers[0].get_weights()[0][:, 0], theirs.params[:4])
 #
 # An amount is positive, and large amounts vary more than small ones. Several families have these properties.
 # `nllfit.compare` ranks families by AIC: twice the negative log-likelihood, plus twice the number of parameters. The
-# sample has one outcome for each of 569 breast masses: the mean area of the cell nuclei in the image of the mass.
+# family with the lowest AIC is first. The sample has one outcome for each of 569 breast masses: the mean area of the
+# cell nuclei in the image of the mass.
 
 # %%
 area = load_breast_cancer().data[:, 3]
