@@ -56,8 +56,10 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 #
 # $$ \log p(y) \;\ge\; \mathbb{E}_{q}\left[\log p(y \mid z)\right] - \mathrm{KL}\left(q(z \mid y) \,\|\, p(z)\right) $$
 #
-# The right side is the *evidence lower bound*. One draw from $q$ estimates the first term, and the second term has a
-# formula. The head of the latent variable needs two arguments:
+# The right side is the *evidence lower bound*. Its first term is a mean over draws of $z$ from $q$; one draw is enough
+# to estimate it. Its second term is the *Kullback-Leibler divergence* of $q$ from the prior. The divergence measures
+# how different two distributions are, and for Normals it has a formula. The head of the latent variable needs two
+# arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
 # - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the mean divergence of its rows to the loss.
@@ -95,7 +97,8 @@ assert abs(bound - analysis.score(wine)) < 0.05
 # ## A variational autoencoder
 #
 # In the second model, encoder and decoder have hidden layers, and an outcome is the 64 pixels of a handwritten digit,
-# each black or white. Now the integral has no formula. The bound and the program stay the same.
+# each black or white. Now the integral has no formula. The bound and the program stay the same. The mean of $q(z \mid
+# y)$ is called the *code* of $y$.
 
 # %%
 digits = datasets.load_digits()
@@ -112,7 +115,7 @@ by_pixel = tfd.Independent(tfd.Bernoulli(probs=train.mean(0).clip(0.001, 0.999))
 print(f"independent pixels:            {-np.mean(by_pixel.log_prob(test)):.1f} nats")
 
 # %%
-# Left: the codes of test digits; the encoder was not given labels. Right: the decoder's images of a grid of codes
+# Left: codes of test digits, coloured by label (not used in training). Right: the decoder's images of a grid of codes
 encode = tf_keras.Sequential(vae.layers[:4])
 decode = tf_keras.Sequential(vae.layers[4:])
 codes = encode(test).mean().numpy()
@@ -136,9 +139,9 @@ figure
 # 100 times and returns, for each image, the mixture of the 100 distributions. The mean of the mixture is a better
 # reconstruction than the mean of one call.
 #
-# The bound is lower than the log-likelihood. *Importance sampling* estimates the likelihood, with draws $z_s$ from the
-# encoder: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The difference between
-# log-likelihood and bound shows how far $q$ is from the true $p(z \mid y)$.
+# The bound is lower than the log-likelihood. *Importance sampling* estimates the likelihood, with $S$ draws $z_1,
+# \ldots, z_S$ from $q(z \mid y)$: $p(y) \approx \frac{1}{S} \sum_s p(y \mid z_s) \, p(z_s) / q(z_s \mid y)$. The
+# difference between log-likelihood and bound shows how far $q$ is from the true $p(z \mid y)$.
 
 # %%
 reconstruction = nllfit.predict_distribution(vae, test, num_samples=100)
@@ -163,7 +166,7 @@ assert tf.reduce_mean(weights) < likelihood
 # | classes inside a network | the same, with a head of the family `RelaxedOneHotCategorical` | bounded |
 #
 # - If the divergence falls to 0 during training, $q$ is the prior for every outcome, and the decoder ignores $z$. To
-#   avoid this, give `KLDivergence` a schedule that grows from 0 to 1 as its `weight`.
+#   avoid this, let the `weight` of `KLDivergence` be a schedule: the weight then grows from 0 to 1 during training.
 # - With a fixed `weight` above 1 (a *beta-VAE*), the codes are simpler, but the images are less sharp.
 # - To learn the prior, give `KLDivergence` a family instead of a distribution.
 #

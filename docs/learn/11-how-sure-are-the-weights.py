@@ -30,8 +30,8 @@ y = outcomes(x)
 # %% [markdown]
 # ## The most probable weights
 #
-# Give each weight the prior $\text{Normal}(0, s)$. The posterior is proportional to likelihood times prior, so the most
-# probable weights minimise
+# Give each weight the prior $\text{Normal}(0, s)$. The *posterior* is the distribution of the weights after seeing the
+# data. It is proportional to likelihood times prior. So, for $n$ rows, the most probable weights $w$ minimise
 #
 # $$ -\frac{1}{n} \sum_i \log p(y_i \mid x_i, w) + \sum_j \frac{w_j^2}{2 n s^2} $$
 #
@@ -63,8 +63,8 @@ print(f"loss {history.history['loss'][-1]:.3f}, of which the prior is {float(sum
 # ## Laplace's approximation
 #
 # Near the most probable weights $\hat w$, the log posterior is nearly a parabola, so the posterior is nearly Normal.
-# The inverse of its covariance is the information $F$ of the data plus the inverse of the prior's covariance, $I /
-# s^2$:
+# The inverse of its covariance is a sum of two matrices: the Fisher information $F$ of the data, and the inverse of the
+# prior's covariance, $I / s^2$ with the identity matrix $I$:
 #
 # $$ w \sim \text{Normal}\left(\hat w, (F + I / s^2)^{-1}\right) $$
 #
@@ -83,9 +83,9 @@ for scale in (0.1, 1.0, 10.0):
 # ## Variational layers
 #
 # `layers.DenseVariational` has a distribution $q$ of weights instead of fixed weights, and training brings $q$ close to
-# the posterior. The loss is the negative ELBO divided by $n$: the mean negative log-likelihood under drawn weights,
-# plus $1/n$ times the divergence of $q$ from the prior. The argument `kl_weight` is this factor $1/n$. With
-# `kl_weight="1/n"`, `nllfit.fit` inserts the number of rows.
+# the posterior. The loss is the negative evidence lower bound (ELBO, lesson 10) divided by $n$: the mean negative
+# log-likelihood under drawn weights, plus $1/n$ times the divergence of $q$ from the prior. The argument `kl_weight` is
+# this factor $1/n$. With `kl_weight="1/n"`, `nllfit.fit` inserts the number of rows.
 
 # %%
 tf_keras.utils.set_random_seed(2)
@@ -102,8 +102,8 @@ history = nllfit.fit(variational, x, y, epochs=3000, batch_size=N, seed=0, verbo
 print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bound of the log evidence")
 
 # %% [markdown]
-# The model draws new weights in each call. `predict_distribution` with `num_samples=100` calls the model 100 times and
-# returns the mixture of the 100 distributions.
+# The variational network draws new weights in each call. `predict_distribution` with `num_samples=100` calls the model
+# 100 times and returns the mixture of the 100 distributions.
 #
 # ## An ensemble
 #

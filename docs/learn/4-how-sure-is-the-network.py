@@ -45,7 +45,8 @@ def build():
 # ## An ensemble
 #
 # Train five networks from five random starts. Near the training rows their predictions agree. Far from the training
-# rows they disagree, because no row determines the prediction. So the mixture of the five distributions is wide there:
+# rows they disagree, because no row determines the prediction. So the mixture of the five predicted densities $p_1,
+# \ldots, p_5$ is wide far from the training rows:
 #
 # $$ p(y) = \frac{1}{5} \sum_{k=1}^5 p_k(y) $$
 
@@ -107,11 +108,11 @@ figure
 # %% [markdown]
 # ## A conformal interval
 #
-# If you need only an interval, `nllfit.conformalize` guarantees its coverage. It measures how far each held-out outcome
-# lies outside its interval; the distance is negative if the outcome is inside. For 90% intervals, it moves both ends of
-# all intervals outward by about the 90% quantile of these distances. Then a new outcome is inside its interval with a
-# probability of at least 90%, however bad the network is. There is one condition: new rows come from the same
-# distribution as the held-out rows.
+# If you need only an interval, `nllfit.conformalize` guarantees its *coverage*: the probability that a new outcome is
+# inside. It measures how far each held-out outcome is outside its predicted interval; this distance is negative if the
+# outcome is inside. For 90% intervals, it moves both ends of all intervals outward by about the 90% quantile of these
+# distances. Then the coverage is at least 90%, however bad the network is. There is one condition: new rows come from
+# the same distribution as the held-out rows.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))

@@ -21,8 +21,9 @@ from nllfit import heads, plots
 # %% [markdown]
 # ## The data
 #
-# The data describe 69 patients who had a heart transplant at Stanford between 1968 and 1974. For each patient they give
-# the number of days under observation, whether death was observed on the last day, and the age at the transplant.
+# The data describe 69 patients who had a heart transplant at Stanford between 1968 and 1974. For each patient, the data
+# contain the number of days under observation, whether death was observed on the last day, and the age at the
+# transplant.
 
 # %%
 table = sm.datasets.heart.load_pandas().data
@@ -49,10 +50,10 @@ figure
 #
 # ## Two wrong fits, and a curve without assumptions
 #
-# The *Kaplan-Meier curve* $S(t)$ estimates the share of patients who live longer than $t$ days. For each day with
-# deaths it computes the share of the patients *at risk* who survived that day, and it multiplies these shares up to day
-# $t$. A patient is at risk until death or until the end of observation. With $d_i$ deaths among $n_i$ patients at risk
-# at time $t_i$,
+# The *Kaplan-Meier curve* $S(t)$ estimates the share of patients who live longer than $t$ days. It is a product with
+# one factor for each day with deaths, up to day $t$. The factor is the share of the patients *at risk* who survived
+# that day. A patient is at risk until death or until the end of observation. With $d_i$ deaths among $n_i$ patients at
+# risk at time $t_i$,
 #
 # $$ S(t) = P(T > t) = \prod_{t_i \le t} \left( 1 - \frac{d_i}{n_i} \right) $$
 #
@@ -112,7 +113,8 @@ print(f"SciPy: loc {np.log(median):.4f}, scale {scale:.4f}")
 np.testing.assert_allclose([np.log(median), scale], list(estimate.parameters.values()), rtol=1e-4)
 
 # %% [markdown]
-# Which family is best? Rank them by AIC, twice the negative log-likelihood plus twice the number of parameters.
+# Which family is best? We rank four families by AIC: twice the negative log-likelihood, plus twice the number of
+# parameters.
 
 # %%
 families = ["Exponential", "Weibull", "LogNormal", "LogLogistic"]
@@ -191,7 +193,7 @@ for name, rows in surprise.items():
 # coefficient harms the predictions about as much as the age improves them.
 
 # %%
-# Days lived against age on a logarithmic scale: the predicted median falls with age, in a wide 50% band
+# Days lived (logarithmic scale) against age: the predicted median falls with age, in a wide 50% band
 grid = np.linspace(age.min(), age.max(), 100)
 predicted = nllfit.predict_distribution(model, (grid[:, None] - 45) / 10)
 low, high = (np.ravel(end) for end in nllfit.interval(predicted, 0.5))

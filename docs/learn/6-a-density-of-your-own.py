@@ -68,8 +68,8 @@ figure
 # the result is a Normal.
 #
 # To get another shape, we bend the line. `tfb.SinhArcsinh` is an increasing function with two parameters: one for the
-# skewness of the result, and one for the weight of its tails. Its inverse and its slope have formulas. A layer of our
-# flow applies such a bend and then a line. The *flow* is a sequence of layers:
+# skewness of the result, and one for the weight of its tails. Its inverse and its slope have formulas. Our *flow* is a
+# sequence of two layers. Each layer applies a bend and then a line:
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
@@ -132,7 +132,7 @@ for name in ("Normal", "mixture of 2"):
 # good as the flow, because this score depends less on the tails.
 
 # %%
-# The months with the bands of the Normal and of the flow: the band of the flow is short below and long above
+# The held-out months with the bands of Normal and flow: the flow's band is narrow below the median and wide above it
 circle = np.linspace(0, 12, 145)
 seasons = np.stack([np.cos(2 * np.pi * circle / 12), np.sin(2 * np.pi * circle / 12)], -1)
 figure = Figure(figsize=(11, 4), layout="constrained")
@@ -177,7 +177,7 @@ for ax in (left, right):
 figure
 
 # %% [markdown]
-# In the right figure, a Normal would be a straight line. The curves of the flow rise slowly at first and then more and
+# In the right panel, a Normal would be a straight line. The curves of the flow rise slowly at first and then more and
 # more steeply: outcomes below the median are close together, and outcomes above the median are spread out. The curves
 # of the four months differ.
 #

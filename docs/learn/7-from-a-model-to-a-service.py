@@ -75,7 +75,7 @@ archive = tf_keras.export.ExportArchive()  # for a Keras 3 model `keras.export.E
 archive.track(loaded)
 for endpoint in (serve, serve_on_device):
     archive.add_endpoint(endpoint.__name__, endpoint, [tf.TensorSpec([None, 10], tf.float32, name="x")])
-with contextlib.redirect_stdout(io.StringIO()):  # a description of the endpoints
+with contextlib.redirect_stdout(io.StringIO()):  # hides a long description of the endpoints
     archive.write_out(str(folder / "service" / "1"))
 
 served = tf.saved_model.load(str(folder / "service" / "1")).signatures["serving_default"]
@@ -107,7 +107,7 @@ figure
 # %% [markdown]
 # ## A small device
 #
-# TensorFlow Lite runs on a phone or a microcontroller. We convert the second function:
+# TensorFlow Lite runs on a phone or a microcontroller. We convert the second function, `serve_on_device`:
 
 # %%
 converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "service" / "1"), signature_keys=["serve_on_device"])

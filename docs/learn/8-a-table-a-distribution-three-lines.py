@@ -9,7 +9,8 @@
 #
 # The table is scikit-learn's diabetes data: ten measurements of 442 patients, and the progression of the disease after
 # a year. Real tables often have categories and missing values, so we add both: the sex becomes text, and 30 blood
-# pressures are removed. Dates must become numbers, such as the days since a first date.
+# pressures are removed. (This table has no dates. If your table has dates, convert them to numbers, such as the days
+# since a first date.)
 
 # %%
 import pathlib
@@ -32,9 +33,10 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # ## Three lines
 #
 # `fit` holds out a fifth of the training rows and compares models on them: two kinds of network and a forest, each with
-# Normal distributions. If the better network or the forest is overconfident, `fit` also tries it with stronger
-# regularization. The forest is also tried with histograms. Then `fit` trains the best model on all training rows. If
-# the best model is a network, `fit` trains an ensemble of five such networks.
+# Normal distributions. If the distributions of the better network or of the forest are too narrow, `fit` also tries
+# this model with stronger regularization. `fit` also tries the forest with histograms instead of Normal distributions.
+# Then `fit` trains the best model on all training rows. If the best model is a network, `fit` trains an ensemble of
+# five such networks.
 #
 # A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor that widens the
 # predicted distributions. On a small table like this one, the factor comes from cross-validation.
@@ -65,9 +67,9 @@ figure
 # %% [markdown]
 # ## What it chose
 #
-# `trials_` lists the compared models, the best model first. `nll` is the mean negative log-likelihood of the held-out
-# rows, in nats, and `spread` is the factor that widens the distributions. Only the spread of the first model comes from
-# cross-validation.
+# `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the
+# forest is called `trees`. `nll` is the mean negative log-likelihood of the held-out rows, in nats, and `spread` is the
+# factor that widens the distributions. Only the spread of the first model comes from cross-validation.
 
 # %%
 for trial in model.trials_:
@@ -88,9 +90,10 @@ assert low.min() > 0
 print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
-# Here, scikit-learn's `TransformedTargetRegressor` trains a regressor on the logarithms of the outcomes. This regressor
-# predicts a density of the logarithm. `transformed_log_density` returns log-densities of the outcomes themselves, so
-# you can compare their mean with the two mean log-likelihoods above.
+# Another way to predict only positive outcomes is to train on their logarithms, as scikit-learn's
+# `TransformedTargetRegressor` does. Its regressor predicts a density of the logarithm. `transformed_log_density`
+# returns log-densities of the outcomes themselves, so you can compare their mean with the two mean log-likelihoods
+# above.
 
 # %%
 regressor = DistributionRegressor("Normal", network="smooth", random_state=0)

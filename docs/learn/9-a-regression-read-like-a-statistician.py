@@ -4,8 +4,8 @@
 # # 9. A regression, read like a statistician
 #
 # This lesson fits a regression from a formula, reads its table, and asks the four questions that a statistician asks:
-# how large is an effect, how uncertain is its estimate, does the model fit, and which rows are influential? You need
-# `pip install '.[regression]'` in a clone.
+# how large is an effect, how uncertain is its estimate, does the model fit, and which rows are influential? Before you
+# run this lesson, run `pip install '.[regression]'` in a clone of the repository.
 #
 # The data are from the RAND health insurance experiment. The outcome `mdvis` is the number of a person's visits to a
 # doctor in a year. The insured persons pay a share of the bill: if the share is $s$ percent, `lncoins` is $\log(1+s)$.
@@ -49,7 +49,7 @@ print(poisson.table(exponentiate=True).round(3))
 # The standard errors in the table are valid if the counts have the distribution that the model assumes: a Poisson,
 # whose variance is equal to its mean. *Quantile residuals* test this assumption. If the model is correct, the residuals
 # are standard Normal for any family, and in 95% of samples all dots of the figure are within the band. In the left
-# figure many dots are outside, because many people never go to a doctor, and some go very often.
+# panel many dots are outside the band, because many people never go to a doctor, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
@@ -62,8 +62,8 @@ figure
 
 # %% [markdown]
 # The negative binomial has one more parameter, `alpha`, and its variance is `mean + alpha mean^2`. Its residuals are
-# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because the standard errors of the
-# Poisson fit were too small.
+# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because the Poisson assumes a variance
+# that is too small for these counts.
 
 # %%
 print(negative_binomial.summary())
@@ -87,8 +87,9 @@ print((robust.bse / negative_binomial.bse).round(2))
 # %% [markdown]
 # ## Tests of more than one coefficient
 #
-# Does health matter at all? `C(health)` has several coefficients. `test_terms` tests all coefficients of a term at
-# once. `test` tests any linear equation of coefficients. `anova` compares two fits by the ratio of their likelihoods.
+# Does health matter at all? The term `C(health)` of the formula has several coefficients. `test_terms` tests all
+# coefficients of each term at once. `test` tests any linear equation of coefficients. `anova` compares two fits by the
+# ratio of their likelihoods.
 
 # %%
 print(negative_binomial.test_terms().round(4))
@@ -104,7 +105,7 @@ print(smaller.anova(negative_binomial).round(4).to_string())
 # because persons differ.
 
 # %%
-# The mean number of visits against the number of diseases: its interval, and the interval of one person's visits
+# Visits against the number of diseases: the mean, the interval of the mean, and the interval of one person's visits
 new = {"lncoins": np.zeros(30), "disea": np.linspace(0, 60, 30), "health": ["good"] * 30}
 predicted = negative_binomial.predict_interval(new)
 figure = Figure(figsize=(6, 3.6), layout="constrained")
