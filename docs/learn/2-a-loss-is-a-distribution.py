@@ -124,7 +124,8 @@ figure
 #
 # A 90% interval should contain nine of ten outcomes. The *PIT* (probability integral transform) of an outcome is the
 # predicted probability of a smaller value. If the predicted distributions are correct, the PITs are uniform between 0
-# and 1. If the histogram has the shape of a U, the distributions are too narrow. If it has a hump, they are too wide.
+# and 1. If the histogram has the shape of a U, the distributions are too narrow. If the histogram has a hump in the
+# middle, the distributions are too wide.
 
 # %%
 # PIT histograms of the five heads on the test rows, with the 95% band of a correct model

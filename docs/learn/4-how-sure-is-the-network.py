@@ -148,7 +148,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# The share of outcomes in a 90% interval: calibration corrects the left bars; ensembles raise the right bars most
+# Shares of outcomes in a 90% interval: calibration corrects the left bar of a pair; ensembles raise the right bar most
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):

@@ -130,7 +130,7 @@ figure
 
 # %% [markdown]
 # The Exponential assumes the same risk on every day. But many patients died in the first weeks, and the survivors of
-# these weeks lived long. Families with a long tail can describe this.
+# these weeks lived long. Families with a long tail can describe such survival times.
 
 # %%
 print(f"median of the censored fit: {float(nllfit.quantile(estimate.distribution, 0.5)):.0f} days")

@@ -91,7 +91,7 @@ def bent_normal(params):
 
 
 # %% [markdown]
-# `heads.DistributionLambda` makes a head of `bent_normal`. The decorator registers the function's name with Keras,
+# `heads.DistributionLambda` turns `bent_normal` into a head. The decorator registers the function's name with Keras,
 # because the file of a saved model contains the name of the function and not its code.
 #
 # ## Three heads
@@ -198,7 +198,7 @@ assert here == there
 # ## Summary
 #
 # 1. To use a density of your own, write a function that maps numbers to a `tfd.Distribution`.
-#    `heads.DistributionLambda` makes a head of it.
+#    `heads.DistributionLambda` turns this function into a head.
 # 2. A flow bends a Normal with an increasing function. Its density at $g(z)$ is the density of the Normal at $z$,
 #    divided by the slope of the function at $z$.
 # 3. A flexible density needs more data. Compare it on held-out rows with simpler heads, such as a mixture.
