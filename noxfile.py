@@ -1,4 +1,4 @@
-"""`nox` runs the tests on each Python version, and on the oldest and the newest TensorFlow, that setup.cfg names."""
+"""`nox` runs the tests on each Python version that setup.cfg names, with the oldest and the newest TensorFlow."""
 
 import configparser
 import json
@@ -34,7 +34,7 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1], default=False)
 def beyond(session: nox.Session) -> None:
-    """The tests with versions above the upper pins, including pre-releases: first the canaries, then all."""
+    """The tests with versions above the upper pins, including pre-releases: first `test_canaries.py`, then all."""
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)
     session.run("python", "-m", "pip", "list")
@@ -61,7 +61,7 @@ def locks(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def audit(session: nox.Session) -> None:
-    """Asks PyPI for known vulnerabilities of the locked versions; fails if PyPI has no answer for one."""
+    """Asks PyPI for known vulnerabilities of the locked versions; fails if PyPI has no answer for one of them."""
     session.install("pip-audit")
     for extra in LOCKED:
         session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "-r", f"requirements/{extra}.txt")

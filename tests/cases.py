@@ -1,7 +1,10 @@
 """A reference for each named head, computed only with NumPy and SciPy.
 
-To add a family: write its class in `nllfit/families/catalogue.py` (or in `compound.py` if it wraps another family), add
-its name to `__all__` there and in the heads of Keras 2 and Keras 3, and add its row here.
+To add a family:
+
+1. Write its class in `nllfit/families/catalogue.py`, or in `compound.py` if it wraps another family.
+2. Add its name to `__all__` of that module, and to `__all__` of the heads of Keras 2 and Keras 3.
+3. Add its row to `CASES` in this file.
 """
 
 import dataclasses
@@ -18,7 +21,8 @@ class Case:
     Attributes:
       name: the head's name in `nllfit.heads`.
       outcomes: ordinary, boundary and extreme outcomes, `[n, *event]`.
-      log_prob: `(u, y, eps) -> [n]`, the log-likelihood, where `u` `[n, params_size]` is the input of the head.
+      log_prob: `(u, y, eps) -> [n]`, the log-likelihood. `u` `[n, params_size]` is the input of the head, and `eps` the
+        resolution of its dtype.
       invalid: an outcome of the right shape outside the support, or None if the support is the real line.
       prediction: the shape of one row of the head's prediction.
     """
@@ -60,7 +64,7 @@ def _log_laplace(y, loc, scale):  # SciPy's `laplace.logpdf` underflows
 def _multivariate_normal(u, y, eps):
     loc, rest = u[:, :2], u[:, 2:]
     tril = np.zeros([len(u), 2, 2])
-    # TFP's FillTriangular puts the numbers of `rest` at these places of the triangle: [[2, -], [1, 0]].
+    # The places to which TFP's FillTriangular moves the columns 0, 1 and 2 of `rest`: [[2, -], [1, 0]].
     tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1] = softplus(rest[:, 2]) + eps, rest[:, 1], softplus(rest[:, 0]) + eps
     return np.array([stats.multivariate_normal(m, s @ s.T).logpdf(v) for m, s, v in zip(loc, tril, y, strict=True)])
 

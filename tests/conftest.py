@@ -1,4 +1,7 @@
-"""Selects the tests that run: all ordinary ones, and a tenth of those marked `thorough`, another tenth each day."""
+"""Selects the tests that run: all ordinary tests, and a tenth of the tests marked `thorough`.
+
+Each day selects another tenth.
+"""
 
 import collections
 import datetime
@@ -32,13 +35,13 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test has the mark `thorough`, and its case is not exempt by `but`."""
+    """Whether a test has the mark `thorough`, and the mark's argument `but` does not name its case."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
 
 def is_left_out(items, turn):
-    """For each test, whether it is left out of this turn. The cases of one test run in successive turns."""
+    """Yields for each test whether this turn leaves it out. The cases of one test run in successive turns."""
     cases = collections.Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
@@ -72,7 +75,10 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Freezes the objects that exist: collecting garbage takes a tenth of the time, because TensorFlow makes many."""
+    """Freezes the objects that exist, so that garbage collections skip them.
+
+    Without this, collections take a tenth of the time, because TensorFlow makes many objects.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

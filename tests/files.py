@@ -1,6 +1,6 @@
 """The data files of the tests.
 
-Small files are in `tests/data`, downloads in the folder that the environment variable `NLLFIT_DATA` names.
+Small files are in `tests/data`. Downloads are in the folder that the environment variable `NLLFIT_DATA` names.
 """
 
 import json
@@ -13,7 +13,7 @@ DATA = pathlib.Path(__file__).parent / "data"
 
 
 def data_file(name):
-    """The path of a file or folder; skips the test if it is a download that is missing."""
+    """The path of a file or folder; skips the test if the file is a download and is missing."""
     path = DATA / name
     if path.exists():
         return path

@@ -1,4 +1,4 @@
-"""Heads and models of the table of cases, in each version of Keras."""
+"""Builds heads and models for the cases of `tests/cases.py`, in each version of Keras."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from nllfit import heads
 from tests.cases import CASES
 
-# One or two rows per head. The rows left out differ in a constant, or in a feature that other heads cover.
+# One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
 

@@ -22,7 +22,8 @@ class Kit:
       loss: the negative log-likelihood for `compile`.
       losses: the loss of each row, `(y_true, y_pred) -> [B]`.
       distribution: returns the distribution of a head's output.
-      imports: the first lines of a program that loads a model; they define `distribution`, too.
+      imports: the first lines of a program that loads a model. They import this Keras and nllfit, and define the
+        function `distribution`.
     """
 
     keras: types.ModuleType
@@ -68,9 +69,10 @@ def mainly(keras, name="kit"):
 
 
 def in_turn(values, left_out=()):
-    """All pairs of a Keras version and a value. The first value runs with tf_keras, the next with Keras 3, and so on.
+    """Returns all pairs of a Keras version and a value, as parameters of a test.
 
-    All other pairs, and all pairs of the values in `left_out`, are marked `thorough`.
+    Each run has the pair of the first value with tf_keras, of the second with Keras 3, of the third with tf_keras, and
+    so on. The other pairs, and all pairs of a value in `left_out`, are marked `thorough`.
     """
     rows = []
     for i, value in enumerate(values):
@@ -83,7 +85,7 @@ def in_turn(values, left_out=()):
 
 
 def by_keras(model, *args, **kwargs):
-    """The history of `model.fit`. It runs eagerly, because for a few steps this takes less time than a trace."""
+    """Returns the history of `model.fit`. The model runs eagerly, because a trace takes longer than a few steps."""
     model.run_eagerly = True
     history = model.fit(*args, **{"verbose": 0} | kwargs).history
     return {name: [float(value) for value in values] for name, values in history.items()}

@@ -18,7 +18,7 @@ from nllfit.families.tfp_classes import INDEPENDENT
 
 __all__ = ["PICTURES", "families", "made_rows", "page", "picture", "row"]
 
-# Shapes of outcomes and arguments that a family may need; the table shows the first combination that works.
+# Event shapes and arguments to try for each family. The table shows the first pair with which the family can be built.
 _FORMS = [
     ((), {}),
     (3, {}),
@@ -47,7 +47,8 @@ def _bent_normal(params):
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
 
 
-# For each family that modifies another one: the arguments as text, an example, and its support if code cannot find it.
+# For each family that modifies another one: the arguments as text, an example, and the support as text. The support is
+# None if code finds it.
 _MADE = {
     "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
     "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
@@ -102,7 +103,7 @@ PICTURES = {
 
 
 def families() -> dict[str, tuple[nllfit.Family, str]]:
-    """Every TFP family that a head can have, by name, with the arguments that it needs."""
+    """Every TFP family that a head can have, by name, and the arguments with which the family is built."""
     found = {}
     for name in sorted(dir(tfd)):
         for event_shape, held in _FORMS:
@@ -119,7 +120,7 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table. Two example distributions are needed, because some facts depend on parameters."""
+    """A family's row of the table. It compares two examples of the family, because some facts depend on parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
@@ -204,7 +205,7 @@ def _center(examples):
 
 
 def _probabilities(distribution):
-    """Whether there are a CDF and a CRPS, and how they are computed."""
+    """Two cells of the table: whether there is a CDF, and how the CRPS is computed."""
     vectors = distribution.event_shape.rank > 0
     energy = "energy score, by draws" if vectors and not is_discrete(distribution) else None
     try:

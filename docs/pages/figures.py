@@ -2,7 +2,8 @@
 
     python -m docs.pages.figures
 
-The file also contains points of the lines, and the labels, as text. A test compares this text with a new drawing.
+The file of the figure also contains text: points of the lines, and the labels. A test compares this text with a new
+drawing.
 """
 
 import json

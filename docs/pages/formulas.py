@@ -14,7 +14,11 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 
 
 def as_tex(text: str) -> str:
-    """A formula such as `-log p(y) = |y - loc| / scale + log(2 scale)` as TeX; a `ValueError` for other text."""
+    """Converts a formula such as `-log p(y) = |y - loc| / scale + log(2 scale)` to TeX.
+
+    Raises:
+      ValueError: if the text is not a formula.
+    """
     parser = _Parser(text)
     tex = parser.expression()
     if parser.kind:
@@ -42,7 +46,7 @@ class _Parser:
         self.advance()
 
     def advance(self):
-        """Advances to the next token. Returns the previous one. `kind` is number, word or sign, or empty at the end."""
+        """Advances to the next token. Returns the old token. `kind` is number, word or sign, or empty at the end."""
         old = getattr(self, "token", "")
         self.spaced = self.text[self.end : self.end + 1].isspace()
         if self.end == len(self.text):
@@ -87,7 +91,10 @@ class _Parser:
         return self.token in (")", "]", "}")
 
     def unit(self):
-        """The TeX of a number, a name, a call or a bracket, and the same without outer parentheses, for fractions."""
+        """Returns the TeX of a number, a name, a call or a bracket, in two forms.
+
+        The second form has no outer parentheses. Fractions and exponents need it.
+        """
         if self.kind == "word":
             name, index = self.advance(), ""
             if name.endswith("_") and self.token in ("{", "(") and not self.spaced:
@@ -123,7 +130,7 @@ class _Parser:
         return tex, inner
 
     def index(self):
-        """The TeX of an index in brackets, such as the one of `t_{j-1}` or `chi2_(k-i)`, without the brackets."""
+        """The TeX of an index, such as `{j-1}` in `t_{j-1}` or `(k-i)` in `chi2_(k-i)`, without the brackets."""
         closing = _CLOSING[self.advance()]
         inside = self.expression()
         if self.token != closing:

@@ -31,7 +31,7 @@ PAGES = {
     "nllfit.survival_scores": "Scores of risks and survival probabilities for censored times.",
     "nllfit.plots": "Figures; each function draws on the given `ax`.",
 }
-AREAS = {  # the part of the package that defines a name of `nllfit`, and the heading under which it is listed
+AREAS = {  # the part of the package that defines a name of `nllfit`, and the heading under which the name is listed
     "losses": "Training",
     "initialization": "Training",
     "training": "Training",
@@ -163,7 +163,7 @@ def _bare(parameter):
 
 
 class _Omitted:
-    """A default value whose `repr` is not readable. The page shows its name instead."""
+    """A default value whose `repr` is not readable. The page shows the name of the value instead."""
 
     def __init__(self, value):
         self.name = getattr(value, "__name__", "...")
@@ -236,7 +236,7 @@ def _link(text):
 
 
 def _maths(text, otherwise):
-    """A formula as TeX between dollars, or `otherwise` if it cannot be parsed, for example for a user's function."""
+    """Returns a formula as TeX between dollars, or `otherwise` if the formula cannot be parsed."""
     try:
         return f"${as_tex(' '.join(text.split()))}$"
     except ValueError:

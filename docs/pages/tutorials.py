@@ -75,7 +75,7 @@ def run_all() -> None:
 
 
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
-    """A tutorial's Markdown, and its figures by name. It runs the tutorial only if there is no stored result."""
+    """A tutorial's Markdown, and its figures by name. Runs the tutorial only if there is no stored result."""
     source, figures = path.read_text(), {}
     results = iter(_remembered(path))
     parts = []

@@ -154,7 +154,10 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
 def with_event_of(
     distribution: tfd.Distribution, elements: tfd.Distribution, make: Callable[..., tfd.Distribution], *knots: Any
 ) -> tfd.Distribution:
-    """Returns `make(elements, *knots)`. Its event shape and `validate_args` are those of `distribution`."""
+    """Returns the calibrated distribution `make(elements, *knots)`.
+
+    Its event shape and `validate_args` are those of `distribution`.
+    """
     checks, rank = distribution.validate_args, distribution.event_shape.rank
     calibrated = make(checked(elements) if checks else elements, *knots)
     return tfd.Independent(calibrated, rank, validate_args=checks) if rank else calibrated

@@ -42,7 +42,10 @@ def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor
 
 
 def with_knots(*names: str) -> dict[str, Any]:
-    """Returns TFP's description of the parameters `distribution` and `names`, which are vectors `[*batch, k]`."""
+    """Returns the `_parameter_properties` of a calibrated distribution.
+
+    Its parameters are `distribution`, and a vector `[*batch, k]` for each of `names`.
+    """
     knots = dict.fromkeys(names, tfpu.ParameterProperties(event_ndims=1))
     return {"distribution": tfpu.BatchedComponentProperties(), **knots}
 

@@ -12,11 +12,13 @@ __all__ = ["MovedCounts"]
 class MovedCounts(CalibratedDistribution):
     """A scalar distribution of counts that moves the quantiles `at` of a base distribution to `to`.
 
-    Between two quantiles, the base distribution is stretched. Above the last quantile it is shifted. Below the first
-    quantile it is shifted if this quantile moves down. If it moves up, the counts below it keep their places, and their
-    probabilities are multiplied by a constant. If the base distribution has no largest count, every count of its
-    support keeps a positive probability. Otherwise the largest count gets the probability of all counts that a shift
-    would move beyond it.
+    - Between two quantiles, the base distribution is stretched.
+    - Above the last quantile, the base distribution is shifted. If the support has a largest count, this count gets the
+      probability of all counts that the shift would move beyond it.
+    - Below the first quantile, the base distribution is shifted if this quantile moves down. If this quantile moves up,
+      the counts below it keep their places, and their probabilities are multiplied by a constant.
+
+    If the support has no largest count, every count of the support keeps a positive probability.
 
     Args:
       distribution: the base distribution of counts, of batch `[*batch]`.

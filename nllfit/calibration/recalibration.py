@@ -138,12 +138,12 @@ def _ranks(n):
 
 
 def _observed(n):
-    """Returns the Normal scores of the frequencies `rank / (n + 1)`."""
+    """Returns the observed scores at the knots, `[k]`: the Normal scores of the frequencies `rank / (n + 1)`."""
     return tf.math.ndtri(tf.constant(_ranks(n) / (n + 1))).numpy()
 
 
 def _predicted(scores):
-    """Returns the predicted scores `[k]` of the map that cross-validation on held-out scores `[n]` selects."""
+    """Selects a map by cross-validation on scores `[n]`. Returns the map's predicted scores at the knots, `[k]`."""
     if len(scores) < 2 * _FOLDS:
         return _observed(len(scores))
     gains = np.zeros([3, len(scores)])
@@ -157,7 +157,7 @@ def _predicted(scores):
 
 
 def _maps(scores):
-    """Returns the predicted scores `[k]` of three maps: the identity, a line, and a spline through the `_ranks`."""
+    """Returns the predicted scores `[k]` at the knots for three maps: the identity, a line, and a spline."""
     observed, ordered = _observed(len(scores)), np.sort(scores)
     line = np.clip(scores.mean() + scores.std() * observed, -_END + 1, _END - 1)
     return [observed, _apart(line), _apart(ordered[_ranks(len(scores)) - 1])]
@@ -191,7 +191,10 @@ def _steps(values):
 
 
 class _Mapped(CalibratedDistribution):
-    """A scalar distribution with the CDF `R(F(y))`, where `R` is monotone. Its dtype is that of `predicted`."""
+    """A scalar distribution with the CDF `R(F(y))`, where `F` is the CDF of `distribution` and `R` is monotone.
+
+    Its dtype is that of `predicted`.
+    """
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
         self.predicted, self.observed = predicted, observed

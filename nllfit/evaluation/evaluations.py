@@ -221,9 +221,9 @@ def _of_numbers(rows, levels, seed):
 
 
 def _by_row(block, levels, rng):
-    """Returns `{name: [m]}`, the scores of the rows that the mask does not exclude, and the PIT of each element.
+    """Returns the scores `{name: [m]}` of the `m` rows that the mask does not exclude.
 
-    A score of a row is the mean over its elements.
+    A score of a row is the mean over its elements. The values named "pit" are the PITs of the single elements.
     """
     found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
     return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
@@ -284,7 +284,7 @@ def _in_intervals(distribution, y, levels):
 
 
 def _common(scores, y):
-    """Returns the fields that all evaluations have. `scores` are `{name: values}` for each row, step and element."""
+    """Returns the fields that all evaluations have. `scores` are `{name: values}`, with values `[n, ...]`."""
     scores = {name: _row_means(values) for name, values in scores.items()}
     nll = scores["nll"]
     nll_se = np.std(nll, ddof=1) / math.sqrt(len(nll))

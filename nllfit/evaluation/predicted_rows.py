@@ -49,15 +49,15 @@ class PredictedRows(NamedTuple):
     mask: np.ndarray | None
 
     def blocks(self, repeats: int) -> Iterator["PredictedRows"]:
-        """Yields the rows in the blocks of `row_blocks`."""
+        """Yields the rows in consecutive blocks, which `row_blocks` chooses."""
         for rows in row_blocks(self.distribution, len(self.y), repeats):
             mask = None if self.mask is None else self.mask[rows]
             yield PredictedRows(batch_rows(self.distribution, rows), self.y[rows], self.nll[rows], mask)
 
     def counted(self, values: Any) -> np.ndarray:
-        """Selects the values of outcomes that count: `[n, ..., *more]` becomes `[m, *more]`.
+        """Selects the values of the `m` outcomes that count: `[n, ..., *more]` becomes `[m, *more]`.
 
-        Without a mask, the values are unchanged.
+        `more` are the further axes of the values, such as the event. Without a mask, the values are unchanged.
         """
         values = np.asarray(values)
         return values if self.mask is None else values[self.mask]

@@ -60,7 +60,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diagonal: str, name: str) -> None:
     """Draws sorted numbers `[n]` against the quantiles of a distribution, with the diagonal, the band and a legend.
 
-    `diagonal` is the diagonal's label in the legend, and `name` names the numbers there.
+    In the legend, `diagonal` is the label of the diagonal, and `name` is the name of the numbers.
     """
     ranks, low, high = rank_band(len(y))
     positions = (np.arange(len(y)) + 0.5) / len(y)

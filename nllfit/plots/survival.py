@@ -66,16 +66,18 @@ def _kaplan_meier(time, seen, entry):
 def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
-    The log-likelihood is concave, so `max(gains) - 1` is an upper bound of its further rise per row. The algorithm
-    stops if this bound is small.
+    Each iteration multiplies the fall in each interval by a gain. The log-likelihood is concave, so `max(gains) - 1` is
+    an upper bound of the amount by which the mean log-likelihood of a row can still rise. The algorithm stops if this
+    bound is small.
     """
     # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
-    # the interval from `(time, 0)` to `(time, 1)`. A censored one is the interval from `(lower, 2)` to `(upper, 1)`.
+    # the interval from `(time, 0)` to `(time, 1)`. A censored time is the interval from `(lower, 2)` to `(upper, 1)`.
     seen = lower == upper
     starts, ends = np.stack([lower, np.where(seen, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
-    # The estimate falls only between two consecutive places of which the first is a start and the second is an end.
+    # The estimate falls only between two consecutive places such that an interval starts at the first place and an
+    # interval ends at the second place.
     is_start, is_end = (np.isin(np.arange(len(places)), ranks) for ranks in (first, last))
     falls = np.flatnonzero(is_start[:-1] & is_end[1:])
     inside = ((first[:, None] <= falls) & (falls < last[:, None])).astype(float)

@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """Returns the value in JSON's types. Each array is put into the dict `arrays`, and its key there replaces it."""
+    """Converts a value to JSON's types. Each array moves into the dict `arrays` and leaves its key."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):

@@ -69,12 +69,12 @@ class Forest:
 
 
 class ForestInputs:
-    """Inputs of a network that describe the distribution predicted by a forest: its mean, and log-odds of `y <= t`.
+    """Inputs of a network that describe the distribution that a forest predicts: its mean, and log-odds of `y <= t`.
 
     The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
-    outcomes, or all values except the largest if there are few. So the trees follow the whole distribution, including
-    jumps. The inputs of a training row come only from trees that were grown without it, because the other trees know
-    its outcome.
+    outcomes, or all values except the largest if the outcomes have few values. So the trees follow the whole
+    distribution, including jumps. The inputs of a training row come only from trees that were grown without this row,
+    because the other trees know its outcome.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """
@@ -108,7 +108,7 @@ class ForestInputs:
         self.is_indicator = np.all((targets == 0) | (targets == 1), axis=0)
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-        """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x`. The arguments are those of `Forest`."""
+        """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x`. The arguments are those of a `Forest` call."""
         share = self.forest(x, counted)
         probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         return np.where(self.is_indicator, np.log(probability / (1 - probability)), share)

@@ -22,11 +22,11 @@ class Histogram(Classes):
     If the outcomes have few values, each value has a probability instead.
 
     The density is a mixture with one Normal for each interval. The mean of this Normal is the mean of the outcomes in
-    the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbours overlap; if
-    they are uniform, the scale is half the width of the interval. The mixture has one more Normal with the mean and the
-    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread is a temperature.
-    An infinite temperature gives the marginal frequencies. Only trees predict this target, because a network does not
-    know that the intervals have an order.
+    the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbouring Normals
+    overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The mixture has
+    one more Normal with the mean and the standard deviation of all outcomes, because new outcomes can be outside all
+    intervals. The spread of this target is a temperature. An infinite temperature gives the marginal frequencies. Only
+    trees predict this target, because a network does not know that the intervals have an order.
 
     Args:
       y: the outcomes, `[n, 1]`.

@@ -112,8 +112,8 @@ class Inputs:
           seed: the seed of the forest.
 
         Returns:
-          The `Inputs`, and the array `[n, inputs]` of their values for the training set. Its forest predictions are
-          out-of-bag.
+          The `Inputs`, and the array `[n, inputs]` of their values for the training set. The forest predictions in this
+          array are out-of-bag: those of a row come only from trees that were grown without this row.
         """
         forest, of_forest = ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
         inputs = cls(network, x, weights, forest)

@@ -84,8 +84,8 @@ class LocationScale(Target):
 def is_location_scale(family: Any) -> bool:
     """Tests numerically whether a family is a location-scale family.
 
-    The density of such a family satisfies `p(loc + unit y | loc + unit l, unit s) unit = p(y | l, s)`. The test checks
-    this equation at random `y`, `l` and `s`.
+    The density of such a family satisfies `p(a + b y | a + b loc, b scale) b = p(y | loc, scale)` for all `a` and all
+    `b > 0`. The test checks this equation for one pair of `a` and `b`, at random `y`, `loc` and `scale`.
     """
     made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
     one, _ = _one_element(getattr(made, "components_distribution", made))

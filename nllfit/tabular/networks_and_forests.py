@@ -36,7 +36,7 @@ class Model(abc.ABC):
       rows: the training set.
       network: the name of a network, or a `Network`.
       regularization: `"weak"` or `"strong"`.
-      target: the target that was made from the outcomes of these rows.
+      target: the target that was made from the outcomes of `rows`.
       settings: the arguments that control the training, such as the seed.
       num_members: the number of networks.
       batch_size: the number of rows of a batch.
@@ -103,7 +103,7 @@ class Networks(Model):
 
 
 def _successful(perceptron, weights, scaling, data):
-    """Returns the weights of the members that did not end in a bad local optimum. Others would spoil the mixture."""
+    """Returns the weights of all members but those in a bad local optimum, which would spoil the mixture."""
     x, y, factors = data
     of_likelihood = dataclasses.replace(perceptron, beta=0.0)
     losses = [float(of_likelihood.loss(each, *scaling, x, y, factors)) for each in weights]
@@ -116,7 +116,7 @@ def _data(inputs, target, rows):
 
 
 def _trained(members, data, epochs):
-    """Trains the members for some epochs. Returns the trainer and the random generator of each."""
+    """Trains the members for some epochs. Returns each member's trainer and random generator."""
     return joblib.Parallel(os.cpu_count(), prefer="threads")(
         joblib.delayed(_trained_member)(*member, data, epochs) for member in members
     )

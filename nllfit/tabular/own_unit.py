@@ -28,8 +28,8 @@ class OwnUnit(Target):
 
     Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
     outcomes for all inputs. Its output for each parameter is multiplied by `step`: the inverse square root of the
-    Fisher information of one outcome about that parameter. `step` is limited to the standard deviation of the outcomes,
-    and then raised to 1 if it is smaller.
+    Fisher information of one outcome about that parameter, clipped to between 1 and the standard deviation of the
+    outcomes. If this standard deviation is below 1, `step` is 1.
 
     Args:
       family, rows: as in `LocationScale`.

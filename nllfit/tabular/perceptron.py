@@ -1,9 +1,9 @@
 """Multilayer perceptrons that predict the parameters of a family, and the compiled program that trains them.
 
-`nllfit.fit` trains any Keras model and compiles a program for each architecture, optimizer and number of rows, which
-takes about 3 CPU seconds. Here the weight decay, the learning rates and the batches are arguments of the program, and
-all weights are one vector. So all trials and ensembles with the same layer sizes, family, loss and batch size share a
-program, which is compiled in 0.7 s.
+`nllfit.fit` trains any Keras model, and compiles a program for each architecture, optimizer and number of rows. Each
+compilation takes about 3 CPU seconds. In this module, the weight decay, the learning rates and the batches are
+arguments of the program, and all weights are one vector. So all trials and ensembles with the same layer sizes, family,
+loss and batch size share one program, which is compiled in 0.7 s.
 """
 
 import dataclasses
@@ -28,7 +28,9 @@ _MOST_PROGRAMS = 32
 
 @dataclasses.dataclass(frozen=True)
 class Perceptron:
-    """A network of swish layers and a linear layer. The parameters of the family are `offset + step * output`.
+    """A network of swish layers and a linear layer.
+
+    The parameters of the family are `offset + step * output`, with the `offset` and the `step` of a `Target`.
 
     Args:
       sizes: the number of inputs, followed by the number of units of each hidden layer.
@@ -74,8 +76,8 @@ class Trainer:
 
     Args:
       perceptron: the network.
-      weights: its initial weights, one vector.
-      scaling: `step` and `offset` of its outputs, `[params_size]`.
+      weights: the initial weights of the network, one vector.
+      scaling: `step` and `offset` of the `Target`, `[params_size]` each.
       batch_size: the number of rows of a batch.
       num_steps: the number of batches in the whole training.
       weight_decay: AdamW's weight decay: each step multiplies all weights by `1 - learning rate * weight_decay`.
@@ -141,8 +143,8 @@ def batches_of(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields two arrays `[batch_size]` for each batch: the indices of its rows, and the factors of their losses.
 
-    The last batch of an epoch is padded with rows of factor 0. Its other rows have a factor above 1, so that the mean
-    over the batch is the mean over these rows.
+    If the last batch of an epoch is not full, it is padded with rows of factor 0. Its real rows then have a factor
+    above 1, so that the mean over the padded batch equals the mean over the real rows.
     """
     steps = -(-num_rows // batch_size)
     shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size

@@ -28,10 +28,10 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
     tried with a strong regularization if they are overconfident. The held-out rows also determine the spread, a factor
     that widens or narrows the predicted distributions. If fewer than 500 rows are held out, as in a table of fewer than
-    2500 rows, it comes from cross-validation. Then the best model is trained on all rows. If it is a network, the
-    prediction is the mixture of the distributions of `num_members` networks. The prediction also contains the marginal
-    distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new row does
-    not cost hundreds of nats.
+    2500 rows, the spread comes from cross-validation. Then the best model is trained on all rows. If it is a network,
+    the prediction is the mixture of the distributions of `num_members` networks. The prediction also contains the
+    marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new
+    row does not cost hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column, and an indicator marks it if training rows have missing values in
@@ -259,7 +259,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return y.reshape(len(y), -1)
 
     def _like_y(self, values, has_last_axis=False):
-        """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values end in one more axis."""
+        """Reshapes values `[n, *event]` like the training `y`. With `has_last_axis`, values are `[n, *event, m]`."""
         values = np.asarray(values, np.float64)
         last = values.shape[values.ndim - has_last_axis :]
         return values.reshape([len(values), *([] if self._is_vector else [self.n_outputs_]), *last])

@@ -96,7 +96,8 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
         iterated several times, or a function that returns an iterator.
 
     Raises:
-      ValueError: if a batch is not a tuple of two or three elements, or if these differ in length.
+      ValueError: if a batch is not a tuple of two or three elements, if the elements of a batch differ in length, or if
+        only some batches have weights.
     """
     waiting: list[Any] = []
     for batch in batches() if callable(batches) else batches:
@@ -116,7 +117,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 
 
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
-    """Draws at most 32,768 random rows from batches. Returns the drawn rows, and the number of rows of each part.
+    """Draws at most 32,768 random rows from batches. Returns these rows, and the size of each part of `parts_of`.
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.

@@ -27,12 +27,13 @@ class Target(abc.ABC):
       trained_family: the family in the training loss: `family`, or `Censored(family)` if outcomes are censored.
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
       step, offset: arrays `[params_size]`. The parameters of the family are `offset + step * output`.
-      marginal: the parameters of the marginal distribution, if the method `mixture` adds it as one more member. None if
-        the method `distribution` adds it.
+      marginal: the parameters of the marginal distribution, if the method `mixture` adds this distribution as one more
+        member. None if the method `distribution` adds it.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
-      is_concentrated: whether the target predicts only a few values. Its likelihood cannot be compared with a density.
+      is_concentrated: whether the predicted distribution is discrete, or a density that is concentrated at a few
+        values. Its likelihood can only be compared with that of other such distributions.
     """
 
     spreads: np.ndarray = SPREADS

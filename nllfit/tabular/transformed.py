@@ -64,7 +64,7 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 def _slopes(transform, y):
     """Returns the derivative of a transformation at outcomes `[n, 1]`, as `[n]`.
 
-    The step becomes smaller as long as the difference quotient changes less from step to step.
+    The step is reduced until the change of the difference quotient from one step to the next stops decreasing.
     """
 
     def quotient(h):

@@ -2,8 +2,8 @@
 
 All choices use only the training set. A network is overconfident after training: on new rows, the predicted
 distributions are too narrow. Therefore the held-out rows also determine the spread, a factor that widens or narrows the
-predicted distributions. On a small table, one set of held-out rows is too small to determine the spread, so it comes
-from cross-validation.
+predicted distributions. On a small table, one set of held-out rows is too small to determine the spread, so the spread
+comes from cross-validation.
 
 With `n` held-out rows, about one new row in `n` may be unlike every held-out row, and such a row can cost a hundred
 nats. Therefore the prediction is a mixture: its last component is the marginal distribution of the outcomes, with the
@@ -32,8 +32,8 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]
 
-# The folds hold out at least this number of rows, `n`, if the table is large enough. Then the standard error of the
-# spread is at most 3%, because it is about `1 / sqrt(2 n)`.
+# The least number `n` of rows that the folds hold out together, if the table is large enough. The standard error of the
+# spread is about `1 / sqrt(2 n)`, which is 3% for this number.
 _HELD_OUT = 500
 _Key = tuple[Any, str, Any]  # network, regularization and distribution
 _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
@@ -45,8 +45,8 @@ class Trial:
 
     Attributes:
       network: the name of the network, or a `Network`.
-      regularization: `"weak"` or `"strong"`. The strong weight decay of networks is ten times the weak one. Trees have
-        at least 5 rows in each leaf if it is strong, and at least 1 row if it is weak.
+      regularization: `"weak"` or `"strong"`. The weight decay of networks is ten times as large with `"strong"` as with
+        `"weak"`. Each leaf of a tree has at least 5 rows with `"strong"`, and at least 1 row with `"weak"`.
       distribution: the name of the distribution, or a family.
       nll: the mean negative log-likelihood of the held-out rows, in nats, with the spread that minimises it.
       spread: a factor on the width of the predicted distributions. It minimises `nll`. For the best trial it minimises
@@ -73,7 +73,7 @@ class Predictor:
 
     Args:
       model: the trained model.
-      target: the target that it was trained on.
+      target: the `Target` that the model was trained on.
       doubt: the weight of the marginal distribution of the training set in the predictions.
     """
 
@@ -86,7 +86,7 @@ class Predictor:
 
 
 class Search:
-    """Runs trials and trains ensembles for one training set. It caches both.
+    """Runs trials and trains ensembles for one training set. Caches the trials and the ensembles.
 
     Args:
       rows: the training set; the last rows are held out in trials.
@@ -133,9 +133,9 @@ class Search:
 
         All networks predict the first distribution with the weak regularization. The best network and the trees are
         also tried with the strong regularization if they are overconfident, which means that their spread exceeds 1.
-        Then each other distribution gets one trial. Its network and its regularization are those of the best trial so
-        far whose network can predict the distribution. If these are trees with the weak regularization, and the new
-        trial is overconfident, the strong regularization is also tried.
+        Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
+        whose network can predict this distribution. If the new trial uses trees with the weak regularization and is
+        overconfident, trees with the strong regularization are also tried.
 
         Raises:
           ValueError: if no network can predict the first distribution.
@@ -191,7 +191,7 @@ class Search:
         return target.is_for_networks if network != TREES else target.statistics(self.rows.y[:1]) is not None
 
     def _trained(self, key, num_members, fold=None):
-        """Trains the predictor of a key on the rows outside a fold, or on all rows if `fold` is None."""
+        """Trains the predictor of a `_Key` on the rows outside a fold, or on all rows if `fold` is None."""
         network, regularization, distribution = key
         stream = self.stream if fold is None else None
         rows, target, made = self._rows(fold), self._target(distribution, fold), model_class(network)
@@ -238,9 +238,9 @@ class Search:
 def _folds(num_rows, settings):
     """Returns the held-out rows of each fold. The first fold contains the last rows.
 
-    The number of folds is the smallest one with which at least 500 rows are held out. If the table has fewer rows, the
-    folds hold out all of them, except for a remainder smaller than a fold. If `shuffle` is false, because rows are in
-    order of time, there is only one fold.
+    The number of folds is the smallest one with which at least 500 rows are held out. If the table has too few rows for
+    this, the folds hold out all rows except a remainder smaller than a fold. If `shuffle` is false, there is only one
+    fold, because the rows are in order of time.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     size = min(size, num_rows - 1)  # at least one row is left to train on

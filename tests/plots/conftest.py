@@ -1,4 +1,4 @@
-"""The fixture `ax`. After each test it checks that the figure renders, and that matplotlib's settings are the same."""
+"""The fixture `ax`. After each test it checks that the figure renders, and that matplotlib's settings are unchanged."""
 
 import matplotlib
 import pytest
