@@ -195,7 +195,7 @@ def laplace(
       >>> line = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
       >>> line.compile(loss=nllfit.negative_log_likelihood)
       >>> x, y = np.array([[-1.0], [0.0], [1.0]]), np.array([[-2.0], [0.0], [2.0]])
-      >>> history = nllfit.fit_lbfgs(line, x, y)
+      >>> history = nllfit.fit_lbfgs(line, x, y, verbose=0)
       >>> posterior = nllfit.laplace(line, x, y, prior_scale=1.0)
       >>> posterior.mean.round(3), predict_distribution(posterior, np.array([[3.0]])).stddev().numpy().round(3)
       (array([1.333, 0.   ]), array([[2.062]], dtype=float32))

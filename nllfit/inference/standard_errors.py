@@ -87,7 +87,7 @@ def standard_errors(
       >>> logistic = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])
       >>> logistic.compile(loss=nllfit.negative_log_likelihood)
       >>> x, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0], [1], [0], [1]])
-      >>> history = nllfit.fit_lbfgs(logistic, x, y)
+      >>> history = nllfit.fit_lbfgs(logistic, x, y, verbose=0)
       >>> coefficients = nllfit.standard_errors(logistic, x, y)
       >>> coefficients.names, coefficients.standard_errors.round(3)
       (['kernel', 'bias'], array([1.085, 1.975]))

@@ -86,7 +86,8 @@ def fit_lbfgs(
       >>> import tf_keras
       >>> line = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
       >>> line.compile(loss=nllfit.negative_log_likelihood)
-      >>> history = nllfit.fit_lbfgs(line, np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]]))
+      >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+      >>> history = nllfit.fit_lbfgs(line, x, y, verbose=0)
       >>> history.converged, line.get_weights()[0].round(3)
       (True, array([[2.]], dtype=float32))
 
