@@ -39,9 +39,9 @@ _NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
 class Laplace:
     """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights. Call it like the model.
 
-    Let `u = f(x)` be the input of the model's head. `f` is replaced by its first-order expansion in the chosen weights
-    around their values `w` in the model. The Jacobian is `J(x)`. Under the posterior, `u` is then Normal, and the
-    predicted distribution is a mixture over `u`:
+    Let `u = f(x)` be the input of the model's head, `w` the values of the chosen weights in the model, and `J(x)` the
+    Jacobian of `f` with respect to these weights at `w`. `f` is replaced by its first-order expansion around `w`. Under
+    the posterior, `u` is then Normal, and the predicted distribution is a mixture over `u`:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
@@ -49,8 +49,8 @@ class Laplace:
     elements. Otherwise they are random points, which are the same in every call. Their mean and, for up to 50 elements,
     their covariance are exact.
 
-    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` like a model. Do not change the
-    weights of `model`, because the posterior belongs to their present values.
+    `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` in place of a model. Do not
+    change the weights of `model`, because the posterior belongs to their present values.
 
     Attributes:
       model: the model, which `laplace` does not change.
@@ -168,16 +168,17 @@ def laplace(
     - With `layers="all"`, the mean is the model's weights. They are the maximum of the posterior if the network was
       trained with the regularizer `L2(1 / (2 n s^2))` of each weight, which is the negative log prior divided by `n`.
 
-    Posterior and evidence are exact for a `Normal` head of fixed scale whose mean is linear in the weights; predictions
-    are exact up to the sum in `Laplace`, which is coarse where the weights add much more variance than the noise.
-    Shared parameters of a head are treated as known.
+    For a `Normal` head of fixed scale whose mean is linear in the weights, the posterior and the evidence are exact.
+    The predictions are exact except for the sum over points that `Laplace` describes. This sum is a coarse
+    approximation where the weights add much more variance than the noise. Shared parameters of a head are treated as
+    known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.
       x, y: the arrays that the model was trained on.
       layers: which weights get a posterior, at most 2000 of them. `"last"` selects the last layer with weights before
-        the head. If the head receives the sum of several layers' outputs, it selects all of them. `"all"` selects all
-        trainable weights.
+        the head, or all layers whose outputs are summed if the head receives a sum. `"all"` selects all trainable
+        weights.
       prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
       sample_weight: how often each row counts, `[n]`, as in the training.
 
@@ -185,10 +186,13 @@ def laplace(
       A `Laplace`, which can be called, scored and calibrated like the model.
 
     Raises:
-      TypeError, ValueError: for a model or data that `standard_errors` does not accept, where the limit of 2000 weights
-        is for the chosen layers; for an invalid `layers` or `prior_scale`; if outcomes are intervals (`Censored`) or
-        have windows that differ between rows (`Truncated`); if no maximum of the posterior is found near the weights,
-        or no maximum of the evidence between 1e-5 and 1e5.
+      TypeError, ValueError: if one of these is true:
+        - `standard_errors` does not accept the model or the data. (Here its limit of 2000 weights applies only to the
+          chosen layers.)
+        - `layers` or `prior_scale` is invalid.
+        - The outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`).
+        - No maximum of the posterior is found near the weights, or no maximum of the evidence for a `prior_scale`
+          between 1e-5 and 1e5.
 
     Example:
       >>> import tf_keras

@@ -61,12 +61,16 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       gives its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
-      TypeError: if `model` is a regression, an estimator of `nllfit.tabular`, or no model at all; if none of its
-        outputs has a head; or if `x` is neither arrays nor a dataset.
-      ValueError: if `x` has no rows, is an infinite dataset, is sparse or ragged, or contains values other than real
-        numbers and strings; if its rows do not have the shape that the model was built for, or a layer cannot take
-        them; if `batch_size` or `num_samples` is not an integer of at least 1; or if `num_samples` is more than 1 for
-        an `Ensemble`, a `Laplace` or a calibrated model.
+      TypeError: if one of these is true:
+        - `model` is a regression, an estimator of `nllfit.tabular`, or no model at all.
+        - None of the model's outputs has a head.
+        - `x` is neither arrays nor a dataset.
+      ValueError: if one of these is true:
+        - `x` has no rows, is an infinite dataset, is sparse or ragged, or contains values other than real numbers and
+          strings.
+        - The rows of `x` do not have the shape that the model was built for, or a layer cannot take them.
+        - `batch_size` or `num_samples` is not an integer of at least 1.
+        - `num_samples` is more than 1, and the model is an `Ensemble`, a `Laplace` or a calibrated model.
 
     Example:
       >>> predict_distribution(model, x, batch_size=1024).stddev().shape

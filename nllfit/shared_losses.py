@@ -23,15 +23,15 @@ class NegativeLogLikelihood:
     In tf_keras, give `nllfit.negative_log_likelihood` to `compile`; it is also a function `(y_true, y_pred)` that
     returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. In training, Keras
     calls the loss with the argument `sample_weight`, which may be None. The loss then returns the sum of weight times
-    loss, divided by the number of unmasked outcomes and not, as a weighted mean would, by the sum of the weights.
+    loss, divided by the number of unmasked outcomes. (A weighted mean would be divided by the sum of the weights.)
     Outcomes that are masked or have weight 0 add nothing to the sum, so padding need not be in the support. The loss is
     computed in the dtype of the head.
 
     The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
     outcomes, it raises an error at trace time. (A batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and
     training would silently find wrong weights.) There are two exceptions. Class labels may have the shape `[B]` or
-    `[B, 1]`, because the `fit` of tf_keras turns the first into the second. In Keras 3, outcomes `[B]` are reshaped to
-    `[B, 1]` if the output of the head has this shape.
+    `[B, 1]`, because the `fit` of tf_keras reshapes `[B]` to `[B, 1]`. In Keras 3, outcomes `[B]` are reshaped to
+    `[B, 1]` if the output of the head has the shape `[B, 1]`.
 
     Args:
       y_true: outcomes, `[B, *event]`.
@@ -47,12 +47,13 @@ class NegativeLogLikelihood:
 
     Raises:
       TypeError: if `y_pred` is not a distribution.
-      ValueError: if the shape of `y_true` is not that of the outcomes, or the shape of `sample_weight` is neither that
-        of the rows nor that of the batch. In eager mode also if an outcome or its log-likelihood is not finite, or an
-        outcome is outside the support (unless the head has `validate_args=False`).
+      ValueError: if `y_true` does not have the shape of the outcomes, or `sample_weight` has neither one number for
+        each row, `[B]`, nor one for each outcome, `[*batch]`.
+      ValueError: in eager mode, if an outcome or its log-likelihood is not finite, or an outcome is outside the support
+        (unless the head has `validate_args=False`).
       tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support, or `y_true` has
-        another number of rows. XLA does not check this. Keras 3 compiles with XLA where it can;
-        `compile(jit_compile=False)` prevents it.
+        another number of rows. A program that XLA compiled makes none of these checks. Keras 3 compiles with XLA where
+        it can, unless `compile` is called with `jit_compile=False`.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)
@@ -112,9 +113,10 @@ class BetaNLL:
       name: name of the loss.
 
     Raises:
-      ValueError: if `beta` is not between 0 and 1; if the elements of the outcome depend on each other, or are class
-        labels; if a variance is infinite (in a graph this is a `tf.errors.InvalidArgumentError`, and XLA does not check
-        it); and as from `nllfit.negative_log_likelihood`.
+      ValueError: as from `nllfit.negative_log_likelihood`, or if one of these is true:
+        - `beta` is not between 0 and 1.
+        - The elements of the outcome depend on each other, or are class labels.
+        - A variance is infinite. (In a graph this is a `tf.errors.InvalidArgumentError`. XLA does not check it.)
       NotImplementedError: if the distribution has no method for the variance, such as a `Truncated` one.
 
     Example:

@@ -56,6 +56,9 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
       evaluation: the result of `evaluate` for a model of class labels, of one-hot rows, or of outcomes 0 and 1.
       names: the names of the classes, `[k]`, in the order of their labels; by default the labels.
 
+    Returns:
+      A `ClassScores`.
+
     Raises:
       ValueError: if the outcomes are not classes, or `names` does not have one name for each class.
 

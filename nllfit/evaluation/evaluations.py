@@ -47,7 +47,7 @@ def evaluate(
         with several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
-      seed: the seed of the random PITs of counts and of censored outcomes.
+      seed: the seed of the random numbers in `Evaluation.pit`, for counts and for censored outcomes.
 
     Returns:
       An `Evaluation`; for a dict of outcomes, a dict of evaluations by the name of the output.
@@ -99,14 +99,15 @@ class Evaluation:
     Attributes:
       num_rows: `n`.
       nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
-        `z` it is `-log p(y | z)` for one draw of `z`. Without the KL divergence this does not bound `-log p(y)`.
+        `z` it is `-log p(y | z)` for one draw of `z`, without the KL divergence, so it is no bound of `-log p(y)`.
       crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
         The point prediction is the mean. For a `Truncated` family it is the median. If a mean is not finite, it is the
         median or the mode.
       accuracy: for classes, the share of outcomes whose class has the largest probability.
-      brier: for more than two classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2. For two classes, the
-        mean of `(p - y)^2`, between 0 and 1, for every head. scikit-learn's `brier_score_loss` has this convention.
+      brier: for more than two classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2, where `[k = y]` is 1 for
+        the observed class, else 0. For two classes, the mean of `(p - y)^2`, between 0 and 1, whether the head has one
+        probability or two. scikit-learn's `brier_score_loss` has this convention.
       sharpness: the root mean square of the predicted standard deviations. For classes, the mean entropy of the
         predicted probabilities, in nats; the `nll` of a calibrated model is close to it.
       calibration_error: the `miscalibration_area` of all PITs. For classes, the `expected_calibration_error` of the

@@ -27,8 +27,8 @@ class Coefficients(MaximumLikelihoodFit):
         coefficient is not identified, because other weights give the same likelihood.
       covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason. For a coefficient that is not
         identified, the variance is infinite and the covariances are NaN.
-      kind: the estimator of the covariance: "observed information", "sandwich", with groups "sandwich, 12 groups", or,
-        for the information of a model with regularizers, "Laplace approximation".
+      kind: the estimator of the covariance: "observed information" or "sandwich". It is "sandwich, 12 groups" for 12
+        groups, and "Laplace approximation" for the information of a model with regularizers.
       log_likelihood: in nats, the sum over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.

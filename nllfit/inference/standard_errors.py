@@ -60,17 +60,17 @@ def standard_errors(
     Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is in
     float64, but in the model's own dtype if the model is subclassed.
 
-    A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has any, `H` is the Hessian of the negative
-    log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation: the standard errors are
-    posterior standard deviations. They do not measure the bias towards the prior.
+    A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has a regularizer, `H` is the Hessian of
+    the negative log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation. The standard
+    errors are then posterior standard deviations. They do not measure the bias towards the prior.
 
     Args:
       model: a compiled Keras 2 or Keras 3 model that ends in one head, with at most 2000 trainable weights.
       x, y: the arrays that the model was fitted to. If `x` is a DataFrame, its columns name the first layer's weights.
       sample_weight: the number of times that each row counted in the fit, `[n]`.
       covariance: "information" or "sandwich".
-      groups: labels of at least two clusters of dependent rows, `[n]`, only with "sandwich": the scores of a cluster
-        are summed before their outer product is taken.
+      groups: labels of at least two clusters of dependent rows, `[n]`, only with "sandwich". The gradients `grad l_i`
+        of a cluster are summed before the outer product is taken.
 
     Returns:
       A `Coefficients`. Check its `converged` and `message` before you use the numbers. The standard errors are NaN if
@@ -78,9 +78,12 @@ def standard_errors(
       infinite for weights that are not identified, for example those of linearly dependent columns.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit_lbfgs` refuses; for a sparse `x`; if the model has no head,
-        several outputs or too many weights; if `covariance` is unknown; if `groups` has the wrong length, a missing
-        label or only one label, or is given without "sandwich"; or if the log-likelihood is not finite at the weights.
+      TypeError, ValueError: if one of these is true:
+        - `fit_lbfgs` refuses the model or the data, or `x` is sparse.
+        - The model has no head, several outputs or too many weights.
+        - `covariance` is unknown.
+        - `groups` has the wrong length, a missing label or only one label, or is given without "sandwich".
+        - The log-likelihood is not finite at the weights.
 
     Example:
       >>> import tf_keras

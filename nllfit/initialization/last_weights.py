@@ -40,15 +40,19 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
         compiled. Call `initialize` before the training, because it overwrites trained weights.
       x: inputs as `fit_lbfgs` takes them: an array `[n, ...]`, a sparse matrix, or a structure of these.
-      y: outcomes `[n, *event]`, or `[n]` for an event of one element. For several outputs, in the model's structure.
-      sample_weight: the number of times that each row counts, `[n]`. For several outputs, either one array for all or
-        arrays in the model's structure. Outcomes that Keras masks do not count.
+      y: outcomes `[n, *event]`, or `[n]` for an event of one element. If the model has several outputs, a list or dict
+        of such arrays, in the structure of the model's outputs.
+      sample_weight: the number of times that each row counts, `[n]`. If the model has several outputs, either one array
+        for all outputs, or arrays in the structure of the outputs. Outcomes that Keras masks do not count.
 
     Raises:
       TypeError: if `model` is not a Keras model, or none of its outputs comes from a head.
-      ValueError: if no bias sets the parameters of a head (the model then keeps its weights); if `x` is a dataset; if
-        the data are missing, empty, differ in length or are not finite; if a layer cannot take one of the first rows;
-        if outcomes do not have the head's shape or are outside its support; and as from `maximum_likelihood`.
+      ValueError: as from `maximum_likelihood`, or if one of these is true:
+        - No bias sets the parameters of a head. (The model then keeps its weights.)
+        - `x` is a dataset.
+        - The data are missing, empty, of different lengths or not finite.
+        - A layer cannot take one of the first rows.
+        - Outcomes do not have the head's shape, or are outside its support.
 
     Example:
       >>> import tf_keras

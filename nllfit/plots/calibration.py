@@ -36,9 +36,11 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
       `ax`.
 
     Raises:
-      ValueError: if `y` and `probabilities` are empty or differ in length, a probability is not between 0 and 1, the
-        probabilities of the classes do not sum to 1, `y` contains anything but 0 and 1 or labels of these classes, or
-        `num_bins` is not an int >= 1.
+      ValueError: if one of these is true:
+        - `y` and `probabilities` are empty or differ in length.
+        - A probability is not between 0 and 1, or the probabilities of the classes do not sum to 1.
+        - `y` contains a number other than 0 and 1 or, with class probabilities, a label that is not one of the classes.
+        - `num_bins` is not an int >= 1.
 
     Example:
       >>> ax = reliability_diagram(ax, [0, 1, 1], [0.2, 0.7, 0.9])

@@ -33,8 +33,10 @@ def profile_curve(
       `ax`.
 
     Raises:
-      ValueError: if the parameter is an array, there are fewer than two `values`, or `Estimate.confidence_intervals`
-        raises an error; or if `values` is None and neither the profile-likelihood nor the Wald interval has an end.
+      ValueError: if one of these is true:
+        - The parameter is an array, or there are fewer than two `values`.
+        - `Estimate.confidence_intervals` raises an error.
+        - `values` is None, and no end of the profile-likelihood or Wald interval is finite.
 
     Example:
       >>> ax = profile_curve(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]), "rate")

@@ -121,17 +121,19 @@ def survival_curve(
         - `[n]`, the times of the event or of censoring;
         - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
         - `[n, 3]`, such pairs and the time of delayed entry, if all pairs are exact or right-censored.
-      observed: whether each of the times `[n]` is the time of an event, `[n]`. By default all are. Not allowed with
-        pairs.
+      observed: `[n]`, 1 or True if the event happened at the time, 0 or False if the time is that of censoring. By
+        default, all events were observed. `observed` is allowed only for times `[n]`.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
 
     Returns:
       `ax`.
 
     Raises:
-      ValueError: if `time` is empty or has another shape, `observed` has another length, contains anything but 0 and 1
-        or is given with pairs, or there is no event. Also if a row contains NaN, an event at infinity, a lower end
-        above the upper end, an entry that is not before the event, or an interval together with an entry.
+      ValueError: if one of these is true:
+        - `time` is empty or has another shape, or there is no event.
+        - `observed` has another length, contains anything but 0 and 1, or is given with pairs.
+        - A row contains NaN, an event at infinity, or a lower end above the upper end.
+        - A row contains an entry that is not before the event, or an interval together with an entry.
 
     Example:
       >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])

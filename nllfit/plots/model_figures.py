@@ -80,7 +80,8 @@ def training_curves(ax: Axes, history: Any, validation_freq: int | Collection[in
       ax: a `matplotlib.axes.Axes`.
       history: the history that `nllfit.fit` or Keras's `fit` returned for a model trained on a negative log-likelihood;
         or a list of histories, such as `[member.history for member in ensemble.models]`.
-      validation_freq: what `fit` was given: the model was validated after every `k` epochs, or after those in a list.
+      validation_freq: the argument `validation_freq` of `fit`: an integer `k` if the model was validated after every
+        `k` epochs, or a list of the epochs after which it was validated.
 
     Returns:
       `ax`.

@@ -47,8 +47,8 @@ def cox_regression(
       data: a pandas `DataFrame`, or a dict of columns.
       strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
       weights: the factor of each row in the likelihood, as in R's `coxph`: the name of a column, or `[n]`. Rows of
-        weight 0 are left out. An event of weight 2 and two equal events differ, because the two events are tied, and
-        Efron's terms count rows.
+        weight 0 are left out. A row of weight 2 with an event is not the same as two equal rows, because the events of
+        two equal rows are tied, and Efron's treatment of ties counts rows and not weights.
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
         score residuals, summed over each cluster (Lin and Wei).

@@ -49,15 +49,15 @@ def regression(
 
         u_i = x_i' b + offset_i
 
-    for the columns `x_i` that `formulaic` makes from the formula. The notation is R's: `y ~ x`, `y ~ a * b`, `y ~
-    C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline with 4 columns), `y ~ log(x) +
-    offset(log(exposure))`. Any other parameter is one number for all rows, unless it has its own formula as a keyword
-    argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients are on the scale of the
-    logarithm. A family object keeps its own links.
+    `x_i` are the columns that `formulaic` makes from the formula for row `i`, and `b` are the coefficients. The
+    notation is R's: `y ~ x`, `y ~ a * b`, `y ~ C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline
+    with 4 columns), `y ~ log(x) + offset(log(exposure))`. Any other parameter is one number for all rows, unless it has
+    its own formula as a keyword argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients
+    are on the scale of the logarithm. A family object keeps its own links.
 
     The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
-    Newton's method finds the coefficients. If it does not end in a maximum, `fit_lbfgs` searches again from its own
-    start.
+    Newton's method finds the coefficients. If Newton's method does not end in a maximum, `fit_lbfgs` searches again
+    from its own start.
 
     Args:
       formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
@@ -71,8 +71,8 @@ def regression(
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
-        scores are summed over each of the `G` clusters. It is multiplied by `G / (G - 1) * (n - 1) / (n - q)` for `q`
-        coefficients, as in statsmodels. Here `n` is the sum of the weights.
+        the gradients of the rows are summed over each of the `G` clusters. The sandwich is multiplied by `G / (G - 1) *
+        (n - 1) / (n - q)`, as in statsmodels, where `q` is the number of coefficients and `n` the sum of the weights.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
       parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
@@ -90,9 +90,11 @@ def regression(
     Raises:
       ImportError: without formulaic and pandas: `pip install formulaic pandas`.
       TypeError: if `data` is not a table, or `link` is not a dict.
-      ValueError: if a formula cannot be read or evaluated, values are missing, columns are linearly dependent, a level
-        has no rows, an argument is invalid or has the wrong length, or an outcome is outside the family's support or
-        may have an infinite density.
+      ValueError: if one of these is true:
+        - A formula cannot be read or evaluated.
+        - Values are missing, columns are linearly dependent, or a level of a column has no rows.
+        - An argument is invalid or has the wrong length.
+        - An outcome is outside the family's support, or may have an infinite density.
 
     Example:
       >>> data = {"y": [2, 3, 6, 7, 8, 9, 10, 12, 15], "x": [-1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]}

@@ -69,8 +69,8 @@ class Hypotheses(CoefficientTable):
         """Tests each term of the formulas by a Wald test. The hypothesis is that all coefficients of the term are 0.
 
         Returns:
-          A `DataFrame` with a row for each term and the columns `statistic`, `df` and `p_value`. Two of them are NaN
-          if the statistic does not exist; see `WaldTest`.
+          A `DataFrame` with a row for each term and the columns `statistic`, `df` and `p_value`. `statistic` and
+          `p_value` are NaN if the statistic does not exist; see `WaldTest`.
         """
         rows = {}
         for term, places in self.terms.items():
@@ -97,7 +97,7 @@ class Hypotheses(CoefficientTable):
           ValueError: if there is no larger fit; or if one of these is true for a fit, compared with the one before:
             - One is a `regression`, the other a `cox_regression`.
             - The outcomes, weights or strata differ.
-            - It does not have more coefficients, or its likelihood is lower.
+            - The larger fit does not have more coefficients, or its likelihood is lower.
         """
         if not larger:
             raise ValueError("`anova` compares fits: give a fit with more coefficients, or call `test_terms`.")

@@ -38,9 +38,10 @@ class Predictions(LinearPredictors):
 
         Raises:
           TypeError: if `data` is not a table.
-          ValueError: if a column is missing, or has missing values or levels that the fitted rows do not have; if a
-            value is outside the range of the fitted rows in a column of a `spline`; or if `data` is given, and `offset`
-            was an array in the fit.
+          ValueError: if one of these is true:
+            - A column is missing, has missing values, or has levels that the fitted rows do not have.
+            - A value in a column of a `spline` is outside the range of the fitted rows.
+            - `data` is given, and `offset` was an array in the fit.
         """
         index = self._index(data)
         values = law_of(self.predict_distribution(data)).central_value().numpy()
@@ -60,9 +61,9 @@ class Predictions(LinearPredictors):
 
         `lower` and `upper` are the prediction interval of a new outcome: the central interval of the distribution that
         the estimates predict. This interval ignores the uncertainty of the coefficients, which is small if there are
-        many rows. If `num_draws` is positive, the interval includes it: coefficients are drawn from their approximate
-        Normal distribution, and the mixture of the distributions that the draws predict replaces the distribution that
-        the estimates predict.
+        many rows. If `num_draws` is positive, the interval includes this uncertainty. Then coefficients are drawn from
+        their approximate Normal distribution, each draw predicts a distribution, and the interval is the central
+        interval of the mixture of these distributions.
 
         Args:
           data: as for `predict`.
@@ -75,8 +76,10 @@ class Predictions(LinearPredictors):
 
         Raises:
           TypeError: if `data` is not a table.
-          ValueError: if the outcomes are classes, `level` is not between 0 and 1, `num_draws` is negative, or positive
-            for a fit that did not converge, or if `predict` refuses `data`.
+          ValueError: if one of these is true:
+            - The outcomes are classes, or `level` is not between 0 and 1.
+            - `num_draws` is negative, or it is positive and the fit did not converge.
+            - `predict` refuses `data`.
 
         Example:
           >>> data = {"y": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "x": [0, 1, 2, 3, 4, 5]}

@@ -22,9 +22,10 @@ __all__ = ["crps"]
 def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     """Returns the continuous ranked probability score of each outcome: its distance from the predicted distribution.
 
-    The score is `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`. `F` is the predicted CDF, and `X` and
-    `X'` are independent draws from the predicted distribution. Smaller is better. If all probability is at one point,
-    the score is the absolute error. CRPS is strictly proper. It is less sensitive to outliers than the log-likelihood.
+    The score is `integral of (F(z) - [y <= z])^2 dz = E|X - y| - E|X - X'| / 2`. `F` is the predicted CDF. `[y <= z]`
+    is 1 if `y <= z`, else 0. `X` and `X'` are independent draws from the predicted distribution. Smaller is better. If
+    all probability is at one point, the score is the absolute error. CRPS is strictly proper. It is less sensitive to
+    outliers than the log-likelihood.
 
     Args:
       y_true: outcomes, `[B, *event]`. Numbers outside the support are allowed.
@@ -56,9 +57,11 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
     Raises:
       TypeError: if `y_pred` is not a distribution.
       ValueError: if `y_true` is not numeric or does not have the shape `[B, *event]`.
-      NotImplementedError: if TFP does not know the marginal distribution of the elements, if outcomes are intervals
-        (`Censored`) or angles of a mixture, if each outcome contains the ends of its truncation window (`Truncated`
-        with "row"), or if the distribution is a flow of scalars in float32 (a `tfd.TransformedDistribution`).
+      NotImplementedError: if one of these is true:
+        - TFP does not know the marginal distribution of the elements.
+        - The outcomes are intervals (`Censored`) or angles of a mixture.
+        - Each outcome contains the ends of its truncation window (`Truncated` with "row").
+        - The distribution is a flow of scalars (a `tfd.TransformedDistribution`) in float32.
 
     Example:
       >>> nllfit.crps([0.0], tfd.Normal([0.0], 1.0)).numpy().round(6)  # (sqrt(2) - 1) / sqrt(pi)

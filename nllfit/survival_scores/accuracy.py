@@ -15,8 +15,9 @@ __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_bri
 def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> np.ndarray:
     """Returns the Brier score of predicted survival probabilities at each time, `[k]`. Smaller is better.
 
-    It is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. Here `S_i` is the prediction
-    for row `i`, and `G(t)` is the estimated probability that a row is not censored by `t`.
+    It is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. A bracket `[...]` is 1 if
+    the condition is true for row `i`, else 0. `S_i` is the prediction for row `i`, and `G(t)` is the estimated
+    probability that a row is not censored by `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -82,10 +83,14 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
       t: the time.
       num_groups: the number of groups. Their sizes are about equal.
 
+    Returns:
+      A `CalibrationAtTime`, whose groups are in ascending order of the predictions.
+
     Raises:
-      ValueError: if the arrays differ in length, a time is not finite, an event is neither 0 nor 1, `num_groups` is not
-        between 1 and the number of rows, `survival` contains a number that is not a probability, or `t` is after the
-        last time.
+      ValueError: if one of these is true:
+        - The arrays differ in length, a time is not finite, or an event is neither 0 nor 1.
+        - `num_groups` is not between 1 and the number of rows.
+        - `survival` contains a number that is not a probability, or `t` is after the last time.
     """
     time, event, survival = checked(time, event, survival=survival)
     num_groups = as_count("num_groups", num_groups, 1, highest=len(time))

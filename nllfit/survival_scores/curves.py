@@ -18,12 +18,12 @@ class SurvivalCurve:
     """A step function of time.
 
     Attributes:
-      times: the distinct observed times, `[m]`, in ascending order. Only there can the function change.
+      times: the distinct observed times, `[m]`, in ascending order. The function changes only at these times.
       values: the value of the function from each of these times to the next, `[m]`.
       before: the value of the function before the first time.
       log_variances: for a Kaplan-Meier curve, Greenwood's variance of the logarithm of each value, `[m]`:
         `sum_{t_k <= t} d_k / (n_k (n_k - d_k))`, in the notation of `kaplan_meier`. It is infinite where the value is
-        0. Other curves have None.
+        0. For other curves, `log_variances` is None.
     """
 
     times: np.ndarray
@@ -38,9 +38,10 @@ class SurvivalCurve:
 
 
 def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = None) -> SurvivalCurve:
-    """Returns the Kaplan-Meier estimate of `P(T > t)`: `prod_{t_k <= t} (1 - d_k / n_k)`.
+    """Returns the Kaplan-Meier estimate of `P(T > t)`, the probability that the event comes after `t`.
 
-    At the observed time `t_k`, `n_k` rows are at risk, and `d_k` of them have an event.
+    The estimate is the `SurvivalCurve` `prod_{t_k <= t} (1 - d_k / n_k)`. At the observed time `t_k`, `n_k` rows are at
+    risk, and `d_k` of them have an event.
 
     Args:
       time: the observed times, `[n]`.
@@ -77,7 +78,8 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
     """Returns the Aalen-Johansen estimate of the probability that an event of one cause happens by `t`.
 
-    Other causes compete: after an event of another cause, the event of this cause can no longer happen.
+    The estimate is a `SurvivalCurve` that starts at 0. Other causes compete: after an event of another cause, the event
+    of this cause can no longer happen.
 
     Args:
       time: the observed times, `[n]`.

@@ -41,8 +41,11 @@ def concordance(
       A number between 0 and 1; 0.5 for uninformative risks.
 
     Raises:
-      ValueError: if `method` is unknown, the arrays differ in length, a time is not finite, an event is neither 0 nor
-        1, a risk is NaN, or no pair is comparable; or, for "uno", if `G` is 0 at the time of an event before `tau`.
+      ValueError: if one of these is true:
+        - `method` is unknown, or the arrays differ in length.
+        - A time is not finite, an event is neither 0 nor 1, or a risk is NaN.
+        - No pair is comparable.
+        - `method` is "uno", and `G` is 0 at the time of an event before `tau`.
 
     Example:
       >>> survival_scores.concordance([1.0, 2.0, 3.0, 4.0], [1, 0, 1, 1], [0.9, 0.8, 0.1, 0.2])
@@ -82,7 +85,8 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
         sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)
         / sum_{i: event by t} sum_{j: time_j > t} w_i
 
-    Here `w_i = 1 / G(time_i)`, and `G(t)` is the estimated probability that a row is not censored by `t`.
+    The weights are `w_i = 1 / G(time_i)`, where `G(t)` is the estimated probability that a row is not censored by `t`.
+    A bracket such as `[risk_i > risk_j]` is 1 if the condition is true, else 0.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -91,9 +95,10 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
       train: `(time, event)` of the rows from which `G` is estimated; by default the scored rows.
 
     Raises:
-      ValueError: if a shape is wrong, a time is not finite, an event is neither 0 nor 1, a risk is NaN, one of `times`
-        is before the first event or not before the last time, or `G` is 0 at the time of an event by the last of
-        `times`.
+      ValueError: if one of these is true:
+        - A shape is wrong, a time is not finite, an event is neither 0 nor 1, or a risk is NaN.
+        - One of `times` is before the first event, or is not before the last time.
+        - `G` is 0 at the time of an event by the last of `times`.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """

@@ -42,8 +42,9 @@ def explain(
       y: the outcomes of these rows, `[n]`.
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
-      num_points: the largest number of values of a numeric column at which the dependence is computed. They are between
-        the 5% and the 95% quantile if the column has more values. A column of categories has a point for each.
+      num_points: the largest number of values of a numeric column at which the dependence is computed. If the column
+        has more values than this, the computed points are between its 5% and its 95% quantile. A column of categories
+        has one point for each category.
       random_state: the seed of the shuffles.
 
     Returns:
@@ -51,7 +52,7 @@ def explain(
 
     Raises:
       TypeError: if `model` is not a `DistributionRegressor`, or `X` is a frame of another library than pandas.
-      NotFittedError: if it is not fitted.
+      NotFittedError: if `model` is not fitted.
       ValueError: if the model has several outcomes, `model.score` refuses `X` or `y`, `num_points` is below 2, or one
         of `quantiles` is not between 0 and 1.
 
@@ -99,8 +100,9 @@ class Explanation:
     """The result of `explain`.
 
     Attributes:
-      importances: `{column: decrease}` of the mean log-likelihood when the column is shuffled, in nats per row.
-      importance_stds: `{column: standard deviation}` of that decrease over the repeats.
+      importances: `{column: importance}`. The importance is the decrease of the mean log-likelihood when the column is
+        shuffled, in nats per row.
+      importance_stds: `{column: standard deviation}`, the standard deviation of the decrease over the repeats.
       quantiles: the probabilities of the quantiles.
       dependence: `{column: (values, means)}`: values `[points]` of the column, and the mean quantiles at each value,
         `[quantiles, points]`.

@@ -154,8 +154,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.
 
-        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. If the
-        selected `distribution` is a family object, it is the event shape of this object.
+        Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. If a
+        family object was selected as `distribution`, the event shape is that of the family object.
 
         Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
         it as well.
@@ -181,7 +181,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           q: a probability between 0 and 1, or a list of them.
 
         Returns:
-          `[n]` for one probability and `[n, len(q)]` for a list; for `k` outcomes `[n, k]` and `[n, k, len(q)]`.
+          An array `[n]` for one probability, or `[n, len(q)]` for a list, in the unit of the outcome. For `k` outcomes
+          per row, the shapes are `[n, k]` and `[n, k, len(q)]`.
         """
         found = np.asarray(quantile(self.predict_distribution(X), q), np.float64)
         return self._like_y(np.moveaxis(found, 0, -1) if np.ndim(q) else found, bool(np.ndim(q)))

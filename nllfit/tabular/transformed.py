@@ -32,7 +32,7 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 
     Raises:
       TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
-      NotFittedError: if it is not fitted.
+      NotFittedError: if `model` is not fitted.
       ValueError: if `y` has several columns, not as many rows as `X`, or a number that is not finite.
 
     Example:

@@ -47,14 +47,17 @@ def fit(
     seed=None,
     compile="auto",
 ):
-    """Trains a compiled Keras model like `model.fit`, with the same results, but without Python between the steps.
+    """Trains a compiled Keras model like `model.fit`, but without Python between the steps.
 
-    Five results differ from those of `model.fit`. With `shuffle=True`, the rows of arrays are in another random order,
-    and the batches of a `Sequence` or `PyDataset` keep their order, whereas `model.fit` shuffles the batches. Layers
-    that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same distribution;
-    XLA's draws also differ from the graph's. If a layer is frozen or unfrozen after `compile`, this has an effect at
-    once. And if a model has several outputs, the logged loss of each output weights all rows equally, whereas Keras 3
-    gives a partial last batch the weight of a full one.
+    The results are those of `model.fit`, with five exceptions:
+
+    - With `shuffle=True`, the rows of arrays are in another random order.
+    - With `shuffle=True`, the batches of a `Sequence` or `PyDataset` keep their order. `model.fit` shuffles them.
+    - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same
+      distribution. XLA's draws also differ from the graph's.
+    - Freezing or unfreezing a layer after `compile` has an effect at once.
+    - If a model has several outputs, the logged loss of each output weights all rows equally. Keras 3 gives a partial
+      last batch the weight of a full one.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
     head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
@@ -68,7 +71,7 @@ def fit(
     Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
     layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
     functions, TFP's layers and layers with `adapt` cannot be compared, so each model with one of them gets its own
-    program. So does a subclassed model or one with several outputs or replicas.
+    program. A subclassed model, and a model with several outputs or replicas, also gets its own program.
 
     Under a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`, each replica trains on its share of every batch, and
     the resulting weights are those of training on one device, if layers treat each row separately. (Keras's
@@ -95,23 +98,23 @@ def fit(
         The sequences of a batch may have another length than those of other batches.
       y: outcomes `[n, ...]`, an array or a structure of them.
       batch_size: rows per step of arrays; the last batch of an epoch may have fewer. The default is 32. If
-        `steps_per_epoch` is given, the default is the number of rows divided by it, rounded up. It has no effect on
-        other data.
+        `steps_per_epoch` is given, the default is the number of rows divided by `steps_per_epoch`, rounded up. For data
+        other than arrays, `batch_size` has no effect.
       epochs: the number of epochs, including those before `initial_epoch`.
       verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. If one call of the
         program trains several epochs, their mean time is shown for each of them.
-      callbacks: Keras callbacks that act once per epoch. A `BackupAndRestore` only names the folder of the backups. If
-        a run was killed, at any moment, even during a write, the same call of `fit` resumes it. With arrays and a
-        `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose batches depend only on their index, the
-        resumed run ends with exactly the weights of an uninterrupted run. (A backup contains the state of Keras's
-        `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. If a callback had
-        stopped the run, it resumes only if `callbacks` are of other classes. Without a `seed`, it draws a new one.) A
-        backup does not contain the position in other data: a `tf.data.Dataset` begins again at its first batch and its
-        first shuffle, a `PyDataset` with `steps_per_epoch` at its first batch, and a generator at its current position.
-        Then the weights are the same only if every epoch reads the same batches in the same order. If the killed run
-        had trained all epochs, `history` contains only the logs of the last one. The `.keras` or `.h5` file of a
-        `ModelCheckpoint` is always complete, because a new file replaces the previous one only when it has been
-        written.
+      callbacks: Keras callbacks that act once per epoch. If they contain a `BackupAndRestore`, `fit` itself writes the
+        backups, into the folder of this callback. If a run was killed, at any moment, even during a write, the same
+        call of `fit` resumes it. With arrays and a `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose
+        batches depend only on their index, the resumed run ends with exactly the weights of an uninterrupted run. (A
+        backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of
+        other callbacks. A run that a callback had stopped resumes only if `callbacks` are of other classes. A resumed
+        run without a `seed` draws a new seed.) A backup does not contain the position in other data. In a resumed run,
+        a `tf.data.Dataset` begins again at its first batch and its first shuffle, a `PyDataset` with `steps_per_epoch`
+        begins again at its first batch, and a generator goes on from its current position. With such data, the weights
+        are the same only if every epoch reads the same batches in the same order. If the killed run had trained all
+        epochs, `history` contains only the logs of the last epoch. The `.keras` or `.h5` file of a `ModelCheckpoint` is
+        always complete, because a new file replaces the previous file only when the new one has been written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data; ignored if
         `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
@@ -122,9 +125,10 @@ def fit(
         structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
       steps_per_epoch: steps per epoch; by default one for each batch of the data. If an epoch has fewer steps, the next
-        epoch continues at the next batch. (As in tf_keras, its `Sequence` begins each epoch at the first batch.) If the
-        end of arrays is reached within an epoch, the epoch continues at their beginning (Keras 3 ends the epoch there).
-        Other data must not end within an epoch of this length. An infinite `tf.data.Dataset` needs `steps_per_epoch`.
+        epoch continues at the next batch. (Each epoch of tf_keras's `Sequence` begins at the first batch, as in
+        tf_keras.) If the end of arrays is reached within an epoch, the epoch continues at their beginning (Keras 3 ends
+        the epoch there). Other data must not end within an epoch. An infinite `tf.data.Dataset` needs
+        `steps_per_epoch`.
       validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
         unless the data come from a generator.
       validation_batch_size: rows per step of validation arrays; by default `batch_size`.
@@ -150,11 +154,12 @@ def fit(
         version, or if `x` is neither arrays nor batches.
       ValueError: if one of these is true:
         - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has several replicas
-          under a strategy other than the two above.
+          under a strategy other than `MirroredStrategy` and `MultiWorkerMirroredStrategy`.
         - Data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's support. (A
           dataset is checked while it is read.)
         - The replicas cannot share a batch equally.
-        - A dataset or an iterable ends within an epoch of `steps_per_epoch`, or a dataset is infinite without it.
+        - A dataset or an iterable ends within an epoch of `steps_per_epoch` steps, or a dataset is infinite and
+          `steps_per_epoch` is not given.
         - A callback needs batches, or a number of epochs, rows or steps is invalid.
         - `compile` is "xla", and XLA cannot compile a step, data hold strings, or there are several replicas.
         - A backup belongs to a run with another model, optimizer or seed.

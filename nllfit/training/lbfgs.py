@@ -51,10 +51,11 @@ def fit_lbfgs(
     three Newton steps in a row that lower the loss by less than a quarter of what gradient and Hessian predict. This
     happens in networks with hidden layers.
 
-    Inputs and outcomes may be in any unit. The search begins at the model's weights or, if their loss is lower, at the
-    weights that `initialize` sets, with which the model predicts the marginal distribution of the outcomes. After
-    Ctrl-C or an error, the model has the best weights found so far. The loss is compiled once for all models of one
-    architecture (see `fit`) and any number of rows, so cross-validation compiles only once.
+    Inputs and outcomes may be in any unit. The search begins at the model's weights, or at the weights that
+    `initialize` sets if the loss is lower there. (With the weights of `initialize`, the model predicts the marginal
+    distribution of the outcomes.) After Ctrl-C or an error, the model has the best weights found so far. The loss is
+    compiled once for all models of one architecture (see `fit`) and any number of rows, so cross-validation compiles
+    only once.
 
     Args:
       model: a compiled model of tf_keras or Keras 3; its optimizer is not used.
@@ -78,9 +79,12 @@ def fit_lbfgs(
       cannot represent it.
 
     Raises:
-      TypeError, ValueError: for a model or data that `fit` does not accept; for a dataset, or a model with several
-        replicas; if the model has no trainable weights, has a constraint on a trainable weight, or draws random numbers
-        when it predicts; if a limit or the tolerance is invalid; or if the loss at the start is not finite.
+      TypeError, ValueError: if one of these is true:
+        - `fit` does not accept the model or the data.
+        - The data are a dataset, or the model has several replicas.
+        - The model has no trainable weights, has a constraint on a trainable weight, or draws random numbers when it
+          predicts.
+        - A limit or the tolerance is invalid, or the loss at the start is not finite.
 
     Example:
       >>> import tf_keras
