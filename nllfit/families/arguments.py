@@ -168,15 +168,15 @@ def is_censored_data(y: Any) -> bool:
 
 
 def own_copy(value: Any) -> Any:
-    """Copies a list, dict or array, so that its owner can change it without effect. Returns other values unchanged."""
+    """Copies a list, dict or array, so that changes of the original have no effect. Returns other values unchanged."""
     return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
 
 
 def refuse_misread(label: str, values: Any) -> None:
     """Raises a `ValueError` for data that NumPy and TensorFlow would misread.
 
-    They would use the values under a mask, and make one object of a sparse matrix. SciPy's `CensoredData` sorts
-    outcomes by kind, so they no longer match the rows of other arrays.
+    NumPy and TensorFlow would use the values under a mask, and would treat a sparse matrix as a single object. SciPy's
+    `CensoredData` sorts outcomes by kind, so the outcomes no longer match the rows of other arrays.
     """
     problem = ""
     if is_censored_data(values):
@@ -203,14 +203,14 @@ def refuse_shapeless(label: str, kind: type) -> None:
 
 
 def refuse_with_family(options: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if there are arguments of a family besides a family object. None counts as no argument."""
+    """Raises a `ValueError` if arguments are given together with a family object. None means not given."""
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"`{name}` is given together with a family object: give it to the family itself.")
 
 
 def _pairs(data):
-    # The pairs are in the order in which SciPy stores them. `CensoredData` has no public attributes.
+    # We read private attributes, because `CensoredData` has no public ones. The pairs keep SciPy's order.
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
     pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
@@ -221,7 +221,7 @@ def _is_family(value):
 
 
 def as_labels(name: str, values: Any) -> np.ndarray:
-    """Converts labels of any type to an array. NumPy would turn the numbers in a list that has texts into texts."""
+    """Converts labels of any type to an array. NumPy would convert numbers to texts if a list contains both."""
     refuse_misread(f"`{name}`", values)
     found = np.asarray(values)
     return np.asarray(values, object) if found.dtype.kind in "US" and not hasattr(values, "dtype") else found
@@ -231,7 +231,7 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
     """Whether each label is None, NaN, NaT or pandas's NA."""
     if labels.dtype != object:
         return labels != labels
-    unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison of it has no truth value
+    unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison with NA has no truth value
     # Texts and arrays are not missing. The comparison of an array would have no truth value.
     found = [
         label is None or label is unknown or (not hasattr(label, "__len__") and bool(label != label))
@@ -241,7 +241,7 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
 
 
 def label_indices(labels: np.ndarray) -> np.ndarray:
-    """Returns the index of each label `[n]` among the different labels, which need not have an order."""
+    """Returns an index `[n]` for each label. Equal labels have the same index. Labels need not be sortable."""
     places: dict[Any, int] = {}
     return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)
 

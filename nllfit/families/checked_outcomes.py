@@ -85,8 +85,8 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
     """Replaces outcomes that have no weight by an outcome in the support.
 
     `outcomes` has shape `[*batch, *event]`. The boolean tensor `counts` has shape `[*batch]` and is False for outcomes
-    to be replaced. These may be padding, and their log-density may be NaN. Multiplied by the weight 0, it would still
-    be NaN, and so would the gradient.
+    to be replaced. Such an outcome may be padding, and its log-density may be NaN. Multiplied by the weight 0, a NaN
+    would still be NaN, and so would its gradient.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -94,7 +94,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes in the support have a finite log-likelihood. They do not if a parameter is NaN or overflows."""
+    """Whether outcomes in the support have a finite log-likelihood. False if a parameter is NaN or overflows."""
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:

@@ -30,7 +30,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    if tensors[0] is distribution:  # it is no `CompositeTensor`, as most users' classes
+    if tensors[0] is distribution:  # `distribution` is no `CompositeTensor`; most users' classes are none
         parts = parts_of(distribution)
         if parts:
             return real_dtype(parts[0])
@@ -44,8 +44,8 @@ def with_parameters(
 ) -> tfd.Distribution:
     """Returns a copy in which `change(value, rank)` replaces the value of each parameter.
 
-    A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, these include
-    the axis of the components. `arguments` replace arguments of the constructor. The class of the copy uses the
+    A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
+    components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy uses the
     corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`.
     """
     cls = corrected(plain_class(type(distribution)))

@@ -33,9 +33,9 @@ class Facts:
     Attributes:
       links: the links of parameters whose bounds are other parameters, such as `high > low`. TFP has no link for them.
         Maps the name of a parameter to a function, which takes the values of the other parameters and returns the link.
-      twins: maps the name of a parameter to a pair: the name of its natural form, and a function that returns the
-        bijector to the natural form. An entry is needed only if the pair does not follow from TFP's names, as it does
-        for `logits` and `probs`.
+      twins: maps the name of a parameter to two values: the name of its natural form, and a function that returns the
+        bijector to the natural form. Most parameters need no entry, because TFP's names show the natural form: `probs`
+        is the natural form of `logits`.
       arguments: values that replace the defaults of the constructor's arguments.
       of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
       class_axis: maps `num_classes` to the length of the parameter, which the shape of a label does not show. None for
@@ -48,7 +48,7 @@ class Facts:
       log_prob: the log-density. Needed if TFP's is wrong or slow.
       is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
       surface: the name of the surface on which outcomes lie. Needed if the density is per unit area of this surface.
-      by_row_of_head: advice for users who hold a parameter of a head at one value per row, for an error message.
+      by_row_of_head: the advice in the error message for users who hold a head's parameter at one value per row.
       checked_in_float32: whether TFP's assertions work only in float32. They are switched off in other dtypes.
       lowest: the lowest count or label, which may be `-inf`.
       highest: the highest count; by default there is none.
@@ -120,7 +120,7 @@ def names_with_exact_tails() -> set[str]:
 
 @functools.cache
 def corrected(cls: Any) -> Any:
-    """Derives a subclass that uses `log_prob` and `is_possible` of the class's `Facts`. It has the same name.
+    """Derives a subclass of the same name, which uses `log_prob` and `is_possible` of the class's `Facts`.
 
     If the facts define neither function, the result is `cls` itself.
     """

@@ -111,7 +111,7 @@ class Head:
             self._step.assign_add(1)
 
     def _options(self) -> dict[str, Any]:
-        """Returns the three arguments that every head takes, as plain values. It omits those with default values."""
+        """Returns the arguments that every head takes, as plain values. Arguments with default values are left out."""
         regularizer = self.regularizer and self._saved(self.regularizer)
         options = {"activity_regularizer": regularizer, "seed": self.seed}
         given = {name: value for name, value in options.items() if value is not None}

@@ -34,6 +34,9 @@ HEADS: tuple[type[head_base.Head], ...] = (
 
 
 def no_head(module: str, name: str) -> AttributeError:
-    """Returns the error for a name that a module of heads lacks. For a family, it says how to make its head."""
+    """Returns the error for a name that is not in a module of heads.
+
+    If the name is the name of a family, the message says how to make a head of this family.
+    """
     advice = f": give `DistributionHead({name!r})`" if name in dir(tfd) else ""
     return AttributeError(f"module {module!r} has no attribute {name!r}{advice}")

@@ -131,7 +131,7 @@ class InflatedLaw(Law):
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
         share, at_zero = self.distribution.zero_probs, self.own.crps(tf.zeros_like(y))
-        others = tf.where(tf.math.is_inf(at_zero), at_zero, self.own.crps(y) - share * at_zero)  # not `inf - inf`
+        others = tf.where(tf.math.is_inf(at_zero), at_zero, self.own.crps(y) - share * at_zero)  # avoids `inf - inf`
         return share * tf.abs(y) + (1 - share) * others
 
     @property

@@ -122,12 +122,14 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """Returns a change of variables that makes the integrated tail unbounded, its inverse, and its log-derivative.
+    """Returns a change of variables from the real line onto the support, its inverse, and its log-derivative.
 
-    The change of variables maps the real line onto the support. `left` is True for the rows whose left tail is
-    integrated. If both ends of the support are finite, the map is a scaled sigmoid. If only one end is finite, it is
-    `low + exp(x)` or `high - exp(-x)` for the tail at this end, and the identity for the other tail, which is unbounded
-    already.
+    After the change, the tail to integrate is unbounded. `left` is True for the rows whose left tail is integrated.
+
+    - If both ends of the support are finite, the change of variables is a scaled sigmoid.
+    - If only one end is finite, it is `low + exp(x)` or `high - exp(-x)` for the tail at this end. The other tail is
+      already unbounded, and for this tail it is the identity.
+    - If no end is finite, it is the identity.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -163,11 +165,11 @@ def between_counts(law: Any) -> LogInterval:
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # `known` is False for rows in which a rate overflows. There all probabilities are 0, and derivatives are NaN.
+    # `known` is False for rows in which a rate overflows. In such rows all probabilities are 0, and derivatives NaN.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Sums at most `_TERMS` probabilities, upwards from `first` or, if it is infinite, downwards from `last`."""
+        """Sums at most `_TERMS` probabilities: from `first` upwards, or `last` downwards if `first` is infinite."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -178,7 +180,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the left tails `P(Y <= upper)` and `P(Y <= lower)`, or the right tails, and whether they are left."""
+        """Returns the left or right tails at both ends, the larger tail first, and True where they are left tails."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower

@@ -36,7 +36,7 @@ class Law:
     """The law of a distribution whose class is one of TFP's.
 
     Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
-    `log_interval` return functions of `y`, so that a loop or a branch does not repeat the work that does not need `y`.
+    `log_interval` return functions of outcomes. So loops and branches do not repeat the work that needs no outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -44,7 +44,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns the distribution of the number if outcomes are intervals or have a window, or else `distribution`."""
+        """Returns the distribution of the number if outcomes contain an interval or a window, else `distribution`."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
@@ -141,7 +141,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes the log-tails by the closed form. Where one is infinite, both are constants: gradients are NaN."""
+        """Computes the log-tails by the closed form. If one is infinite, both are constants, to avoid NaN gradients."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -157,7 +157,7 @@ class Law:
         return by_quadrature(self, y)
 
     def log_interval(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Returns the function `log P(lower < Y <= upper)` of two ends `[..., *batch]`. They may be infinite."""
+        """Returns the function `log P(lower < Y <= upper)` of two ends `[..., *batch]`. Both ends may be infinite."""
         return between_counts(self) if self.is_discrete else between_numbers(self)
 
     def corners(self) -> list[tf.Tensor]:
@@ -183,7 +183,7 @@ class Law:
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
         """Returns the least number at which the CDF reaches each level. `levels` broadcasts with the batch.
 
-        `rests` is `1 - levels`. A caller passes it if it has more digits than the subtraction would give.
+        `rests` is `1 - levels`. Pass `rests` if you know it with more digits than the subtraction would give.
         """
         return root_of(self, levels, rests)
 
@@ -208,7 +208,7 @@ class Law:
 
     @property
     def atom(self) -> tf.Tensor | None:
-        """The number `[*batch]` that has a positive probability, or None. All other outcomes have a density."""
+        """The number `[*batch]` with a positive probability, if all other outcomes have a density. Otherwise None."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
@@ -283,7 +283,7 @@ def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
 
 
 def law_of(distribution: tfd.Distribution) -> Law:
-    """Returns the law of a distribution, by the class of the distribution."""
+    """Returns the law of a distribution. The class of the distribution determines the law."""
     return _law_class(plain_class(type(distribution)))(distribution)
 
 

@@ -95,7 +95,7 @@ def _nonzero_abs(x):
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
-# A link maps a real number to a parameter. The link of a GLM is the inverse map: its "log" is `exp` here.
+# A link maps a real number to a parameter. In a GLM, the link is the inverse map: the log link is `exp` here.
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
     "identity": tfb.Identity,

@@ -15,7 +15,7 @@ __all__ = ["mode_of"]
 # too few digits for TFP's formulas.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
-_NUM_PEAKS = 8  # at most so many local maxima on the first grid are refined, the highest ones
+_NUM_PEAKS = 8  # only this many local maxima on the first grid are refined, the highest ones
 _SHARES = np.linspace(0, 1, 17)  # grid points in a bracket `[0, 1]`; each round makes the bracket eight times narrower
 _ROUNDS = 18  # 8**18 is about 1 / the precision of float64
 

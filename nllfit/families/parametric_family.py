@@ -195,7 +195,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """Which elements of `params` are logarithms, `[params_size]`. The argument `link="exp"` does not count."""
+        """Which elements of `params` are logarithms, `[params_size]`. Those with a user's `link="exp"` do not count."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
             return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
@@ -219,10 +219,10 @@ class ParametricFamily(abc.ABC):
         return y
 
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
-        """Groups the rows of a sample by kind, such as exact and censored. Returns a family and row indices for each.
+        """Groups the rows of a sample by kind, such as exact and censored.
 
-        Each of these families has the same parameters as `self`. For its rows it computes the same likelihoods with a
-        shorter formula.
+        Returns a family and row indices for each kind. Each of these families has the same parameters as `self`. For
+        its rows it computes the same likelihoods with a shorter formula.
         """
         return [(self, np.arange(len(y)))]
 

@@ -1,4 +1,4 @@
-"""Quantiles of scalar distributions: TFP's where the CDF confirms them, elsewhere roots of `CDF - level`."""
+"""Quantiles of scalar distributions. If the CDF does not confirm TFP's quantile, the root of `CDF - level` is used."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
         below, above = both(y)
         return tf.where(lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # in a graph, all calls then share one trace of the CDF
+    if not tf.executing_eagerly():  # in a graph, the CDF is then traced only once
         excess = tf.function(excess, autograph=False)
 
     def root():
@@ -44,7 +44,7 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
 
 
 def _root(excess, zeros, noise, counts):
-    """Finds the least numbers at which a rising function is not negative. It uses Chandrupatla's method.
+    """Finds the least numbers at which a rising function is at least 0. It uses Chandrupatla's method.
 
     The search runs over all numbers of a dtype in the order of their bit patterns. So the number of steps does not
     depend on the scale, and no bracket must be found. If `counts` is True, the function has steps at whole numbers, and

@@ -106,7 +106,7 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    # A batch axis of size 1 takes any size.
+    # On a batch axis of size 1, values may have any size.
     taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(

@@ -28,19 +28,20 @@ class SearchPolicy:
       line: maps outcomes to the numbers that `places` and `sizes` shift and scale. For a LogNormal it is `log`. By
         default it is the identity.
       statistics: maps a parameter in which the likelihood is not smooth to a function of a sample `[n, *event]` and
-        weights `[n]`. The likelihood is largest at the value of this function, for all values of the other parameters.
+        weights `[n]`. For any values of the other parameters, the likelihood is largest if the parameter equals the
+        value of this function.
       corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
       bounds: the two parameters that are the ends of the support. If the corner is at the smallest or the largest
         observation, the end of the support on this side may be just beyond this observation.
-      has_corners: tells whether the likelihood has corners at given parameters, in each element of an outcome. By
-        default it always has corners.
+      has_corners: a function of the values of the parameters. It returns whether the likelihood has corners in all
+        elements of an outcome. None means that the likelihood always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
       several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
       kinks: the parameters in which the likelihood is not smooth, but neither `statistics` nor `corner` gives the
         maximum. For example, a mixture has them if the family of its components has `statistics` or a `corner`.
-      free_covariance: whether the covariance can become singular in any direction. The likelihood of a sample with
-        dependent columns then has no bound.
+      free_covariance: whether the covariance can become singular in any direction. The likelihood of a sample whose
+        columns are linearly dependent then has no bound.
       by_row: advice for users who hold a parameter at one value per row.
       unfit: the reason why the family cannot be fitted. It is empty if the family can be fitted.
     """

@@ -174,7 +174,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # A `Deterministic` has no ends.
+        # A `Deterministic` is left out, because the ends of its law are infinite.
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)

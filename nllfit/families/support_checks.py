@@ -52,10 +52,10 @@ class _Lenient:
 
 @functools.cache
 def strict(cls: Any) -> Any:
-    """Returns a subclass that checks outcomes if `validate_args` is True, or `cls` itself if it checks them.
+    """Returns a class whose distributions check outcomes if `validate_args` is True.
 
-    TFP's families have assertions about outcomes; for them, `corrected(cls)` is returned. A flow has none, and a user's
-    class usually has none, so they are combined with `_Strict`.
+    TFP's families have assertions about outcomes, so the result is `corrected(cls)`. Flows and most users' classes have
+    no such assertions, so the result is a subclass with the mix-in `_Strict`.
     """
     is_silent = cls._sample_control_dependencies is tfd.Distribution._sample_control_dependencies
     return derived(cls, (_Strict,)) if is_silent and (cls in _FLOWS or is_own(cls)) else corrected(cls)
@@ -70,7 +70,7 @@ def checked(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
     But a component of a `tfd.Mixture` accepts outcomes outside its support, because they may come from another
-    component. Their density is 0.
+    component. It gives them the density 0.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
@@ -154,7 +154,8 @@ def first_refused(
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     """Runs the distribution's assertions about outcomes, and returns the outcomes in the distribution's dtype.
 
-    A `tfd.Weibull` keeps `validate_args` only in its bijector, and so do others, so their own assertions never run.
+    A `tfd.Weibull` and some other distributions store `validate_args` only in a bijector, so their own assertions never
+    run. For these distributions, this function asserts that outcomes are in the support.
     """
     value = tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]

@@ -1,4 +1,4 @@
-"""Computes the ends of a `Law`'s support, an outcome in it, angles in it, and the CDF on the whole real line."""
+"""The support of a `Law`: its ends, an outcome in it, the CDF on the whole real line, and angles in one turn."""
 
 import math
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     zeros = tf.zeros(law.distribution.batch_shape_tensor(), low.dtype)
 
     def both(y):
-        y = zeros + (tf.math.floor(y) if counts else y)  # a CDF that is a sum over counts needs the rank of the batch
+        y = zeros + (tf.math.floor(y) if counts else y)  # a CDF that sums over counts needs all batch axes
         inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
         # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. This is a double
         # where: without it, the gradient of the branch that is not selected would be NaN.

@@ -68,7 +68,10 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """Returns `both(places)` for `places` `[num, ...]`. More than `_MAX_PLACES` take `num` calls to save memory."""
+    """Returns `both(places)` for `places` `[num, ...]`.
+
+    If there are more than `_MAX_PLACES` points, `both` is called once for each of the `num` pieces, to save memory.
+    """
     if (places.shape.num_elements() or 0) <= _MAX_PLACES:
         return both(places)
     return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)

@@ -46,14 +46,14 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """Returns the class of TFP or of a user from which `derived` made a class, or the class itself."""
+    """Returns the class of TFP or of a user from which `derived` made `cls`. Returns any other class unchanged."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls
 
 
 def defines(cls: type, name: str) -> bool:
-    """Whether a class of distributions defines a method. Bases count, too, but not `tfd.Distribution`."""
+    """Whether a class of distributions, or one of its bases other than `tfd.Distribution`, defines a method."""
     bases = cls.__mro__[: cls.__mro__.index(tfd.Distribution)]
     return any(name in vars(base) for base in bases)
 

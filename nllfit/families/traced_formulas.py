@@ -1,7 +1,7 @@
-"""Turns a formula into a `tf.function`. TensorFlow traces it once in a process, and graphs call it.
+"""Turns a formula into a `tf.function`. TensorFlow traces the formula once in a process, and graphs call the trace.
 
-Otherwise each graph would contain the long formula and its gradients wherever they are used. In the Hessian of a
-censored likelihood, these are about thirty places.
+Otherwise a graph would contain a copy of the long formula or of its gradients at each use. The graph of the Hessian of
+a censored likelihood has about thirty uses.
 """
 
 import functools

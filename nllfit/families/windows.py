@@ -113,8 +113,8 @@ class TruncatedLaw(Law):
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns both ends of the window. An end is infinite if there is no bound.
 
-        A probability of the window is `P(low < Y <= high)`. A window from 0 contains an atom at 0, so its lower end is
-        moved just below 0. Numbers nearer to 0 than `tiny` are 0 in TensorFlow.
+        The probability of the window is `P(low < Y <= high)`, without `low` itself. But a window from 0 must contain an
+        atom at 0. So the end 0 is moved to `-tiny`, because TensorFlow treats numbers nearer to 0 as 0.
         """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
@@ -195,7 +195,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # a window with one end has a finite moment if the distribution without the window has one
+        try:  # if the window has only one end, the moment is finite if it is finite without the window
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:

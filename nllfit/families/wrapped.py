@@ -61,7 +61,8 @@ class FamilyOf(ParametricFamily):
     @property
     def search(self) -> SearchPolicy:
         # A statistic that maximises the likelihood of `self.family` does not maximise the likelihood of this family.
-        # The maximum is at an exactly known outcome or between two of them, so a single parameter becomes the `corner`.
+        # The maximum is at an exactly known outcome or between two of them. So if only one parameter has
+        # a statistic or a corner, it becomes the `corner`.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:

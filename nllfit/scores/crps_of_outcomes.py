@@ -1,6 +1,7 @@
 """The continuous ranked probability score of outcomes.
 
-`Law.crps` computes it by a closed form of `families.laws`, a sum (`tail_sums`) or an integral (`tail_integrals`).
+`Law.crps` computes the score by a closed form in `families.laws`, a sum (`tail_sums`) or an integral
+(`tail_integrals`).
 """
 
 from typing import Any

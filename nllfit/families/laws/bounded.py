@@ -68,9 +68,10 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 
 
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
-    """Computes the log-tails by quadrature, for the outcome and the PERT rescaled to the interval [0, 1].
+    """Computes the log-tails by quadrature.
 
-    The limits of the integral must not depend on parameters.
+    The limits of the integral must not depend on parameters, so the outcome and the PERT are rescaled to the interval
+    [0, 1].
     """
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)

@@ -1,10 +1,11 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`. The first part is computed from the CDF and the probability of `y`. For a
-Binomial and a NegativeBinomial, the second part is computed from the characteristic function.
+Each CRPS is `E|X - y| - E|X - X'| / 2`, where `X` and `X'` are independent draws. The first term is computed from the
+CDF and the probability of `y`. For a Binomial and a NegativeBinomial, the second term is computed from the
+characteristic function.
 
-Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A. There the
-second part is a Bessel or a hypergeometric function.
+Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A. They express
+the second term by a Bessel or a hypergeometric function.
 """
 
 import math
@@ -48,10 +49,11 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 
 
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
-    """Averages the CDF of the Poisson count with the larger rate over 128 values of the other Poisson count.
+    """Computes the CDF of the difference of two Poisson counts.
 
-    If the smaller rate is large, the values are more than 1 apart. The probabilities are then so smooth that the sum
-    over these values is exact.
+    The CDF of the count with the larger rate is averaged over 128 values of the other count. If the smaller rate is
+    large, these values are more than 1 apart. The probabilities are then so smooth that the sum over the values is
+    exact.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
@@ -82,8 +84,9 @@ def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
 def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
     """Returns `E|X - X'| / 2` of a count. It is computed from the characteristic function `phi` of the count.
 
-    It is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi. As a function of `log tan(t / 2)`,
-    the integrand decreases exponentially on both sides, so the trapezoidal rule is exact to about 1e-12.
+    The result is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi. As a function of
+    `log tan(t / 2)`, the integrand decreases exponentially on both sides, so the trapezoidal rule is exact to about
+    1e-12.
 
     Args:
       log_square: maps `sin(t / 2)^2` to `log |phi(t)|^2`.
@@ -223,7 +226,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # A network's `total_count` is not an integer, and TFP's assertion that it is one would fail.
+    # TFP asserts that `total_count` is an integer. We switch this off, because a network predicts a real number.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,

@@ -92,7 +92,11 @@ def _exponential_crps(d: tfd.Exponential, y: tf.Tensor) -> tf.Tensor:
 
 
 def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
-    """Returns `integral of S^2 + y - 2 integral of S up to y`. `S = exp(-(y / scale)^concentration)`."""
+    """Returns the CRPS, which is `y + A - 2 B` for `y > 0`.
+
+    `A` is the integral of `S^2` from 0 to infinity, and `B` is the integral of `S` from 0 to `y`. `S` is the survival
+    function, `S(t) = exp(-(t / scale)^concentration)`.
+    """
     inside, away = positive_part(y)
     power = 1 / d.concentration + tf.zeros_like(y)
     up_to = tf.math.igamma(power, tf.maximum(tf.exp(d.concentration * tf.math.log(inside / d.scale)), _TINY))

@@ -13,7 +13,7 @@ __all__ = ["LABELS"]
 
 
 def _bernoulli_cdf(d: tfd.Bernoulli, k: tf.Tensor) -> Tails:
-    # In a graph, TFP computes its CDF in float32, which is inaccurate for small probabilities.
+    # In a graph, TFP computes the CDF in float32, which is inaccurate for small probabilities.
     at_0 = tf.cast(k < 1, k.dtype)
     return tf.sigmoid(-d.logits_parameter()) * at_0 + (1 - at_0), tf.sigmoid(d.logits_parameter()) * at_0
 
@@ -48,7 +48,7 @@ def _crps_of_finite(outcomes, probs, y):
     return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
 
 
-# The parameter is the vector of cutpoints between the classes. The shape of a label does not show its length.
+# The parameter is the vector of cutpoints between the classes. The shape of a label does not show how many they are.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=lambda d: d.categorical_probs(),

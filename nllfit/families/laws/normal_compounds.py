@@ -23,7 +23,7 @@ _LARGEST = 350.0  # `cosh(2 * 350)` is near the largest float64
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
-    """Returns `log rate + log P(Z > t) + (t^2 - z^2) / 2`.
+    """Returns the log-density `log rate + log P(Z > t) + (t^2 - z^2) / 2`.
 
     `Z` is a standard Normal, `z = (y - loc) / scale` and `t = rate scale - z`. If the distribution is nearly a Normal,
     large terms of TFP's formula cancel: at a rate of 1e9, TFP's log-density is 64 instead of -1.2. In this case we

@@ -34,7 +34,7 @@ def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
 def halves(left: tf.Tensor, z: tf.Tensor, log_tail: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
     """Returns the log-tails at `z` of a distribution that consists of two halves. `left` is `P(Z < 0)`.
 
-    `log_tail(a)` is `log P(|Z| > a)` conditional on either half.
+    `log_tail(a)` is `log P(|Z| > a)`, given that `Z` is in one half. It must be the same for both halves.
     """
     below = z < 0
     return with_rest(tf.math.log(tf.where(below, left, 1 - left)) + log_tail(tf.where(below, -z, z)), below)
@@ -66,9 +66,9 @@ def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale
 def _of_stretched(standard, y, left, right):
     """Returns the CRPS of a symmetric distribution whose halves are stretched by the factors `left` and `right`.
 
-    The density stays continuous at 0. On the side of `y`, the tail probability is a multiple of the symmetric
-    distribution's. So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the symmetric
-    distribution. With `left = 0`, only the upper half remains.
+    The density stays continuous at 0. On the side of `y`, the tail probability is a multiple of the tail probability of
+    the symmetric distribution. So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the
+    symmetric distribution. With `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, far = tf.where(y < 0, left, right), distance(y)

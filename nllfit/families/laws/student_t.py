@@ -37,7 +37,7 @@ def _half_cauchy_log_tails(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
 
 
 def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
-    # TFP computes the survival function as `1 - cdf`. Far in the tail it has no correct digits.
+    # TFP computes the survival function as `1 - cdf`, which has no correct digits far in the tail.
     squared = tf.square(_standard(d, y))
     whole = d.df + squared
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
@@ -58,10 +58,10 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 
 
 def _standard_crps(df, z):
-    """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c(df)) / (df - 1)`. It is finite for `df > 1/2`.
+    """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c) / (df - 1)`. It is finite for `df > 1/2`.
 
-    The last term is 0 / 0 at `df = 1`. So it is computed as a factor times `(exp(e) - 1) / (df - 1)`, where `e` is a
-    multiple of `df - 1`.
+    `f` is the density of `T`, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at `df = 1`.
+    So it is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
     """
     finite = df > 0.5
     df = tf.where(finite, df, 2.0)
