@@ -3,9 +3,9 @@
     python -m experiments.regression
 
 Three models are fitted to a line with Normal noise, y = f(x) + e with e ~ N(0, sigma^2). They differ only in the scale
-of the head. It is fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted by the
-network (a different scale for each x). Then the same models are fitted to data with noise that grows with x. Finally,
-the linear model with a shared scale is fitted to scikit-learn's diabetes data.
+of the head. The scale is fixed (least squares), shared (one learned number, the maximum-likelihood sigma), or predicted
+by the network (a different scale for each x). Then the same models are fitted to data with noise that grows with x.
+Finally, the linear model with a shared scale is fitted to scikit-learn's diabetes data.
 
 Expected: the first two models find the least-squares line, and the shared scale is the root mean squared residual (the
 mean divides by n, not by n - 2). If the noise grows, only the third model learns this growth, and it has the lowest

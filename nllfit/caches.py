@@ -20,8 +20,8 @@ class LeastRecentlyUsed:
     """A cache that keeps the `most` objects that were used last.
 
     Attributes:
-      lock: a reentrant lock. A thread that makes missing objects holds it from `get` to `put`, so that no other thread
-        makes the same object.
+      lock: a reentrant lock. A thread that makes missing objects holds the lock from `get` to `put`, so that no other
+        thread makes the same object.
     """
 
     def __init__(self, most: int):

@@ -13,10 +13,10 @@ rows:
 - the continuous ranked probability score (CRPS), in the unit of the target;
 - the calibration error: the area between the distribution function of the PITs and the uniform distribution function.
 
-There are two result tables. *Normal heads* has Normal heads. *free* uses a mixture of Normals if the mixture is better
-on held-out training rows. The tables are separate because narrow spikes in a flexible density can lower the NLL of
-rounded targets without bound. If the folder contains a `published.json`, its results are shown next to ours. The
-networks use Keras 3.
+There are two result tables. In *Normal heads*, all heads are Normal. In *free*, the head is a mixture of Normals if the
+mixture is better on held-out training rows. The tables are separate because narrow spikes in a flexible density can
+lower the NLL of rounded targets without bound. If the folder contains a `published.json`, its results are shown next to
+ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.44 on
 protein. Each is lower than all published results. Expected with free heads: -6.9 on naval and 1.83 on protein.

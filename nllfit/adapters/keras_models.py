@@ -178,8 +178,8 @@ def _with_equal_names():
     """Returns a variable creator that gives equal names to the variables of all models of an architecture.
 
     Keras counts layers and optimizers across models (`dense`, `dense_1`), so the variables of each model have new
-    names. TensorFlow creates and keeps an operation for each new name. This takes five times as long as creating the
-    variable.
+    names. TensorFlow creates and keeps an operation for each new name. The operation takes five times as long to create
+    as the variable.
     """
     numbers = itertools.count()
 

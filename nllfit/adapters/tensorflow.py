@@ -62,7 +62,7 @@ def trace(function: Any, *specs: Any) -> Any:
     """Returns `function.get_concrete_function(*specs)`. A lock lets only one thread trace at a time.
 
     Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. TensorFlow
-    adds their derivatives when another trace first needs them. It fails if two threads add them at the same time.
+    adds their derivatives when another trace first needs them. TensorFlow fails if two threads add them at once.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)
@@ -119,8 +119,8 @@ def as_raised(error: BaseException) -> BaseException:
 def reason_of(error: tf.errors.OpError) -> str:
     """Returns the reason in TensorFlow's message, without the names of operations and stack frames.
 
-    It relies on the layout of the message, which differs between an eager operation and a graph. If TensorFlow changes
-    the layout, the reason gets longer.
+    The function relies on the layout of the message, which differs between an eager operation and a graph. If
+    TensorFlow changes the layout, the reason gets longer.
     """
     text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0]
     text = text.rpartition("}} ")[2].partition(" [Op:")[0].strip()

@@ -161,9 +161,9 @@ def _manager_of(state, folder):
 class _Memory(tf.train.experimental.PythonState):
     """The state that a backup contains besides variables, converted to arrays.
 
-    It consists of the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch. If
-    the callbacks are of other classes than before, a stopped run trains on. Only callbacks that the run still has get
-    their state back.
+    It has three parts: the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch.
+    If the callbacks are of other classes than before, a stopped run trains on. Only callbacks that the run still has
+    get their state back.
     """
 
     def __init__(self, model, callbacks):

@@ -106,8 +106,9 @@ class Chunk:
 
     Attributes:
       data: a tuple of structures of tensors `[n, ...]`.
-      order: the rows of each full batch of each epoch, `[capacity, steps, batch_size]`.
-      rest: the rows of a partial last batch of each epoch, `[capacity, r]`, or None.
+      order: the rows of each full batch of each epoch, `[capacity, steps, batch_size]`, where `capacity` is the maximum
+        number of epochs.
+      rest: the rows of a partial last batch of `r` rows in each epoch, `[capacity, r]`, or None.
       bounds: the steps and epochs to do.
       held_out: the validation batches, as pairs `(stack, count)`. A stack contains batches, `[k, batch_size, ...]`, of
         which the first `count` are used.

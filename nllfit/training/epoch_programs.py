@@ -2,7 +2,7 @@
 
 The loops over epochs and steps run outside Python, and with XLA also outside TensorFlow's executor, so a step costs
 little more than its arithmetic. A program is traced once. It stores shapes and dtypes, but no data, and each call
-passes handles of variables to it. So all models of one architecture can use it with their own variables.
+passes handles of variables to it. So all models of one architecture can use the program with their own variables.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Drops TensorFlow's cache of kernels from time to time.
 
-TensorFlow creates a variable by an operation that has the variable's name as an attribute. For each name, it caches a
-kernel of 35 KiB until the process ends. Keras gives new names to the variables of each model, so in a loop over small
-models the cache would grow by half a MiB with each model.
+TensorFlow creates a variable by an operation that has the variable's name as an attribute. For each name, TensorFlow
+caches a kernel of 35 KiB until the process ends. Keras gives new names to the variables of each model, so in a loop
+over small models the cache would grow by half a MiB with each model.
 """
 
 import threading

@@ -99,7 +99,7 @@ def _keeps_state(model):
 def _gives_tensors(model, x):
     """Returns whether a model certainly returns only tensors.
 
-    This is so if the model is built, has only Keras's own layers, and gets no strings.
+    The result is True if the model is built, has only Keras's own layers, and gets no strings.
     """
     kinds = {type(layer) for layer in adapter_of(model).layers}
     are_keras_code = all(is_keras_code(kind) and "Lambda" not in kind.__name__ for kind in kinds)
@@ -107,7 +107,7 @@ def _gives_tensors(model, x):
 
 
 def by_output(values: Any, outputs: list) -> dict:
-    """Returns the value for each output as a dict by name.
+    """Returns a dict that maps the name of each output to its value.
 
     `values` is such a dict, a list with one value for each output, or one value for all outputs.
     """
