@@ -170,7 +170,7 @@ class Ensemble:
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Returns the mixture at inputs `x`, in the form of a member's output.
 
-        If members have several outputs, returns several.
+        If the members have several outputs, returns a mixture for each output.
         """
 
         def mixed(*outputs):

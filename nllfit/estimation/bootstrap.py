@@ -68,8 +68,8 @@ class Bootstrap:
           A dict of arrays `[*parameter, 2]` by name: the lower and the upper end.
 
         Raises:
-          ValueError: if `level` or `method` is invalid, or if `method` is "bca" and the samples are parametric, the
-            likelihood is not smooth or the original fit did not converge.
+          ValueError: if `level` or `method` is invalid. With "bca", also if the samples are parametric, the likelihood
+            is not smooth, or the original fit did not converge.
 
         Source: Efron, Better bootstrap confidence intervals, 1987.
         """

@@ -39,8 +39,11 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
       If the outcomes of one family are intervals or have a window, `refused` also lists all families of exact numbers.
 
     Raises:
-      ValueError: before any fit, if `distributions` is empty, is not a list, contains an object that is not a family or
-        mixes kinds of likelihood, or if `y` or `weights` are invalid; after the fits, if every family failed.
+      ValueError: before any fit, if one of these is true:
+        - `distributions` is empty, is not a list, or contains an object that is not a family.
+        - The likelihoods of the families are of different kinds.
+        - `y` or `weights` are invalid.
+      ValueError: after the fits, if every family failed.
 
     Example:
       >>> [estimate.family.name for estimate in compare([1.0, 2.0, 4.0, 3.0], ["Normal", "Exponential"]).estimates]

@@ -163,9 +163,12 @@ class Estimate(MaximumLikelihoodFit):
         """Refits the family to bootstrap samples. This gives standard errors and intervals without large-sample theory.
 
         Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
-        second. They take about a minute if each needs a search of its own: if the likelihood is not smooth or may have
-        several maxima, if its derivatives are finite differences, if parameters are redundant (the class probabilities
-        of a Categorical), or if the fit did not converge.
+        second. They take about a minute if each sample needs its own search, for one of these reasons:
+
+        - The likelihood is not smooth, or may have several maxima.
+        - The derivatives of the likelihood are finite differences.
+        - Parameters are redundant, such as the class probabilities of a Categorical.
+        - The fit did not converge.
 
         Args:
           num_samples: the number of bootstrap samples. Each is as large as the data (or as the sum of the weights).

@@ -32,9 +32,9 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     from the ends of the sample, and parameters at which the likelihood is flat move toward 0, so that training can
     change them. Shared parameters of the head are set as well, unless the head is frozen. So training starts at about
     the negative log-likelihood of the marginal distribution. If the outcomes are large, a network with random weights
-    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. (If there are more
-    than 20 parameters and a component could concentrate at a value that is often repeated, the components are fitted
-    only to these parts.) All other weights keep their values.
+    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. (If the head has
+    more than 20 parameters and a component could concentrate at a value that is often repeated, the components keep
+    this start.) All other weights keep their values.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be

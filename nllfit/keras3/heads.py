@@ -1,6 +1,6 @@
 """Heads for Keras 3. A head is the last layer of a model. Its output is a tensor with the attribute `distribution`.
 
-The heads have the same names and arguments as those of `nllfit.heads`, which are for tf_keras, but do not take
+The heads have the same names and arguments as the heads for tf_keras in `nllfit.heads`, but do not take
 `input_shape`, `batch_input_shape` and `batch_size`. Examples in their docstrings use the output as a distribution, as
 in tf_keras. In Keras 3, use the attribute `distribution` of the output. A head computes in the dtype of its input, or
 in float32 if the input has 16 bits.
@@ -9,7 +9,7 @@ Besides the arguments of its family, every head takes:
 
 - `as_tensor`: "mean" or "sample". The head returns the distribution's `central_value`, or one draw for each row, in
   training and in `predict`. The gradient flows through the draw, so the head can be a latent variable inside a network.
-- `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`. The head adds it to the loss once for each batch.
+- `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`. The head adds the divergence to the loss of each batch.
 - `seed`: the seed of the draws. By default it is drawn from Python's generator, which Keras's `set_random_seed` seeds.
 
     >>> from nllfit import keras3

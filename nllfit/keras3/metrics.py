@@ -1,4 +1,4 @@
-"""Metrics of a distribution and an outcome for Keras 3 models. `nllfit.metrics` defines the same ones for tf_keras."""
+"""Metrics of a distribution and an outcome for Keras 3 models. `nllfit.metrics` defines them for tf_keras."""
 
 import functools
 from typing import Any

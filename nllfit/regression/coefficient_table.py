@@ -30,7 +30,7 @@ class CoefficientTable(MaximumLikelihoodFit):
       num_parameters: the number of coefficients, `q`.
       label: the name of the family, or "Cox".
       converged: whether the coefficients are a verified maximum of the likelihood.
-      message: the result of that check, or the reason why there are no standard errors.
+      message: the result of the verification, or the reason why there are no standard errors.
     """
 
     formula: str

@@ -210,7 +210,7 @@ class CoxRegression(Hypotheses):
             yield label, part, part.baseline(self.estimates)
 
     def predict(self, data: Any = None) -> Any:
-        """Returns `exp(x' b + offset)`, the hazard ratio of each row to a row of zeros, as a `Series`.
+        """Returns `exp(x' b + offset)`, the hazard of each row divided by the baseline hazard, as a `Series`.
 
         The argument and errors are those of `Regression.predict`. Fitted rows of weight 0 are left out.
         """

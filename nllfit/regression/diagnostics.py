@@ -41,8 +41,8 @@ class Diagnostics(LinearPredictors):
 
         Args:
           kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals. If there are
-            more than two, they must be numbers or an ordered categorical column. Deviance residuals need a family whose
-            main parameter is its mean.
+            more than two classes, the outcome must be a column of numbers or an ordered categorical column. Deviance
+            residuals need a family whose main parameter is its mean.
           seed: the seed of the uniform random numbers.
 
         Returns:

@@ -58,7 +58,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"forest"`: two hidden layers, with the predictions of randomised trees as inputs.
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
-        - a list of these, of which the best is selected. For this comparison, each predicts the first `distribution`.
+        - a list of these. The best is selected. For this comparison, each network predicts the first `distribution`.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
         loss is more than 0.5 nats above the median of the ensemble are left out.
