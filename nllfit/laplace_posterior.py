@@ -127,7 +127,8 @@ class Laplace:
         numbers = trace(self._program, specs)(x)
         if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(numbers[1]).numpy()):
             return numbers
-        # A Jacobian is a sum over rows, in which 0 times NaN is NaN. So a NaN in one row of `x` reaches all rows.
+        # A Jacobian is a sum over rows, in which 0 times NaN is NaN. So a NaN in one row of `x` makes all rows NaN.
+        # Then we compute each half of the rows separately.
         half = num_rows(x) // 2
         parts = self._numbers(rows_of(x, 0, half)), self._numbers(rows_of(x, half, num_rows(x)))
         return tuple(tf.concat(part, 0) for part in zip(*parts, strict=True))

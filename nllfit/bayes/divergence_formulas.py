@@ -34,8 +34,9 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
     """Raises a `ValueError` if a prior `p` does not fit `q`.
 
-    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. In eager mode, the support
-    of `p` must have no end where that of `q` has none, because the divergence would be infinite.
+    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. On a side where the support
+    of `q` has no end, the support of `p` must have none, because the divergence would be infinite. The supports are
+    compared only in eager mode.
     """
     if _is_of_counts(p) and q.reparameterization_type == tfd.FULLY_REPARAMETERIZED:
         raise ValueError(
@@ -91,9 +92,10 @@ def _is_of_counts(distribution):
 
 
 def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
-    """Returns `p` with parameters in the dtype of those of `q`.
+    """Returns `p` with its parameters in the dtype of the parameters of `q`.
 
-    A prior that was made from NumPy arrays computes in float64. The outcomes of either may be integers.
+    The two dtypes may differ: for example, a prior that was made from NumPy arrays is in float64. The dtype of the
+    outcomes does not matter, because outcomes may be integers.
     """
     dtype = real_dtype(q)
     if real_dtype(p) == dtype:

@@ -76,7 +76,7 @@ def _signs(tensor, channel_axis, seed):
     words = tf.random.stateless_uniform([tf.shape(tensor)[0], -(-channels // 32)], seed, None, None, tf.int32)
     sizes = [32] * (channels // 32) + [channels % 32] * (channels % 32 > 0)
     # We broadcast each word to its channels. If we combined words and masks into a matrix and reshaped it, XLA would
-    # draw the words again for each of its elements.
+    # draw the words again for each element of the matrix.
     columns = [tf.broadcast_to(words[:, i : i + 1], [tf.shape(tensor)[0], size]) for i, size in enumerate(sizes)]
     masks = tf.constant(np.resize(np.left_shift(1, np.arange(32)).astype(np.uint32).astype(np.int32), channels))
     is_negative = tf.bitwise.bitwise_and(tf.concat(columns, 1), masks) != 0

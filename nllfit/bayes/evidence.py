@@ -19,7 +19,8 @@ class Expansion:
 
         Normal(w - inv(P) (g + w / s^2), inv(P))
 
-    and the evidence is the integral of likelihood times prior. Both are exact if the log-likelihood is quadratic.
+    and the evidence is the integral of likelihood times prior. Posterior and evidence are exact if the
+    log-likelihood is quadratic.
 
     Attributes:
       value: the negative log-likelihood at the weights, in nats.

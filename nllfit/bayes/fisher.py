@@ -26,9 +26,9 @@ class Fisher(Likelihood):
     The information is `sum_i J_i' F_i J_i`. `J_i` is the Jacobian of `u_i`, the head's inputs in row `i`, with respect
     to the weights. `F_i` is the information of an outcome about these inputs: the Hessian of
     `KL(p(. | u_i) || p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the
-    loss if two conditions hold: the inputs are linear in the weights, and the Hessian with respect to the inputs does
-    not depend on the outcome. The second condition holds for a Bernoulli, a Categorical, a Poisson, and a Normal of
-    fixed scale.
+    loss if two conditions hold: the head's inputs are linear in the weights, and the Hessian of a row's loss with
+    respect to these inputs does not depend on the outcome. The second condition holds for a Bernoulli, a Categorical, a
+    Poisson, and a Normal of fixed scale.
     """
 
     def __init__(self, model: Model, data: tuple | None = None):
@@ -45,7 +45,7 @@ class Fisher(Likelihood):
 
         Args:
           w: all trainable weights, `[p]`.
-          chosen: the indices of the trainable variables to differentiate with respect to. These variables have `q`
+          chosen: the indices of the trainable variables for which derivatives are computed. These variables have `q`
             elements in total.
 
         Returns:

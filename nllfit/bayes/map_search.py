@@ -1,4 +1,7 @@
-"""Finds the posterior of some weights of a network under a Normal prior, around its maximum or the trained weights."""
+"""Finds a Normal posterior of some weights of a network, which have a Normal prior.
+
+The mean of the posterior is either its maximum, which Newton's method finds, or the trained weights.
+"""
 
 import dataclasses
 
@@ -13,9 +16,9 @@ __all__ = ["Objective", "Posterior"]
 _MAX_STEPS = 100
 # The search ends when the predicted gain of a Newton step in the log posterior is less than this, in nats.
 _LEAST_RISE = 1e-12
-# The search for the prior's scale moves its logarithm. The moves become smaller, from the first to the second value.
+# The search for the prior's scale moves the scale's logarithm. The moves shrink from the first value to the second.
 _FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6
-# This search accepts a move if it raises the log evidence by more than this, in nats.
+# The search for the prior's scale accepts a move that raises the log evidence by more than this, in nats.
 _LEAST_GAIN_OF_EVIDENCE = 1e-9
 
 

@@ -45,7 +45,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def example(self) -> tfd.Distribution | None:
-        """Returns a distribution of the same class and shapes, or None if only a call of the layers can tell them."""
+        """Returns a distribution of the prior's class and shapes, or None if only a call of the layers reveals them."""
 
     @abc.abstractmethod
     def config(self) -> Any:
@@ -157,7 +157,7 @@ def from_keras(value: Any) -> Any:
 
 
 def _keras_of(value):
-    """Returns "tf_keras" or "keras" if the object is of a class of this package, and otherwise None."""
+    """Returns "tf_keras" or "keras", the package that defines the object's class or a base class; otherwise None."""
     roots = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
     return next((root for root in roots if root in ("tf_keras", "keras")), None)
 

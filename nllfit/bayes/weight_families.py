@@ -44,7 +44,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 
 
 def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
-    """Returns unconstrained parameters at which a family of weights has these means, `[size]`, and small scales."""
+    """Returns the unconstrained parameters of a family of weights with the given means, `[size]`, and small scales."""
     values = family.parameters(tf.zeros([family.params_size], means.dtype))
     values |= {name: _SPREAD * value for name, value in values.items() if name.startswith("scale")}
     values |= {"loc": means} if "loc" in values else {}
@@ -54,10 +54,10 @@ def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
 def as_given(prior: Any) -> Any:
     """Returns the argument `prior` of a layer from the user's value, or from its value in a config.
 
-    It is a number, a name, a distribution or a family.
+    The result is a number, a name, a distribution or a family.
 
     Raises:
-      ValueError: if it is anything else.
+      ValueError: if `prior` is anything else.
     """
     is_scale = isinstance(prior, numbers.Real) and not isinstance(prior, bool)
     if is_scale and 0 < prior < math.inf:

@@ -27,8 +27,8 @@ Parameters occur in three forms:
   of them is called a `point`.
 - *Natural* parameters are those that statisticians use, such as `rate`.
 
-A parameter is *held*, and not free, if its estimate is a statistic of the sample, such as the minimum, or an
-observation at a corner of the likelihood.
+A parameter is *held*, and not free, in two cases: its estimate is a statistic of the sample, such as the minimum; or
+the likelihood has corners at observations, and the estimate of the parameter is one of these observations.
 """
 
 from nllfit.estimation.comparison import Comparison, compare

@@ -98,9 +98,9 @@ class Bootstrap:
         return "\n".join([heading, *table])
 
     def _accelerations(self):
-        """Returns the acceleration of each estimate, `[size]` by name.
+        """Returns the accelerations of the estimates, a dict of arrays `[size]` by name.
 
-        It is a sixth of the skewness of the influence values.
+        An acceleration is a sixth of the skewness of the observations' influences on the estimate.
         """
         problem, optimum = self.fit.problem, self.fit.optimum
         if self.kind == "parametric":

@@ -16,7 +16,7 @@ from nllfit.families.wrapped import as_family
 
 __all__ = ["Comparison", "compare"]
 
-# `Measure.columns` of a family whose outcomes are exact numbers.
+# The value of `Measure.columns` for a family whose outcomes are exact numbers.
 _NUMBER = Measure().columns
 
 
@@ -115,7 +115,8 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        # If a family has columns, `compare` refuses all families of exact numbers, so we need not check them.
+        # If the outcomes of one family are intervals or have a window, `compare` refuses all families of exact numbers,
+        # so we do not check such families.
         if not has_columns or family.measure.columns != _NUMBER:
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:

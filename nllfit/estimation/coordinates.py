@@ -1,8 +1,8 @@
 """Coordinates for estimation: maps between an unconstrained vector `w` and the parameters of a family.
 
-Unlike the input of a head, `w` has the link `exp` for each positive parameter, and not softplus. Log-likelihoods are
-closer to quadratic in a logarithm than in the input of a softplus. A logarithm also makes the search independent of the
-unit of `y`, because a change of the unit only shifts it.
+A positive parameter is the exponential of its coordinate. (Heads use softplus instead of the exponential.) The
+log-likelihood is closer to quadratic in a logarithm than in the input of a softplus. Logarithms also make the search
+independent of the unit of `y`, because a change of the unit only shifts a logarithm.
 
 The names of some parameters change, too. TFP builds a Poisson from its `log_rate`, and a Bernoulli from its `logits`. A
 table of estimates shows the *natural* parameters `rate` and `probs`, which are called their *twins*.
@@ -37,7 +37,7 @@ class Coordinates:
       shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.
-      held: random values of the held parameters by name, from which traces get their shapes.
+      held: random values of the held parameters by name. Traces read the shapes of the parameters from them.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
@@ -69,14 +69,14 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """A function `f(w [size], held, slope [q])` that applies the chain rule to a function of the `point`.
+        """A function `f(w [size], held, slope [q])` that applies the chain rule to any function `g` of the `point`.
 
-        `slope` is the gradient of this function with respect to the point.
+        `slope` is the gradient of `g` with respect to the point, and `q` is `point_size`.
 
         Returns:
-          The gradient of the function with respect to `w`, `[size]`.
-          The Jacobian of the point, `[q, size]`.
-          The term that the second derivatives of the links add to the Hessian of the function, `[size, size]`.
+          The gradient of `g` with respect to `w`, `[size]`.
+          The Jacobian of the point with respect to `w`, `[q, size]`.
+          The term that the second derivatives of the links add to the Hessian of `g`, `[size, size]`.
         """
 
         def pullback(w, held, slope):

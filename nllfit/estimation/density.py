@@ -19,7 +19,7 @@ from nllfit.families.truncated import Truncated
 __all__ = ["Density", "density_of"]
 
 _CACHED_FAMILIES = 64
-# If a point has more elements, a loop computes the rows of the Hessian.
+# If a point has more elements than this, a loop computes the rows of the Hessian.
 _MOST_COPIES = 10
 # The step of the differences in `rank`. Singular values below the tolerance are errors of these differences.
 _RANK_STEP = 1e-2
@@ -34,6 +34,8 @@ def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density
 
 class Density:
     """Weighted sums of a family's log-densities over outcomes, and their derivatives.
+
+    In the shapes below, `s` is a number of points, `q` the number of elements of a point, and `p` the length of `w`.
 
     Args:
       family: a `Family` or `MixtureFamily`.
@@ -147,8 +149,8 @@ class Density:
     def rank(self) -> int:
         """The number of independent directions of `w` that change a density.
 
-        For example, a shift of a softmax's input changes none. The number is the rank of the scores (gradients of the
-        log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are not suitable,
+        For example, a shift of a softmax's input changes no density. The number is the rank of the scores (gradients of
+        the log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are not suitable,
         because they sum to 0: with few distinct outcomes, they are linearly dependent for any family.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0

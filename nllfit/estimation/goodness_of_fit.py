@@ -15,7 +15,8 @@ from nllfit.quantiles import quantile
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
 _LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
-_MOST_COUNTS = 2**16  # if there are more counts from the least to the largest, only some may be ends of bins
+# If the counts from the smallest to the largest outcome are more than this, only some of them may be ends of bins.
+_MOST_COUNTS = 2**16
 # Replaces smaller probabilities, so that their logarithms are finite.
 _TINY = 1e-300
 
@@ -164,7 +165,7 @@ def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """
     n = y.shape[1]
-    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected. One outcome may be many times larger.
+    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected. A single outcome may be many times larger.
     last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
     least, most = y.min(), max(min(y.max(), last_edge), y.min())
     is_wide = most - least >= _MOST_COUNTS

@@ -28,8 +28,8 @@ _WITHIN = {
     ("Normal", "StudentT"): True,
     ("Poisson", "NegativeBinomial"): True,
 }
-# A statistic below 0 by at most this, in nats, counts as 0. The cause is rounding, or a search that stopped just before
-# it reached a bound.
+# A negative statistic of at most this size, in nats, counts as 0. The cause is rounding, or a search that stopped just
+# before it reached a bound.
 _ROUNDING = 0.02
 _SHARE, _NAME = "zero_probs", "name"  # keys in the dicts of `_num_at_bound`
 
@@ -91,8 +91,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
           probability.)
         - `a` is not known to be a special case of `b`.
         - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
-        - `a` holds a parameter that is free in `b`, and that parameter is an end of the support, such as the `low` of a
-          Uniform, or the value is not above the parameter's `floor` in `b`.
+        - `a` holds a parameter that is free in `b` and is an end of the support, such as the `low` of a Uniform.
+        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
         - `b` has a lower likelihood than `a`.
 
@@ -152,7 +152,7 @@ def _tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """Returns the number of elements of `general`'s parameters that are at a bound of their domain for `special`.
+    """Returns how many elements of `general`'s parameters are at a bound of their domain if `special` is true.
 
     All of these elements belong to one parameter of `general`, which has as many elements as an outcome. Raises a
     `ValueError` if `special` is not known to be a special case of `general`, or is at the bounds of two parameters.

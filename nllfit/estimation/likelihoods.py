@@ -188,7 +188,7 @@ def _possible(distribution, outcomes):
 def _refusal(distribution, outcomes, tried):
     """Returns the error for the first outcome that TFP's check rejects.
 
-    The check runs on `tried`. This is a copy of `outcomes` in which outcomes of density 0 may be replaced by draws.
+    The check runs on `tried`, a copy of `outcomes` in which draws may replace the outcomes of density 0.
     """
     row, reason = first_refused(distribution, tried)
     return ValueError(

@@ -16,8 +16,8 @@ from nllfit.optimum.newton import Optimum, maximize
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# If a bound of the support is held near an end of the sample, this is their distance, divided by the sample's range. At
-# distance 0, TFP's density is NaN.
+# The distance between the end of the sample and a bound of the support that is held just outside it, divided by the
+# range of the sample. At distance 0, TFP's density is NaN.
 _GAP = 1e-12
 # The largest number of log-densities on the grid of `_peaks`: parameter values times observations.
 _MOST_LOG_DENSITIES = 4e6
@@ -58,7 +58,7 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
-    least = -_LEAST_GAIN  # a smooth optimum as high as a corner is this corner, and its curvature means nothing
+    least = -_LEAST_GAIN  # a smooth optimum as high as a corner is the corner itself, where the curvature means nothing
     for _ in range(_TURNS):
         corners = _held_at_corners(problem, name, natural)
         ends = [Fit(corner, maximize(corner.objective, corner.coordinates_of(natural))) for corner in corners]
@@ -72,7 +72,8 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
 def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
     """Looks for local maxima that are higher than `optimum`. Returns the highest one, or `optimum` if there is none.
 
-    It varies the parameter `SearchPolicy.scattered`, in which the likelihood may have a maximum near any observation.
+    The searches start at different values of the parameter `SearchPolicy.scattered`. In this parameter, the likelihood
+    may have a maximum near any observation.
     """
     for _ in range(_TURNS):
         ends = [maximize(problem.objective, start, steps=30) for start in _peaks(problem, optimum.w)]
@@ -107,7 +108,7 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
 
 def _by_element(problem: Problem, name: str, natural: Numbers, observed: np.ndarray) -> np.ndarray:
-    """Returns the most likely of the observations `[m, *elements]` for each element of the corner parameter.
+    """Returns, for each element of the corner parameter, the most likely of the observations `[m, *elements]`.
 
     The elements of an outcome are independent, so each one is varied while the others keep their values in `natural`.
     """

@@ -26,8 +26,8 @@ _LOG_DENSITIES_AT_ONCE = 1 << 14
 _FEW_OBSERVATIONS = 200
 # A step of a finite difference is so short that the mean log-likelihood changes by less than this, in nats.
 _DIFFERENCE = 1e-5
-# If the graph of the log-likelihood has more operations, finite differences take less time than a trace of its second
-# derivatives.
+# If the graph of the log-likelihood has more operations than this, a trace of its second derivatives would take longer
+# than finite differences.
 _MOST_OPERATIONS = 1000
 
 
@@ -120,7 +120,7 @@ class Objective:
     def values(self, w: np.ndarray) -> np.ndarray:
         """Returns the mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`.
 
-        It is -inf where the sum is not finite.
+        The value is -inf at a row where the sum is not finite.
         """
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
@@ -130,7 +130,7 @@ class Objective:
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
     def _totals(self, points, y, weights):
-        """Returns the log-likelihood of a chunk at each point. It takes a few points at a time, to limit the memory."""
+        """Returns the log-likelihood of a chunk at each point. A few points at a time are computed, to save memory."""
         few = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
         parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
         return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
@@ -187,7 +187,7 @@ class Objective:
     def _lengths(self, w: np.ndarray) -> np.ndarray:
         """Returns the step size of the finite differences in each coordinate, `[p]`.
 
-        It is the largest that changes the mean log-likelihood by less than `_DIFFERENCE`.
+        Each is the largest step that changes the mean log-likelihood by less than `_DIFFERENCE`.
         """
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))

@@ -134,9 +134,9 @@ class Problem:
         )
 
     def degrees_of_freedom(self, name: str) -> tf.Tensor:
-        """Returns the degrees of freedom of the statistic `2 (maximum - profile log-likelihood)` of one element.
+        """Returns the degrees of freedom of `2 (maximum - profile log-likelihood)` for elements of the parameter.
 
-        At the true value of the element, the statistic has a chi-square distribution in large samples. It has 1 degree
+        At the true value of an element, this statistic has a chi-square distribution in large samples. It has 1 degree
         of freedom, or 2 if the element is an end of the support, because the log-likelihood then falls linearly with
         the distance from the maximum.
         """
@@ -191,8 +191,8 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
       **fixed: parameters held at a value, and `num_classes` for class labels.
 
     Raises:
-      ValueError: if the sample has no maximum-likelihood estimate in the family, and in the cases in which `Family`
-        raises one.
+      ValueError: if the sample has no maximum-likelihood estimate in the family, and whenever `Family` raises a
+        `ValueError`.
     """
     check_censored(distribution, y)
     sample, counts = as_sample(y, weights, getattr(distribution, "takes_infinity", False))

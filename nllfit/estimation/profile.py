@@ -57,8 +57,8 @@ class Profile:
             reached, converged = self._climb(target, at)
             if converged and target == value:
                 return reached
-            # After a failed search we halve the step. If the support depends on the parameters, an observation may be
-            # outside it when a search starts far from the last optimum.
+            # After a failed search we halve the step. A search may fail because its start is far from the last optimum:
+            # if the support depends on the parameters, an observation may be outside the support at the start.
             at, target = (target, value) if converged else (at, (at + target) / 2)
         return self._climb(value, at)[0]
 

@@ -1,8 +1,8 @@
 """Fits one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
 One traced function per family takes a step of Newton's method in all samples together, starting at the estimate from
-the original sample. If this does not converge in a sample, that sample gets a full `search` of its own. All samples get
-one if the likelihood is not smooth or may have several maxima.
+the original sample. If this does not converge in a sample, that sample gets a full `search` of its own. If the
+likelihood is not smooth or may have several maxima, every sample gets a search of its own.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ _HALVINGS = 12
 _NEAR = 1e-4
 # The relative rounding error of a log-likelihood.
 _NOISE = 1e-12
-# If the logarithm of a parameter has a larger standard error, the parameter may go to 0 or infinity. The sample then
-# gets a search of its own.
+# If the logarithm of a parameter has a standard error above this, the parameter may tend to 0 or infinity. The sample
+# then gets a search of its own.
 _WIDE = 20.0
 
 
@@ -41,7 +41,7 @@ class Refits:
 
     Attributes:
       problem: the problem of the original sample.
-      w: the coordinates of the fits, `[b, p]`. Rows in `separate` are not used.
+      w: the coordinates of the fits, `[b, p]`. The rows of the samples in `separate` are not used.
       separate: maps the index of each sample that had a search of its own to its `Fit`, or to None if the sample has no
         estimate.
     """

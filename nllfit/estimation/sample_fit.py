@@ -15,7 +15,7 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# A parameter is not identified if a larger share of its gradient lies in directions in which no density changes.
+# A parameter is not identified if a larger share of its gradient than this is along directions that change no density.
 _UNIDENTIFIED = 1e-4
 # If the log-likelihoods at the ends of two searches differ by less than this, in nats, the searches count as having
 # reached the same maximum, or the same limit at infinity.

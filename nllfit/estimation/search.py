@@ -14,9 +14,9 @@ from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_ax
 
 __all__ = ["search"]
 
-# Starts are sorted, the most likely first. If the search from the first one does not converge, we try these.
+# Starts are sorted, the most likely first. If the search from the first start fails, we try the starts in this slice.
 _RETRIES = slice(5, 100, 40)
-# If the likelihood may have several maxima, we search from each of these starts.
+# If the likelihood may have several maxima, we search from each start in this slice.
 _SPREAD = slice(0, 100, 10)
 # If the log-likelihoods at the ends of two searches differ by less than this, in nats, the searches count as having
 # reached the same maximum, or the same limit at infinity.

@@ -18,9 +18,9 @@ _FEW_OBSERVATIONS = 200
 def starts(objective: Objective) -> np.ndarray:
     """Returns random starts `[s, p]` at which a subsample has a positive likelihood, the most likely first.
 
-    Up to a thousand candidates are drawn. A location is a quantile or an end of the sample, or a point outside it. A
-    scale or a rate is the product of a quantity and a random factor between about 1/16 and 16. The quantity is 1, the
-    mean absolute value of the sample, its standard deviation, or the inverse of one of the two.
+    Up to a thousand candidates are drawn. A location is a quantile or the minimum of the sample, or a point outside its
+    range. A scale or a rate is the product of a quantity and a random factor between about 1/16 and 16. The quantity is
+    1, the mean absolute value of the sample, its standard deviation, or the inverse of one of the two.
 
     All candidates are ranked by the likelihood of 20 observations. The first hundred are ranked again by the likelihood
     of 200 observations. If this likelihood is positive at fewer than 50 of them, the next hundred are ranked as well,
@@ -84,7 +84,7 @@ def _scale_values(y):
 
 
 def _location_values(y):
-    """Returns values for locations and bounds: quantiles of the sample, its ends, and points outside it."""
+    """Returns values for locations and bounds: quantiles of the sample, its minimum, and points outside its range."""
     low, high = y.min(0), y.max(0)
     outside = [low, low - 0.05 * (high - low), high + 0.05 * (high - low), 2 * low - high, 2 * high - low]
     return np.stack([*np.quantile(y, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), *outside])

@@ -52,7 +52,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    # The second condition is for a parameter without bounds. It moves by `_INFINITY`, as its coordinate does.
+    # The second condition is for a parameter without bounds, which moves by `_INFINITY`, as its coordinate does.
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:
         bound = "infinity" if limit > 0 else "-infinity"
     else:

@@ -23,8 +23,8 @@ def checked(model: Model, x: Any, y: Any, sample_weight: Any = None) -> tuple[tu
     """Returns the data as a tuple of tensors, and the family of the model's only head.
 
     Raises:
-      TypeError, ValueError: for data that `fit_lbfgs` refuses, or a model that does not end in exactly one head or has
-        a weight that is not finite.
+      TypeError, ValueError: for data that `fit_lbfgs` refuses, for a model that does not end in exactly one head, and
+        for a model with a weight that is not finite.
     """
     if layer := first_not_finite(model):
         raise ValueError(f"The layer `{layer}` has a weight that is not finite: train the model again.")
@@ -63,7 +63,7 @@ def check_size(weights: Sequence, owner: str = "The model", advice: str = f"{_FR
 
 
 def check_size_of(layers: str, weights: Sequence) -> None:
-    """Raises a `ValueError` if `laplace` chooses no weights, or too many. `layers` is its argument."""
+    """Raises a `ValueError` if `laplace` chooses no weights, or too many. `layers` is the argument of `laplace`."""
     if layers == "last":
         check_size(weights, "The last layer", f"give the layer before it fewer units, or use {_ENSEMBLE}")
     else:

@@ -30,7 +30,7 @@ _POLISHES = 3
 # log-likelihood, and _MOST_NOISE nats.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1
-# A coefficient is not identified if a larger share of its gradient lies in the flat directions.
+# A coefficient is not identified if a larger share of its gradient than this lies in the flat directions.
 _UNIDENTIFIED = 1e-4
 _NAMES_SHOWN = 6  # the largest number of coefficient names in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
@@ -176,8 +176,8 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
     """Returns the maximum near weights `[p]`, the principal axes of the Hessian there, and a message.
 
     The message is None if the maximum was verified. Otherwise it says why there are no standard errors. The weights
-    were rounded to the model's dtype. A few Newton steps undo this, because otherwise directions that are exactly flat
-    at the maximum would seem slightly curved.
+    were rounded to the model's dtype, which can make directions that are exactly flat at the maximum seem slightly
+    curved. Therefore a few Newton steps undo the rounding.
     """
 
     def log_likelihoods(points):

@@ -23,10 +23,9 @@ def feature_names(model: Model, x: Any) -> Features:
 def weight_names(model: Model, features: Features) -> list[list[str]]:
     """Returns the names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
-    The names of the layer and of the models around it are included as far as two weights would otherwise have the same
-    name. In the first layer, the first
-    index of a kernel is the name of a column of the inputs. In the layer before the head, the last index is the name of
-    a parameter of the head. All other indices are numbers.
+    The names of the layer and of the models around it are included only as far as they are needed to tell two weights
+    apart. In the first layer, the first index of a kernel is the name of a column of the inputs. In the layer before
+    the head, the last index is the name of a parameter of the head. All other indices are numbers.
 
     Args:
       model: a model that has been built.
@@ -64,7 +63,7 @@ def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Adds a number to every name that an earlier one equals: `["a", "a"]` becomes `["a", "a (2)"]`."""
+    """Adds a number to every name that equals an earlier one: `["a", "a"]` becomes `["a", "a (2)"]`."""
     found: dict[str, None] = {}
     for name in names:
         numbered = (f"{name} ({number})" for number in itertools.count(2))

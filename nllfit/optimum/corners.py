@@ -1,4 +1,7 @@
-"""Finds corners of a function. At a corner, a coordinate is 0, and the slope along it jumps. An L1 penalty has them."""
+"""Finds corners of a function. At a corner, a coordinate is 0, and the slope along this coordinate jumps.
+
+For example, a loss with an L1 penalty has corners.
+"""
 
 from collections.abc import Callable
 

@@ -4,8 +4,8 @@ A distribution has few parameters, so Newton's method with the observed informat
 over the data. The standard errors also need this information.
 
 `scipy.optimize` does not suffice. Its Newton methods measure the gradient and the step in units of the coordinates, and
-not in standard errors. They need a likelihood that changes in all directions. They do not report that it rises without
-end. Quasi-Newton methods only approximate the Hessian.
+not in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood has
+no maximum because it rises without end. Quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -221,7 +221,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and one `_LEAP` times as long as the next would reach no lower value."""
+        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next one would reach no lower value."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)

@@ -46,13 +46,13 @@ class Objective:
         return sum(p.free * matrix.shape[1] for p, (matrix, _) in zip(self.predictors, self.designs, strict=True))
 
     def check(self, name: str) -> None:
-        """Raises a `ValueError` for an outcome outside the support of the family. `name` is that of the outcome."""
+        """Raises a `ValueError` for an outcome outside the family's support. `name` is the outcome's name."""
         numbers = tf.constant(numbers_of(self.predictors, self.designs, np.zeros(self.num_coefficients)))
         distribution = traced_distribution(self.family, numbers)
         try:
             negative_log_likelihood(self.y, distribution)
         except ValueError:
-            # Without offsets the rows have one distribution, because all coefficients are 0.
+            # All coefficients are 0 here. So without offsets, all rows have the distribution of the first row.
             row, reason = first_refused(checked(batch_rows(distribution, slice(1))), self.y, finite=True)
             if row is None or not has_finite_likelihoods(distribution):
                 raise
@@ -62,7 +62,7 @@ class Objective:
             ) from None
 
     def value(self, coefficients: np.ndarray) -> float:
-        """Returns the negative log-likelihood in nats, summed over the rows. NaN if a parameter leaves its domain."""
+        """Returns the summed negative log-likelihood of the rows in nats, or NaN if a parameter leaves its domain."""
         (losses,) = self._counted(self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
         return float(self.weights @ losses)
 
@@ -75,7 +75,7 @@ class Objective:
         return self.derivatives(coefficients)[0]
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[n, P]` and Hessian `[n, P, P]` of each row with respect to its `P` linear predictors.
+        """The gradient `[n, P]` and Hessian `[n, P, P]` of each row's loss with respect to its `P` linear predictors.
 
         They are 0 in rows of weight 0.
         """

@@ -160,7 +160,7 @@ class CoxRegression(Hypotheses):
         sums = np.zeros([clusters.max() + 1, len(bread)])
         for label, part in self._likelihoods.items():
             np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
-        moves = sums @ bread  # a product of a matrix with itself has no rank above the number of clusters
+        moves = sums @ bread  # rounding errors do not raise the rank of `moves.T @ moves` above the number of clusters
         return moves.T @ moves
 
     def schoenfeld_residuals(self) -> Any:

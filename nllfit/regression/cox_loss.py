@@ -33,7 +33,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     neural network, 2018.
     """
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-    u = tf.cast(tf.reshape(y_pred, [-1]), tf.float64)  # in float32, hazard ratios of more than exp(100) would underflow
+    u = tf.cast(tf.reshape(y_pred, [-1]), tf.float64)  # in float32, ratios below exp(-100) would underflow
     order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
     # Times keep their dtype, because rounding them to that of `u` could tie them.
     time, event, u = (

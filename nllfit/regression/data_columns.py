@@ -121,12 +121,12 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
 
 
 def named_columns(text: str, data: Any) -> list:
-    """Returns the names of the columns that a formula names."""
+    """Returns the names of the columns of `data` that occur in a formula."""
     return [c for c in data.columns if re.search(rf"(?<!\w){re.escape(str(c))}(?!\w)", text)]
 
 
 def check_present(text: str, data: Any) -> None:
-    """Raises a `ValueError` if a column that a formula names has missing values."""
+    """Raises a `ValueError` if a column of `data` that occurs in a formula has missing values."""
     for column in named_columns(text, data):
         missing = np.asarray(pd.isna(data[column]))
         if missing.any():

@@ -70,8 +70,8 @@ class Design:
     def of(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns the matrix `[m, k]` of a table and its offset, which is `[m]`, or None if there is none.
 
-        With None for `data`, they are those of the fitted rows. Raises a `ValueError` if `data` is a table and the
-        argument `offset` was an array, because the array has no values for other rows.
+        If `data` is None, returns the matrix and the offset of the fitted rows. Raises a `ValueError` if `data` is a
+        table and the argument `offset` was an array, because the array has no values for other rows.
         """
         if data is None:
             return self.matrix, self.offset
@@ -138,7 +138,8 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
 
 
 def _parsed(text: str) -> list:
-    text = _QUOTED.sub(r"\1", text)  # formulaic would replace a quoted `e` inside "offset", too
+    # formulaic replaces a quoted name in all of the text: a quoted `e` also inside the word "offset".
+    text = _QUOTED.sub(r"\1", text)
     if not text:
         raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")
     try:

@@ -17,7 +17,9 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-_FLAT = 1e-10  # smaller curvatures of the other rows' information count as zero, relative to that of all rows
+# If the information of all rows but one has a smaller curvature than this, relative to the information of all rows, the
+# curvature counts as zero.
+_FLAT = 1e-10
 _INSIDE = 1e-15  # in a deviance, the mean of the saturated model stays this far from the ends of the support
 
 
@@ -131,7 +133,7 @@ class Diagnostics(LinearPredictors):
         scores = objective.weights[:, None] * by_coefficients(self.predictors, objective.designs, slopes)
         curved = of_each_row(self.predictors, objective.designs, objective.weights[:, None, None] * bends)
         axes, curvature = principal_axes(curved.sum(0))
-        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # here `H` is the identity
+        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # in these units, `H` is 1
         shares = units.T @ curved @ units
         rest, turns = np.linalg.eigh(np.nan_to_num(np.eye(len(b)) - shares))  # the information of the other rows
         rest = np.where(rest[:, :1] > _FLAT, rest, np.nan)

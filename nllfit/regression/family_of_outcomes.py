@@ -18,7 +18,8 @@ __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"
 
 CUTPOINTS = "cutpoints"  # the parameter of ordered classes that replaces the intercept
 
-# The main parameter of a family is the first of these that the family has, or else the first parameter of the family.
+# The main parameter of a family is the first name in this list that the family has. If it has none of the names, it is
+# the first parameter of the family.
 _MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
@@ -29,7 +30,7 @@ def family_of(
 
     A family object keeps its links and its number of classes. If `family` is a name or a class, positive parameters get
     the link `exp`, and the labels determine the number of classes. If the outcomes are censored, the family is wrapped
-    in `Censored`, unless its outcomes already have several columns.
+    in `Censored`, except a family object that already takes outcomes with several columns.
     """
     if not isinstance(link, Mapping):
         raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")

@@ -21,7 +21,7 @@ class WaldTest:
 
     Attributes:
       statistic: `(R b - r)' inv(R V R') (R b - r)`. NaN if the fit has no covariance `V`, or if `R V R'` is singular.
-        It is singular if `V` is a sandwich of `G` clusters and there are `G` or more constraints.
+        `R V R'` is singular if `V` is a sandwich of `G` clusters and there are `G` or more constraints.
       degrees_of_freedom: the number of constraints.
       p_value: the chi-square probability of a statistic at least as large, if the constraints are true.
       constraint: the constraints as text.
@@ -111,7 +111,7 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame(rows, pd.Index([fit.formula for fit in fits], name="formula"), columns)
 
     def _observed(self) -> np.ndarray:
-        """Returns the outcomes, weights and strata of the rows. Two fits can be compared only if these are equal."""
+        """Returns the outcomes, weights and strata of the rows, which must be equal in two fits that are compared."""
         raise NotImplementedError
 
     def _constraints(self, constraint):

@@ -25,24 +25,24 @@ def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: 
 
 
 def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: np.ndarray) -> np.ndarray:
-    """Returns the gradient of each row with respect to the coefficients, `[n, q]`.
+    """Returns the gradient of each row's loss with respect to the coefficients, `[n, q]`.
 
-    `slopes` are the gradients with respect to the linear predictors, `[n, params_size]`.
+    `slopes` are the gradients with respect to the linear predictors, `[n, P]`, where `P` is `params_size`.
     """
     return np.concatenate([slopes[:, [place]] * matrix for place, matrix in _blocks(predictors, designs)], 1)
 
 
 def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Returns the Hessian with respect to the coefficients, `[q, q]`, summed over the rows.
+    """Returns the Hessian of the sum of all losses with respect to the coefficients, `[q, q]`.
 
-    `bends` are the Hessians of the rows with respect to the linear predictors, `[n, P, P]`.
+    `bends` are the Hessians of the rows' losses with respect to the linear predictors, `[n, P, P]`.
     """
     blocks = _blocks(predictors, designs)
     return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 
 
 def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
-    """Returns the Hessian of each row with respect to the coefficients, `[n, q, q]`.
+    """Returns the Hessian of each row's loss with respect to the coefficients, `[n, q, q]`.
 
     `bends` are as in `summed`.
     """

@@ -119,7 +119,7 @@ class Predictions(LinearPredictors):
     def _slopes(self, numbers):
         """Returns the gradient `[m, params_size]` of the point prediction with respect to the linear predictors.
 
-        It uses differences, because medians, modes and some means of TFP have no gradient.
+        The gradient is a difference quotient, because TFP has no gradients of medians, modes and some means.
         """
         found = np.zeros_like(numbers)
         for place in range(numbers.shape[1]):

@@ -98,8 +98,8 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
         The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
         their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
-        coefficients are logarithms of ratios: if it grows by 1, the natural value or its odds grow by a factor of `e`.
-        The `loc` of ordered classes is the logarithm of such odds, except for a constant.
+        coefficients are logarithms of ratios: if the predictor grows by 1, the natural value or its odds grow by a
+        factor of `e`. The `loc` of ordered classes is also a logarithm of odds, except for a constant.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
@@ -136,5 +136,5 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         np.add.at(sums, clusters, weights[:, None] * scores)
         rows = weights.sum()
         factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-        moves = sums @ bread  # a product of a matrix with itself has no rank above the number of clusters
+        moves = sums @ bread  # rounding errors do not raise the rank of `moves.T @ moves` above the number of clusters
         return factor * moves.T @ moves
