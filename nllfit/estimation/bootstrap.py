@@ -169,7 +169,7 @@ def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
 
 
 def _corrected(levels, values, estimate, acceleration):
-    """Returns two corrected levels, `[2]`. The ends of a BCa interval are the quantiles of `values` at these levels."""
+    """Returns the two corrected levels, `[2]`, at which the quantiles of `values` are the ends of a BCa interval."""
     normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
     values = values[~np.isnan(values)]
     least = 0.5 / len(values)

@@ -148,7 +148,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the statistics `[b]`, by name, that compare samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
-    below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]  # angles may begin within `y`
+    below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]  # the CDF of angles may start at any angle
     n = y.shape[1]
     i = np.arange(1, n + 1)
     logs = np.log(np.maximum(below, _TINY)) + np.log(np.maximum(above[:, ::-1], _TINY))

@@ -145,7 +145,7 @@ def rises_along(
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Axes along which the second derivative of a function is 1 or -1. So steps along different axes are comparable.
+    """Axes scaled so that the second derivative along each is 1 or -1, or 0 if the axis is flat.
 
     Attributes:
       directions: the axes as columns, `[p, p]`.

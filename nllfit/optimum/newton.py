@@ -24,7 +24,7 @@ _LEAP = 5.0  # if a maximum exists, a step this many times longer than Newton's 
 _LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times longer
 _UNENDING = 0.01  # standard errors; an endless climb stops after a step below this, about 0.01^2 nats from its limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # if the last allowed step is below `_UNENDING` but changes a coordinate by more, the climb is endless
+_FAR = 0.1  # the climb is endless if the last allowed step is below `_UNENDING` but moves a coordinate by over 0.1
 _AT_REST = 1e-5  # standard errors; a start this close to the maximum is final: a step would only add rounding errors
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
@@ -101,8 +101,8 @@ class Optimum:
       rank: as in `Function`.
       verdict: tells whether `w` is a maximum, and if not, why.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
-      lacks: the rounding error of the log-likelihood in nats, if the verdict is HIDDEN. If the search stopped before a
-        maximum, it is the distance from the maximum in standard errors.
+      lacks: if the verdict is HIDDEN, the rounding error of the log-likelihood in nats. If the search stopped before a
+        maximum, the distance from the maximum in standard errors.
       note: a remark that is added to the text of the verdict.
     """
 
