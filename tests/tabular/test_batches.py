@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
-from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, rows
+from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, table_rows
 from nllfit.tabular.column_encoding import Columns
 
 RNG = np.random.default_rng(0)
@@ -18,8 +18,8 @@ SHORT = {"network": Network((10,)), "num_members": 2, "max_epochs": 20, "random_
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(rows, "_PART", 128)
-    monkeypatch.setattr(rows, "_SAMPLE", 150)
+    monkeypatch.setattr(table_rows, "_PART", 128)
+    monkeypatch.setattr(table_rows, "_SAMPLE", 150)
 
 
 def batches_of_arrays():
@@ -27,10 +27,10 @@ def batches_of_arrays():
 
 
 def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
-    parts = list(rows.parts_of(batches_of_arrays))
+    parts = list(table_rows.parts_of(batches_of_arrays))
     assert [len(y) for _, y, _ in parts] == [128, 128, 128, 64]
     np.testing.assert_array_equal(np.concatenate([x for x, *_ in parts]), X)
-    (x, y, weights), sizes = rows.sample_of(batches_of_arrays, seed=0)
+    (x, y, weights), sizes = table_rows.sample_of(batches_of_arrays, seed=0)
     assert (sizes, len(x), weights) == ([128, 128, 128, 64], 150, None)
     positions = np.argmax(y[:, None] == Y, axis=1)
     np.testing.assert_array_equal(X[positions], x)
@@ -43,11 +43,11 @@ def test_rows_of_weight_0_are_not_rows_of_a_stream(small_parts, library):
     weights = np.where(np.arange(448) < 128, 0.0, np.arange(448) % 2)
     table = X if library is np else library.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     batches = [(table[i : i + 64], Y[i : i + 64], weights[i : i + 64]) for i in range(0, 448, 64)]
-    parts = list(rows.parts_of(batches))
+    parts = list(table_rows.parts_of(batches))
     assert [len(y) for _, y, _ in parts] == [128, 32]
     np.testing.assert_array_equal(np.concatenate([np.asarray(x) for x, *_ in parts]), X[weights > 0])
     np.testing.assert_array_equal(np.concatenate([y for _, y, _ in parts]), Y[weights > 0])
-    (_, y, _), sizes = rows.sample_of(batches, seed=0)
+    (_, y, _), sizes = table_rows.sample_of(batches, seed=0)
     assert (len(y), sizes) == (150, [128, 32])
 
 
@@ -69,7 +69,7 @@ def test_all_rows_train_the_ensemble(small_parts):
     """An ensemble that trains on all 448 rows in batches predicts better means than one that trains on 150 rows."""
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     of_all = DistributionRegressor(**SHORT).fit(X, Y)
-    of_sample = DistributionRegressor(**SHORT).fit(*rows.sample_of(batches_of_arrays, 0)[0][:2])
+    of_sample = DistributionRegressor(**SHORT).fit(*table_rows.sample_of(batches_of_arrays, 0)[0][:2])
     new = RNG.uniform(-2, 2, [500, 2])
     errors = [np.sqrt(np.mean((m.predict(new) - 3 - 2 * new[:, 0]) ** 2)) for m in (model, of_all, of_sample)]
     assert errors[0] < 0.7 * errors[2]
@@ -78,7 +78,7 @@ def test_all_rows_train_the_ensemble(small_parts):
 
 def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
     """`fit_batches` selects a network on a sample of rows. If all rows fit in the sample, it is the whole table."""
-    (x, y, _), _ = rows.sample_of(batches_of_arrays, seed=0)
+    (x, y, _), _ = table_rows.sample_of(batches_of_arrays, seed=0)
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))
 
@@ -97,7 +97,7 @@ def test_datasets_frames_and_weights_are_read(small_parts):
 
 def test_batches_may_have_different_categories_of_ints(small_parts):
     batches = [(pd.DataFrame({"kind": pd.Categorical([7, i] * 64)}), np.zeros(128)) for i in (8, 9)]
-    (table, *_), _ = rows.sample_of(batches, seed=0)
+    (table, *_), _ = table_rows.sample_of(batches, seed=0)
     assert Columns.of(table).columns[0].categories == ["7", "8", "9"]
 
 
