@@ -69,7 +69,8 @@ figure
 #
 # `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the
 # forest is called `trees`. `nll` is the mean negative log-likelihood of the held-out rows, in nats, and `spread` is the
-# factor that widens the distributions. Only the spread of the first model comes from cross-validation.
+# factor that widens the distributions. Cross-validation gives only the spread of the best model. The other spreads come
+# from the held-out rows.
 
 # %%
 for trial in model.trials_:

@@ -23,9 +23,9 @@ _MOST_ROWS = 20_000
 _STEPS = 200
 # In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
-# The distance between a bound of the support and the sample, as a share of the sample's range. If the bound is a scale
-# parameter, the distance is a share of the bound. Because of the distance, the sample stays inside the support during a
-# training step.
+# A parameter that bounds the support, such as the `low` of a Uniform, starts at least this share of the sample's range
+# away from the sample. (If the bound is a scale parameter, it is a share of the bound.) Otherwise a training step could
+# move the bound past an outcome.
 _MARGIN = 1e-3
 # At a parameter of a larger absolute value, a link or the likelihood may be flat. Training could then not change the
 # parameter.

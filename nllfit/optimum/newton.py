@@ -128,7 +128,7 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 
     - The information is positive definite, apart from directions along which the likelihood is constant.
     - The log-likelihood is lower at all points of `drops_around`, one standard error away.
-    - No logarithm has a standard error above 20, and the rise does not seem endless (see `_LEAPS`).
+    - No logarithm of a parameter has a standard error above `_WIDE`, and the climb does not seem endless (`_LEAPS`).
 
     Args:
       function: the mean log-likelihood.

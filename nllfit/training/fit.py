@@ -108,13 +108,14 @@ def fit(
         call of `fit` resumes it. With arrays and a `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose
         batches depend only on their index, the resumed run ends with exactly the weights of an uninterrupted run. (A
         backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of
-        other callbacks. A run that a callback had stopped resumes only if `callbacks` are of other classes. A resumed
-        run without a `seed` draws a new seed.) A backup does not contain the position in other data. In a resumed run,
-        a `tf.data.Dataset` begins again at its first batch and its first shuffle, a `PyDataset` with `steps_per_epoch`
-        begins again at its first batch, and a generator goes on from its current position. With such data, the weights
-        are the same only if every epoch reads the same batches in the same order. If the killed run had trained all
-        epochs, `history` contains only the logs of the last epoch. The `.keras` or `.h5` file of a `ModelCheckpoint` is
-        always complete, because a new file replaces the previous file only when the new one has been written.
+        other callbacks. If a callback had stopped the run, the same call trains no more epochs, and a call with
+        callbacks of other classes goes on. Without a `seed`, a resumed run draws a new one.) A backup does not contain
+        the position in other data. In a resumed run, a `tf.data.Dataset` begins again at its first batch and its first
+        shuffle, a `PyDataset` with `steps_per_epoch` begins again at its first batch, and a generator goes on from its
+        current position. With such data, the weights are the same only if every epoch reads the same batches in the
+        same order. If the killed run had trained all epochs, `history` contains only the logs of the last epoch. The
+        `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous file
+        only when the new one has been written.
       validation_split: the fraction of the arrays' last rows to hold out as validation data; ignored if
         `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
