@@ -229,21 +229,17 @@ def worker(arguments, *job):
 
 def in_this_process(arguments):
     """Measures the job that `--job` names."""
-    kind, *names = arguments.job
-    known = [["growth"], ["head"]]
-    known += [["model", contender, model] for contender in installed() for model in MODELS]
-    known += [["job", contender, job] for contender in installed() for job in JOBS]
-    if arguments.job not in known:
+    seed, repeats, partial = arguments.seed, arguments.repeats, functools.partial
+    known = {("growth",): partial(growth, seed), ("head",): partial(head_cost, repeats, seed)}
+    for contender in installed():
+        known |= {("model", contender, model): partial(measure, contender, model, repeats, seed) for model in MODELS}
+        known |= {("job", contender, job): partial(whole_job, contender, job, seed) for job in JOBS}
+    if tuple(arguments.job) not in known:
         raise ValueError(
             f"--job {' '.join(arguments.job)} is unknown: "
             "give growth, head, model CONTENDER MODEL or job CONTENDER JOB."
         )
-    if kind == "job":
-        return whole_job(*names, arguments.seed)
-    if kind == "growth":
-        return growth(arguments.seed)
-    measured = measure if kind == "model" else head_cost
-    return measured(*names, arguments.repeats, arguments.seed)
+    return known[tuple(arguments.job)]()
 
 
 def ours(name, rows):
