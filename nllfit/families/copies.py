@@ -30,7 +30,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    if tensors[0] is distribution:  # `distribution` is no `CompositeTensor`; most users' classes are none
+    if tensors[0] is distribution:  # not a `CompositeTensor`, like most users' classes
         parts = parts_of(distribution)
         if parts:
             return real_dtype(parts[0])
