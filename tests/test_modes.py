@@ -149,6 +149,7 @@ def test_no_quantile_has_a_higher_density_than_the_mode(name):
     assert np.all(height >= others - 1e-12)
 
 
+@pytest.mark.thorough
 def test_a_graph_of_unknown_batch_size_finds_the_same_modes_and_nan_stays_in_its_row():
     head = nllfit.heads.Mixture("Gamma", 2, dtype="float64")
     params = np.array([[0.0, 1.0, 5.0, 0.3, 9.0, 1.0], [0.0] * 6, [np.nan] * 6, [2.0, 0.0, 1.0, 2.0, 3.0, 4.0]])

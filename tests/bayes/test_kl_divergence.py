@@ -185,7 +185,7 @@ def test_draws_without_a_gradient_are_refused_with_a_model_as_prior(kit):
         head(tf.fill([10, 1], 0.5))
 
 
-@each_keras
+@mainly(keras)
 def test_a_weight_may_be_a_variable(kit, tmp_path):
     beta = tf.Variable(1.0) if kit is KITS[0] else kit.keras.Variable(1.0)
     model = code(kit, nllfit.KLDivergence(PRIOR, weight=beta))

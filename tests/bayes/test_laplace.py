@@ -240,6 +240,7 @@ def test_the_last_weights_include_all_layers_before_the_head(kit):
     assert len(nllfit.laplace(model, *line()[:2]).mean) == 2 * 5
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_layer_at_the_end_of_two_paths_has_its_weights_once(kit):
     layers = kit.keras.layers
@@ -267,6 +268,7 @@ def test_an_offset_has_no_weights(kit):
     assert posterior.log_evidence == pytest.approx(evidence, rel=1e-5)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_nan_row_does_not_affect_other_rows(kit):
     """The head has two inputs, because TensorFlow raises an error for the eigenvalues of a matrix of NaN."""

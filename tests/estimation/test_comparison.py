@@ -145,6 +145,7 @@ def test_a_family_that_does_not_fit_the_sample_is_listed_and_all_of_them_are_an_
         compare([-1.0, 2.0, 3.0], ["Gamma", "Beta"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("observed", [[1, 1, 0, 1], [1, 1, 1, 1]])
 def test_a_family_of_numbers_is_listed_as_refused_for_pairs(observed):
     ranking = compare(right_censored([1.0, 2.0, 4.0, 3.0], observed), ["Normal", Censored("Exponential")])

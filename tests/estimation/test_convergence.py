@@ -39,6 +39,7 @@ def test_underdispersed_counts_send_a_negative_binomial_to_infinity(seed):
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"
 
 
+@pytest.mark.thorough
 def test_an_exact_fit_has_no_bound():
     fit = maximum_likelihood("Normal", [5.0, 5.0, 5.0], loc=5.0)  # the scale goes to 0
     assert not fit.converged
@@ -59,6 +60,7 @@ def test_few_distinct_values_do_not_lower_the_number_of_parameters(family, y, er
     np.testing.assert_allclose([*estimate.standard_errors.values()], errors, rtol=1e-9)  # sigma/sqrt(n), sigma/sqrt(2n)
 
 
+@pytest.mark.thorough
 def test_binary_columns_do_not_lower_the_number_of_parameters():
     y = np.random.default_rng(3).integers(0, 2, [200, 2])
     estimate = maximum_likelihood("MultivariateNormalTriL", y)

@@ -60,6 +60,7 @@ def test_counts_are_tested_by_chi_square():
     assert goodness_of_fit(maximum_likelihood("NegativeBinomial", wide), 99).p_values["chi_square"] > 0.05
 
 
+@pytest.mark.thorough
 def test_the_lowest_bin_needs_as_many_expected_counts_as_the_others():
     y = np.repeat([0, 3, 4, 9], [1, 81, 117, 1])
     expected = 200 * np.diff([0, *stats.poisson(3.6).cdf(np.arange(8)), 1])
@@ -192,6 +193,7 @@ def test_the_probability_of_0_in_a_window_is_refused():
         goodness_of_fit(estimate)
 
 
+@pytest.mark.thorough
 def test_angles_may_be_in_any_turn():
     y = np.random.default_rng(0).vonmises(0.0, 2.0, 30)
     estimate = maximum_likelihood("VonMises", y)

@@ -114,6 +114,7 @@ def test_a_held_value_is_above_the_floor_of_the_free_parameter():
         likelihood_ratio_test(a, as_of(family, b))
 
 
+@pytest.mark.thorough
 def test_likelihoods_of_different_kinds_have_no_ratio():
     whole = maximum_likelihood("Normal", Y)
     for other in (ZeroInflated("Normal"), Hurdle("Normal")):

@@ -139,6 +139,7 @@ def test_multivariate_normal_is_the_sample_mean_and_covariance():
     np.testing.assert_allclose(fit.standard_errors["loc"], y.std(0) / math.sqrt(200), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_scale_of_a_wishart_is_the_mean_divided_by_the_degrees_of_freedom():
     y = stats.wishart(5, [[2.0, 0.3], [0.3, 1.0]]).rvs(40, random_state=0)
     scale = maximum_likelihood("WishartTriL", y, df=5.0).parameters["scale_tril"]

@@ -130,9 +130,9 @@ def test_a_search_ends_on_an_odd_sample(name, monkeypatch):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_search_ends_on_odd_samples(name, monkeypatch):
-    """A family gets half of `ODD`, the next family gets the other half, and each gets two samples of its own."""
+    """Each family gets a third of `ODD`, and one sample of its own. The next family gets the next third."""
     i = FAMILIES.index(name)
-    check_odd_samples(name, [*ODD[i % 2 :: 2], odd_sample(2 * i), odd_sample(2 * i + 1)], monkeypatch)
+    check_odd_samples(name, [*ODD[i % 3 :: 3], odd_sample(i)], monkeypatch)
 
 
 def check_odd_samples(name, samples, monkeypatch):

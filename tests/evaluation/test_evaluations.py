@@ -225,6 +225,7 @@ def test_a_sequence_has_a_score_for_each_row():
     assert found.nll_se == pytest.approx(stats.sem(found.scores["nll"]))
 
 
+@pytest.mark.thorough
 def test_angles_may_be_in_any_turn():
     rng = np.random.default_rng(0)
     loc, errors = rng.uniform(-np.pi, np.pi, 40), rng.vonmises(0.0, 2.0, 40)

@@ -29,6 +29,7 @@ def test_twin_models_stay_equal_during_training(tmp_path, monkeypatch, keras, ro
     assert files(tmp_path / "run") == {"config.json", "metrics.json"}
 
 
+@pytest.mark.thorough
 def test_twin_models_with_a_wrong_factor_differ():
     tools = common.toolkit(2)
     with equivalence.double_precision(tools.keras):

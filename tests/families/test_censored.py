@@ -279,6 +279,7 @@ def test_intervals_of_counts_match_scipy(name):
     np.testing.assert_allclose(found(tf.constant(k), tf.constant(k + 3)), three, rtol=1e-11)
 
 
+@pytest.mark.thorough
 def test_the_likelihood_of_a_censored_sample_in_a_window_is_bounded():
     """Every term is a log-probability given the window, so it is at most 0, even if the window is improbable."""
     family = Censored(Truncated("Normal", 0.0, 5.0, scale=1.0))

@@ -65,6 +65,7 @@ def entered(own):
     return np.minimum(time, end), time <= end, entry
 
 
+@pytest.mark.thorough
 def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     last, seen, entry = entered(lambda rng: rng.exponential(2.0, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
@@ -130,6 +131,7 @@ def test_a_window_far_out_leaves_both_parameters_identified():
     np.testing.assert_allclose(list(weibull.parameters.values()), least.x, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_families_of_pairs_can_be_compared():
     y = right_censored([2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1] * 7 + [0])
     ranked = nllfit.compare(y, [Censored("Exponential"), Censored("Normal")])

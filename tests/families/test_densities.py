@@ -190,6 +190,7 @@ def test_a_vector_family_over_an_axis_is_fitted_row_by_row(name):
         np.testing.assert_allclose(found["probs"], y.mean(0), rtol=1e-8)
 
 
+@pytest.mark.thorough
 def test_shares_that_add_up_to_1_in_float32_are_shares():
     shares = np.random.default_rng(0).dirichlet([2.0, 5.0, 1.0, 3.0], size=50)
     fit, rounded = (nllfit.maximum_likelihood("Dirichlet", y) for y in (shares, shares.astype(np.float32)))

@@ -222,6 +222,7 @@ def test_invalid_inflated_families_are_refused(make, message):
         make()
 
 
+@pytest.mark.thorough
 def test_zeros_are_not_blamed_for_an_unbounded_density():
     message = nllfit.maximum_likelihood(Hurdle("LogNormal"), [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]).message
     assert "2.0 is 3 times in `y`" in message
@@ -298,6 +299,7 @@ def test_the_mean_of_inflated_truncated_amounts_matches_their_samples(cls, famil
     np.testing.assert_allclose(distribution.variance(), 0.75 * square - (0.75 * mean) ** 2, rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_hurdle_of_signed_counts_has_the_mean_of_positive_ones():
     distribution = Hurdle("Skellam", zero_probs=0.3).build(
         {"rate1": tf.constant(2.0, tf.float64), "rate2": tf.constant(1.0, tf.float64)}, tf.float64
@@ -308,6 +310,7 @@ def test_a_hurdle_of_signed_counts_has_the_mean_of_positive_ones():
     np.testing.assert_allclose(law_of(distribution).central_value(), expected, rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_hurdle_of_an_odd_total_has_a_mean():
     binomial = stats.binom(9, special.expit(0.4))
     distribution = Hurdle("Binomial", total_count=9.0).distribution(tf.constant([[-0.2, 0.4]], F64))
@@ -315,6 +318,7 @@ def test_a_hurdle_of_an_odd_total_has_a_mean():
     np.testing.assert_allclose(law_of(distribution).mean(), [expected], rtol=1e-10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", [Truncated, lambda *given, **ends: Truncated(Truncated(*given, **ends), high=9.0)])
 def test_a_window_from_0_contains_the_probability_of_0(make):
     """The Gamma is positive, so a window from 0 changes nothing; SciPy's Gamma gives the part up to 9."""

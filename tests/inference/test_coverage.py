@@ -1,4 +1,4 @@
-"""Standard errors of regressions with censored heads: against statsmodels, and the coverage of their intervals."""
+"""Standard errors of regressions with censored heads: against statsmodels, and against the errors of estimates."""
 
 import numpy as np
 import pytest
@@ -69,8 +69,8 @@ def test_errors_of_censored_exponential_times_match_a_poisson_glm():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("family", TRUTH)
-def test_intervals_cover_the_truth_in_95_percent_of_samples(family):
-    """Of 100 intervals, the number that cover the truth is within the central 99.6% of its binomial distribution."""
-    covered = np.sum(np.abs(errors(family, 100)) < 1.959964, axis=0)
-    low, high = stats.binom(100, 0.95).interval(0.996)
-    assert np.all((covered >= low) & (covered <= high)), covered
+def test_errors_of_estimates_have_the_size_that_standard_errors_say(family):
+    """The sum of the squares of 40 errors, each in standard errors, is within the central 99.6% of its distribution."""
+    squares = np.sum(errors(family, 40) ** 2, axis=0)
+    low, high = stats.chi2(40).interval(0.996)
+    assert np.all((squares >= low) & (squares <= high)), squares

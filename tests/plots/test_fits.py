@@ -9,6 +9,7 @@ from nllfit import maximum_likelihood, plots
 from tests.plots.conftest import labels
 
 
+@pytest.mark.thorough
 def test_profile_curve_reaches_beyond_its_interval(ax):
     estimate = maximum_likelihood("Exponential", np.arange(1.0, 21.0))
     plots.profile_curve(ax, estimate, "rate", level=0.9)

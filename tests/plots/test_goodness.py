@@ -156,6 +156,7 @@ def test_invalid_arguments_are_refused(ax):
         plots.survival_curve(ax, [[1.0, 1.0, 0.0], [2.0, 3.0, 0.0]])
 
 
+@pytest.mark.thorough
 def test_a_band_of_ten_million_dots_takes_little_memory():
     ranks, low, high = rank_band(10**7)  # all the numbers of the samples would take 149 GiB
     beta = stats.beta(ranks, 10**7 + 1 - ranks)

@@ -118,6 +118,7 @@ def test_a_group_of_zeros_has_no_finite_optimum():
     assert result.predict_interval()[["mean_se", "mean_lower", "mean_upper"]].isna().all(axis=None)
 
 
+@pytest.mark.thorough
 def test_a_median_has_the_standard_error_of_the_delta_method():
     data = {"y": stats.genpareto.rvs(1.3, size=300, random_state=1)}
     heavy = nllfit.regression("y ~ 1", data, family="GeneralizedPareto", loc=0.0)

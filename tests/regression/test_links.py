@@ -90,6 +90,7 @@ def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits)
     np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_negative_binomial_nb1_matches_statsmodels(visits):
     """TFP's parametrisation, log(mean) = log(total_count) + logits, is the NB1 of statsmodels."""
     formula = "mdvis ~ idp + disea"

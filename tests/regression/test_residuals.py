@@ -31,6 +31,7 @@ def test_deviance_residuals_match_statsmodels(votes, family, outcome):
     np.testing.assert_allclose(ours.residuals("deviance"), theirs.resid_deviance * np.sqrt(scale), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.thorough
 def test_deviance_residuals_need_a_mean(votes):
     fit = nllfit.regression("YES ~ COUTAX", votes, "Weibull")
     with pytest.raises(ValueError, match=r"`scale` of Weibull.* is not its mean"):

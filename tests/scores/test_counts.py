@@ -42,6 +42,7 @@ def scored(name, params, y, score=nllfit.crps):
     return scores, tape.gradient(scores, params)
 
 
+@pytest.mark.thorough(but=("Binomial", "Geometric", "Poisson"))
 @pytest.mark.parametrize(
     ("name", "params", "reference"), CASES, ids=lambda value: str(value) if isinstance(value, (str, dict)) else ""
 )

@@ -335,6 +335,7 @@ def test_jumps_and_corners_within_the_support_cost_no_digits():
     np.testing.assert_allclose(nllfit.crps([y], mixture), [expected], rtol=1e-8)
 
 
+@pytest.mark.thorough
 def test_corners_within_a_window_cost_no_digits():
     low, loc, y, end = -1.0, 0.7, 0.3, 40.0
     distribution = nllfit.Truncated("Laplace", low, loc=loc).distribution(tf.constant([[0.3]], tf.float64))

@@ -76,6 +76,7 @@ def test_all_rows_train_the_ensemble(small_parts):
     assert errors[0] < 1.3 * errors[1]
 
 
+@pytest.mark.thorough
 def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
     """`fit_batches` selects a network on a sample of rows. If all rows fit in the sample, it is the whole table."""
     (x, y, _), _ = table_rows.sample_of(batches_of_arrays, seed=0)
@@ -83,6 +84,7 @@ def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
     np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))
 
 
+@pytest.mark.thorough
 def test_datasets_frames_and_weights_are_read(small_parts):
     dataset = tf.data.Dataset.from_tensor_slices((X, Y, np.ones(448))).batch(150)
     assert DistributionRegressor(**SHORT | {"max_epochs": 1}).fit_batches(dataset).n_features_in_ == 2

@@ -68,6 +68,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     """A Gamma for amounts near 1000, with two members. The second is not trained, so it predicts the marginal."""
     y = RNG.gamma(3.0, 400.0, [300, 1])

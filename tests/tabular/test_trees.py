@@ -56,6 +56,7 @@ def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
     assert abs(difference.mean()) < 0.05
 
 
+@pytest.mark.thorough
 def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
     """Half of the outcomes are 0, the others Normal around 5. The default `distribution` becomes a histogram."""
     x = RNG.uniform(size=[400, 1])

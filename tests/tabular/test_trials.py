@@ -39,6 +39,7 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(50, 0.99) == [(1, 50)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("are_few", [True, False])
 def test_peaks_at_a_few_values_are_compared_by_crps(are_few):
     y = RNG.normal(size=[250, 1])

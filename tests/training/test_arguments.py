@@ -45,7 +45,7 @@ def test_outcomes_may_have_no_last_axis(kit):
         assert_same(nllfit.fit(model, X, flat, validation_data=(X, other), **arguments).history, expected)
 
 
-@each_keras
+@mainly(keras)
 def test_inputs_may_be_a_frame_of_numbers_and_booleans(kit):
     x = np.stack([X[:, 0], X[:, 1] > 0], 1).astype("float32")
     frame = pd.DataFrame({"size": x[:, 0], "old": x[:, 1] > 0})
@@ -172,6 +172,7 @@ def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
     assert losses(integer) == losses(int)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_epochs_to_evaluate_after_may_be_a_range(kit):
     arguments = {"epochs": 5, "validation_data": (X, Y), "verbose": 0, "shuffle": False, "compile": "graph"}

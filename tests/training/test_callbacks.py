@@ -56,6 +56,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
         np.testing.assert_allclose(boards[0][tag], values, rtol=1e-5, err_msg=tag)
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_callback_may_change_the_model_for_its_evaluation(k):
     class Zeros(k.callbacks.Callback):  # as Keras 3's `SwapEMAWeights`

@@ -39,6 +39,7 @@ def test_class_weights_multiply_sample_weights(kit, case):
     np.testing.assert_allclose(loss, -reference.llf / 60, rtol=1e-4)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_split_keeps_outputs_without_weights(kit):
     k = kit.keras

@@ -112,6 +112,7 @@ def test_the_weights_of_a_batch_may_be_none(k):
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough
 def test_an_infinite_validation_loss_leaves_the_other_metrics_complete():
     model = tf_keras.Sequential([tf_keras.layers.Input((8,)), tf_keras.layers.Dense(1, kernel_initializer="zeros")])
     model.compile(tf_keras.optimizers.SGD(0.0), "mse", metrics=["mae"])
@@ -132,6 +133,7 @@ def test_the_length_of_an_iterable_may_be_unknown():
     assert streams.Stream(Loader(), lambda batch: batch, lambda *_: lambda *data, where: data).steps is None
 
 
+@pytest.mark.thorough
 def test_a_shuffled_dataset_is_iterated_once_per_epoch():
     model, reference = dense(tf_keras), dense(tf_keras)
     x, y, _ = rows_of(model)

@@ -106,6 +106,7 @@ def test_a_backup_is_deleted_at_the_end_and_only_fits_its_model(k, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 @ONE
 def test_a_run_that_a_callback_stopped_goes_on_only_without_it(k, tmp_path):
     def trained(*others, epochs):

@@ -1,11 +1,13 @@
 """`fit_lbfgs` minimises the loss that `evaluate` returns, also for models with unusual layers."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import nllfit
-from tests.keras_versions import KITS, each_keras
+from tests.keras_versions import KITS, each_keras, mainly
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(50, 2)) * [3.0, 0.5] + [10.0, -4.0]).astype("float32")
@@ -30,7 +32,7 @@ def solved(model, x, y):
     return loss
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_frozen_head_keeps_its_scale(kit):
     head = kit.heads.Normal(shared="scale")
     model = kit.keras.Sequential([kit.keras.layers.Input((2,)), kit.keras.layers.Dense(1), head])
@@ -51,7 +53,7 @@ def line(kit, *before):
     return model, layer
 
 
-@each_keras
+@mainly(keras)
 def test_the_statistics_of_a_normalization_are_used(kit):
     normalization = kit.keras.layers.Normalization()
     normalization.adapt(X)
@@ -59,7 +61,7 @@ def test_the_statistics_of_a_normalization_are_used(kit):
     assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-6)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_attribute_set_after_construction_is_used(kit):
     class Scale(kit.keras.layers.Layer):
         factor = 1.0
@@ -86,7 +88,7 @@ def test_a_penalty_of_add_loss_is_minimised(of_layer):
     np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
 
 
-@each_keras
+@mainly(keras)
 def test_the_activity_penalty_of_any_layer_is_minimised(kit):
     """In tf_keras, the config of an `Activation` does not contain the penalty."""
     best = np.linalg.lstsq(X.astype("float64"), Y, rcond=None)[0]
@@ -101,7 +103,7 @@ def test_the_activity_penalty_of_any_layer_is_minimised(kit):
         np.testing.assert_allclose(dense.get_weights()[0], best / (1 + unit), rtol=2e-3)  # as above
 
 
-@each_keras
+@mainly(tf_keras)
 def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     dense = kit.keras.layers.Dense(1, use_bias=False, kernel_regularizer=kit.keras.regularizers.L2(0.5))
     model = kit.keras.Sequential([kit.keras.layers.Input((2,)), dense])
@@ -112,7 +114,7 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
 
 
-@each_keras
+@mainly(keras)
 @pytest.mark.parametrize("strength", [None, 0.5])
 def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):
     penalties = [None if size is None else kit.keras.regularizers.L2(size) for size in (strength, 3.0)]
@@ -131,7 +133,7 @@ def test_a_model_without_a_loss_is_refused(kit):
         nllfit.fit_lbfgs(model, X, Y, verbose=0)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_layers_may_be_frozen_between_two_searches(kit):
     layers = [kit.keras.layers.Dense(2), kit.keras.layers.Dense(2)]
     total = kit.keras.layers.Lambda(lambda u: tf.reduce_sum(u, -1, keepdims=True))
@@ -156,7 +158,7 @@ def test_a_variable_frozen_in_keras_3_keeps_its_value():
     assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # as above
 
 
-@each_keras
+@mainly(keras)
 @pytest.mark.parametrize("name", ["StringLookup", "IntegerLookup", "Discretization"])
 def test_groups_of_a_preprocessing_layer_get_their_means(kit, name):
     layers = kit.keras.layers

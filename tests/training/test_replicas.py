@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from experiments.benchmarks import distributed
 from nllfit.training.failures import lost_worker_named
-from tests.keras_versions import KITS, each_keras
+from tests.keras_versions import KITS
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -190,8 +190,9 @@ def test_batches_that_the_workers_of_the_benchmark_cannot_share_are_refused(work
 
 
 @pytest.mark.thorough  # each starts at least three processes, 20 s on a quiet machine
-@each_keras
-@pytest.mark.parametrize(("workers", "killed"), [(2, False), (2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("kit", "workers", "killed"), [(KITS[0], 2, True), (KITS[1], 2, True), (KITS[1], 3, False)], ids=["2", "3", "three"]
+)
 def test_workers_give_the_same_result_as_one_process(kit, workers, killed, tmp_path, monkeypatch):
     started, start = [], subprocess.Popen
 

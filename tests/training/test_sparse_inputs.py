@@ -56,6 +56,7 @@ def test_a_penalised_logistic_regression_on_words_is_that_of_scikit_learn(kit, t
     assert np.isfinite(model.get_weights()[0]).all()
 
 
+@pytest.mark.thorough
 def test_bad_sparse_inputs_are_refused(texts):
     x, y, _ = texts
     model = logistic_regression(KITS[0], 0.1)

@@ -63,6 +63,7 @@ def test_a_legacy_optimizer_matches_keras():
     both(make, X, Y)
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` tests tf_keras
 def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     class Own(k.Model):
@@ -211,6 +212,7 @@ def test_a_row_that_a_layer_cannot_take_is_named_also_in_a_validation_dataset(ki
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_all_functions_say_in_one_line_why_a_layer_cannot_take_a_row(kit):
     k = kit.keras
@@ -403,6 +405,7 @@ def test_totals_by_row_are_weights_of_shares(kit):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_an_operation_that_xla_cannot_compile_is_named_with_advice():
     class Counted(tf_keras.layers.Layer):
         def call(self, x):
