@@ -13,7 +13,7 @@ _LEVELS = np.array([0.02, 0.5, 0.98])
 # quantile.
 _FAR = 20
 _STEP = 0.1
-_MAX_PLACES = 2**16  # if there are more points, the CDF is computed for one piece after another
+_MAX_PLACES = 2**16  # if there are more points, the CDF is computed for one group of points after another
 # On a finite piece `[a, b]` we use the tanh-sinh rule, because the density may be infinite at the ends. Its nodes are
 # `a + (b - a) * _SHARES`.
 _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
@@ -70,11 +70,19 @@ def tail_integrals(
 def _in_pieces(both, places):
     """Returns `both(places)` for `places` `[num, ...]`.
 
-    If there are more than `_MAX_PLACES` points, `both` is called once for each of the `num` pieces, to save memory.
+    If there are more than `_MAX_PLACES` points, `both` is called for one group of places after another, to save memory.
+    A group has at most `_MAX_PLACES` points, or one place if a single place has more.
     """
-    if (places.shape.num_elements() or 0) <= _MAX_PLACES:
+    num, size = places.shape[0], places.shape.num_elements() or 0
+    if size <= _MAX_PLACES:
         return both(places)
-    return tf.map_fn(both, places, fn_output_signature=(places.dtype, places.dtype), parallel_iterations=1)
+    each = max(1, num * _MAX_PLACES // size)
+    groups = -(-num // each)
+    padded = tf.concat([places, tf.repeat(places[-1:], groups * each - num, 0)], 0)
+    grouped = tf.reshape(padded, [groups, each, *places.shape[1:]])
+    kinds = places.dtype, places.dtype
+    found = tf.map_fn(both, grouped, fn_output_signature=kinds, parallel_iterations=1)
+    return tuple(tf.reshape(part, padded.shape)[:num] for part in found)
 
 
 def corners_of(law: Any) -> list[tf.Tensor]:
