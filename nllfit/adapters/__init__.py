@@ -1,8 +1,10 @@
 """Adapters: the only modules that use private names of Keras, TensorFlow and TensorFlow Probability.
 
+Methods that subclasses of `tfd.Distribution` override, such as `_log_prob`, do not count as private names here.
+
     adapter.py       the interface to a model of either Keras version
-    keras2.py        the interface for tf_keras, which uses private names
-    keras3.py        the interface for Keras 3, which uses private names
+    keras2.py        private names of tf_keras, in an implementation of the interface
+    keras3.py        private names of Keras 3, in an implementation of the interface
     tensorflow.py    private names of TensorFlow and TensorFlow Probability
     keras_models.py  functions that use only public names of both Keras versions
 

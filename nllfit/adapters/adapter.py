@@ -59,9 +59,10 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def penalties(self) -> list[Callable[[], Any]]:
-        """Functions that return the weights' penalties, without regularizers that were set after a layer was built.
+        """Functions that return the penalties of the weights.
 
-        Keras ignores such regularizers, but the configs of the layers contain them.
+        A regularizer that was set after its layer was built is left out. Keras ignores it, but the layer's config
+        contains it.
         """
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:

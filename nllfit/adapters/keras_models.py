@@ -78,7 +78,7 @@ def trace_call(model: Model, specs: Any) -> None:
 
 
 def check_shapes(model: Model, given: Sequence) -> None:
-    """Raises a `ValueError` if the rows do not have the shape of the inputs for which the model was built."""
+    """Raises a `ValueError` if rows have another shape than the model's inputs, or are strings instead of numbers."""
     taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
     if len(taken) != len(given):
         return

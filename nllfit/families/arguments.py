@@ -45,7 +45,8 @@ _NO_NUMBERS = "cmMOSU"  # dtype kinds of NumPy: complex numbers, durations, date
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
     """Returns the class of distributions that `distribution` is or names.
 
-    It is a class of `tfp.distributions` or the user's own. Raises a `ValueError` if there is no such class.
+    It is a class of `tfp.distributions` or the user's own. Raises a `ValueError` if there is no such class, or if the
+    class does not describe its parameters.
     """
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)

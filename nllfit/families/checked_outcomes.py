@@ -30,15 +30,16 @@ def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
 def as_outcomes(
     y_true: ArrayLike, distribution: tfd.Distribution, name: str = "y_true", rows: int | None = None
 ) -> tf.Tensor:
-    """Converts outcomes to a tensor of the distribution's dtype. Raises a `ValueError` if their shape is wrong.
+    """Converts outcomes to a tensor. Raises a `ValueError` if their shape is wrong.
 
+    The tensor has the distribution's dtype. But if this is an integer dtype, floating-point outcomes are not cast.
     If `y_true` is only a slice of a user's array, `rows` is the number of rows of the whole array. The error message
     then shows the shape of the whole array.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if floating or not outcomes.dtype.is_floating:  # TFP raises an error for a fraction given as a label
+    if floating or not outcomes.dtype.is_floating:  # a cast would hide fractions, which TFP refuses as labels
         outcomes = tf.cast(outcomes, distribution.dtype)
     if law_of(distribution).has_class_labels and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
@@ -51,7 +52,7 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Replaces infinite ends of intervals by 0, so that a caller can check whether all other numbers are finite."""
+    """Replaces infinite ends of intervals and windows by 0. A caller can then check whether all numbers are finite."""
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes

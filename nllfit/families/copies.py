@@ -30,7 +30,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    if tensors[0] is distribution:  # not a `CompositeTensor`, like most users' classes
+    if tensors[0] is distribution:  # it is not a `CompositeTensor`; most users' classes are not
         parts = parts_of(distribution)
         if parts:
             return real_dtype(parts[0])
@@ -46,7 +46,8 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`.
+    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`. The copy has the
+    same bijectors, so their parameters are not changed.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -105,7 +106,7 @@ def unchecked(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Returns a copy that has no assertions and lets no gradient flow to the parameters."""
+    """Returns a copy without assertions. No gradient flows to its parameters, except to those of a bijector."""
     return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
 
 

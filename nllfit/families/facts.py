@@ -44,7 +44,8 @@ class Facts:
       mean: the mean. Needed if TFP's mean fails.
       mode: the mode of a scalar distribution. Needed if TFP's mode is wrong.
       finite_mean: whether the mean is finite for all parameters. Then a prediction never needs the median.
-      center: the point prediction for a distribution without a mean. Needed if TFP has neither a median nor a mode.
+      center: the point prediction if there is no mean; for class labels, the probabilities of the classes. The default
+        is TFP's median, or its mode if TFP has no median.
       log_prob: the log-density. Needed if TFP's is wrong or slow.
       is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
       surface: the name of the surface on which outcomes lie. Needed if the density is per unit area of this surface.

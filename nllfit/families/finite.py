@@ -14,7 +14,8 @@ class FiniteLaw(Law):
     """The law of a `tfd.FiniteDiscrete`. Its `outcomes` ascend."""
 
     def marginals(self) -> tfd.Distribution:
-        d = self.distribution  # the default tolerance is TFP's for the outcomes' own dtype
+        d = self.distribution
+        # TFP's default tolerance depends on the dtype. The copy in float64 gets the tolerance of the original dtype.
         default = 10 * np.finfo(d.dtype.as_numpy_dtype).eps if d.dtype.is_floating else 0.0
         given = [default if d.parameters[name] is None else d.parameters[name] for name in ("rtol", "atol")]
         outcomes, probs, rtol, atol = (tf.cast(part, tf.float64) for part in (d.outcomes, d.probs_parameter(), *given))

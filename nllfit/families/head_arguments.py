@@ -31,7 +31,10 @@ class HeadRegularizer(abc.ABC):
 
     @abc.abstractmethod
     def check(self, family: ParametricFamily, is_sampled: bool) -> None:
-        """Raises a `ValueError` if the regularizer cannot be used in a head of this family."""
+        """Raises a `ValueError` if the regularizer cannot be used in a head of this family.
+
+        `is_sampled` is True if the head has `as_tensor="sample"`.
+        """
 
     @abc.abstractmethod
     def build(self) -> None:

@@ -43,9 +43,9 @@ class Head:
     Besides the arguments of its family, every head takes these three:
 
     Args:
-      as_tensor: the tensor that the next layer, `predict` and an exported model receive. "mean" is the distribution's
-        `central_value`. "sample" is one draw for each row, in training and in prediction. The gradient flows through
-        the draw.
+      as_tensor: the tensor that the next layer, `predict` and an exported model receive. "mean" is the point
+        prediction; see `point_predictions.central_value`. "sample" is one draw for each row, in training and in
+        prediction. The gradient flows through the draw.
       activity_regularizer: None, or a `HeadRegularizer` such as `nllfit.KLDivergence`. The head adds the regularizer's
         term to the loss once for each batch.
       seed: the seed of the draws. By default it is drawn from Python's generator, which Keras's `set_random_seed`
@@ -178,8 +178,8 @@ class DistributionHead(Head):
     Domain and formula are those of the class; the links are its default bijectors (see `nllfit.Family`).
 
     Args:
-      distribution: a class of `tfp.distributions`, its name, or a family object. With a family object, none of the
-        arguments below is allowed.
+      distribution: a class of distributions, its name, or a family object. With a family object, none of the arguments
+        below is allowed.
       event_shape: shape of one outcome, an int or a tuple. The default is 1, or the shape of the family object.
       shared: names of parameters that are the same for all inputs. The head learns them as weights.
       floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`.

@@ -75,7 +75,8 @@ def between_numbers(law: Any) -> LogInterval:
         subtracts = possible & (less > -math.inf)
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
         # We integrate the density if the tail probabilities at the two ends are nearly equal and the log-density varies
-        # by less than 1 nat between the ends. Gauss-Legendre quadrature is then exact up to rounding.
+        # by less than 1 nat between the ends. For a smooth density, Gauss-Legendre quadrature is then exact up to
+        # rounding. Across a corner of the density it is not, so `most` is smaller for a density with a corner.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -169,7 +170,10 @@ def between_counts(law: Any) -> LogInterval:
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Sums at most `_TERMS` probabilities: from `first` upwards, or `last` downwards if `first` is infinite."""
+        """Returns the log of a sum of `_TERMS` probabilities: from `first` upwards, or from `last` downwards.
+
+        It counts downwards if `first` is infinite. Counts beyond `first`, `last` or the support are left out.
+        """
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
