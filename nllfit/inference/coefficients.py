@@ -22,7 +22,8 @@ class Coefficients(MaximumLikelihoodFit):
     Attributes:
       names: the names of the `q` coefficients: `kernel[age]`, `dense/bias`, and `scale` for a head's shared parameter.
         If two would be equal, the second one gets a number: `dense/bias (2)`.
-      estimates: `[q]`, the weights of the model; for a shared parameter its constrained value, such as the scale.
+      estimates: `[q]`, the weights of the model; for a shared parameter its natural value, such as `scale`, or `rate`
+        where the distribution's argument is `log_rate`.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
         coefficient is not identified, because other weights give the same likelihood.
       covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason. For a coefficient that is not

@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, with a head's shared weights converted to natural parameters."""
+"""The coefficients of a model: its weights, but a head's shared parameters with their natural values."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,8 @@ __all__ = ["named_parameters"]
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns the coefficients of a model.
 
-    A head stores its shared parameters as an unconstrained weight. The coefficient is the natural parameter itself.
+    A head stores its shared parameters as an unconstrained weight. The coefficient is the natural value of the
+    parameter, such as `scale`, or `rate` where the distribution's argument is `log_rate`.
 
     Args:
       model: a model that has been built.

@@ -58,7 +58,7 @@ def standard_errors(
     valid if the outcomes do not have the head's distribution. A head stores a shared parameter, such as a `scale`, as
     an unconstrained weight. The table shows the value of the parameter; its standard error comes from the delta method.
     Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is in
-    float64, but in the model's own dtype if the model is subclassed.
+    float64, except for models that `fit_lbfgs` searches in their own dtype, such as subclassed ones.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has a regularizer, `H` is the Hessian of
     the negative log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation. The standard
@@ -79,7 +79,7 @@ def standard_errors(
 
     Raises:
       TypeError, ValueError: if one of these is true:
-        - `fit_lbfgs` refuses the model or the data, or `x` is sparse.
+        - `fit_lbfgs` refuses the data, or the model for another reason than a constraint, or `x` is sparse.
         - The model has no head, several outputs or too many weights.
         - `covariance` is unknown.
         - `groups` has the wrong length, a missing label or only one label, or is given without "sandwich".

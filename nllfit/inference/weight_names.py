@@ -25,7 +25,8 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 
     The names of the layer and of the models around it are included only as far as they are needed to tell two weights
     apart. In the first layer, the first index of a kernel is the name of a column of the inputs. In the layer before
-    the head, the last index is the name of a parameter of the head. All other indices are numbers.
+    the head, the last index is the name of a parameter of the head. All other indices are numbers. An axis with only
+    the index 0 is left out.
 
     Args:
       model: a model that has been built.

@@ -51,7 +51,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         - No bias sets the parameters of a head. (The model then keeps its weights.)
         - `x` is a dataset.
         - The data are missing, empty, of different lengths or not finite.
-        - A layer cannot take one of the first rows.
+        - A layer cannot take the inputs. (Only a few rows are tried.)
         - Outcomes do not have the head's shape, or are outside its support.
 
     Example:

@@ -24,8 +24,8 @@ _STEPS = 200
 # In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
 # A parameter that bounds the support, such as the `low` of a Uniform, starts at least this share of the sample's range
-# away from the sample. (If the bound is a scale parameter, it is a share of the bound.) Otherwise a training step could
-# move the bound past an outcome.
+# away from the sample. (If the bound is a scale parameter, the distance is a share of the bound.) Otherwise a training
+# step could move the bound past an outcome.
 _MARGIN = 1e-3
 # At a parameter of a larger absolute value, a link or the likelihood may be flat. Training could then not change the
 # parameter.
@@ -104,7 +104,8 @@ def _may_concentrate(problem: Problem) -> bool:
 
     Each component starts at its own part of the sample, and all parts are equally large. A component could concentrate
     if, in some column of the sample, a value occurs in at least half as many rows as a part has. The likelihood then
-    rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of about 1e-16.
+    rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of about 1e-16. (We
+    assume that a component with at most one parameter per column, such as an Exponential, cannot do this.)
     """
     family = problem.family
     if not isinstance(family, MixtureFamily) or family.is_discrete:

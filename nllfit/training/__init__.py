@@ -10,7 +10,7 @@ How `fit` works, file by file:
     graph_or_xla.py     decides for each call of a program: graph or XLA, and how many steps
     epoch_programs.py   traces the loops of loops.py once for an architecture (architecture.py), and calls them
     backups.py          writes and restores the state of a run
-    failures.py         contains the error messages
+    failures.py         writes the messages of errors that end a run
 
 `fit_lbfgs` (lbfgs.py) treats the loss as a function of the weights (loss_surface.py) and searches for its minimum
 (weight_search.py). Differences between the Keras versions are in `nllfit.adapters`.

@@ -87,7 +87,7 @@ def _config_of(part):
         config = part.get_config()
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # Keras cannot save a `partial`
         raise _UnknownError from error
-    # In tf_keras every layer takes this argument, but the configs of few layers contain it.
+    # In tf_keras every layer takes an `activity_regularizer`, but the configs of few layers contain it.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
     return {name: getattr(part, name, None) for name in _UNSAVED} | config

@@ -49,7 +49,7 @@ def batches_of(
     replicas: Replicas = ALONE,
     name: str = "",
 ) -> "Arrays | Stream":
-    """Returns the user's data as `Arrays` or as a `Stream`, after checking the outcomes.
+    """Returns the user's data as `Arrays`, which are checked, or as a `Stream`, which checks batches as it reads them.
 
     Args:
       x, y, sample_weight: structures of arrays. Or `x` is an iterable of batches `(x, y)` or `(x, y, sample_weight)`.

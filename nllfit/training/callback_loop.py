@@ -20,8 +20,9 @@ class CallbackLoop:
 
     One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
     that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
-    change the model, each call trains only one epoch. If such a callback defines `on_test_begin`, the `on_test_begin`
-    of all callbacks are called before the model is evaluated. Otherwise they are called after the evaluation.
+    change the model, or if there are backups, each call trains only one epoch. If a callback that may change the model
+    defines `on_test_begin`, the `on_test_begin` of all callbacks are called before the model is evaluated. Otherwise
+    they are called after the evaluation.
 
     Args:
       model: the model in training.
@@ -68,8 +69,9 @@ class CallbackLoop:
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch and returns Keras's `History`.
 
-        After success or an error, the model has the state after the last epoch for which `on_test_begin` or
-        `on_epoch_end` was called, and no callback refers to a `WatchedModel`.
+        After an error, the model has the state after the last epoch for which `on_epoch_end` was called. But if an
+        `on_test_begin` or `on_test_end` raised the error, the model has the state after the epoch of this hook. After
+        success or an error, no callback refers to a `WatchedModel`.
         """
         model = self._model
         for callback in self._watching:

@@ -60,13 +60,13 @@ def fit(
       last batch the weight of a full one.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
-    head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Data are checked
-    before the first step.
+    head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Arrays are checked
+    before the first step, other data while they are read.
 
     If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have the state after the
-    last complete epoch, including its evaluation. That epoch is the last in the history, unless the exception
-    occurred in `on_test_begin`, `on_test_end` or `on_epoch_end`. In these cases the epoch is missing, as after
-    `model.fit`, because the history records an epoch after the other callbacks.
+    last complete epoch, which is also the last in the history. An epoch is complete when its evaluation has ended. But
+    after an exception in `on_test_begin`, `on_test_end` or `on_epoch_end`, the model has the state after the current
+    epoch. The history lacks that epoch, as after `model.fit`, because it records an epoch after the other callbacks.
 
     Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
     layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
@@ -82,8 +82,8 @@ def fit(
     weights differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of Adam(0.01) on a 16-64-64-2
     network with tanh, weights differed by up to 3.6. Under `compile="auto"` the clock decides when XLA takes over. If
     `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op determinism is enabled, the switch
-    depends only on the number of steps. Such a run can be repeated, and resumed, to the last digit, with three
-    exceptions:
+    depends only on the number of steps. If the order of rows is also fixed, by `seed` or `shuffle=False`, such a run
+    can be repeated, and resumed, to the last digit, with three exceptions:
 
     - tf_keras's dropout under `compile="xla"`, and in a resumed run without
       `tf_keras.backend.experimental.enable_tf_random_generator()`;
@@ -106,18 +106,18 @@ def fit(
       callbacks: Keras callbacks that act once per epoch. If they contain a `BackupAndRestore`, `fit` itself writes the
         backups, into the folder of this callback. If a run was killed, at any moment, even during a write, the same
         call of `fit` resumes it. With arrays and a `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose
-        batches depend only on their index, the resumed run ends with exactly the weights of an uninterrupted run. (A
-        backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of
-        other callbacks. If a callback had stopped the run, the same call trains no more epochs, and a call with
-        callbacks of other classes goes on. Without a `seed`, a resumed run draws a new one.) A backup does not contain
-        the position in other data. In a resumed run, a `tf.data.Dataset` begins again at its first batch and its first
-        shuffle, a `PyDataset` with `steps_per_epoch` begins again at its first batch, and a generator goes on from its
-        current position. With such data, the weights are the same only if every epoch reads the same batches in the
-        same order. If the killed run had trained all epochs, `history` contains only the logs of the last epoch. The
+        batches depend only on their index, the resumed run ends with exactly the weights of an uninterrupted run. A
+        backup does not contain the position in other data. In a resumed run, a `tf.data.Dataset` begins again at its
+        first batch and its first shuffle, a `PyDataset` with `steps_per_epoch` begins again at its first batch, and a
+        generator goes on from its current position. With such data, the weights are the same only if every epoch reads
+        the same batches in the same order. A backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint`
+        and `ReduceLROnPlateau`, but not of other callbacks. If a callback had stopped the run, the same call trains no
+        more epochs, and a call with callbacks of other classes goes on. Without a `seed`, a resumed run draws a new
+        seed. If the killed run had no more epochs to train, `history` contains only the logs of the last epoch. The
         `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous file
         only when the new one has been written.
-      validation_split: the fraction of the arrays' last rows to hold out as validation data; ignored if
-        `validation_data` is given.
+      validation_split: the fraction of rows to hold out as validation data, which are the last rows of the arrays;
+        ignored if `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch. Other data are always read in their own order: shuffle
         a `Sequence` or `PyDataset` in its `on_epoch_end`, and a `tf.data.Dataset` by `.shuffle`.

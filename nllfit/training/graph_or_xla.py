@@ -31,8 +31,8 @@ XLA_TRIAL_CALLS = 2
 # `MIN_STEPS_FOR_SLOW_CONVOLUTIONS` steps are left.
 SLOW_CONVOLUTION_STEP_SECONDS = 0.002
 MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000
-# A repeatable run does this number of steps in the graph before it may wait for XLA's compilation, which takes about
-# 0.7 s. A small network takes 0.15 s for these steps.
+# A repeatable run waits for XLA's compilation, about 0.7 s, at the start of the epoch in which it exceeds this number
+# of steps. A small network takes 0.15 s for these steps in the graph.
 REPEATABLE_GRAPH_STEPS = 2000
 _CONVOLUTION = "Conv2D"
 # Prefixes of operations that are slow in XLA on a CPU. `ResourceGather` reads embeddings.

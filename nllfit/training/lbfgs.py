@@ -80,7 +80,7 @@ def fit_lbfgs(
 
     Raises:
       TypeError, ValueError: if one of these is true:
-        - `fit` does not accept the model or the data.
+        - `fit` does not accept the model or the data. (But `x` may be sparse.)
         - The data are a dataset, or the model has several replicas.
         - The model has no trainable weights, has a constraint on a trainable weight, or draws random numbers when it
           predicts.

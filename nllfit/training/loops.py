@@ -55,7 +55,7 @@ class TracedEpochs:
     does epochs of test steps.
 
     A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. But the states are
-    joined vectors; `split` extracts the state of each variable from them.
+    those of `_joined`; `split` extracts the state of each variable from them.
 
     Args:
       model: the model that is trained or evaluated.
@@ -161,7 +161,7 @@ def _finite(logs, weights):
 
 
 def _kinds(variables):
-    """Divides variables into lists. `_joined` makes one vector from each list.
+    """Divides variables into lists for `_joined`.
 
     Small variables of the same dtype share a list. Each large variable has its own list.
     """
@@ -173,7 +173,10 @@ def _kinds(variables):
 
 
 def _joined(variables):
-    """Joins each list of `_kinds` into one vector, because XLA's compilation time depends on the number of writes."""
+    """Joins each list of `_kinds` into one vector, because each write to an array adds to XLA's compilation time.
+
+    A variable that is the only one of its list keeps its shape.
+    """
     return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
 
 

@@ -31,7 +31,7 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
 
     If the loss is one of nllfit's, outcomes that are masked or have a weight of 0 do not count and may have any value.
     If such an outcome is not finite, it is replaced by one in the support. Otherwise Keras's own metrics would be NaN,
-    because 0 times NaN is NaN.
+    because 0 times NaN is NaN. (If a metric ignores weights, only masked outcomes are replaced.)
 
     Args:
       model: a model with heads or without.
@@ -108,7 +108,8 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
-    The support may depend on a row's parameters, as for a Uniform, so the distribution of the row decides.
+    `head`, the distribution of one row, finds the first suspect. The support may depend on a row's parameters, as for a
+    Uniform, so the distribution of the suspect's own row decides.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:

@@ -1,7 +1,8 @@
 """Replicas: copies of a model on several devices or machines, which share the rows of each batch.
 
 `tf.distribute` sums the gradients of all replicas. In Keras, the loss of a replica is the mean over its share of the
-batch, divided by the number of replicas. The sum is the mean over the batch only if all shares are equally large.
+batch, divided by the number of replicas. The sum of these losses is the mean over the batch only if all shares are
+equally large.
 """
 
 import dataclasses

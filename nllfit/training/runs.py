@@ -120,7 +120,7 @@ class Run:
         """Returns the same as `look` and then `model.get_weights()`, in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
-        # A frozen weight, a mirrored weight and a table have no recorded state.
+        # A frozen weight, a mirrored weight and a lookup table have no recorded state.
         recorded = [state for state in found if state is not None]
         if self._shown in (self._is_at, _BEFORE) or len(recorded) < len(found):
             self.look()

@@ -39,7 +39,7 @@ class Stream:
       name: the argument that messages name: "validation_data", or "" for `x` of `fit`.
 
     Attributes:
-      steps: batches per epoch, None if not known yet.
+      steps: batches per epoch, None if unknown.
       first: the first batch.
     """
 

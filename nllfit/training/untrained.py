@@ -17,7 +17,7 @@ __all__ = ["warn_of_untrained"]
 
 
 def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
-    """Warns of parameters of a head that the loss does not train. One of Keras's own losses sees only the head's mean.
+    """Warns of parameters of a head that the loss does not train. Keras's own losses see only the head's mean.
 
     Args:
       model: the model.

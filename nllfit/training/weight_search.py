@@ -98,7 +98,9 @@ class Found:
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
-    """Searches for the lowest point near weights `[p]`. Yields the state after each step, and finally the result.
+    """Searches for the lowest point near weights `[p]`. Yields the state at each check, and finally the result.
+
+    There is a check at the start, after each Newton step, and after each block of L-BFGS steps.
 
     Args:
       surface: the loss.
