@@ -1,6 +1,6 @@
 """Estimation: the likelihood of a sample, and the parameters that maximise it.
 
-`maximum_likelihood` uses these modules, in this order:
+`maximum_likelihood` uses these modules:
 
     samples       converts `y` and `weights` to float64 arrays and checks them
     problem       a checked sample and its family
@@ -23,8 +23,8 @@ Parameters occur in three forms:
 
 - *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. A positive
   parameter has its logarithm as the coordinate.
-- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of all
-  of them is called a `point`.
+- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of the
+  free ones is called a `point`.
 - *Natural* parameters are those that statisticians use, such as `rate`.
 
 A parameter is *held*, and not free, in two cases: its estimate is a statistic of the sample, such as the minimum; or

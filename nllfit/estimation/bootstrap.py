@@ -100,7 +100,8 @@ class Bootstrap:
     def _accelerations(self):
         """Returns the accelerations of the estimates, a dict of arrays `[size]` by name.
 
-        An acceleration is a sixth of the skewness of the observations' influences on the estimate.
+        An acceleration is `sum_i U_i^3 / (6 (sum_i U_i^2)^(3/2))`, where `U_i` is the influence of observation `i` on
+        the estimate.
         """
         problem, optimum = self.fit.problem, self.fit.optimum
         if self.kind == "parametric":

@@ -38,8 +38,8 @@ class Estimate(MaximumLikelihoodFit):
         NaN; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations, or the sum of the weights.
-      num_parameters: the number of free parameters. If some of them are redundant, it is smaller: for example, `k`
-        class probabilities sum to 1 and count as `k - 1`.
+      num_parameters: the number of estimated parameters. Redundant ones do not count: for example, `k` class
+        probabilities sum to 1 and count as `k - 1`.
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
         local maxima.
       message: the result of the search; if it did not converge, the reason.
@@ -69,7 +69,7 @@ class Estimate(MaximumLikelihoodFit):
 
     @property
     def family(self) -> ParametricFamily:
-        """The fitted `Family` or `MixtureFamily`."""
+        """The fitted family object, such as a `Family` or a `Censored`."""
         return self.problem.family
 
     def summary(self, level: float = 0.95) -> str:
@@ -215,9 +215,10 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
     Newton's method maximises the log-likelihood in float64. It replaces positive parameters by their logarithms. The
     search starts at TFP's closed-form estimate, provided that TFP has one, no parameter is held and all weights are
     equal. Otherwise it starts at the most likely of up to a thousand random parameter values, whose magnitudes are
-    derived from the sample. For a location-scale family, the sample is first centred at its median and divided by its
-    spread. If the likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that
-    maximises the likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
+    derived from the sample. If the likelihood may have several maxima, as for a mixture, up to ten of these values are
+    starts. For a location-scale family, the sample is first centred at its median and divided by its spread. If the
+    likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that maximises the
+    likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, or a family object: a `Family`, a `MixtureFamily` or a

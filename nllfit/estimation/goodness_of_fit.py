@@ -81,8 +81,9 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
       TypeError: if `estimate` is not an `Estimate`.
       ValueError: if one of these is true:
         - The fit did not converge, or its weights are not whole numbers.
-        - The outcomes are vectors, intervals or angles of a mixture, or are continuous except for a probability at 0.
-        - The outcomes contain the ends of a window (`Truncated` with "row").
+        - The outcomes are vectors or intervals, or contain the ends of a window (`Truncated` with "row").
+        - The family is a mixture of distributions of angles.
+        - The outcomes are continuous except for a probability at 0, such as those of a `Hurdle("Gamma")`.
         - The counts fall into too few bins for the number of parameters.
         - `num_samples` is not an int >= 1, or `seed` is not an int >= 0.
       NotImplementedError: if TFP has no CDF for the family.

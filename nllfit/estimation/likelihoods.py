@@ -47,7 +47,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         - `y` is empty, is not numeric, contains a NaN, or has another event shape than the distribution.
         - An outcome is outside the support, or at an edge of it where the density is not defined.
         - A parameter is outside its domain, such as a scale of 0.
-        - Different outcomes are equal in float32, and the distribution cannot be rebuilt in float64.
+        - The distribution is in float32 and cannot be rebuilt in float64, and rounding to float32 would change an
+          outcome by more than 1e-5 of the sample's range.
         - An outcome is outside the range of the distribution's integer dtype.
         - `y` is SciPy's `CensoredData`, but the outcomes of the distribution are not intervals.
 

@@ -58,7 +58,8 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
-    least = -_LEAST_GAIN  # a smooth optimum as high as a corner is the corner itself, where the curvature means nothing
+    # A smooth optimum that is only as high as a corner is this corner. Its curvature means nothing, so the corner wins.
+    least = -_LEAST_GAIN
     for _ in range(_TURNS):
         corners = _held_at_corners(problem, name, natural)
         ends = [Fit(corner, maximize(corner.objective, corner.coordinates_of(natural))) for corner in corners]

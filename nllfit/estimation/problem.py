@@ -28,7 +28,7 @@ class Problem:
     """A sample and the family to be fitted to it.
 
     Attributes:
-      family: the `Family` or `MixtureFamily`.
+      family: the family object, such as a `Family` or a `Censored`.
       y: the observations of positive weight, `[n, *event]`, in float64.
       weights: the weights of these observations, `[n]`, in float64.
       units: the map that scales the sample and the parameters for `objective`.
@@ -115,7 +115,7 @@ class Problem:
         """Returns a message about the first observation outside the support at `w`, or None if all are inside."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.search.kinks:
-            # Components have different supports, and an outcome need be in only one of them.
+            # Components have different supports. It is enough if an outcome is in the support of one component.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -185,7 +185,7 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
     """Checks a sample and returns the problem of fitting a family to it.
 
     Args:
-      distribution: a class of `tfp.distributions` or its name, a `Family` or a `MixtureFamily`.
+      distribution: a class of `tfp.distributions` or its name, or a family object.
       y: the sample, `[n, *event]`.
       weights: the number of times that each observation counts, `[n]`, or None.
       **fixed: parameters held at a value, and `num_classes` for class labels.

@@ -58,9 +58,9 @@ class Fit:
     def natural_errors(self) -> np.ndarray:
         """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
 
-        It is NaN if the fit did not converge. The row of a parameter is NaN if the likelihood is not smooth in the
-        parameter. The row contains an infinite element if the parameter is not identified. For example, the cutpoints
-        and the location of an ordered logistic distribution can be shifted together without changing a density.
+        It is NaN if the fit did not converge. The row of a parameter contains a NaN if the likelihood is not smooth in
+        the parameter, and an infinite element if the parameter is not identified. For example, the cutpoints and the
+        location of an ordered logistic distribution can be shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)

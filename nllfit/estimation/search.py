@@ -34,8 +34,8 @@ _FEW_OF_SEVERAL = 2_000
 def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
-    The problem of the returned `Fit` may differ from the given one. It uses differences if the exact derivatives fail.
-    It holds a parameter in which the likelihood has its maximum at a corner.
+    The problem of the returned `Fit` may differ from the given one. If the exact derivatives fail, it uses finite
+    differences. If the likelihood has its maximum at a corner, it holds the parameter that has this corner.
     """
     fit = _searched(problem)
     optimum = fit.optimum

@@ -23,8 +23,8 @@ def starts(objective: Objective) -> np.ndarray:
     1, the mean absolute value of the sample, its standard deviation, or the inverse of one of the two.
 
     All candidates are ranked by the likelihood of 20 observations. The first hundred are ranked again by the likelihood
-    of 200 observations. If this likelihood is positive at fewer than 50 of them, the next hundred are ranked as well,
-    and so on. If it is 0 at all candidates, the only start is 0.1 in each coordinate.
+    of 200 observations. If this likelihood is positive at fewer than 50 of them, the next hundred are ranked among
+    themselves and appended, and so on. If it is 0 at all candidates, the only start is 0.1 in each coordinate.
     """
     few = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / few.y.size, 50, _CANDIDATES))

@@ -35,9 +35,9 @@ class Units:
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
         """Returns the units of a sample `[n, *event]`.
 
-        For a location-scale family, the center is the sample's median, and the spread its interquartile range. For a
-        scale family, the center is 0 and the spread the median absolute value. For any other family they are 0 and 1. A
-        spread is rounded to a power of two.
+        For a location-scale family, the center is the sample's median, and the spread its interquartile range (its
+        range, if the quartiles are equal). For a scale family, the center is 0 and the spread the median absolute
+        value. For any other family they are 0 and 1. A spread is rounded to a power of two.
         """
         if _is_closed(family, moves=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)

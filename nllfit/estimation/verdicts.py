@@ -35,7 +35,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
 def _limit(objective: Objective, optimum: Optimum) -> str:
     """Returns the phrase for a log-likelihood that keeps rising along a direction.
 
-    It names one parameter and its limit.
+    The phrase names one parameter and its limit.
     """
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))

@@ -120,7 +120,8 @@ class Evaluation:
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
         a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
-        two ends. None for classes, and if the CDF of the elements is unknown, as for a mixture of angles.
+        two ends. None for classes, for outcomes that contain the ends of a window (`Truncated` with "row"), and if the
+        CDF of the elements is unknown, as for a mixture of angles.
       probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
         if the outcomes are not classes.
       y: the outcomes.

@@ -138,7 +138,8 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
 
 
 def _parsed(text: str) -> list:
-    # formulaic replaces a quoted name in all of the text: a quoted `e` also inside the word "offset".
+    # formulaic replaces a quoted name everywhere in the text. For a quoted `e`, it would also replace the letter in the
+    # word "offset". So we remove quotes that a name does not need.
     text = _QUOTED.sub(r"\1", text)
     if not text:
         raise ValueError("The formula has no terms after its `~`: give `~ 1` for an intercept only.")

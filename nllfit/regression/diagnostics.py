@@ -42,9 +42,10 @@ class Diagnostics(LinearPredictors):
         The dispersion is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 
         Args:
-          kind: "quantile", "response", "pearson" or "deviance". Classes have only quantile residuals. If there are
-            more than two classes, the outcome must be a column of numbers or an ordered categorical column. Deviance
-            residuals need a family whose main parameter is its mean.
+          kind: "quantile", "response", "pearson" or "deviance". A Categorical or an OrderedLogistic has only quantile
+            residuals. If there are more than two classes, the outcome must be a column of numbers or an ordered
+            categorical column. Deviance residuals need a family whose main parameter is its mean, or a transformation
+            of the mean such as `log_rate`.
           seed: the seed of the uniform random numbers.
 
         Returns:

@@ -26,7 +26,7 @@ class LinearPredictors(CoefficientTable):
       predictors: the linear predictor of each parameter, the main parameter first.
       objective: the negative log-likelihood of the fitted rows.
       outcome: the name, values and labels of the outcomes.
-      labels: the labels of the classes; empty for numbers.
+      labels: the labels of the classes of a Categorical or an OrderedLogistic; empty for other families.
     """
 
     family: ParametricFamily

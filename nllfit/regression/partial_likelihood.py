@@ -121,7 +121,8 @@ class PartialLikelihood:
         """Returns four arrays: `r` for each row, and three arrays with an element for each event, as in `_ties`.
 
         The second array contains the sums of risks `S - (l / d) T`. The third contains the means of `x`, weighted by
-        the risks in these sums. The fourth contains `mean(w)`.
+        the risks in these sums. The fourth contains `mean(w)`. All risks are divided by the largest `exp(u)`, to avoid
+        overflow.
         """
         u = self.numbers(coefficients)
         risk = self.weights * np.exp(u - u.max())

@@ -28,7 +28,8 @@ class Predictions(LinearPredictors):
     def predict(self, data: Any = None) -> Any:
         """Returns the prediction for each row: the mean of its distribution, or the probability of each class.
 
-        If the distribution has no mean, the prediction is its median or mode.
+        If the distribution has no mean, the prediction is its median or mode. The classes are those of a Categorical or
+        an OrderedLogistic. For a Bernoulli, the mean is the probability of the second label.
 
         Args:
           data: a table with the columns of the formulas and offsets; by default the fitted rows.
@@ -77,7 +78,7 @@ class Predictions(LinearPredictors):
         Raises:
           TypeError: if `data` is not a table.
           ValueError: if one of these is true:
-            - The outcomes are classes, or `level` is not between 0 and 1.
+            - The family is a Categorical or an OrderedLogistic, or `level` is not between 0 and 1.
             - `num_draws` is negative, or it is positive and the fit did not converge.
             - `predict` refuses `data`.
 

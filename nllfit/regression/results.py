@@ -99,7 +99,8 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
         their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
         coefficients are logarithms of ratios: if the predictor grows by 1, the natural value or its odds grow by a
-        factor of `e`. The `loc` of ordered classes is also a logarithm of odds, except for a constant.
+        factor of `e`. This also holds for the logits of classes, where the odds are relative to the first class, and
+        for the `loc` of ordered classes, which is a logarithm of odds plus a constant.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
