@@ -1,4 +1,7 @@
-"""`nox` runs the tests on each Python version that setup.cfg names, with the oldest and the newest TensorFlow."""
+"""`nox` runs the tests on each Python version of setup.cfg, and on the oldest one with the oldest TensorFlow.
+
+It also builds the site.
+"""
 
 import configparser
 import json
@@ -34,7 +37,10 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1], default=False)
 def beyond(session: nox.Session) -> None:
-    """The tests with versions above the upper pins, including pre-releases: first `test_canaries.py`, then all."""
+    """Tests versions above the upper pins, including pre-releases: first `test_canaries.py`, then one turn.
+
+    `nox -s beyond -- --thorough` runs all tests.
+    """
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)
     session.run("python", "-m", "pip", "list")
@@ -69,7 +75,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def licences(session: nox.Session) -> None:
-    """Writes docs/licences.md: the licence of each locked dependency on Linux."""
+    """Writes docs/licences.md: the licence of each package in `requirements/test.txt`, on Linux."""
     session.install("pip-licenses")
     how = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
     found = str(session.run("pip-licenses", "--python", _locked(session), *how, silent=True))
@@ -78,7 +84,7 @@ def licences(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def release(session: nox.Session) -> None:
-    """Writes to dist/ the wheel and the sdist of the last commit, and an SBOM (CycloneDX) of the locked packages.
+    """Writes the wheel, the sdist and an SBOM (CycloneDX) of the packages in `requirements/test.txt` to dist/.
 
     The session needs the address of the repository: `nox -s release -- https://github.com/OWNER/nllfit`.
     """
@@ -90,7 +96,7 @@ def release(session: nox.Session) -> None:
 
 
 def _locked(session: nox.Session) -> str:
-    """The path of Python in a new environment, which contains only the locked dependencies and no tools of nox."""
+    """The path of Python in a new environment with the packages in `requirements/test.txt` and no tools of nox."""
     folder = pathlib.Path(session.create_tmp(), "locked")
     session.run("python", "-m", "venv", "--clear", str(folder))
     python = str(folder / "bin" / "python")

@@ -78,7 +78,11 @@ def by_area() -> str:
 
 
 def anchors() -> dict[str, str]:
-    """The page and anchor of each public name. A key is the full name, or the name without `nllfit.`."""
+    """The page and anchor of each public name.
+
+    The keys are full names, such as `nllfit.heads.Normal`, and names without `nllfit.`, such as `heads.Normal`.
+    `fit` without `nllfit.` is not a key.
+    """
     found = {}
     for module in PAGES:
         for name in public_names(module):
