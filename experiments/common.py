@@ -89,7 +89,8 @@ def toolkit(version):
 def checked(arguments, **lowest):
     """Returns the arguments.
 
-    Raises a `ValueError` if an argument, or a number in it, is NaN or smaller than its value in `lowest`.
+    Raises a `ValueError` if an argument, or a number in it, is NaN or smaller than its value in `lowest`. The seed must
+    be at most `HIGHEST_SEED`.
     """
     for name, value in {"seed": 0, **lowest}.items():
         given = getattr(arguments, name)

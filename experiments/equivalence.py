@@ -79,7 +79,11 @@ def body(keras, num_inputs, units, seed):
 
 
 def compare(tools, twins, epochs, seed):
-    """Trains both twins. Returns relative differences of first losses and gradients, and of final weights."""
+    """Trains both twins.
+
+    Returns the factor and the offset between the losses, the relative differences of the first losses and of the first
+    gradients, and the absolute difference of the final weights.
+    """
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras

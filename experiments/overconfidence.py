@@ -110,7 +110,7 @@ def _marginal(num_rows):
 
 
 def plot(curves, metrics, path):
-    """Draws the mean test NLL after each epoch. Horizontal lines show the ensembles and the marginal Normal."""
+    """Draws the mean test NLL of single networks after each epoch. A horizontal line shows each other method."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     ax = figure.subplots()
     for name, values in curves.items():

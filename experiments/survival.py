@@ -2,12 +2,11 @@
 
     python -m experiments.survival
 
-The data are the Stanford heart transplants from statsmodels (Miller and Halpern 1982). For each of 69 patients, they
-contain the days until death or the last contact, whether death was observed, and the age. 24 patients were alive at the
-last contact, so their times are right-censored. `nllfit.Censored` computes the likelihood of such times. Several
-families are fitted and ranked. The best family then becomes the head of a network that is linear in age. Two
-comparisons show whether age matters: a likelihood-ratio test on all rows, and the likelihood of held-out rows with and
-without age.
+The data are the Stanford heart transplants from statsmodels (Miller 1976). For each of 69 patients, they contain the
+days until death or the last contact, whether death was observed, and the age. 24 patients were alive at the last
+contact, so their times are right-censored. `nllfit.Censored` computes the likelihood of such times. Several families
+are fitted and ranked. A linear layer then computes all parameters of the best family from the age. Two comparisons show
+whether age matters: a likelihood-ratio test on all rows, and the likelihood of held-out rows with and without age.
 
 Expected: LogNormal and LogLogistic are best, and their AICs are similar. Families without a long tail are worst. A fit
 to only the observed deaths gives a median that is far too short. Older patients die sooner.

@@ -1,4 +1,4 @@
-"""What does a latent variable gain? A variational autoencoder of black and white digits.
+"""How much does a latent variable improve the likelihood? A variational autoencoder of black and white digits.
 
     python -m experiments.vae                 # scikit-learn's digits, 8 x 8
     python -m experiments.vae --data FOLDER   # the four IDX files of MNIST or Fashion-MNIST
@@ -69,7 +69,8 @@ def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
 
     Both use draws `z` from the encoder's distribution `q` and the ratio `p(x | z) p(z) / q(z | x)`. The bound is the
     mean of the logarithm of the ratio, whatever weight the divergence had in training. The log-likelihood is the
-    logarithm of the mean of the ratio (importance sampling).
+    logarithm of the mean of the ratio (importance sampling). The number of draws is `num_samples`, rounded up to a
+    multiple of `DRAWS`.
     """
 
     @tf.function

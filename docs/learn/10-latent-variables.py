@@ -97,8 +97,8 @@ assert abs(bound - analysis.score(wine)) < 0.05
 # ## A variational autoencoder
 #
 # In the second model, encoder and decoder have hidden layers, and an outcome is the 64 pixels of a handwritten digit,
-# each black or white. Now the integral has no formula. The bound and the program stay the same. The mean of $q(z \mid
-# y)$ is called the *code* of $y$.
+# each black or white. Now the integral has no formula. The bound and the function `autoencoder` stay the same. The mean
+# of $q(z \mid y)$ is called the *code* of $y$.
 
 # %%
 digits = datasets.load_digits()

@@ -46,7 +46,7 @@ figure
 
 # %% [markdown]
 # The lines with arrows are long, because patients who live long are more likely to be alive at the end of the study. So
-# the patients whose death was observed lived shorter, on average, than all patients.
+# the patients whose death was observed lived for a shorter time, on average, than all patients.
 #
 # ## Two wrong fits, and a curve without assumptions
 #
@@ -208,7 +208,7 @@ ax.legend(fontsize="small", loc="lower left")
 figure
 
 # %% [markdown]
-# Older patients seem to live shorter. But the band is wide, so the predicted median says little about one patient.
+# Older patients seem to die sooner. But the band is wide, so the predicted median says little about one patient.
 #
 # ## Summary
 #

@@ -202,7 +202,7 @@ assert here == there
 # 2. A flow bends a Normal with an increasing function. Its density at $g(z)$ is the density of the Normal at $z$,
 #    divided by the slope of the function at $z$.
 # 3. A flexible density needs more data. Compare it on held-out rows with simpler heads, such as a mixture.
-# 4. In float64 a flow has quantiles, intervals and a CRPS like every other head.
+# 4. A flow has quantiles, intervals and a CRPS like every other head. The CRPS of a flow needs float64.
 #
 # ## Questions to try
 #

@@ -5,7 +5,7 @@
 #
 # This lesson fits a regression from a formula, reads its table, and asks the four questions that a statistician asks:
 # how large is an effect, how uncertain is its estimate, does the model fit, and which rows are influential? Before you
-# run this lesson, run `pip install '.[regression]'` in a clone of the repository.
+# run this lesson, run `pip install '.[regression]' statsmodels matplotlib` in a clone of the repository.
 #
 # The data are from the RAND health insurance experiment. The outcome `mdvis` is the number of a person's visits to a
 # doctor in a year. The insured persons pay a share of the bill: if the share is $s$ percent, `lncoins` is $\log(1+s)$.

@@ -1,8 +1,9 @@
 """The contenders of `speed`. Each builds the same network and returns a function that trains it for some epochs.
 
 The arguments of a contender are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of
-classes, the rows `x`, the labels `y` and the batch size. All contenders minimise the crossentropy with Adam at the
-learning rate 0.001, and shuffle the data in each epoch. `bernoulli` and `scoring` are for two other measurements.
+classes, the rows `x`, the labels `y` and the batch size. The Keras contenders also take `source`, the form of the data.
+All contenders minimise the crossentropy with Adam at the learning rate 0.001, and shuffle the data in each epoch.
+`bernoulli` and `scoring` are for two other measurements.
 """
 
 import functools

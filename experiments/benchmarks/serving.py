@@ -10,9 +10,9 @@ For each named head, a small network is written in three forms:
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for
 1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the largest
-answer. TensorFlow Lite is compared for one row. The table also shows the milliseconds of two functions for 1 row and
-for 1000 rows: `serve` computes the mean, the interval and the log-likelihood; `numbers` computes only the input of the
-head, which a network without a head would return.
+answer, or to 1 if that is larger. TensorFlow Lite is compared for one row. The table also shows the milliseconds of two
+functions for 1 row and for 1000 rows: `serve` computes the mean, the interval and the log-likelihood; `numbers`
+computes only the input of the head, which a network without a head would return.
 
 Expected: the differences are rounding errors. Intervals are slower for heads that find quantiles by a search.
 """
