@@ -112,7 +112,7 @@ def as_tensors(data, floatx, name, takes_sparse=False):
 
 
 def check_rows(data, name):
-    """Raises a `ValueError` if `x`, `y` or the weights have no rows, different lengths, or are not finite."""
+    """Raises a `ValueError` if the data have no rows or differ in length, or if `check_finite` raises one."""
     check_lengths(data, name)
     if num_rows(data) == 0:
         raise ValueError(f"{_label(name, 'x', 0)} is empty: there is nothing to train on.")

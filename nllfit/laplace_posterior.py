@@ -171,8 +171,8 @@ def laplace(
 
     For a `Normal` head of fixed scale whose mean is linear in the weights, the posterior and the evidence are exact.
     The predictions are exact except for the sum over points that `Laplace` describes. This sum is a coarse
-    approximation where the weights add much more variance than the noise. Shared parameters of a head are treated as
-    known.
+    approximation where the uncertainty of the weights adds much more variance than the noise has. Shared parameters of
+    a head are treated as known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.

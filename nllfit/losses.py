@@ -23,7 +23,7 @@ class DistributionLoss(tf_keras.losses.Loss):
     """The base class of tf_keras losses that are functions of an outcome and its predicted distribution.
 
     A subclass defines `score(y_true, distribution)`. It returns the losses `[*batch]` of outcomes `[*batch, *event]`.
-    Before `score` is called, `counted` replaces masked outcomes and outcomes of weight 0 by outcomes in the support.
+    Before `score` is called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
     """
 
     takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support

@@ -23,7 +23,7 @@ from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
 __all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
 
-# The number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
+# The largest number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
 _MAX_CALL_BATCHES = 256
 
 

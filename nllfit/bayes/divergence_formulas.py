@@ -35,7 +35,7 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
     """Raises a `ValueError` if a prior `p` does not fit `q`.
 
     The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. On a side where the support
-    of `q` has no end, the support of `p` must have none, because the divergence would be infinite. The supports are
+    of `q` has no end, the support of `p` must have none; otherwise the divergence is infinite. The supports are
     compared only in eager mode.
     """
     if _is_of_counts(p) and q.reparameterization_type == tfd.FULLY_REPARAMETERIZED:
@@ -95,7 +95,7 @@ def in_dtype_of(p: tfd.Distribution, q: tfd.Distribution) -> tfd.Distribution:
     """Returns `p` with its parameters in the dtype of the parameters of `q`.
 
     The two dtypes may differ: for example, a prior that was made from NumPy arrays is in float64. The dtype of the
-    outcomes does not matter, because outcomes may be integers.
+    outcomes is not used, because outcomes may be integers.
     """
     dtype = real_dtype(q)
     if real_dtype(p) == dtype:

@@ -15,7 +15,8 @@ _POINTS, _ZOOMS = 201, 5
 class Expansion:
     """A second-order expansion of a negative log-likelihood around weights. Each weight has the prior `Normal(0, s)`.
 
-    Let `g` be the gradient, `H` the curvature, and `P = H + I / s^2` the precision of the posterior. The posterior is
+    Let `w` be these weights, `g` the gradient and `H` the curvature at `w`, and `P = H + I / s^2` the precision of the
+    posterior. The posterior is
 
         Normal(w - inv(P) (g + w / s^2), inv(P))
 

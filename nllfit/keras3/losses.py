@@ -20,7 +20,7 @@ class DistributionLoss(keras.losses.Loss):
     """The base class of Keras 3 losses that are functions of an outcome and its predicted distribution.
 
     A subclass defines `score(y_true, distribution)`. It returns the losses `[*batch]` of outcomes `[*batch, *event]`.
-    Before `score` is called, `counted` replaces masked outcomes and outcomes of weight 0 by outcomes in the support.
+    Before `score` is called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
     `reduction="auto"` means Keras's "sum_over_batch_size".
     """
 

@@ -19,7 +19,7 @@ def profile_curve(
     """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
 
     The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
-    95%. For an end of the support `chi2_2` replaces `chi2_1`, as in `Estimate.confidence_intervals`.
+    95%. If the parameter is an end of the support, `chi2_2` replaces `chi2_1`, as in `Estimate.confidence_intervals`.
 
     Args:
       ax: the axes.

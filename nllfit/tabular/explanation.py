@@ -43,8 +43,8 @@ def explain(
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
       num_points: the largest number of values of a numeric column at which the dependence is computed. If the column
-        has more values than this, the computed points are between its 5% and its 95% quantile. A column of categories
-        has one point for each category.
+        has at least `num_points` values, the computed points are spread evenly from its 5% to its 95% quantile. A
+        column of categories has one point for each category.
       random_state: the seed of the shuffles.
 
     Returns:

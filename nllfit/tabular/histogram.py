@@ -19,14 +19,15 @@ _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the o
 class Histogram(Classes):
     """The target that predicts a probability for each interval between quantiles of the outcomes.
 
-    If the outcomes have few values, each value has a probability instead.
+    If the outcomes have few values, there is one interval for each value.
 
     The density is a mixture with one Normal for each interval. The mean of this Normal is the mean of the outcomes in
     the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbouring Normals
-    overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The mixture has
-    one more Normal with the mean and the standard deviation of all outcomes, because new outcomes can be outside all
-    intervals. The spread of this target is a temperature. An infinite temperature gives the marginal frequencies. Only
-    trees predict this target, because a network does not know that the intervals have an order.
+    overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The scale is at
+    least a thousandth of the standard deviation of all outcomes. The mixture has one more Normal with the mean and the
+    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread of this target is
+    a temperature. An infinite temperature gives the marginal frequencies. Only trees predict this target, because a
+    network does not know that the intervals have an order.
 
     Args:
       y: the outcomes, `[n, 1]`.

@@ -40,7 +40,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     Args:
       distribution: the distribution to predict, as one of:
-        - None: a Normal, or for one outcome a `"Histogram"` if that is better on the held-out rows.
+        - None: a Normal or, for one uncensored outcome, a `"Histogram"` if that is better on the held-out rows.
         - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. The scale of a
           location-scale family, before the spread, is at least a thousandth of the outcomes' standard deviation.
         - `"Mixture"`: a mixture of five Normals.
@@ -49,8 +49,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. If some of them have
-          densities and others probabilities, the CRPS decides.
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. If only some of them
+          give probabilities to single values, the CRPS decides. Families of counts, `"Values"` and a `"Histogram"` of
+          few values do so.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -62,7 +63,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
         loss is more than 0.5 nats above the median of the ensemble are left out.
-      max_epochs: the largest number of epochs; None for `900 / n^(1/3)`, where `n` is the number of rows.
+      max_epochs: a limit on the number of epochs, which is `900 / n^(1/3)` for `n` rows; None for no limit.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
         then held out, and there is no cross-validation.
