@@ -50,8 +50,8 @@ class Law:
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        It has no assertions, because the search for a quantile or a mode evaluates it outside the support. It computes
-        in float64, because in float32 an incomplete gamma function with a shape of 1e4 has only two correct digits.
+        It has no assertions, because searches for quantiles and modes evaluate it outside the support. Unless it is a
+        flow, it is in float64: in float32, an incomplete gamma function of shape 1e4 has only two correct digits.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.
@@ -89,7 +89,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether the energy score is used: for vectors of real numbers. TFP's draws of counts have no gradient."""
+        """Whether the energy score is used: for vectors, except of counts. TFP's draws of counts have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -122,7 +122,7 @@ class Law:
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
         """Returns the function that maps real numbers `y` `[..., *batch]` to `P(Y <= y)` and `P(Y > y)`.
 
-        A small probability has full relative accuracy. The CDF is 0 below the support and 1 above it.
+        Both have full relative accuracy, unless one is 1 minus the other. The CDF is 0 below the support, 1 above it.
         """
         return cdf_on_line(self)
 

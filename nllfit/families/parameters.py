@@ -20,7 +20,7 @@ Numbers = dict[str, Any]
 Link = Callable[[Mapping[str, Any], tf.DType], tfb.Bijector]
 """A function `(values, dtype) -> bijector`. The bijector maps unconstrained numbers to a parameter.
 
-`values` are the values of the parameters that come before it.
+`values` contains the fixed values of the family, and the values of the parameters that come before this parameter.
 """
 
 

@@ -48,7 +48,7 @@ def _root(excess, zeros, noise, counts):
 
     The search runs over all numbers of a dtype in the order of their bit patterns. So the number of steps does not
     depend on the scale, and no bracket must be found. If `counts` is True, the function has steps at whole numbers, and
-    the search only bisects. `noise` is the rounding error of the function.
+    the search evaluates it only at whole numbers. `noise` is the rounding error of the function.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32

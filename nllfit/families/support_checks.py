@@ -70,7 +70,8 @@ def checked(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
     But a component of a `tfd.Mixture` accepts outcomes outside its support, because they may come from another
-    component. It gives them the density 0.
+    component. It gives them the density 0. Only a component of dependent elements, such as a Dirichlet, still raises an
+    error.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
@@ -87,7 +88,7 @@ def _copy(distribution, cls):
 
 
 def _component(part):
-    """Copies a component of a `tfd.Mixture`. In the copy, outcomes outside the support have density 0."""
+    """Copies a component of a `tfd.Mixture`, as the docstring of `checked` describes."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
         return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})

@@ -20,7 +20,7 @@ _U = np.arange(-3.4, 3.4 + _STEP / 2, _STEP)
 _SHARES = 1 / (1 + np.exp(-np.pi * np.sinh(_U)))
 _WEIGHTS = _STEP * np.pi * np.cosh(_U) * _SHARES * (1 - _SHARES)
 # Outside all pieces we use the exp-sinh rule. The unit of distance is about the total width of the pieces. The rule
-# ends at 1e23 units, because farther out only the rounding error of 1e-16 of a survival function would contribute.
+# ends at 5e22 units, because farther out only the rounding error of 1e-16 of a survival function would contribute.
 _V = np.arange(-3.6, 4.2 + _STEP / 2, _STEP)
 _DISTANCES = np.exp(np.pi / 2 * np.sinh(_V))
 _DISTANCE_WEIGHTS = _STEP * np.pi / 2 * np.cosh(_V) * _DISTANCES

@@ -37,7 +37,7 @@ def _sums(law, count, function, low, high):
 
 
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
-    """Returns the CRPS `[*batch]` of counts: the sum of `F^2` below `y` plus the sum of `(1 - F)^2` above `y`."""
+    """Returns the CRPS `[*batch]` of counts: the integral of `F^2` below `y` plus that of `(1 - F)^2` above `y`."""
     low, high = _likely_counts(law)
     # Outside the likely counts, the score grows linearly with the distance from them.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)

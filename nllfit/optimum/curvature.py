@@ -27,7 +27,7 @@ LEAST_DROP = 1e-4  # nats; one standard error from a maximum, the log-likelihood
 
 _DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
-_HALVINGS = 34  # after so many halvings, a step changes the point only by its rounding error
+_HALVINGS = 34  # the number of scales to try; the smallest is 2^-33, at which a step hardly moves the point
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +87,7 @@ def backtrack(
       slope: the derivative along `step` at `w`, `[...]`.
       slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. It may be
         negative.
-      halvings: the maximum number of halvings.
+      halvings: the number of scales 1, 1/2, 1/4, ... to try.
     """
     scale = np.ones(np.shape(value))
     reached, low = value, np.ones(np.shape(value), bool)

@@ -112,8 +112,8 @@ def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) ->
 def _exponential_share(slope, y):
     """Returns `log((exp(slope y) - 1) / (exp(slope) - 1))`."""
     rises = slope >= 0
-    up = tf.where(rises, slope, tf.zeros_like(slope))  # otherwise the exponential overflows
-    size = tf.where(rises, slope, -slope)  # the derivative of `tf.abs` at 0 is 0
+    up = tf.where(rises, slope, tf.zeros_like(slope))  # we factor out `exp(slope)`, which may overflow
+    size = tf.where(rises, slope, -slope)  # not `tf.abs`, whose derivative at 0 is 0
     parts = expm1_ratio(-size * y) / expm1_ratio(-size)
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
 

@@ -48,7 +48,7 @@ def _crps_of_finite(outcomes, probs, y):
     return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
 
 
-# The parameter is the vector of cutpoints between the classes. The shape of a label does not show how many they are.
+# The parameter is the vector of cutpoints between the classes. The shape of a label does not show how many there are.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=lambda d: d.categorical_probs(),
