@@ -163,14 +163,14 @@ BOUNDED: Mapping[type, Facts] = {
         integrated_tails=_beta_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
-    # TFP has no mean, median or mode. So the prediction is the quotient of the means of the two Betas.
-    # https://github.com/tensorflow/probability/issues/1861
+    # TFP's mean is NaN for `concentration1_denominator <= 1`, and TFP has no median or mode. The prediction is then the
+    # quotient of the means of the two Betas.
     tfd.BetaQuotient: Facts(
         center=lambda d: (
             tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()
             / tfd.Beta(d.concentration1_denominator, d.concentration0_denominator).mean()
         ),
-        # TFP's density is the series `tfp.math.hypergeometric`.
+        # TFP's density is the series `tfp.math.hypergeometric`. https://github.com/tensorflow/probability/issues/1861
         search=SearchPolicy(unfit="TFP's series for its density does not end at some parameters"),
     ),
     tfd.ContinuousBernoulli: Facts(log_tails=_continuous_bernoulli_log_tails),

@@ -106,8 +106,8 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_crps_of(d.df, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # TFP's mean is NaN for `df <= 1`, and TFP has no median, so the prediction is `loc`. If `df` or `scale` is held at
-    # a small value, the likelihood has a maximum at nearly every observation.
+    # TFP's mean is NaN for `df <= 1`. The prediction is then `loc`, the median. If `df` or `scale` is held at a small
+    # value, the likelihood has a maximum at nearly every observation.
     tfd.StudentT: Facts(
         center=lambda d: d.loc,
         has_exact_cdf=True,
