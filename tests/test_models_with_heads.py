@@ -209,6 +209,23 @@ def test_a_family_whose_mean_needs_the_batch_size_is_a_head(kit):
     np.testing.assert_array_equal(tf.convert_to_tensor(model(np.ones([4, 2]))), loc)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("LambertWNormal", {"loc": 0.5}, 2),
+        ("LambertWNormal", {"shared": "loc"}, 2),
+        ("RelaxedBernoulli", {"shared": "logits"}, 1),
+        ("RelaxedOneHotCategorical", {"event_shape": 3, "logits": [0.0, 1.0, 2.0]}, 1),
+    ],
+)
+def test_a_prediction_that_is_the_same_for_all_rows_has_a_row_for_each(name, options, size):
+    head = nllfit.heads.DistributionHead(name, **options)
+    assert head.params_size() == size
+    predicted = tf.convert_to_tensor(head(np.zeros([4, size], "float32")))
+    assert predicted.shape == (4, options.get("event_shape", 1))
+    np.testing.assert_array_equal(predicted, np.repeat(predicted[:1], 4, 0))
+
+
 UNDER_SHARED = [("Gamma", "concentration"), ("Beta", "concentration1"), ("InverseGamma", "concentration")]
 
 

@@ -148,6 +148,23 @@ def test_a_mixture_of_mixtures_has_marginal_quantiles():
     np.testing.assert_allclose(nllfit.cdf(ensemble, y), (draws <= y).mean(0), atol=5 * 0.5 / np.sqrt(2e4))
 
 
+def test_a_mixture_of_flows_mixes_each_element():
+    """As in an ensemble whose members end in flows. The flow decreases, and its batch has three axes."""
+    rng = np.random.default_rng(0)
+    loc, scale = rng.normal(size=[3, 2, 2]), np.exp(rng.normal(size=[3, 2, 1]))  # rows, components, elements
+    flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-scale), tfp.bijectors.Exp(), tfp.bijectors.Shift(loc)])
+    base = tfd.Normal(tf.zeros([], tf.float64), 1.0)
+    components = tfd.Independent(tfd.TransformedDistribution(base, flow), 1)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=np.array([0.3, 0.7])), components)
+
+    def expected(y):
+        return np.einsum("nkd,k->nd", stats.norm(loc).sf(np.log(-y[:, None] / scale)), [0.3, 0.7])
+
+    y = -np.exp(rng.normal(size=[3, 2]))
+    np.testing.assert_allclose(nllfit.cdf(mixture, y), expected(y), rtol=1e-12)
+    np.testing.assert_allclose(expected(nllfit.quantile(mixture, 0.3).numpy()), 0.3, rtol=1e-12)
+
+
 def test_only_a_scalar_threshold_is_broadcast():
     distribution = tfd.Independent(tfd.Normal(tf.zeros([4, 1]), 1.0), 1)
     np.testing.assert_array_equal(nllfit.survival(distribution, 0.0), np.full([4, 1], 0.5))

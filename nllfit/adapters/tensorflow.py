@@ -20,6 +20,7 @@ __all__ = [
     "call_with_captures",
     "clear_kernel_cache",
     "forget_graph",
+    "is_increasing",
     "is_op_determinism_enabled",
     "made_by_head",
     "mask_of",
@@ -125,6 +126,14 @@ def reason_of(error: tf.errors.OpError) -> str:
     text = error.message.partition("\n\t [[")[0].partition("\n\nStack trace")[0]
     text = text.rpartition("}} ")[2].partition(" [Op:")[0].strip()
     return (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
+
+
+def is_increasing(bijector: tfb.Bijector) -> Any:
+    """Returns whether a bijector of numbers increases, as a bool or a tensor of bools.
+
+    Without `_internal_is_increasing`, the CDF of a component of an ensemble of flows is not known.
+    """
+    return bijector._internal_is_increasing()
 
 
 def mask_of(output: Any) -> tf.Tensor | None:

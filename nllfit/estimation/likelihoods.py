@@ -82,7 +82,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
             ) from None
         _check_support(distribution, outcomes)
         if np.isnan(result).any():
-            row = np.argmin(np.isfinite(log_prob).reshape(len(log_prob), -1).all(-1))
+            row = np.argmin((log_prob.numpy() < np.inf).reshape(len(log_prob), -1).all(-1))  # False for NaN, too
             raise ValueError(
                 f"`y` holds {_text(outcomes[row], distribution)}, where the density of {distribution.name} is not "
                 f"defined: remove it, or choose a family whose support contains it."
@@ -153,8 +153,8 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(
-            f"`y` has different outcomes that are equal in float32, the dtype of {distribution.name}: give the "
-            f"distribution parameters in float64."
+            f"float32, the dtype of {distribution.name}, changes outcomes in `y` by more than {_MOST_ROUNDING:g} of "
+            f"their range: give the distribution parameters in float64."
         )
     return tf.reshape(outcomes, [len(values), *[1] * distribution.batch_shape.rank, *event])
 

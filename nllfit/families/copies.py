@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import util as tfpu
 
+from nllfit.adapters.tensorflow import is_increasing
 from nllfit.families.facts import corrected
 from nllfit.families.tfp_classes import TRANSFORMED, parameter_properties, parts_of, plain_class
 
@@ -40,14 +43,18 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
 
 
 def with_parameters(
-    distribution: tfd.Distribution, change: Callable[[Any, int], Any], **arguments: Any
+    distribution: tfd.Distribution,
+    change: Callable[[Any, int], Any],
+    change_bijector: Callable[[tfb.Bijector, int], tfb.Bijector] = lambda bijector, _: bijector,
+    **arguments: Any,
 ) -> tfd.Distribution:
     """Returns a copy in which `change(value, rank)` replaces the value of each parameter.
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`. The copy has the
-    same bijectors, so their parameters are not changed.
+    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`.
+    `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same one. Here `rank`
+    counts the axes of the flow after `[*batch]`.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -60,9 +67,12 @@ def with_parameters(
             continue
         if isinstance(value, tfd.Distribution):
             rank = rank(distribution) if callable(rank) else rank
-            arguments[name] = with_parameters(value, _after(change, rank or 0), **checks)
+            changes = (_after(one, rank or 0) for one in (change, change_bijector))
+            arguments[name] = with_parameters(value, *changes, **checks)
         elif isinstance(value, (list, tuple)) and all(isinstance(part, tfd.Distribution) for part in value):
-            arguments[name] = [with_parameters(part, change, **checks) for part in value]
+            arguments[name] = [with_parameters(part, change, change_bijector, **checks) for part in value]
+        elif isinstance(value, tfb.Bijector):
+            arguments[name] = change_bijector(value, 0)
         elif value is not None and isinstance(rank, int):
             arguments[name] = change(value, rank)
     return cls(**{**given, **arguments})
@@ -149,11 +159,72 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
         value = tf.convert_to_tensor(value)
         missing = rank + event_rank - value.shape.rank
         value = tf.reshape(value, tf.concat([[1] * missing, tf.shape(value)], 0))
-        axes = list(range(rank))
-        axes.insert(rank + target, axes.pop(rank + source))
         return tf.transpose(value, [*axes, *range(rank, rank + event_rank)])
 
-    return with_parameters(distribution, moved)
+    def moved_bijector(bijector, event_rank):
+        return _AxesInOrder(bijector, [*axes, *range(rank, rank + event_rank)])
+
+    axes = list(range(rank))
+    axes.insert(rank + target, axes.pop(rank + source))
+    return with_parameters(distribution, moved, moved_bijector)
+
+
+class _AxesInOrder(tfb.Bijector):
+    """A bijector of numbers that computes as another one, for arrays whose axes are in another order.
+
+    Its last axes are those of `bijector` in the order of the list `order`.
+    """
+
+    def __init__(self, bijector, order, validate_args=False, name="axes_in_order"):
+        parameters = dict(locals())
+        self.bijector, self.order = bijector, order
+        super().__init__(
+            forward_min_event_ndims=0,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+            dtype=bijector.dtype,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {"bijector": tfpu.BatchedComponentProperties()}
+
+    def _batch_shape(self, x_event_ndims):
+        shape = self.bijector.experimental_batch_shape(x_event_ndims=0)
+        if shape.rank is None:
+            return shape
+        shape = [*[1] * (len(self.order) - shape.rank), *shape]
+        return tf.TensorShape([shape[axis] for axis in self.order][: len(shape) - x_event_ndims])
+
+    def _batch_shape_tensor(self, x_event_ndims):
+        shape = self.bijector.experimental_batch_shape_tensor(x_event_ndims=0)
+        shape = tf.concat([tf.ones([len(self.order) - tf.size(shape)], shape.dtype), shape], 0)
+        return tf.gather(shape, self.order)[: len(self.order) - x_event_ndims]
+
+    def _applied(self, function, x):
+        return _in_order(function(_in_order(x, np.argsort(self.order))), self.order)
+
+    def _forward(self, x):
+        return self._applied(self.bijector.forward, x)
+
+    def _inverse(self, y):
+        return self._applied(self.bijector.inverse, y)
+
+    def _forward_log_det_jacobian(self, x):
+        return self._applied(lambda x: self.bijector.forward_log_det_jacobian(x, event_ndims=0), x)
+
+    def _is_increasing(self):
+        return _in_order(is_increasing(self.bijector), self.order)
+
+
+def _in_order(values, order):
+    """Returns values whose last axes are in the order of the list `order`. Missing axes get size 1."""
+    values = tf.convert_to_tensor(values)
+    missing = max(len(order) - values.shape.rank, 0)
+    values = tf.reshape(values, tf.concat([[1] * missing, tf.shape(values)], 0))
+    first = values.shape.rank - len(order)
+    return tf.transpose(values, [*range(first), *(first + axis for axis in order)])
 
 
 def _as_float64(value):

@@ -170,10 +170,7 @@ def between_counts(law: Any) -> LogInterval:
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Returns the log of a sum of `_TERMS` probabilities: from `first` upwards, or from `last` downwards.
-
-        It counts downwards if `first` is infinite. Counts beyond `first`, `last` or the support are left out.
-        """
+        """Sums `_TERMS` probabilities from `first` up, or from `last` down if `first` is infinite. Returns the log."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)

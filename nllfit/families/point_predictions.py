@@ -25,11 +25,17 @@ def central_value(law: Any) -> tf.Tensor:
     try:
         mean = law.mean()
     except NotImplementedError:
-        return law.center()
+        return _of_each_row(law, law.center())
     if mean.dtype.is_integer:
         return mean
-    value = mean if law.has_finite_mean else _with_fallback(law, mean)
-    value.set_shape(law.distribution.batch_shape + law.distribution.event_shape)  # some means lose their static shape
+    return _of_each_row(law, mean if law.has_finite_mean else _with_fallback(law, mean))
+
+
+def _of_each_row(law, value):
+    """Returns values `[*batch, *event]`. A mean lacks some of these axes if it depends only on a shared parameter."""
+    d = law.distribution
+    value = tf.broadcast_to(value, tf.concat([d.batch_shape_tensor(), d.event_shape_tensor()], 0))
+    value.set_shape(d.batch_shape + d.event_shape)  # some means lose their static shape
     return value
 
 

@@ -130,12 +130,14 @@ class Truncated(FamilyOf):
         return above and (self.high in (None, _ROW) or self.high >= 0)
 
     def _check_window(self):
-        if self.family.search.statistics:
-            return  # the support depends on the parameters, so it may move to the window
         example = self.family.unshared()
         with tf.init_scope():
-            whole = example.distribution(tf.zeros([example.params_size], tf.float64))
+            size = example.params_size
+            whole = example.distribution(tf.stack([tf.zeros([size], tf.float64), tf.ones([size], tf.float64)]))
+            ends = [np.broadcast_to(end, whole.batch_shape + whole.event_shape) for end in elements_of(whole).ends()]
             element: Any = elements_of(self._within(whole, tf.float64, (), True))
+        if any(not np.array_equal(*end) for end in ends):
+            return  # the support depends on the parameters, so it may move to the window
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(

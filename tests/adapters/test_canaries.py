@@ -38,6 +38,11 @@ def clears_kernels():
     return callable(module.context().clear_kernel_cache)
 
 
+def tells_direction():
+    falls = tfp.bijectors.Chain([tfp.bijectors.Scale(-1.0), tfp.bijectors.Exp()])
+    return not falls._internal_is_increasing() and tfp.bijectors.Exp()._internal_is_increasing()
+
+
 def knows_determinism():
     module = importlib.import_module("tensorflow.python.framework.config")
     return module.is_op_determinism_enabled() is False
@@ -268,6 +273,7 @@ CANARIES = {
     ("tensorflow", "tensor_distribution"): wraps_distributions,
     ("tensorflow", "_dtype"): names_dtype,
     ("tensorflow", "_cache"): remembers_results,
+    ("tensorflow", "_internal_is_increasing"): tells_direction,
     (
         "tensorflow",
         "tensorflow_probability.python.distributions.distribution.DiscreteDistributionMixin",

@@ -194,6 +194,16 @@ BAD_FAMILIES = [
 ]
 
 
+@pytest.mark.parametrize(
+    "family",
+    ["PERT", nllfit.MixtureFamily("Uniform", 2), Truncated("Uniform", low=0.0)],
+    ids=["PERT", "mixture", "truncated"],
+)
+def test_a_window_may_be_anywhere_if_the_support_depends_on_parameters(family):
+    truncated = Truncated(family, 5.0, 10.0)
+    assert truncated.distribution(tf.fill([1, truncated.params_size], 3.0)).log_prob([5.5]) > -np.inf
+
+
 @pytest.mark.parametrize(("make", "message"), BAD_FAMILIES, ids=[case[1] for case in BAD_FAMILIES])
 def test_invalid_censored_and_truncated_families_are_refused(make, message):
     with pytest.raises(ValueError, match=message):

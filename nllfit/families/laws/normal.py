@@ -135,6 +135,7 @@ NORMAL: Mapping[type, Facts] = {
     ),
     tfd.GeneralizedNormal: Facts(
         has_exact_cdf=True,
+        density_corner="loc",
         # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has a peak at each observation.
         # For a power up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
         # maximum at the largest power, where the distribution is uniform.
