@@ -54,9 +54,9 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         A sample of at most 32,768 rows stays in memory. It determines the scales, the bins, the categories and the
         classes, and the models are compared on it. Then the ensemble of the best model is trained on all rows, batch
         after batch. The trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the
-        sample, and once in each epoch. For `n` rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`. Shuffle
-        the table first: batches are read in order, and the training shuffles rows only within parts of at least 16,384
-        rows.
+        sample, once to find all outcomes if `"Values"` is one of the distributions, and once in each epoch. For `n`
+        rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`. Shuffle the table first: batches are read in
+        order, and the training shuffles rows only within parts of at least 16,384 rows.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that

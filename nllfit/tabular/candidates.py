@@ -11,10 +11,10 @@ from nllfit.tabular.classes import Classes
 from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
 from nllfit.tabular.own_unit import OwnUnit
-from nllfit.tabular.table_rows import Rows
+from nllfit.tabular.table_rows import Rows, Stream
 from nllfit.tabular.targets import Target, has_few_values
 
-__all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of"]
+__all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of", "values_of"]
 
 HISTOGRAM, MIXTURE, VALUES = "Histogram", "Mixture", "Values"
 _COMPONENTS = 5
@@ -56,8 +56,23 @@ def plausible(rows: Rows) -> list[Any]:
     return [*found, "NegativeBinomial"] if are_counts else found
 
 
-def target_of(distribution: Any, rows: Rows) -> Target:
+def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray:
+    """Returns the sorted distinct outcomes of a training set.
+
+    If `rows` are a sample of a stream, the whole stream is read for `"Values"`, because the final networks train on all
+    rows.
+    """
+    parts = [rows] if stream is None or VALUES not in distributions else stream
+    return np.unique(np.concatenate([np.unique(part.y) for part in parts]))
+
+
+def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None) -> Target:
     """Returns the target for a distribution. The outcomes of the rows determine its scales and intervals.
+
+    Args:
+      distribution: a name or a family.
+      rows: the rows to train on: all rows, a sample of them, or the training rows of a fold.
+      values: the sorted distinct outcomes of all rows; None for those of `rows`. `"Values"` has a probability for each.
 
     Raises:
       ValueError: if TFP has no such distribution; or if the family has class labels, shared parameters, or outcomes
@@ -66,7 +81,9 @@ def target_of(distribution: Any, rows: Rows) -> Target:
     if isinstance(distribution, str) and distribution in (VALUES, HISTOGRAM):
         if rows.y.shape[1] > 1:
             raise ValueError(f"{distribution!r} is a distribution of one observed number: give another `distribution`.")
-        return Classes.of_values(rows.y, rows.weights) if distribution == VALUES else Histogram(rows.y, rows.weights)
+        if distribution == HISTOGRAM:
+            return Histogram(rows.y, rows.weights)
+        return Classes.of_values(rows.y, rows.weights, values)
     if isinstance(distribution, Censored):
         distribution = distribution.family
         if distribution.event_shape:

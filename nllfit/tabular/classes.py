@@ -35,12 +35,16 @@ class Classes(Target):
         self.log_hot = np.zeros(num_classes)  # the log-probabilities at an infinite temperature, up to a constant
 
     @classmethod
-    def of_values(cls, y: np.ndarray, weights: np.ndarray | None) -> "Classes":
-        """Returns the target for outcomes `[n, 1]` that have a few distinct values."""
-        values, labels = np.unique(y, return_inverse=True)
-        if len(values) == 1:  # a fold's training rows may all have the same value; a Categorical needs two classes
+    def of_values(cls, y: np.ndarray, weights: np.ndarray | None, values: np.ndarray | None = None) -> "Classes":
+        """Returns the target for outcomes `[n, 1]` that have a few distinct values.
+
+        The sorted `values` are those of all rows. Some may be missing in `y`, which may be a sample or a fold's
+        training rows. Without `values`, they are the values of `y`.
+        """
+        values = np.unique(y) if values is None else values
+        if len(values) == 1:  # a Categorical needs two classes
             values = np.append(values, values + max(1.0, abs(values[0])))
-        return cls(labels.reshape(y.shape), len(values), weights, values)
+        return cls(np.searchsorted(values, y), len(values), weights, values)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return (y if self.values is None else np.searchsorted(self.values, y))[:, 0]

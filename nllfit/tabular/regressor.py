@@ -1,5 +1,6 @@
 """`DistributionRegressor` predicts a distribution for every row of a table."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nllfit.families import Censored
 from nllfit.families.arguments import as_count
 from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_rows
-from nllfit.tabular.candidates import checked_names, default, plausible, target_of
+from nllfit.tabular.candidates import checked_names, default, plausible, target_of, values_of
 from nllfit.tabular.outcome_checks import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
 
@@ -146,7 +147,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
         self.n_outputs_ = rows.numbers().shape[1]
         given = given or (plausible(rows) if is_automatic else default(rows))
-        self._fit(rows, given, networks, target_of, stream)
+        make_target = functools.partial(target_of, values=values_of(given, rows, stream))
+        self._fit(rows, given, networks, make_target, stream)
         return self
 
     def _rows_of(self, x, y, sample_weight):

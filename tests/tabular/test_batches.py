@@ -97,6 +97,21 @@ def test_datasets_frames_and_weights_are_read(small_parts):
         assert model.score(frame, labels) > 0.9
 
 
+def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
+    """The sample has the outcomes 0 to 3. One of the other outcomes is between them, and one is above them."""
+    y = np.arange(448) % 4.0
+
+    def batches():
+        return ((X[i : i + 64], y[i : i + 64]) for i in range(0, 448, 64))
+
+    (x, *_), _ = table_rows.sample_of(batches, seed=0)
+    others = np.flatnonzero(~np.isin(X[:, 0], x[:, 0]))
+    y[others[::2]], y[others[1::2]] = 1.5, 9.0
+    model = DistributionRegressor("Values", **SHORT | {"max_epochs": 3}).fit_batches(batches)
+    probs = np.exp(model.predict_distribution(X).log_prob([[[1.5]], [[9.0]]]))
+    np.testing.assert_allclose(probs.mean(axis=1), len(others) / 2 / 448, atol=0.15)
+
+
 def test_batches_may_have_different_categories_of_ints(small_parts):
     batches = [(pd.DataFrame({"kind": pd.Categorical([7, i] * 64)}), np.zeros(128)) for i in (8, 9)]
     (table, *_), _ = table_rows.sample_of(batches, seed=0)

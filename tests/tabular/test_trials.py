@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nllfit.tabular import DistributionRegressor, Network
 from nllfit.tabular.candidates import target_of
 from nllfit.tabular.table_rows import Rows, Settings
 from nllfit.tabular.trials import Search
@@ -37,6 +38,15 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(2, 0.2) == [(1, 2), (0, 1)]
     assert held_out(2, 0.6) == [(1, 2), (0, 1)]  # a row is left to train on
     assert held_out(50, 0.99) == [(1, 50)]
+
+
+def test_a_value_that_only_a_held_out_row_has_does_not_decide_the_spread():
+    """With a probability of 0 for this row, the losses of all spreads would be infinite."""
+    y = np.append(RNG.integers(0, 4, 249), 37)
+    model = DistributionRegressor("Values", network=Network((30,)), num_members=1, shuffle=False, random_state=0)
+    best = model.fit(X, y).trials_[0]
+    assert np.isfinite(best.nll)
+    assert best.spread > 1
 
 
 @pytest.mark.thorough
