@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration import Recalibrated
 from nllfit.evaluation import evaluate
+from nllfit.families.law import elements_of
 from nllfit.initialization import initialize
 from nllfit.keras3 import heads
 from nllfit.losses import negative_log_likelihood
@@ -45,7 +46,8 @@ class OwnUnit(Target):
         initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
         self.offset = np.asarray(dense.get_weights()[1], float)
         if not self.is_discrete:
-            self.spreads = _spreads_of(family.distribution(tf.constant(self.offset[None])))
+            marginal = family.distribution(tf.constant(self.offset[None]))
+            self.spreads, self.has_atom = _spreads_of(marginal), elements_of(marginal).atom is not None
         try:
             sizes = self._sizes(head.family, outcomes)
         except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row

@@ -50,9 +50,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. If only some of them
-          give probabilities to single values, the CRPS decides. Families of counts, `"Values"` and a `"Histogram"` of
-          few values do so.
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. The CRPS decides if
+          these likelihoods cannot be compared. They can be compared among counts and `"Values"`, among densities, and
+          among densities with zeros such as `nllfit.ZeroInflated("Gamma")`, but not between these groups. A
+          `"Histogram"` of few values belongs to none of them. There is no CRPS for censored outcomes, so the list must
+          then be from one group.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.

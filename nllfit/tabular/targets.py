@@ -32,19 +32,26 @@ class Target(abc.ABC):
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target, and not only trees.
       is_discrete: whether outcomes have probabilities and not a density.
-      is_concentrated: whether the predicted distribution is discrete, or a density that is concentrated at a few
-        values. Its likelihood can only be compared with that of other such distributions.
+      is_concentrated: whether the predicted distribution has a density that is concentrated at a few values.
+      has_atom: whether the predicted distribution has a density and a probability of the outcome 0.
     """
 
     spreads: np.ndarray = SPREADS
     beta: float = 0.0
     marginal: np.ndarray | None = None
     is_for_networks: bool = True
+    is_concentrated: bool = False
+    has_atom: bool = False
 
     def __init__(self, family: Any, is_censored: bool = False):
         self.family, self.is_censored = family, is_censored
-        self.is_discrete = self.is_concentrated = bool(family.is_discrete)
+        self.is_discrete = bool(family.is_discrete)
         self.step, self.offset = np.ones(family.params_size), np.zeros(family.params_size)
+
+    @property
+    def kind(self) -> tuple[bool, bool, bool]:
+        """The likelihoods of two targets can only be compared if this is equal for both."""
+        return self.is_discrete, self.is_concentrated, self.has_atom
 
     @property
     def trained_family(self) -> Any:

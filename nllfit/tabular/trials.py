@@ -138,12 +138,11 @@ class Search:
         overconfident, trees with the strong regularization are also tried.
 
         Raises:
-          ValueError: if no network can predict the first distribution.
+          ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
+            likelihoods of the distributions cannot be compared.
         """
         tried: list[Trial] = []
-        # The likelihood of a density cannot be compared with the likelihood of a discrete distribution, or of a density
-        # that is concentrated at a few values.
-        by_crps = len({self._target(distribution).is_concentrated for distribution in distributions}) > 1
+        by_crps = self._needs_crps(distributions)
 
         def ranked(keys: Iterable[_Key]) -> list[Trial]:
             tried.extend(_in_threads(functools.partial(self._trial, by_crps), keys))
@@ -185,6 +184,19 @@ class Search:
             if key not in self.targets:
                 self.targets[key] = self.make_target(distribution, self._rows(fold))
             return self.targets[key]
+
+    def _needs_crps(self, distributions):
+        """Whether the CRPS must compare the distributions, because some likelihoods are densities and some are not."""
+        y, is_censored = self.rows.y, self.rows.is_censored
+        if is_censored and not np.any(y[:, 0] == y[:, 1]):  # all likelihoods are probabilities of intervals
+            return False
+        differ = len({self._target(distribution).kind for distribution in distributions}) > 1
+        if differ and is_censored:
+            raise ValueError(
+                f"`distribution` is {list(distributions)}, and the likelihoods of counts, of amounts and of amounts "
+                f"with zeros cannot be compared if outcomes are censored: give distributions of one of these kinds."
+            )
+        return differ
 
     def _suits(self, network, distribution):
         target = self._target(distribution)

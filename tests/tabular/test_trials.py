@@ -1,8 +1,11 @@
-"""Trials: the spread of small tables comes from cross-validation, and peaks are compared by CRPS."""
+"""Trials: the spread of small tables comes from cross-validation, and likelihoods are compared only among equals."""
+
+import types
 
 import numpy as np
 import pytest
 
+import nllfit
 from nllfit.tabular import DistributionRegressor, Network
 from nllfit.tabular.candidates import target_of
 from nllfit.tabular.table_rows import Rows, Settings
@@ -49,10 +52,48 @@ def test_a_value_that_only_a_held_out_row_has_does_not_decide_the_spread():
     assert best.spread > 1
 
 
+def rounded(distributions, is_rounded=True):
+    y = np.abs(RNG.normal(2, 1, [250, 1]))
+    return Rows(X, np.round(y) if is_rounded else y), distributions
+
+
+COMPARED = {  # rows, distributions, and whether their likelihoods cannot be compared
+    "counts": (*rounded(["NegativeBinomial", "Values"]), False),
+    "counts and peaks": (*rounded(["Values", "Histogram"]), True),
+    "a density and peaks": (*rounded(["Normal", "Histogram"]), True),
+    "densities": (*rounded(["Normal", "Histogram"], False), False),
+    "a density and zeros": (*rounded(["Normal", nllfit.ZeroInflated("Gamma", event_shape=1)]), True),
+}
+
+
+@pytest.mark.parametrize(("rows", "distributions", "by_crps"), COMPARED.values(), ids=COMPARED)
+def test_likelihoods_of_one_kind_can_be_compared(rows, distributions, by_crps):
+    first, second = (target_of(distribution, rows) for distribution in distributions)
+    assert (first.kind != second.kind) == by_crps
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("are_few", [True, False])
-def test_peaks_at_a_few_values_are_compared_by_crps(are_few):
-    y = RNG.normal(size=[250, 1])
-    search = Search(Rows(X, np.round(y) if are_few else y), Settings(1, None, 0.2, seed=0, verbose=0), target_of)
-    trials, _ = search.run(["Normal", "Histogram"], ["trees"])
-    assert {trial.crps is not None for trial in trials} == {are_few}
+@pytest.mark.parametrize("case", ["counts and peaks", "densities"])
+def test_likelihoods_of_two_kinds_are_compared_by_crps(case):
+    rows, distributions, by_crps = COMPARED[case]
+    search = Search(rows, Settings(1, None, 0.2, seed=0, verbose=0), target_of)
+    trials, _ = search.run(distributions, ["trees"])
+    assert {trial.crps is not None for trial in trials} == {by_crps}
+
+
+KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0, "Weibull": 1, "LogNormal": 1}.items()}
+
+
+def test_censored_outcomes_have_no_crps():
+    """Counts and amounts are compared by their probabilities of intervals, but not if some outcomes are exact."""
+
+    def by_crps(y, distributions):
+        search = Search(Rows(X, y, None, True), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: KINDS[name])
+        return search._needs_crps(distributions)
+
+    times = np.ceil(RNG.exponential(9, 250))
+    exact, intervals = nllfit.right_censored(times, times < 9), np.stack([times - 1, times], 1)
+    assert not by_crps(intervals, ["Poisson", "Weibull"])
+    assert not by_crps(exact, ["Weibull", "LogNormal"])
+    with pytest.raises(ValueError, match=r"`distribution` is \['Poisson', 'Weibull'\], .* give distributions of one"):
+        by_crps(exact, ["Poisson", "Weibull"])
