@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.inspection import permutation_importance
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from nllfit.families.arguments import is_missing
+from nllfit.families.arguments import as_count, is_missing
 from nllfit.tabular.column_encoding import as_table, columns_of, is_frame
 from nllfit.tabular.regressor import DistributionRegressor
 
 __all__ = ["Explanation", "explain"]
+
+_ENDS = 0.05, 0.95  # the quantiles of a column between which its dependence is computed
 
 
 def explain(
@@ -33,7 +34,7 @@ def explain(
     The importance of a column is the decrease of the mean log-likelihood when the column's values are shuffled. It
     includes the effect of the column on the spread and the shape of the distribution, not only on the mean. The
     dependence of a quantile on a column is a function of the column's value: all rows get this value, and the predicted
-    quantile is averaged over them. scikit-learn's `permutation_importance` and `partial_dependence` do the computation.
+    quantile is averaged over them.
 
     Args:
       model: a fitted `DistributionRegressor` of one outcome.
@@ -43,7 +44,8 @@ def explain(
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
       num_points: the largest number of values of a numeric column at which the dependence is computed. If the column
-        has at least `num_points` values, the computed points are spread evenly from its 5% to its 95% quantile. A
+        has at least `num_points` values, the computed points are spread evenly from its 5% to its 95% quantile. If
+        these are equal, as in a column of 96% zeros, the points are spread from the smallest to the largest value. A
         column of categories has one point for each category.
       random_state: the seed of the shuffles.
 
@@ -73,26 +75,20 @@ def explain(
     check_is_fitted(model)
     if model.n_outputs_ > 1:
         raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: give a model of one outcome.")
+    num_points = as_count("num_points", num_points, 2)
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
-    view, dependence = _Quantiles(model, tuple(quantiles)), {}
-    table = as_table(X)
+    table, quantiles, dependence = as_table(X), tuple(quantiles), {}
     for i, (name, column, (_, values)) in enumerate(zip(names, model.columns_.columns, columns_of(table), strict=True)):
         rows = _safe_indexing(table, np.flatnonzero(~is_missing(values)))
-        if column.categories is None and is_frame(rows):  # `partial_dependence` refuses a column of ints
+        if column.categories is None and is_frame(rows):  # a point may be a fraction if the column has ints
             rows = rows.astype({rows.columns[i]: float})
-        averages = partial_dependence(
-            view,
-            rows,
-            [i],
-            categorical_features=None if column.categories is None else [i],
-            grid_resolution=num_points,
-            method="brute",
-        )
-        dependence[name] = averages["grid_values"][0], averages["average"]
+        present = np.asarray(_safe_indexing(rows, i, axis=1))
+        points = _points(present, num_points) if column.categories is None else np.unique(present)
+        dependence[name] = points, _dependence(model, rows, i, points, quantiles)
     importances = dict(zip(names, found.importances_mean.tolist(), strict=True))
     errors = dict(zip(names, found.importances_std.tolist(), strict=True))
-    return Explanation(importances, errors, tuple(quantiles), dependence)
+    return Explanation(importances, errors, quantiles, dependence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,17 +134,21 @@ class Explanation:
         return ax
 
 
-class _Quantiles(RegressorMixin, BaseEstimator):
-    """A regressor that predicts the quantiles `[n, len(q)]` of a model. `partial_dependence` needs a regressor."""
+def _points(column, num_points):
+    """Returns the values of a numeric column at which the dependence is computed."""
+    distinct = np.unique(column)
+    if len(distinct) < num_points:
+        return distinct
+    low, high = np.quantile(column, _ENDS)
+    if low == high:
+        low, high = distinct[[0, -1]]
+    return np.linspace(low, high, num_points)
 
-    def __init__(self, model: Any, q: tuple[float, ...]):
-        self.model, self.q = model, q
 
-    def fit(self, X: Any, y: Any) -> "_Quantiles":
-        return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        return self.model.predict_quantile(X, self.q)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
+def _dependence(model, rows, i, values, quantiles):
+    """Returns the mean quantiles `[quantiles, points]` if all rows have the same value in column `i`."""
+    rows, means = rows.copy(), np.zeros([len(quantiles), len(values)])
+    for point, value in enumerate(values):
+        (rows.iloc if is_frame(rows) else rows)[:, i] = value
+        means[:, point] = model.predict_quantile(rows, quantiles).mean(axis=0)
+    return means

@@ -67,6 +67,20 @@ def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
         assert list(explanation.dependence["text"][0]) == ["u", "v"]
 
 
+def test_columns_of_any_scale_have_a_dependence():
+    """Among the columns are one of 96% zeros, seconds since 1970 of one day, and one without any value."""
+    zeros = np.where(np.arange(300) < 288, 0, np.arange(300) - 288)
+    seconds, tiny = 1.7e9 + 1e3 * RNG.normal(size=300), 1e-9 * np.arange(300)
+    table = np.stack([zeros, seconds, tiny, np.full(300, np.nan)], axis=1)
+    model = DistributionRegressor("Normal", network=Network((4,)), num_members=1, max_epochs=1, random_state=0)
+    explanation = explain(model.fit(table, zeros), table, zeros, num_repeats=1, num_points=3, random_state=0)
+    values, means = zip(*explanation.dependence.values(), strict=True)
+    np.testing.assert_array_equal(values[0], [0, 5.5, 11])
+    np.testing.assert_allclose(values[1][[0, 2]], np.quantile(seconds, [0.05, 0.95]), rtol=1e-15)
+    np.testing.assert_allclose(values[2], 1e-9 * np.array([14.95, 149.5, 284.05]), rtol=1e-12)
+    assert [mean.shape for mean in means] == [(3, 3), (3, 3), (3, 3), (3, 0)]
+
+
 def test_figures_of_an_explanation_show_its_numbers(explanation):
     ax = Figure().add_subplot()
     assert explanation.plot_importances(ax) is ax

@@ -87,13 +87,15 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, np.array(["a", None] * 12, object))
 
 
-def test_explain_refuses_another_model_and_other_frames():
+def test_explain_refuses_another_model_other_frames_and_one_point():
     with pytest.raises(TypeError, match=r"`model` is DistributionClassifier.*: give a `DistributionRegressor`"):
         explain(DistributionClassifier(), X, Y)
     with pytest.raises(NotFittedError):
         explain(DistributionRegressor(), X, Y)
     with pytest.raises(TypeError, match="`X` is a frame of another library than pandas: give"):
         explain(DistributionRegressor(), pl.DataFrame({"a": [1.0, 2.0]}), [1.0, 2.0])
+    with pytest.raises(ValueError, match="`num_points` is 1: give an int >= 2"):
+        explain(DistributionRegressor(**QUICK).fit(X, Y), X, Y, num_points=1)
 
 
 @pytest.mark.thorough
