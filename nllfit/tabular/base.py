@@ -185,10 +185,13 @@ class TabularEstimator(BaseEstimator, abc.ABC):
           ValueError: if the folder does not exist or contains another estimator, or if a file in it is damaged.
         """
         found = files.read(folder)
-        if found["class"] != cls.__name__:
-            raise ValueError(f"`folder` {folder} holds a {found['class']}: load it by `{found['class']}.load`.")
+        name, state = (found.get(key) if isinstance(found, dict) else None for key in ("class", "state"))
+        if not isinstance(name, str) or not isinstance(state, dict):
+            raise ValueError(f"`folder` {folder} does not contain an estimator: give one that `save` wrote.")
+        if name != cls.__name__:
+            raise ValueError(f"`folder` {folder} holds a {name}: load it by `{name}.load`.")
         estimator = cls()
-        estimator.__dict__.update(found["state"])
+        estimator.__dict__.update(state)
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def read(folder: str | os.PathLike) -> Any:
         plain = json.loads((folder / _VALUES).read_text())
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             return _restored(plain, dict(arrays))
-    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`folder` {folder} does not contain a complete estimator: give one that `save` wrote. "
             f"({type(error).__name__}: {error})"

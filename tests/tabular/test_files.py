@@ -5,7 +5,7 @@ import pytest
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import Network, files
+from nllfit.tabular import DistributionRegressor, Network, files
 
 FAMILIES = [
     nllfit.Family("StudentT", 2, df=4.0),
@@ -43,8 +43,16 @@ def test_a_value_that_cannot_be_saved_leaves_no_folder(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_with_an_unknown_class_is_refused(tmp_path):
+@pytest.mark.parametrize("text", ['{"class": "Popen", "state": {"dict": []}}', '{"family": 3}', '{"dict": 3}'])
+def test_a_file_with_an_unknown_class_or_family_is_refused(tmp_path, text):
     files.write(tmp_path / "a", [1])
-    (tmp_path / "a" / "estimator.json").write_text('{"class": "Popen", "state": {"dict": []}}')
+    (tmp_path / "a" / "estimator.json").write_text(text)
     with pytest.raises(ValueError, match="does not contain a complete estimator"):
         files.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("values", [[1], None, {}, {"class": "DistributionRegressor"}, {"class": [], "state": {}}])
+def test_a_file_of_other_values_is_not_an_estimator(tmp_path, values):
+    files.write(tmp_path / "a", values)
+    with pytest.raises(ValueError, match=r"does not contain an estimator: give one that `save` wrote\."):
+        DistributionRegressor.load(tmp_path / "a")
