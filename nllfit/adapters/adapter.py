@@ -65,6 +65,11 @@ class Adapter(abc.ABC):
         contains it.
         """
 
+    @staticmethod
+    @abc.abstractmethod
+    def is_unknown_variable(error: Exception) -> bool:
+        """Whether the optimizer raised `error` because it has no state for a weight."""
+
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Returns a copy of the model in which `clone_layer(layer)` replaces each layer."""
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)

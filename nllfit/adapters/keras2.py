@@ -56,6 +56,10 @@ class Keras2(Adapter):
         """Without `_callable_losses`, the copies of a model have penalties that the model does not have."""
         return [penalty for layer in self.layers for penalty in layer._callable_losses]
 
+    @staticmethod
+    def is_unknown_variable(error: Exception) -> bool:
+        return isinstance(error, KeyError) and "optimizer cannot recognize variable" in str(error)
+
     def compile_in_float64(self, twin: Model) -> None:
         self.compile_copy(twin)
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,14 @@ class Keras3(Adapter):
     def penalties(self) -> list[Callable[[], Any]]:
         weights = self._model.trainable_weights
         return [functools.partial(weight.regularizer, weight) for weight in weights if weight.regularizer is not None]
+
+    @staticmethod
+    def is_unknown_variable(error: Exception) -> bool:
+        """Without `_check_variables_are_known`, a `fit` after a layer is unfrozen ends in an obscure error.
+
+        The message does not help: in a graph, Keras 3.12 fails while it writes the message.
+        """
+        return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
         """Passes `input_tensors` for sparse inputs, because Keras 3's `clone_model` would make them dense."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from nllfit.adapters import Model
+from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.tensorflow import reason_of
 
 __all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite", "unfrozen_weight_explained"]
@@ -54,12 +54,12 @@ def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unfrozen_weight_explained() -> Iterator[None]:
+def unfrozen_weight_explained(model: Model) -> Iterator[None]:
     """Explains Keras's error about a weight that was frozen when the optimizer created its variables."""
     try:
         yield
-    except (KeyError, ValueError) as error:
-        if not re.search("optimizer (cannot recognize variable|can only be called for the variables)", str(error)):
+    except Exception as error:
+        if not adapter_of(model).is_unknown_variable(error):
             raise
         raise ValueError(
             "A weight that was frozen when the optimizer created its variables is trainable now: call `model.compile` "

@@ -212,7 +212,7 @@ def fit(
     backs_up = any(isinstance(c, adapter_of(model).keras.callbacks.BackupAndRestore) for c in callbacks)
     repeatable = seed is not None or backs_up or is_op_determinism_enabled()
     params = {"verbose": 1 if verbose == "auto" else verbose, "epochs": epochs, "steps": train.steps}
-    with lost_worker_named(model.distribute_strategy), unfrozen_weight_explained(), _rows_counted(model, train):
+    with lost_worker_named(model.distribute_strategy), unfrozen_weight_explained(model), _rows_counted(model, train):
         run = Run(model, compile, train, validation, epochs - initial_epoch, repeatable)
         evaluates = functools.partial(_evaluates, validation, validation_freq)
         return CallbackLoop(model, run, callbacks, params, evaluates, seed).train(initial_epoch)

@@ -194,6 +194,14 @@ def builds_symbolically(**arguments):
     return model.optimizer.built
 
 
+def checks_variables():
+    optimizer = keras.optimizers.SGD()
+    optimizer.build([keras.Variable(1.0)])
+    with pytest.raises(ValueError, match="Unknown variable") as caught:
+        optimizer.apply([tf.constant(1.0)], [keras.Variable(2.0)])
+    return "_check_variables_are_known" in [entry.name for entry in caught.traceback]
+
+
 def computes_loss_in_its_dtype():
     loss = keras.losses.MeanSquaredError()
     loss._dtype = "float64"
@@ -296,6 +304,7 @@ CANARIES = {
     ("keras2", "_start"): lambda: starts_bar(tf_keras),
     ("keras2", "_time_at_epoch_start"): lambda: starts_bar(tf_keras),
     ("keras3", "_flatten_layers"): lambda: flattens(keras),
+    ("keras3", "_check_variables_are_known"): checks_variables,
     ("keras3", "_compile_config"): lambda: keeps_arguments(keras),
     ("keras3", "_loss_tracker"): lambda: makes_by_compile(keras, "_loss_tracker"),
     ("keras3", "_exclude_from_weight_decay"): lambda: excludes(keras, "_exclude_from_weight_decay"),
