@@ -129,7 +129,8 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
 
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.
-    - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0.
+    - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0. If
+      several numbers have a positive probability, the mode is the most probable of them.
     - If outcomes are censored (`Censored`), or truncated by a window that differs between rows (`Truncated`), the mode
       is that of the number before censoring or truncation.
 

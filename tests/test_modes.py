@@ -181,6 +181,29 @@ def test_amounts_with_zeros_have_the_mode_0():
     np.testing.assert_array_equal(nllfit.mode(ensemble), 0.0)
 
 
+def test_the_mode_is_the_most_probable_of_several_points():
+    probs, beta = [[0.1, 0.3, 0.6], [0.3, 0.1, 0.6]], tfd.Beta([2.0, 2.0], 2.0)
+    ends = [tfd.Deterministic(tf.fill([2], end)) for end in (0.0, 1.0)]
+    mixture = tfd.Mixture(tfd.Categorical(probs=probs), [*ends, beta])
+    np.testing.assert_array_equal(nllfit.mode(mixture), [1.0, 0.0])
+    ensemble = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.3, 0.7]), mixture)  # 0: 0.24, 1: 0.16
+    np.testing.assert_array_equal(nllfit.mode(ensemble), 0.0)
+
+
+def test_zeros_added_to_counts_are_the_mode_only_if_they_are_most_likely():
+    counts = [tfd.Deterministic([0.0, 0.0]), tfd.Poisson([5.5, 5.5])]
+    mixture = tfd.Mixture(tfd.Categorical(probs=[[0.1, 0.9], [0.6, 0.4]]), counts)
+    np.testing.assert_array_equal(nllfit.mode(mixture), [5.0, 0.0])
+
+
+@pytest.mark.parametrize("dtype", [tf.int8, tf.uint8, tf.int16])
+def test_labels_of_a_small_dtype_have_modes_and_quantiles(dtype):
+    labels = tfd.Categorical(probs=[0.2, 0.3, 0.5], dtype=dtype)
+    np.testing.assert_array_equal(nllfit.mode(labels), 2)
+    np.testing.assert_array_equal(nllfit.quantile(labels, [0.1, 0.4, 0.9]), [0, 1, 2])
+    np.testing.assert_array_equal(nllfit.cdf(labels, 256), 1)
+
+
 def test_the_mode_of_a_censored_time_is_that_of_the_time():
     params = tf.constant([[1.0, 3.0]], tf.float64)
     times = nllfit.Family("Weibull").distribution(params)

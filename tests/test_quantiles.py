@@ -148,6 +148,26 @@ def test_a_mixture_of_mixtures_has_marginal_quantiles():
     np.testing.assert_allclose(nllfit.cdf(ensemble, y), (draws <= y).mean(0), atol=5 * 0.5 / np.sqrt(2e4))
 
 
+@pytest.mark.parametrize("event", [(), (1,)])
+def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
+    """As with fixed components, of which a network predicts the weights. TFP broadcasts them."""
+    rows = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]), np.array([[1.0, 2.0, 3.0], [2.0, 5.0, 9.0]])
+    y = np.full([2, *event], 1.5)
+    for probs, place in ((rows[0], rows[1][0]), (rows[0][0], rows[1])):
+
+        def mixture(probs, place):
+            components = tfd.Laplace(np.reshape(place, [*place.shape, *event]), np.float64(1.0))
+            components = tfd.Independent(components, 1) if event else components
+            return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), components)
+
+        found, expected = mixture(probs, place), mixture(*(part + np.zeros([2, 1]) for part in (probs, place)))
+        laws = law_of(found), law_of(expected)
+        assert laws[0].some_outcome().shape == [2, *event]
+        np.testing.assert_allclose(laws[0].central_value(), laws[1].central_value(), rtol=1e-14)
+        np.testing.assert_allclose(nllfit.cdf(found, y), nllfit.cdf(expected, y), rtol=1e-14)
+        np.testing.assert_allclose(nllfit.crps(y, found), nllfit.crps(y, expected), rtol=1e-12)
+
+
 def test_a_mixture_of_flows_mixes_each_element():
     """As in an ensemble whose members end in flows. The flow decreases, and its batch has three axes."""
     rng = np.random.default_rng(0)

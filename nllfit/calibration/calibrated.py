@@ -139,7 +139,7 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
         fault = "are classes, whose probabilities are for `nllfit.scale_temperature`"
     elif is_discrete(elements) and not or_counts:
         fault = "are counts, whose intervals are for `nllfit.conformalize`"
-    elif law_of(elements).atom is not None:
+    elif law_of(elements).atoms is not None:
         fault = "have a probability at 0 and a density above 0: give a model of the amounts above 0, and their rows"
     elif is_circular(elements):
         fault = "are angles, which have no largest and no smallest value"

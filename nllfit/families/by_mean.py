@@ -11,7 +11,7 @@ from tensorflow_probability import util as tfpu
 
 from nllfit.families.arguments import family_class
 from nllfit.families.family import Family
-from nllfit.families.links import Softplus
+from nllfit.families.links import Sigmoid, Softplus
 from nllfit.families.parameters import Numbers, as_tensors
 
 __all__ = ["BY_MEAN", "ByMean", "parameterized"]
@@ -37,7 +37,7 @@ class _MeanParameters:
 
 BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
     tfd.Beta: _MeanParameters(
-        {"mean": tfb.Sigmoid, "precision": Softplus},
+        {"mean": Sigmoid, "precision": Softplus},
         lambda mean, precision: {"concentration1": mean * precision, "concentration0": (1 - mean) * precision},
     ),
     tfd.Exponential: _MeanParameters({"mean": Softplus}, lambda mean: {"rate": 1 / mean}),

@@ -19,6 +19,7 @@ __all__ = [
     "constant",
     "constant_but",
     "in_float64",
+    "over_batch",
     "real_dtype",
     "unchecked",
     "with_axis_moved",
@@ -149,6 +150,27 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
         return distribution[rows]  # TFP's slicing also slices the parameters of bijectors
     except TypeError:  # slicing fails for TFP's inflated families, because their `parameters` contain `kwargs`
         return with_parameters(distribution, chosen)
+
+
+def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: int = 0) -> tfd.Distribution:
+    """Broadcasts the parameters of a distribution, a part of the distribution `whole`, to the batch of `whole`.
+
+    The last `axes` axes of the part's batch follow the batch of `whole`. Draws of the result are independent in all
+    rows. A part that already has this batch shape is returned unchanged.
+    """
+    given = distribution.batch_shape
+    last = given.rank - axes
+    if given == whole.batch_shape + given[last:]:
+        return distribution
+    shape = tf.concat([whole.batch_shape_tensor(), distribution.batch_shape_tensor()[last:]], 0)
+
+    def broadcast(value, event_rank):
+        value = tf.convert_to_tensor(value)
+        missing = max(event_rank - value.shape.rank, 0)
+        event = tf.concat([[1] * missing, tf.shape(value)[max(value.shape.rank - event_rank, 0) :]], 0)
+        return tf.broadcast_to(value, tf.concat([shape, event], 0))
+
+    return with_parameters(distribution, broadcast)
 
 
 def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) -> tfd.Distribution:

@@ -82,6 +82,7 @@ class ZeroInflated(FamilyOf):
                     f"`zero_probs` has shape {probs.shape}: give a number, or an array of the outcome's shape, "
                     f"{self.element_shape}."
                 )
+            probs = probs.astype(np.float64)
             if _LOGITS in names:
                 raise ValueError("`zero_probs` is shared and held at a value: choose one of them.")
             self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}

@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
+from nllfit.families.copies import over_batch
 from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.interval_probability import LogInterval
 from nllfit.families.law import Law, has_law, law_of
@@ -68,7 +69,8 @@ class InflatedDistribution(DistributionOf):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         first, second = tfp.random.split_seed(seed)
-        others = tf.cast(law_of(self.distribution).sample(n, first), self.dtype)
+        law: Any = law_of(self)
+        others = tf.cast(law.own.sample(n, first), self.dtype)
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
         zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
         return tf.where(zero, tf.zeros([], self.dtype), others)
@@ -82,8 +84,8 @@ class InflatedLaw(Law):
 
     @property
     def own(self) -> Law:
-        """The law of the distribution that is mixed with zeros."""
-        return law_of(self.distribution.distribution)
+        """The law of the distribution that is mixed with zeros. Its batch is that of the mixture."""
+        return law_of(over_batch(self.distribution.distribution, self.distribution))
 
     @property
     def has_exact_tails(self) -> bool:
@@ -101,8 +103,9 @@ class InflatedLaw(Law):
         return tf.zeros(self.distribution.batch_shape_tensor(), self.distribution.dtype)
 
     @property
-    def atom(self) -> tf.Tensor | None:
-        return None if self.own.is_discrete else self._some_outcome()
+    def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        zeros = self._some_outcome()[None]
+        return None if self.own.is_discrete else (zeros, self.distribution.zero_probs + zeros)
 
     def corners(self) -> list[tf.Tensor]:
         zeros = self._some_outcome()

@@ -20,7 +20,7 @@ from nllfit.families.interval_probability import between_counts, between_numbers
 from nllfit.families.mode_search import mode_of
 from nllfit.families.point_predictions import central_value
 from nllfit.families.quantile_search import root_of
-from nllfit.families.support_ends import cdf_on_line, ends_of, outcome_in
+from nllfit.families.support_ends import as_labels, cdf_on_line, ends_of, outcome_in
 from nllfit.families.tail_integrals import corners_of, cuts_of, tail_integrals
 from nllfit.families.tail_sums import crps_by_sums
 from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_class
@@ -28,8 +28,6 @@ from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_clas
 __all__ = ["Law", "elements_of", "has_law", "law_of"]
 
 Pair = tuple[tf.Tensor, tf.Tensor]
-
-_LABELS = 2.0**30  # above all labels and counts of an integer dtype, and below the largest int32
 
 
 class Law:
@@ -133,7 +131,7 @@ class Law:
             return self.facts.cdf(d, y)
         if self._log_tails_formula is not None:
             return tuple(tf.exp(part) for part in self._closed_log_tails(y, inner))
-        given = y if d.dtype.is_floating else tf.cast(tf.clip_by_value(y, -_LABELS, _LABELS), d.dtype)
+        given = y if d.dtype.is_floating else as_labels(y, d.dtype)
         return d.cdf(given), d.survival_function(given)
 
     @property
@@ -207,8 +205,8 @@ class Law:
         return tf.cast(median, self.distribution.dtype)
 
     @property
-    def atom(self) -> tf.Tensor | None:
-        """The number `[*batch]` with a positive probability, if all other outcomes have a density. Otherwise None."""
+    def atoms(self) -> Pair | None:
+        """Numbers `[num, *batch]` and their probabilities, if all other outcomes have a density. Otherwise None."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:

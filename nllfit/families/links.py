@@ -13,6 +13,7 @@ __all__ = [
     "HIGH",
     "LINKS",
     "PEAK",
+    "Sigmoid",
     "Softmax",
     "Softplus",
     "check_links",
@@ -43,6 +44,29 @@ class Exp(tfb.Exp):
         return tf.exp(tf.clip_by_value(x, math.ceil(np.log(known.tiny)), math.floor(np.log(known.max))))
 
 
+class _OfProbability:
+    """A mix-in class for links of a probability. It clips the probability to numbers above 0 and below 1.
+
+    The log-probability of an outcome of probability 0 is infinite, and its gradient, or that of the other outcome, NaN.
+    """
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        known = np.finfo(x.dtype.as_numpy_dtype)
+        link: Any = super()
+        ends = tf.constant([known.tiny, 1 - known.epsneg], x.dtype)
+        # The number is clipped, too, because the derivative may overflow where the probability is 0 or 1.
+        probability = link._forward(tf.clip_by_value(x, *tf.unstack(link._inverse(ends))))
+        return tf.clip_by_value(probability, *tf.unstack(ends))
+
+
+class NormalCDF(_OfProbability, tfb.NormalCDF):
+    """TFP's `NormalCDF`, clipped."""
+
+
+class Sigmoid(_OfProbability, tfb.Sigmoid):
+    """TFP's `Sigmoid` onto the numbers between 0 and 1, clipped."""
+
+
 class Absolute(tfb.Identity):
     """The absolute value. It extends the identity link of a positive parameter to all real numbers."""
 
@@ -64,7 +88,7 @@ class Square(tfb.Square):
         return _nonzero_abs(x) ** 2
 
 
-class GumbelCDF(tfb.Bijector):
+class _GumbelCDF(tfb.Bijector):
     """`exp(-exp(-u))`, the inverse of the log-log link. TFP's `GumbelCDF` computes in float32."""
 
     def __init__(self):
@@ -77,7 +101,11 @@ class GumbelCDF(tfb.Bijector):
         return -tf.math.log(-tf.math.log(y))
 
 
-class GumbelMinCDF(tfb.Bijector):
+class GumbelCDF(_OfProbability, _GumbelCDF):
+    """`_GumbelCDF`, clipped."""
+
+
+class _GumbelMinCDF(tfb.Bijector):
     """`1 - exp(-exp(u))`, the inverse of the complementary log-log link."""
 
     def __init__(self):
@@ -90,6 +118,10 @@ class GumbelMinCDF(tfb.Bijector):
         return tf.math.log(-tf.math.log1p(-y))
 
 
+class GumbelMinCDF(_OfProbability, _GumbelMinCDF):
+    """`_GumbelMinCDF`, clipped."""
+
+
 def _nonzero_abs(x):
     """Returns the absolute value, but at least `sqrt(tiny)`. So its square is positive, and its reciprocal finite."""
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
@@ -99,8 +131,8 @@ def _nonzero_abs(x):
 LINKS: Mapping[str, Callable[[], tfb.Bijector]] = {
     "exp": Exp,
     "identity": tfb.Identity,
-    "normal_cdf": tfb.NormalCDF,
-    "sigmoid": tfb.Sigmoid,
+    "normal_cdf": NormalCDF,
+    "sigmoid": Sigmoid,
     "softplus": Softplus,
     "tanh": tfb.Tanh,
     "absolute": Absolute,

@@ -16,6 +16,7 @@ from nllfit.families.parameters import Numbers, Parameter
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.rowwise import rowwise
 from nllfit.families.search_policy import SearchPolicy
+from nllfit.families.support_checks import mixed
 
 __all__ = ["MixtureFamily", "mixture_of"]
 
@@ -69,7 +70,7 @@ class MixtureFamily(ParametricFamily):
         given = self.fixed | parameters
         logits = tf.convert_to_tensor(given.pop(_LOGITS), dtype)
         components = self.component.build(given, dtype)
-        return tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
+        return mixed(tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args))
 
     @property
     def facts(self) -> Facts:
@@ -131,4 +132,4 @@ def _mixture(family, params, shared, weights):
     components = family.build({name: tf.stack([m[name] for m in members], axis) for name in members[0]}, dtype)
     logits = tf.broadcast_to(tf.constant(logs, dtype), tf.concat([batch, [len(members)]], 0))
     mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
-    return rowwise(mixture)
+    return rowwise(mixed(mixture))

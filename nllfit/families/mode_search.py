@@ -24,7 +24,7 @@ def mode_of(law: Any) -> tf.Tensor:
     """Returns the mode `[*batch, *event]` of the distribution of a `Law`. It implements `nllfit.mode`."""
     distribution = law.distribution
     if law.has_class_labels:
-        return tf.argmax(law.central_value(), -1, distribution.dtype)
+        return tf.cast(tf.argmax(law.central_value(), -1), distribution.dtype)
     if distribution.event_shape.num_elements() == 1:
         return tf.cast(_mode_of_number(law.elements()), distribution.dtype)
     try:
@@ -38,8 +38,8 @@ def mode_of(law: Any) -> tf.Tensor:
 
 def _mode_of_number(law):
     """Returns the mode of a scalar distribution. Where TFP's formula gives NaN, the mode is found by a search."""
-    if law.atom is not None:
-        return law.atom
+    if law.atoms is not None:
+        return _most_probable(*law.atoms)
     formula = law.facts.mode or (lambda distribution: distribution.mode())
     try:
         mode = tf.cast(formula(law.distribution), real_dtype(law.distribution))
@@ -47,6 +47,12 @@ def _mode_of_number(law):
         return _highest_point(law)
     known = ~tf.math.is_nan(mode)
     return tf.cond(tf.reduce_all(known), lambda: mode, lambda: tf.where(known, mode, _highest_point(law)))
+
+
+def _most_probable(points, probs):
+    """Returns the most probable of the numbers `points` `[num, *batch]`. A number may occur several times."""
+    totals = tf.reduce_sum(tf.where(points == points[:, None], probs, 0.0), 1)
+    return tf.experimental.numpy.take_along_axis(points, tf.argmax(totals, 0)[None], 0)[0]
 
 
 def _highest_point(law):

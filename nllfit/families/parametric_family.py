@@ -286,12 +286,13 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """Converts an argument to a hashable value. For equal arrays of one dtype, the hashable values are equal."""
+    """Converts an argument to a hashable value. For arrays of equal numbers, the hashable values are equal."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):
         return value
     array = np.asarray(value)
     if array.dtype.kind in "fiub":
+        array = array if array.dtype.kind == "b" else array.astype(np.float64)  # a saved file does not hold the dtype
         return array.shape, array.dtype.str, array.tobytes()
     return tuple(map(_as_hashable, value)) if isinstance(value, list | tuple) else id(value)

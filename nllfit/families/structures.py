@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.copies import real_dtype, with_axis_moved
+from nllfit.families.copies import over_batch, real_dtype, with_axis_moved
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.normal_mixtures import of_normals
 from nllfit.families.support_ends import is_circular
@@ -55,10 +55,10 @@ class MixtureLaw(Law):
     @property
     def components(self) -> Law:
         """The law of the components, which are one distribution of batch `[*batch, num_components]`."""
-        return law_of(self.distribution.components_distribution)
+        return law_of(over_batch(self.distribution.components_distribution, self.distribution, 1))
 
     def latent(self) -> tfd.Distribution:
-        inner = self.components.latent()
+        inner = law_of(self.distribution.components_distribution).latent()
         same = inner is self.distribution.components_distribution
         return self.distribution if same else tfd.MixtureSameFamily(self.distribution.mixture_distribution, inner)
 
@@ -82,8 +82,9 @@ class MixtureLaw(Law):
         return self.components.has_class_labels
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        components = self.distribution.components_distribution
-        low, high = (tf.broadcast_to(end, components.batch_shape_tensor()) for end in self.components.ends())
+        components = self.components
+        shape = components.distribution.batch_shape_tensor()
+        low, high = (tf.broadcast_to(end, shape) for end in components.ends())
         return tf.reduce_min(low, -1), tf.reduce_max(high, -1)
 
     def _some_outcome(self):
@@ -107,9 +108,13 @@ class MixtureLaw(Law):
         return lambda lower, upper: tf.reduce_logsumexp(logits + of_components(lower[..., None], upper[..., None]), -1)
 
     @property
-    def atom(self) -> tf.Tensor | None:
-        atoms = self.components.atom  # the atom of each component is at 0, so the maximum is 0
-        return None if atoms is None else tf.reduce_max(atoms, -1)
+    def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        if self.components.atoms is None:
+            return None
+        points, probs = self.components.atoms
+        probs *= tf.cast(self.distribution.mixture_distribution.probs_parameter(), probs.dtype)
+        points, probs = (tf.concat(tf.unstack(part, num=part.shape[-1], axis=-1), 0) for part in (points, probs))
+        return points, probs
 
     def component_quantiles(self, levels, rests):
         found = self.components.component_quantiles(levels[..., None], rests[..., None])
@@ -135,7 +140,7 @@ class MixtureLaw(Law):
     def central_value(self) -> tf.Tensor:
         components = self.components.central_value()
         weights = self.distribution.mixture_distribution.probs_parameter()
-        rank = components.shape.rank - weights.shape.rank
+        rank = components.shape.rank - self.distribution.batch_shape.rank - 1
         weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
 
         def mean(values):
@@ -184,9 +189,17 @@ class UnlikeMixtureLaw(Law):
         return self.components[-1].some_outcome()
 
     @property
-    def atom(self) -> tf.Tensor | None:
-        points = [part.loc for part in self.distribution.components if isinstance(part, tfd.Deterministic)]
-        return tf.broadcast_to(points[0], self.distribution.batch_shape_tensor()) if points else None
+    def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
+        parts = zip(self.distribution.components, shares, strict=True)
+        found = [(part.loc, share) for part, share in parts if isinstance(part, tfd.Deterministic)]
+        if not found or self.is_discrete:
+            return None
+        shape = self.distribution.batch_shape_tensor()
+        points, probs = (
+            tf.stack([tf.broadcast_to(part, shape) for part in of_all]) for of_all in zip(*found, strict=True)
+        )
+        return points, probs
 
     def cdf(self):
         _check_has_cdf(self.distribution)

@@ -17,9 +17,18 @@ from nllfit.families.facts import corrected
 from nllfit.families.law import law_of
 from nllfit.families.numerics import where_safe
 from nllfit.families.support_ends import is_circular
-from nllfit.families.tfp_classes import MIXTURE, TRANSFORMED, derived, is_own, plain_class
+from nllfit.families.tfp_classes import (
+    INDEPENDENT,
+    MIXTURE,
+    MIXTURE_SAME_FAMILY,
+    TRANSFORMED,
+    derived,
+    is_own,
+    plain_class,
+    unwrapped,
+)
 
-__all__ = ["asserted", "assertion_text", "checked", "first_refused", "refusal", "strict"]
+__all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
 _NUMBERS = 2**20  # the largest number of rows times parameters in one call of `log_prob`; it limits the memory
 # Only these two classes are without assertions. Their subclasses, such as `tfd.LogNormal`, have assertions.
@@ -41,13 +50,20 @@ class _Lenient:
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, self.dtype)
-        # At an end of the support, some of TFP's log-densities are NaN.
-        possible = _inside(self, value) & ~tf.math.is_nan(tf.stop_gradient(log_prob(value)))
+        # At an end of the support, some of TFP's log-densities are NaN. The copy has no assertions.
+        possible = _inside(self, value) & ~tf.math.is_nan(law_of(self).constant().log_prob(value))
         some = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
 
     def _sample_control_dependencies(self, value: tf.Tensor, **_: Any) -> tuple:
         return ()
+
+
+class _Mixed:
+    """A mix-in class for a mixture with `_Lenient` components. An outcome must be in the support of one of them."""
+
+    def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
+        return (_assertion_of_support(self, value),) if self.validate_args else ()
 
 
 @functools.cache
@@ -66,29 +82,54 @@ def _lenient(cls):
     return derived(strict(cls), (_Lenient,))
 
 
+# The class is derived from the private base class, because `_Lenient` components need not be `CompositeTensor`s.
+_MIXED = derived(MIXTURE_SAME_FAMILY, (_Mixed,))
+
+
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
-    But a component of a `tfd.Mixture` accepts outcomes outside its support, because they may come from another
-    component. It gives them the density 0. Only a component of dependent elements, such as a Dirichlet, still raises an
-    error.
+    But a component of a `tfd.Mixture`, or of a `tfd.MixtureSameFamily` whose components have different supports,
+    accepts outcomes outside its support, because they may come from another component. It gives them the density 0.
+    Only a component of dependent elements, such as a Dirichlet, still raises an error.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
 
+def mixed(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
+    """Returns a mixture whose components accept outcomes outside their support, as the copy by `checked` does.
+
+    Without assertions, or if all components have the same support, this is the mixture itself.
+    """
+    return checked(mixture) if mixture.validate_args and _has_supports(mixture) else mixture
+
+
+def _has_supports(distribution):
+    """Whether the components of a `tfd.MixtureSameFamily` have different supports. Then the ends have batch axes."""
+    element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
+    if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
+        return False
+    try:
+        return any(end.shape.rank for end in law_of(element).ends())
+    except NotImplementedError:  # a class without a bijector and a CDF
+        return False
+
+
 def _copy(distribution, cls):
-    def copied(value):
+    has_supports = _has_supports(distribution)
+
+    def copied(name, value):
         if isinstance(value, tfd.Distribution):
-            return checked(value)
+            return _component(value) if has_supports and name == "components_distribution" else checked(value)
         return [_component(part) if isinstance(distribution, MIXTURE) else checked(part) for part in value]
 
     given = arguments_of(distribution)
-    parts = {name: copied(value) for name, value in given.items() if _are_parts(value)}
-    return cls(**{**given, "validate_args": True, **parts})
+    parts = {name: copied(name, value) for name, value in given.items() if _are_parts(value)}
+    return (_MIXED if has_supports else cls)(**{**given, "validate_args": True, **parts})
 
 
 def _component(part):
-    """Copies a component of a `tfd.Mixture`, as the docstring of `checked` describes."""
+    """Copies a component of a mixture, as the docstring of `checked` describes."""
     inner = part.parameters.get("distribution")
     if part.event_shape.rank and inner is not None:
         return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
@@ -96,6 +137,17 @@ def _component(part):
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
+    """Whether outcomes are in the support: in that of each element, and of at least one component of a mixture."""
+    if isinstance(distribution, INDEPENDENT):
+        rank = distribution.event_shape.rank - distribution.distribution.event_shape.rank
+        return tf.reduce_all(_inside(distribution.distribution, value), range(-rank, 0))
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
+        expanded = tf.expand_dims(value, -1 - distribution.event_shape.rank)
+        return tf.reduce_any(_inside(distribution.components_distribution, expanded), -1)
+    return _between_ends(distribution, value)
+
+
+def _between_ends(distribution, value):
     """Whether numbers lie between the ends of the support. Counts must also be integers."""
     law = law_of(distribution)
     whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
@@ -153,18 +205,27 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Runs the distribution's assertions about outcomes, and returns the outcomes in the distribution's dtype.
+    """Runs `assertions_of` outcomes, and returns the outcomes in the distribution's dtype."""
+    with tf.control_dependencies(assertions_of(distribution, value)):
+        return tf.cast(tf.identity(value), distribution.dtype)
+
+
+def assertions_of(distribution: tfd.Distribution, value: tf.Tensor) -> list:
+    """Returns the distribution's assertions about outcomes.
 
     A `tfd.Weibull` and some other distributions store `validate_args` only in a bijector, so their own assertions never
-    run. For these distributions, this function asserts that outcomes are in the support.
+    run. For these distributions, this function asserts that outcomes are in the support. It also asserts that the
+    distribution's dtype can hold the outcomes: a cast to integers would drop fractions.
     """
-    value = tf.cast(value, distribution.dtype)
+    given, value = value, tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     is_asked = bool(arguments_of(distribution).get("validate_args"))
     if is_asked and not distribution.validate_args and not distribution.event_shape.rank:
         checks.append(_assertion_of_support(distribution, value))
-    with tf.control_dependencies(checks):
-        return tf.identity(value)
+    if is_asked and given.dtype.is_floating and value.dtype.is_integer:
+        message = f"It is not an integer that {value.dtype.name} can hold."
+        checks.append(tf.debugging.assert_equal(tf.cast(value, given.dtype), given, message=message))
+    return checks
 
 
 def _assertion_of_support(distribution, value):

@@ -13,8 +13,9 @@ from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import middle
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
 
-__all__ = ["cdf_on_line", "ends_of", "in_one_turn", "is_circular", "outcome_in"]
+__all__ = ["as_labels", "cdf_on_line", "ends_of", "in_one_turn", "is_circular", "outcome_in"]
 
+_LABELS = 2**30  # above all labels and counts of an integer dtype, and below the largest int32
 _MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
 
 
@@ -38,9 +39,11 @@ def _lowest_of(law, dtype):
     """Returns the lowest count. For a user's class, it is -inf if the CDF is positive at -1, else 0."""
     if not is_own(plain_class(type(law.distribution))):
         return law.lowest
+    if law.distribution.dtype.is_unsigned:
+        return 0.0
     try:
         below = unchecked(law.distribution).cdf(tf.constant(-1, law.distribution.dtype))
-    except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or the dtype has no negative numbers
+    except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or it refuses -1
         return 0.0
     return tf.where(below > 0, tf.constant(-math.inf, dtype), 0.0)
 
@@ -61,6 +64,12 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
 
     return both
+
+
+def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Casts real numbers to an integer dtype. Numbers that the dtype cannot hold are clipped, because a cast wraps."""
+    low, high = max(dtype.min, -_LABELS), min(dtype.max, _LABELS)
+    return tf.cast(tf.clip_by_value(y, float(low), float(high)), dtype)
 
 
 def is_circular(distribution: tfd.Distribution) -> bool:

@@ -15,6 +15,7 @@ from nllfit.families.interval_probability import LogInterval, middle, within
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.moments import moments_by_tails
 from nllfit.families.observed import Observed
+from nllfit.families.support_checks import assertions_of
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
@@ -53,8 +54,7 @@ class _Window(DistributionOf):
         law: Any = law_of(self)
         inside = law.contains(value)
         message = f"It is outside its window{_text(self.low, self.high)}."
-        own = tf.debugging.assert_equal(inside, tf.ones_like(inside), message=message)
-        return [own, *self.distribution._sample_control_dependencies(tf.cast(value, self.distribution.dtype))]
+        return [tf.debugging.assert_equal(inside, True, message=message), *assertions_of(self.distribution, value)]
 
 
 class TruncatedDistribution(_Window):
@@ -119,13 +119,13 @@ class TruncatedLaw(Law):
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
         low, high = -infinity if d.low is None else tf.cast(d.low, d.dtype), d.high
-        if d.low is not None and self.whole.atom is not None:
+        if d.low is not None and self.whole.atoms is not None:
             low = tf.where(low == 0, tf.constant(-d.dtype.as_numpy_dtype(np.finfo(d.dtype.as_numpy_dtype).tiny)), low)
         return low, infinity if high is None else tf.cast(high, d.dtype)
 
     @property
-    def atom(self) -> tf.Tensor | None:
-        return self.whole.atom
+    def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        return self.whole.atoms
 
     def log_window(self) -> tf.Tensor:
         """Returns the log-probability of the window."""

@@ -79,9 +79,10 @@ class Diagnostics(LinearPredictors):
         lower, upper = (y[:, 0], y[:, -1]) if is_censored(distribution) else (y[:, 0], y[:, 0])
         if self.family.is_discrete:
             lower = np.where(lower == upper, np.ceil(lower) - 1, lower)
-        atom = elements_of(law_of(distribution).latent()).atom
-        if atom is not None:
-            lower = np.where((lower == upper) & (lower == np.ravel(atom)), np.nextafter(lower, -np.inf), lower)
+        atoms = elements_of(law_of(distribution).latent()).atoms
+        if atoms is not None:
+            is_atom = np.any([np.ravel(points) == lower for points in atoms[0]], 0)
+            lower = np.where((lower == upper) & is_atom, np.nextafter(lower, -np.inf), lower)
         shape = [len(y), *distribution.event_shape[: distribution.event_shape.rank - is_censored(distribution)]]
 
         def tails(at):

@@ -100,3 +100,15 @@ def test_a_wrong_argument_is_named(name):
     call, message = FAMILIES[name]
     with refuses(message):
         call()
+
+
+@pytest.mark.parametrize("wrapped", [nllfit.Censored, nllfit.Truncated, nllfit.ZeroInflated, nllfit.Hurdle])
+def test_a_fraction_is_no_count_of_a_family_of_integers(wrapped):
+    """TFP's Zipf counts in int32, and a cast would drop the fraction."""
+    window = {"low": 0} if wrapped is nllfit.Truncated else {}
+    family = wrapped("Zipf", **window)
+    y = [[2.0, 2.0], [2.5, 2.5]] if wrapped is nllfit.Censored else [2.0, 2.5]
+    distribution = family.distribution(tf.zeros([2, family.params_size]))
+    nllfit.negative_log_likelihood(tf.constant([y[0], y[0]]), distribution)
+    with pytest.raises(ValueError, match="It is not an integer that int32 can hold"):
+        nllfit.negative_log_likelihood(tf.constant(y), distribution)

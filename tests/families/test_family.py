@@ -1,6 +1,7 @@
 """`Family` for all distributions of TFP: which work without arguments, and why the others do not."""
 
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, ZeroInflated, heads
+from nllfit.families.configs import plain, restored
 from nllfit.families.law import law_of
 
 tfd = tfp.distributions
@@ -178,6 +180,41 @@ def test_a_link_changes_no_estimate(family, linked):
     assert one.converged
     assert other.converged
     np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)  # flat near the maximum
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("link", ["normal_cdf", "sigmoid", "gumbel_cdf", "gumbel_min_cdf"])
+def test_a_probability_rounded_to_0_or_1_has_finite_losses_and_gradients(link, dtype):
+    """With the normal CDF in float32, a probability rounds to 1 from u = 5.5 on."""
+    family = Family("Bernoulli", link={"probs": link}, validate_args=False)
+    params = tf.constant([[-200.0], [-10.0], [-5.0], [3.0], [6.0], [20.0], [200.0]], dtype)
+    for y in (0, 1):
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            log_prob = family.distribution(params).log_prob(y)
+        assert np.isfinite(log_prob).all()
+        assert np.isfinite(tape.gradient(log_prob, params)).all()
+
+
+def test_a_mean_of_a_beta_is_below_1():
+    head = heads.Beta(parameterization="mean")
+    assert np.isfinite(head(tf.constant([[20.0, 0.0], [200.0, 0.0]])).log_prob([[0.5], [0.5]])).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Family("Normal", scale=np.float32(0.1)),
+        lambda: Family("Normal", 2, scale=np.array([0.1, 0.2], np.float32)),
+        lambda: Family("Normal", scale=1),
+        lambda: ZeroInflated("Poisson", zero_probs=np.float32(0.2)),
+    ],
+)
+def test_a_family_equals_its_copy_from_a_saved_file(make):
+    """The file holds the numbers without their dtype."""
+    family, copy = make(), restored(json.loads(json.dumps(plain(make()))))
+    assert copy == family
+    assert hash(copy) == hash(family)
 
 
 def test_shared_parameters_are_left_out_of_params():

@@ -353,3 +353,23 @@ def test_the_variance_of_large_counts_above_0_has_all_digits_of_float32():
     found = Hurdle("Poisson", zero_probs=1e-30).distribution(np.log(rate)[:, None].astype("float32")).variance()
     mean = rate / -np.expm1(-rate)
     np.testing.assert_allclose(found, mean * (1 + rate - mean), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [ZeroInflated, Hurdle])
+def test_rows_with_common_parameters_have_independent_draws(cls):
+    family = cls("Poisson", 1, shared="log_rate")
+    distribution = family.distribution(tf.fill([3, 1], -20.0), tf.constant([3.0]))  # the share of zeros is negligible
+    drawn = distribution.sample(2000, seed=1).numpy()[..., 0]
+    assert drawn.shape == (2000, 3)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(3), atol=5 / np.sqrt(2000))
+    np.testing.assert_allclose(drawn.mean(0), np.exp(3), atol=5 * np.sqrt(np.exp(3) / 2000))
+
+
+@pytest.mark.parametrize("name", ["Kumaraswamy"])
+def test_rows_with_common_parameters_have_a_crps(name):
+    family = ZeroInflated(name, 1, shared=Family(name).parameter_names)
+    share, common = tf.constant([[-1.0], [0.0], [1.0]], F64), tf.zeros([family.shared_size], F64)
+    found = nllfit.crps(np.ones([3, 1]), family.distribution(share, common))
+    of_rows = tf.concat([share, tf.zeros([3, family.shared_size], F64)], 1)
+    expected = nllfit.crps(np.ones([3, 1]), family.unshared().distribution(of_rows))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)

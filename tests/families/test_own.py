@@ -10,6 +10,8 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import nllfit
+from nllfit import MixtureFamily, heads
+from nllfit.families.mixture import mixture_of
 from tests.keras_versions import KITS, each_keras, mainly
 
 tfd = tfp.distributions
@@ -158,3 +160,33 @@ def test_a_users_class_with_parameter_properties_is_a_family(tmp_path, monkeypat
 
     with pytest.raises(ValueError, match="rename yours"):
         nllfit.Family(Normal)
+
+
+def test_a_histogram_accepts_outcomes_of_every_bin():
+    """Each outcome is outside the supports of all components but one."""
+    edges = np.array([0.0, 1.0, 2.0, 4.0], np.float32)
+
+    def histogram(params):
+        bins = tfd.Uniform(edges[:-1, None], edges[1:, None])
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=params), tfd.Independent(bins, 1))
+
+    head = heads.DistributionLambda(histogram, 3)
+    params = tf.math.log([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    loss = tf.function(lambda y: nllfit.negative_log_likelihood(y, head(params)), autograph=False)
+    for function in (loss, lambda y: nllfit.negative_log_likelihood(y, head(params))):
+        np.testing.assert_allclose(function(tf.constant([[0.5], [3.0]])), -np.log([0.2, 0.05]), rtol=1e-6)
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="It is outside the support"):
+            function(tf.constant([[0.5], [4.5]]))
+
+
+def test_a_member_of_an_ensemble_may_exclude_an_outcome():
+    mixture = MixtureFamily("Pareto", 2)
+    scales = np.log(np.expm1([1.0, 2.0]))
+    for distribution in (
+        mixture.distribution(tf.constant([[0.0, 0.0, 0.5, scales[0], 0.5, scales[1]]])),
+        mixture_of(nllfit.Family("Pareto"), [tf.constant([[0.5, scale]]) for scale in scales], [None, None]),
+    ):
+        shape = np.log1p(np.exp(0.5))
+        np.testing.assert_allclose(distribution.prob([1.5]), stats.pareto(shape).pdf(1.5) / 2, rtol=1e-5)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="outside the support"):
+            distribution.prob([0.5])
