@@ -3,8 +3,9 @@
 A head is a `tfp.layers.DistributionLambda` that makes the distributions of a `Family`. The docstring of each head
 documents its family and arguments. Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported
 model), the output is converted to the distribution's `central_value`: the mean, the probabilities of classes, or the
-median of a distribution without a finite mean or with a fixed window (`Truncated`). A head computes in the dtype of its
-input, or in float32 if the input has 16 bits.
+median of a distribution without a finite mean or with a fixed window (`Truncated`). A mixture predicts the weighted
+mean of the predictions of its components. A head computes in the dtype of its input, or in float32 if the input has 16
+bits.
 
 Besides the arguments of its family, every head takes:
 

@@ -6,19 +6,12 @@ from typing import Any
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.by_mean import ByMean
-from nllfit.families.censored import Censored
-from nllfit.families.family import Family
-from nllfit.families.inflated import Hurdle, ZeroInflated
-from nllfit.families.mixture import MixtureFamily
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.registered import registered_name
-from nllfit.families.truncated import Truncated
 
 __all__ = ["plain", "restored"]
 
 _KIND = "family_class"  # a family is saved as a dict; this key holds the name of the family's class
-_FAMILIES = {cls.__name__: cls for cls in (ByMean, Censored, Family, Hurdle, MixtureFamily, Truncated, ZeroInflated)}
 
 
 def plain(value: Any) -> Any:
@@ -44,7 +37,14 @@ def plain(value: Any) -> Any:
 
 def restored(value: Any) -> Any:
     """Rebuilds a family from the dict that `plain` returned for it. Returns any other value unchanged."""
-    if not (isinstance(value, dict) and value.get(_KIND) in _FAMILIES):
-        return value
-    arguments = {name: restored(item) for name, item in value.items() if name != _KIND}
-    return _FAMILIES[value[_KIND]](**arguments)
+    found = _family_classes(ParametricFamily).get(value.get(_KIND)) if isinstance(value, dict) else None
+    return value if found is None else found(**{name: restored(item) for name, item in value.items() if name != _KIND})
+
+
+def _family_classes(cls):
+    """Returns the subclasses of a class of families, by name. Only those of `nllfit` can be in a saved file."""
+    found: dict[str, type] = {}
+    for known in cls.__subclasses__():
+        is_saved = known.__module__.startswith("nllfit.") and not inspect.isabstract(known)
+        found |= _family_classes(known) | ({known.__name__: known} if is_saved else {})
+    return found

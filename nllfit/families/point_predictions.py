@@ -11,7 +11,8 @@ def central_value(law: Any) -> tf.Tensor:
     """Returns the mean of the distribution of a `Law`. For class labels, it returns the probabilities of the classes.
 
     If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is the median, or the
-    mode if TFP has no median. It is never a sample.
+    mode if TFP has no median. It is never a sample. A mixture predicts the weighted mean of the predictions of its
+    components.
 
     Returns:
       A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are censored or

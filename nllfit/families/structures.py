@@ -138,17 +138,8 @@ class MixtureLaw(Law):
         return super().crps(y)
 
     def central_value(self) -> tf.Tensor:
-        components = self.components.central_value()
         weights = self.distribution.mixture_distribution.probs_parameter()
-        rank = components.shape.rank - self.distribution.batch_shape.rank - 1
-        weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
-
-        def mean(values):
-            return tf.reduce_sum(weights * values, -1 - rank)
-
-        if is_circular(self.distribution):  # the direction of the mean of points on a circle
-            return tf.atan2(mean(tf.sin(components)), mean(tf.cos(components)))
-        return mean(components)
+        return _central_value(self.distribution, weights, self.components.central_value())
 
 
 @has_law(MIXTURE)
@@ -212,6 +203,10 @@ class UnlikeMixtureLaw(Law):
 
         return mixed
 
+    def central_value(self) -> tf.Tensor:
+        values = tf.stack([law.central_value() for law in self.components], self.distribution.batch_shape.rank)
+        return _central_value(self.distribution, self.distribution.cat.probs_parameter(), values)
+
     def component_quantiles(self, levels, rests):
         return tf.concat([law.component_quantiles(levels, rests) for law in self.components], 0)
 
@@ -221,6 +216,19 @@ class UnlikeMixtureLaw(Law):
     def cuts(self):
         cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)
         return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(one), 0) for one in is_open)
+
+
+def _central_value(mixture, weights, values):
+    """Returns the weighted mean of the predictions `values` `[*batch, num_components, ...]` of the components."""
+    rank = values.shape.rank - mixture.batch_shape.rank - 1
+    weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
+
+    def mean(values):
+        return tf.reduce_sum(weights * values, -1 - rank)
+
+    if is_circular(mixture):  # the direction of the mean of points on a circle
+        return tf.atan2(mean(tf.sin(values)), mean(tf.cos(values)))
+    return mean(values)
 
 
 def _check_has_cdf(mixture):

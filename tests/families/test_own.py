@@ -1,6 +1,7 @@
 """Users' distributions: functions in a head, and classes that describe their parameters."""
 
 import importlib
+import json
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 
 import nllfit
 from nllfit import MixtureFamily, heads
+from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
 from tests.keras_versions import KITS, each_keras, mainly
 
@@ -190,3 +192,24 @@ def test_a_member_of_an_ensemble_may_exclude_an_outcome():
         np.testing.assert_allclose(distribution.prob([1.5]), stats.pareto(shape).pdf(1.5) / 2, rtol=1e-5)
         with pytest.raises(tf.errors.InvalidArgumentError, match="outside the support"):
             distribution.prob([0.5])
+
+
+@keras.saving.register_keras_serializable(package="mine")
+def weibull(params):
+    return tfd.Weibull(tf.exp(params[..., 0]), tf.exp(params[..., 1]))
+
+
+def test_the_family_of_a_function_is_restored_from_a_saved_head():
+    family = heads.DistributionLambda(weibull, 2).family
+    for head in (heads.DistributionHead(family), heads.Censored(family)):
+        copy = type(head).from_config(json.loads(json.dumps(head.get_config())))
+        assert copy.family == head.family
+
+
+def test_a_mixture_predicts_the_mean_of_the_predictions_of_its_components():
+    weights = tfd.Categorical(probs=[[0.25, 0.75]])
+    mixture = tfd.Mixture(weights, [tfd.Normal([2.0], 1.0), tfd.Cauchy([4.0], 1.0)])  # a Cauchy predicts its median
+    np.testing.assert_allclose(law_of(mixture).central_value(), [3.5], rtol=1e-6)
+    angles = tfd.Mixture(weights, [tfd.VonMises([3.0], 5.0), tfd.VonMises([-3.0], 5.0)])
+    direction = np.arctan2(-0.5 * np.sin(3), np.cos(3))
+    np.testing.assert_allclose(law_of(angles).central_value(), [direction], rtol=1e-6)
