@@ -205,6 +205,15 @@ def test_initialize_finds_several_biases_also_in_subclassed_models(kit):
         nllfit.initialize(model, X, Y)
 
 
+def test_initialize_sets_one_of_several_biases_that_are_added():
+    layers = keras.layers
+    inputs = keras.Input(X.shape[1:])
+    wide, deep = layers.Dense(2)(inputs), layers.Dense(2)(layers.Dense(4, "relu")(inputs))
+    model = keras.Model(inputs, nllfit.keras3.heads.Normal()(layers.Add()([wide, deep])))
+    nllfit.initialize(model, X, Y)
+    np.testing.assert_allclose(model(X[:2]), np.full([2, 1], Y.mean()), rtol=1e-5)  # float32
+
+
 @pytest.mark.parametrize(
     ("kit", "options"),
     in_turn([("no bias", {"use_bias": False}), ("frozen", {"trainable": False}), ("bounded", {"activation": "tanh"})]),

@@ -183,8 +183,11 @@ def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tu
 
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
-    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, its kernel becomes 0."""
-    layers = adapter_of(model).layers
+    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, its kernel becomes 0.
+
+    If the outputs of several layers are added, the first bias becomes `params` and the others become 0.
+    """
+    layers, left = adapter_of(model).layers, np.array(params)
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
     for variable, places in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
         if places is not None:
@@ -192,7 +195,8 @@ def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.
             for weight in min(owners, key=lambda layer: len(layer.weights)).trainable_weights:
                 if weight.shape[-1:] == variable.shape:
                     weight.assign(tf.zeros_like(weight))
-            variable.assign(tf.cast(tf.gather(params, places), variable.dtype))
+            variable.assign(tf.cast(left[places], variable.dtype))
+            left[places] = 0.0
 
 
 def _indices_of_biases(tape, params, variables):

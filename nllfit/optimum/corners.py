@@ -64,7 +64,7 @@ def lowest_at_corners(
     w = np.where(held, 0.0, w)
     for _ in range(_STEPS if held.any() else 0):
         value, slopes = value_and_gradient(w)
-        inner = curvature(w, np.eye(len(w))[:, ~held])[~held]
+        inner = curvature(w, np.eye(len(w)))[np.ix_(~held, ~held)]
         if not (np.isfinite(value) and np.isfinite(inner).all()):
             return None
         axes, curved = principal_axes(inner)

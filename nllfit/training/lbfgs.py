@@ -121,7 +121,7 @@ def fit_lbfgs(
             w, before = start, surface.value(start)
             if np.all(np.isfinite(start)) and _went_to_marginal(model, data):
                 marginal = flat_weights(model)
-                if not before <= (loss := surface.value(marginal)):
+                if (loss := surface.value(marginal)) < before or np.isnan(before):
                     w, before = marginal, loss
             if not np.isfinite(before):
                 raise ValueError(f"The loss at the start is {before}: give weights and inputs at which it is finite.")

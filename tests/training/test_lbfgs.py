@@ -15,6 +15,8 @@ import nllfit
 from nllfit import heads
 from nllfit.caches import shared_by
 from nllfit.initialization import last_weights
+from nllfit.optimum.corners import lowest_at_corners
+from nllfit.training import lbfgs
 from nllfit.training.architecture import architecture_of
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
@@ -216,6 +218,35 @@ def test_a_start_at_a_saddle_point_is_left():
     history = nllfit.fit_lbfgs(model, x, y)
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(np.linalg.lstsq(x, y, rcond=None)[1][0] / 50, abs=1e-12)
+
+
+def test_a_penalty_that_makes_all_weights_zero_is_solved():
+    """At the optimum 0 of `w' H w / 2 - b' w + 9 sum |w|`, no weight is left for Newton's method."""
+    hessian, linear_part = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([1.0, -2.0])
+
+    def value_and_gradient(w):
+        gradient = hessian @ w - linear_part + 9 * np.sign(w)
+        return w @ hessian @ w / 2 - linear_part @ w + 9 * np.abs(w).sum(), gradient
+
+    def curvature(w, directions):
+        return np.stack([hessian @ direction for direction in directions.T], 1)
+
+    w, held, value, gain = lowest_at_corners(value_and_gradient, curvature, np.array([1e-5, -1e-4]))
+    assert held.all()
+    assert not w.any()
+    assert value == gain == 0
+
+
+def test_a_start_is_kept_if_the_loss_of_the_marginal_distribution_is_nan(monkeypatch):
+    def to_marginal(model, data):
+        model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+        return True
+
+    monkeypatch.setattr(lbfgs, "_went_to_marginal", to_marginal)
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse")
+    x = np.arange(4.0)
+    assert nllfit.fit_lbfgs(model, x[:, None], x[:, None] ** 2).converged
 
 
 @pytest.mark.thorough
