@@ -18,8 +18,9 @@ class NegativeLogLikelihood:
     """The mean negative log-likelihood of the outcomes seen so far, in nats, without masked outcomes.
 
     List an instance of this class in `metrics` of `compile`, or in `weighted_metrics` for the mean weighted by
-    `sample_weight`. Do not list a function there: Keras calls it with a tensor of predictions, which does not contain
-    the distribution. In Keras 3, use `keras3.metrics.NegativeLogLikelihood`.
+    `sample_weight`. In `metrics`, rows of weight 0 count, so their outcomes must be in the support. Do not list a
+    function there: Keras calls it with a tensor of predictions, which does not contain the distribution. In Keras 3,
+    use `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.
@@ -38,7 +39,8 @@ class NegativeLogLikelihood:
 class CRPS:
     """The mean `nllfit.crps` of the outcomes seen so far, in their unit, without masked outcomes.
 
-    In `weighted_metrics` of `compile`, the mean is weighted by `sample_weight`; in `metrics` it is not.
+    In `weighted_metrics` of `compile`, the mean is weighted by `sample_weight`; in `metrics` it is not, and outcomes of
+    weight 0 must be in the support.
 
     Args:
       name: name of the metric in logs and history.

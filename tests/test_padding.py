@@ -262,6 +262,15 @@ def test_an_unweighted_metric_sees_outcomes_of_weight_0():
         assert np.isfinite(history["mae"][0]) == is_finite
 
 
+@pytest.mark.parametrize(("head", "outcome"), [(nllfit.heads.Normal, np.nan), (nllfit.heads.Poisson, -1.0)])
+def test_an_unweighted_metric_of_a_distribution_refuses_impossible_outcomes_of_weight_0(head, outcome):
+    y, weights = np.array([[outcome], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 1])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(head().params_size(), input_shape=(1,)), head()])
+    model.compile("adam", nllfit.negative_log_likelihood, metrics=[nllfit.metrics.NegativeLogLikelihood()])
+    with pytest.raises(ValueError, match=r"row 0 \(a row of weight 0 counts in `metrics` of `compile`"):
+        nllfit.fit(model, np.ones([4, 1], "float32"), y, sample_weight=weights, verbose=0)
+
+
 def test_nan_in_the_padding_is_refused_for_other_losses():
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(2,)), nllfit.heads.Normal()])
     model.compile("adam", lambda y, distribution: -distribution.log_prob(y))

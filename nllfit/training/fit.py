@@ -194,9 +194,8 @@ def fit(
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
     replicas = Replicas.of(model.distribute_strategy)
     compile = _way(compile, replicas)
-    source = functools.partial(
-        batches_of, floatx=float_dtype(model), check=functools.partial(outcome_check, model), replicas=replicas
-    )
+    check = functools.partial(outcome_check, model, has_metrics=True)
+    source = functools.partial(batches_of, floatx=float_dtype(model), check=check, replicas=replicas)
     train = source(
         *(x, y, sample_weight),
         class_weight=class_weight,

@@ -26,18 +26,20 @@ from nllfit.training.untrained import warn_of_untrained
 __all__ = ["outcome_check"]
 
 
-def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tuple]:
+def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = False) -> Callable[..., tuple]:
     """Returns a function that checks that outcomes are finite and in the support of the heads' distributions.
 
     If the loss is one of nllfit's, outcomes that are masked or have a weight of 0 do not count and may have any value.
     If such an outcome is not finite, it is replaced by one in the support. Otherwise Keras's own metrics would be NaN,
-    because 0 times NaN is NaN. (If a metric ignores weights, only masked outcomes are replaced.)
+    because 0 times NaN is NaN. (If a metric ignores weights, only masked outcomes are replaced. If it is one of
+    nllfit's, outcomes of weight 0 count.)
 
     Args:
       model: a model with heads or without.
       example: a batch `(x, y, ...)`. A call of the model on the first row determines the distributions. A later batch
         with inputs of another shape needs another such call.
       name: the name of the outcomes in messages.
+      has_metrics: whether metrics are computed, as in `fit`.
 
     Returns:
       A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, after replacing outcomes
@@ -60,10 +62,10 @@ def outcome_check(model: Model, example: tuple, name: str) -> Callable[..., tupl
         for output in outputs if are_new else ():
             if output.head is not None and _sees_numbers(losses.get(output.name)):
                 warn_of_untrained(model, output.name, example[0])
-    return functools.partial(_checked, model, bool(outputs), name)
+    return functools.partial(_checked, model, bool(outputs), has_metrics, name)
 
 
-def _checked(model, has_loss, name, x, y=None, sample_weight=None, *, where="row {}".format):
+def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, *, where="row {}".format):
     """Checks the outcomes and returns the data.
 
     Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
@@ -84,10 +86,14 @@ def _checked(model, has_loss, name, x, y=None, sample_weight=None, *, where="row
             _refuse_metrics_of_numbers(model, output.head)
         given = [weights.get(output.name), mask] if getattr(loss, "takes_padding", False) else []
         counts = _counts(outcomes, output.head, given)
+        # A metric without weights includes rows of weight 0, so their outcomes must not be replaced.
+        unweighted = _unweighted_metrics(model)
+        seen = _counts(outcomes, output.head, given[1:]) if unweighted else counts
+        is_scored = has_metrics and len(outputs) == 1 and any(hasattr(metric, "score") for metric in unweighted)
+        if is_scored and sample_weight is not None:
+            counts, where = seen, functools.partial(_scored_place, where)
         known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
         check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
-        # A metric without weights includes rows of weight 0, so their outcomes must not be replaced.
-        seen = _counts(outcomes, output.head, given[1:]) if _has_unweighted_metrics(model) else counts
         filled[id(outcomes)] = _filled(outcomes, output.head, seen)
         _refuse_outside(outcomes, output.head, counts, lambda row, i=i: outputs_of(model, x, row)[i].head, name, where)
     for leaf in tf.nest.flatten(y):
@@ -149,8 +155,14 @@ def _filled(y, distribution, counts):
     return tf.where(tf.math.is_finite(y), y, possible)
 
 
-def _has_unweighted_metrics(model):
-    return any(metric is not None for metric in tf.nest.flatten(adapter_of(model).compile_arguments.get("metrics")))
+def _unweighted_metrics(model):
+    metrics = tf.nest.flatten(adapter_of(model).compile_arguments.get("metrics"))
+    return [metric for metric in metrics if metric is not None]
+
+
+def _scored_place(where, row):
+    """Describes a row that an unweighted metric of nllfit scores, for messages."""
+    return f"{where(row)} (a row of weight 0 counts in `metrics` of `compile`, but not in `weighted_metrics`)"
 
 
 def _refuse_metrics_of_numbers(model, head):
