@@ -65,7 +65,8 @@ class Bootstrap:
           method: "percentile" or "bca".
 
         Returns:
-          A dict of arrays `[*parameter, 2]` by name: the lower and the upper end.
+          A dict of arrays `[*parameter, 2]` by name: the lower and the upper end. The ends are NaN if no bootstrap
+          sample has an estimate.
 
         Raises:
           ValueError: if `level` or `method` is invalid. With "bca", also if the samples are parametric, the likelihood
@@ -173,6 +174,8 @@ def _corrected(levels, values, estimate, acceleration):
     """Returns the two corrected levels, `[2]`, at which the quantiles of `values` are the ends of a BCa interval."""
     normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
     values = values[~np.isnan(values)]
+    if not len(values):
+        return levels
     least = 0.5 / len(values)
     below = np.clip((np.mean(values < estimate) + np.mean(values <= estimate)) / 2, least, 1 - least)
     bias, z = normal.quantile(below), normal.quantile(levels)

@@ -137,7 +137,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
         raise ValueError("`y` is empty: give at least one observation.")
     if values.dtype.kind not in "biuf":
         raise ValueError(f"`y` is of dtype {values.dtype}: give numbers.")
-    values = values.astype(np.int64) if values.dtype.kind == "b" else values
+    values = values.astype({"b": np.int64, "f": np.float64}.get(values.dtype.kind, values.dtype))
     if np.isnan(values).any():
         raise ValueError(f"`y` holds {np.isnan(values).sum()} NaN: remove the missing observations.")
     if distribution.dtype.is_integer and values.dtype.kind == "f" and (values != np.round(values)).any():
@@ -149,7 +149,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
             f"{distribution.name} are {dtype.name} numbers, up to {dtype.max}: remove larger ones."
         )
     outcomes = tf.cast(tf.convert_to_tensor(values), dtype)
-    finite = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)].astype(np.float64)  # the range of small integers may exceed their dtype
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(

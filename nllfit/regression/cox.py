@@ -200,24 +200,25 @@ class CoxRegression(Hypotheses):
           of each stratum.
         """
         parts = [
-            pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard)})
-            for label, part, hazard in self._hazards()
+            pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard) * np.exp(-u)})
+            for label, part in self._likelihoods.items()
+            for hazard, u in [part.hazards(self.estimates)]
         ]
         return pd.concat(parts, ignore_index=True)
-
-    def _hazards(self):
-        for label, part in self._likelihoods.items():
-            yield label, part, part.baseline(self.estimates)
 
     def predict(self, data: Any = None) -> Any:
         """Returns `exp(x' b + offset)`, the hazard of each row divided by the baseline hazard, as a `Series`.
 
         The argument and errors are those of `Regression.predict`. Fitted rows of weight 0 are left out.
         """
+        return np.exp(self._numbers(data)).rename("hazard ratio")
+
+    def _numbers(self, data):
+        """Returns the linear predictor `x' b + offset` of each row, as a `Series`."""
         data = None if data is None else as_frame(data)
         matrix, offset = self.design.of(data)
-        values = np.exp(matrix @ self.estimates + (0.0 if offset is None else offset))
-        return pd.Series(values, self._index if data is None else data.index, name="hazard ratio")
+        numbers = matrix @ self.estimates + (0.0 if offset is None else offset)
+        return pd.Series(numbers, self._index if data is None else data.index)
 
     def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """Returns the cumulative hazard of each row at each time, a `DataFrame` with one column per time.
@@ -237,10 +238,11 @@ class CoxRegression(Hypotheses):
         if stratum not in list(self._likelihoods):  # a list, because a given stratum may have no hash
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         part = self._likelihoods[stratum]
-        steps = np.concatenate([[0.0], np.cumsum(part.baseline(self.estimates))])
+        hazard, u = part.hazards(self.estimates)
+        steps = np.concatenate([[0.0], np.cumsum(hazard)])
         times = as_times(times)
         at = steps[np.searchsorted(part.times, times, "right")]
-        ratios = self.predict(data)
+        ratios = np.exp(self._numbers(data) - u)
         return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:

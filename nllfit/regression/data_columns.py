@@ -121,8 +121,11 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
 
 
 def named_columns(text: str, data: Any) -> list:
-    """Returns the names of the columns of `data` that occur in a formula."""
-    return [c for c in data.columns if re.search(rf"(?<!\w){re.escape(str(c))}(?!\w)", text)]
+    """Returns the names of the columns of `data` that occur in a formula.
+
+    The names of functions (`log(`), attributes (`.sum`) and keyword arguments (`df=`) are not columns.
+    """
+    return [c for c in data.columns if re.search(rf"(?<![\w.]){re.escape(str(c))}(?!\w|\s*\(|\s*=(?!=))", text)]
 
 
 def check_present(text: str, data: Any) -> None:

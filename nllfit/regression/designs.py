@@ -171,14 +171,16 @@ def _inside(term: Any) -> Any:
 def _spec(terms: list, data: Any, text: str) -> Any:
     """Returns formulaic's specification of the columns. It stores the levels and knots that the data determine."""
     formula = formulaic.SimpleFormula(terms)
+    used = data[named_columns(text, data)]  # other columns might hide a function of the same name
     return _guarded(
-        lambda: formula.get_model_matrix(data, context=_context(), na_action="ignore"), data, text
+        lambda: formula.get_model_matrix(used, context=_context(), na_action="ignore"), data, text
     ).model_spec
 
 
 def _evaluated(spec: Any, data: Any, text: str) -> np.ndarray:
     """Returns the columns `[m, k]` of a table. Raises a `ValueError` if a number is complex or not finite."""
-    frame = _guarded(lambda: spec.get_model_matrix(data, context=_context(), na_action="ignore"), data, text)
+    used = data[named_columns(text, data)]
+    frame = _guarded(lambda: spec.get_model_matrix(used, context=_context(), na_action="ignore"), data, text)
     if np.iscomplexobj(np.asarray(frame)):
         raise ValueError(f"The formula `{text}` has a column of complex numbers in `data`: give real ones.")
     matrix = np.asarray(frame, np.float64)

@@ -53,6 +53,7 @@ class Diagnostics(LinearPredictors):
 
         Raises:
           ValueError: if `kind` is unknown, or not defined for these outcomes.
+          NotImplementedError: if `kind` is not "quantile", and TFP has no mean or standard deviation for the family.
 
         Source: Dunn and Smyth, Randomized quantile residuals, 1996.
         """

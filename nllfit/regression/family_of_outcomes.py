@@ -73,9 +73,12 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
         )
     if family.num_classes and labels is None:
         levels, values = np.unique(values, return_inverse=True)
-        if len(levels) > family.num_classes:
-            raise ValueError(f"The outcome `{outcome.name}` has {len(levels)} labels, not {family.num_classes}.")
         labels = tuple(np.format_float_positional(level, trim="-") for level in levels)
+    if family.num_classes and len(labels or ()) != family.num_classes:
+        raise ValueError(
+            f"The outcome `{outcome.name}` has {len(labels or ())} labels, but {family.label} has "
+            f"{family.num_classes} classes: each class needs a row, so give the number of labels as `num_classes`."
+        )
     shape = [len(values), *family.event_shape]
     if np.prod(shape) != values.size:
         raise ValueError(

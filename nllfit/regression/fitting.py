@@ -191,8 +191,8 @@ def _fitted(objective, model):
         return coefficients, history.message
     coefficients, is_maximum = maximum(objective, coefficients)
     set_coefficients(model, objective.predictors, coefficients)
-    return coefficients, None if is_maximum else "the coefficients are not a maximum: the likelihood does not fall in "
-    "all directions from them"
+    fault = "the coefficients are not a maximum: the likelihood does not fall in all directions from them"
+    return coefficients, None if is_maximum else fault
 
 
 def _predictors(family, formulas, right, data, offset, labels):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families import interval_censored, left_censored, right_censored
-from nllfit.regression.data_columns import as_numbers, check_present
+from nllfit.regression.data_columns import as_numbers, check_present, named_columns
 from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Outcome", "survival_times"]
@@ -66,6 +66,8 @@ class Outcome:
                 raise ValueError(
                     f"The outcome `{text}` is {column.iloc[0]!r} in all rows: there is nothing to predict."
                 )
+            if (levels.codes < 0).any():
+                raise ValueError(f"The outcome `{text}` is missing in some row: drop such rows.")
             names = tuple(map(str, levels.categories))
             return cls(text, np.asarray(levels.codes, np.float64), names, data.index, levels.ordered)
         values = np.asarray(column)
@@ -107,16 +109,15 @@ def _evaluated(text, data, **functions):
     """Evaluates a column, or an expression that may call the functions in `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
-    columns = {str(column): data[column] for column in data.columns}
+    columns = {str(column): data[column] for column in named_columns(text, data)}  # others might hide a function
+    shown = ", ".join(map(str, data.columns))
     try:
         quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)
         known = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
         return eval(quoted, known, columns)  # formulaic also evaluates the right side with `eval`
     except NameError as error:
-        shown = ", ".join(columns)
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None
     except KeyError as error:
-        shown = ", ".join(columns)
         raise ValueError(f"{error} in the outcome `{text}` is not a column: the columns are {shown}.") from None
     except Exception as error:
         raise ValueError(f"The outcome `{text}` cannot be evaluated: {error}") from None

@@ -37,6 +37,15 @@ class PartialLikelihood:
     offset: np.ndarray
 
     @functools.cached_property
+    def _centred(self) -> np.ndarray:
+        """The columns minus their means, `[n, q]`.
+
+        A constant that is added to a column cancels in the likelihood. If a column is far from 0, such as a year, its
+        squares and the exponentials of `x b` would lose digits or overflow.
+        """
+        return self.x - self.x.mean(0)
+
+    @functools.cached_property
     def times(self) -> np.ndarray:
         """The distinct times of events, `[m]`."""
         return np.unique(self.stop[self.event])
@@ -72,7 +81,7 @@ class PartialLikelihood:
         ends = np.bincount(last[seen] - 1, minlength=len(self.times))
         is_last = np.cumsum(starts - ends) == 0  # no row is at risk at both this time and the next
         chain = np.concatenate([[0], np.cumsum(is_last)])[first[seen]]
-        x, sizes = self.x[seen], np.bincount(chain)
+        x, sizes = self._centred[seen], np.bincount(chain)
         sums = np.zeros([len(sizes), x.shape[1]])
         np.add.at(sums, chain, x)
         return x - (sums / sizes[:, None])[chain]
@@ -93,8 +102,8 @@ class PartialLikelihood:
         return sums
 
     def numbers(self, coefficients: np.ndarray) -> np.ndarray:
-        """The linear predictor of each row, `[n]`."""
-        return self.x @ coefficients + self.offset
+        """The linear predictor of each row for centred columns, `[n]`."""
+        return self._centred @ coefficients + self.offset
 
     def value(self, coefficients: np.ndarray) -> float:
         """Returns the partial log-likelihood in nats, or NaN if a sum of risks underflows."""
@@ -111,10 +120,10 @@ class PartialLikelihood:
         """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
         risk, sums, means, weight = self._means(coefficients)
         of_time, share, _ = self._ties
-        second = risk[:, None, None] * self.x[:, :, None] * self.x[:, None]
+        second = risk[:, None, None] * self._centred[:, :, None] * self._centred[:, None]
         squares = self.at_risk(second)[of_time] - share[:, None, None] * self.tied(second)[of_time]
         spread = squares / sums[:, None, None] - means[:, :, None] * means[:, None]
-        gradient = weight @ means - self.weights[self.event] @ self.x[self.event]
+        gradient = weight @ means - self.weights[self.event] @ self._centred[self.event]
         return gradient, np.einsum("l,lpq->pq", weight, spread)
 
     def _means(self, coefficients):
@@ -128,7 +137,7 @@ class PartialLikelihood:
         risk = self.weights * np.exp(u - u.max())
         of_time, share, weight = self._ties
         sums = self.at_risk(risk)[of_time] - share * self.tied(risk)[of_time]
-        firsts = risk[:, None] * self.x
+        firsts = risk[:, None] * self._centred
         means = (self.at_risk(firsts)[of_time] - share[:, None] * self.tied(firsts)[of_time]) / sums[:, None]
         return risk, sums, means, weight
 
@@ -148,14 +157,14 @@ class PartialLikelihood:
             return total[self._places[1]] - total[self._places[0]]
 
         hazard = weight / sums
-        expected = self.x * within(by_time(hazard))[:, None] - within(by_time(hazard[:, None] * means))
+        expected = self._centred * within(by_time(hazard))[:, None] - within(by_time(hazard[:, None] * means))
         at = np.searchsorted(self.times, self.stop[self.event])
         shared, shared_means = by_time(hazard * share), by_time((hazard * share)[:, None] * means)
-        expected[self.event] -= self.x[self.event] * shared[at][:, None] - shared_means[at]
+        expected[self.event] -= self._centred[self.event] * shared[at][:, None] - shared_means[at]
         found = -risk[:, None] * expected
         counts = np.bincount(of_time, minlength=size)
         average = by_time(means) / counts[:, None]
-        found[self.event] += self.weights[self.event, None] * (self.x[self.event] - average[at])
+        found[self.event] += self.weights[self.event, None] * (self._centred[self.event] - average[at])
         return found
 
     def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
@@ -169,10 +178,14 @@ class PartialLikelihood:
         sums = np.zeros([len(self.times), means.shape[1]])
         np.add.at(sums, of_time, means)
         at = np.searchsorted(self.times, self.stop[self.event])
-        return self.x[self.event] - sums[at] / np.bincount(of_time)[at, None]
+        return self._centred[self.event] - sums[at] / np.bincount(of_time)[at, None]
 
-    def baseline(self, coefficients: np.ndarray) -> np.ndarray:
-        """Returns Breslow's estimate of the baseline hazard at each event time, `[m]`. It is the hazard for `u = 0`."""
+    def hazards(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
+        """Returns Breslow's estimate of the hazard at each event time, `[m]`, and the `u` of a row with this hazard.
+
+        This `u` is the largest of the stratum. The hazard for `u = 0` may overflow.
+        """
         u = self.numbers(coefficients)
         top = u.max()
-        return self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top)) * np.exp(-top)
+        hazard = self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top))
+        return hazard, float(top + self.x.mean(0) @ coefficients)

@@ -57,8 +57,8 @@ class Predictions(LinearPredictors):
         converge, `mean_se` and the ends of the confidence interval are NaN.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
-        parameter, as in a generalized linear model, the ends of the linear predictor's Wald interval are mapped to the
-        mean. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
+        parameter, as in a generalized linear model, the interval contains the mean for each value in the linear
+        predictor's Wald interval. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
 
         `lower` and `upper` are the prediction interval of a new outcome: the central interval of the distribution that
         the estimates predict. This interval ignores the uncertainty of the coefficients, which is small if there are
@@ -105,9 +105,10 @@ class Predictions(LinearPredictors):
         else:
             along = np.zeros_like(slopes)
             along[:, main] = 1.0
-            error_of_u = self._error(designs, along)
-            moves = wald_interval(np.zeros(len(index)), error_of_u, level)[:, :, None] * along[:, None]
-            ends = np.sort([self._central(numbers + moves[:, i]) for i in range(2)], axis=0).T
+            low, high = wald_interval(numbers[:, main], self._error(designs, along), level).T
+            tried = low, high, np.clip(0.0, low, high)  # links such as `square` turn at 0
+            reached = [self._central(np.where(along, u[:, None], numbers)) for u in tried]
+            ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))
         low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
         columns = np.stack([mean, error, ends[:, 0], ends[:, 1], low, high], 1)

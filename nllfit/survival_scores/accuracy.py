@@ -63,8 +63,10 @@ class CalibrationAtTime:
 
     Attributes:
       predicted: the mean prediction of each group, `[g]`.
-      observed: the Kaplan-Meier estimate of each group, `[g]`.
-      standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula.
+      observed: the Kaplan-Meier estimate of each group, `[g]`. It is NaN if the time is after the last time of the
+        group and the row of that last time is censored, because the estimate ends there.
+      standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula. They are NaN where `observed`
+        is NaN.
       num_rows: the number of rows of each group, integers `[g]`.
     """
 
@@ -102,6 +104,8 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
     for group in groups:
         curve = kaplan_meier(time[group], event[group])
         observed, variance = float(curve(t)), np.append(0.0, curve.log_variances)[np.sum(curve.times <= t)]
-        error = observed * np.sqrt(variance) if observed > 0 else 0.0  # 0 * inf would be NaN
+        if observed > 0 and t > time[group].max():
+            observed = np.nan
+        error = 0.0 if observed == 0 else observed * np.sqrt(variance)  # 0 * inf would be NaN
         rows.append((survival[group].mean(), observed, error, len(group)))
     return CalibrationAtTime(*map(np.array, zip(*rows, strict=True)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.families.arguments import is_missing
+from nllfit.families.arguments import is_missing, refuse_misread
 from nllfit.survival_scores.checks import check_shape, checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
@@ -92,6 +92,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """
+    refuse_misread("`cause`", cause)
     cause = np.asarray(cause, object)  # otherwise NumPy would turn 0 among labels into the text "0"
     check_shape("cause", cause, np.shape(time))
     missing = is_missing(cause)

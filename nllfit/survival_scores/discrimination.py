@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nllfit.families.arguments import refuse_misread
 from nllfit.survival_scores.checks import as_floats, as_times, checked
 from nllfit.survival_scores.curves import Train, censoring_weights
 
@@ -104,6 +105,7 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     """
     time, event = checked(time, event)
     times = as_times(times)
+    refuse_misread("`risk`", risk)
     risks = np.asarray(risk)
     risks = np.tile(risks[:, None], [1, len(times)]) if risks.ndim == 1 else risks
     risks = as_floats("risk", risks, (len(time), len(times)))

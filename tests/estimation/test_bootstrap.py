@@ -99,6 +99,15 @@ def test_a_sample_without_a_maximum_is_counted():
     assert np.all(np.isfinite(found.confidence_intervals()["concentration"][0]))
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN|Degrees of freedom")
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_without_estimates_the_ends_of_an_interval_are_nan(method):
+    """With this seed, each sample repeats one of the two observations, so the scale has no estimate."""
+    found = maximum_likelihood("Normal", [1.0, 2.0]).bootstrap(2, seed=3)
+    assert found.num_failed == 2
+    assert np.isnan(found.confidence_intervals(method=method)["loc"]).all()
+
+
 @pytest.mark.parametrize("kind", ["parametric", "nonparametric"])
 def test_weights_of_a_small_sum_are_refused(kind):
     estimate = maximum_likelihood("Exponential", [1.0, 2.0, 3.0, 4.0], weights=[0.25] * 4)

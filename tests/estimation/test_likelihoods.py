@@ -205,3 +205,11 @@ def test_boolean_outcomes_are_numbers():
 def test_a_mask_stays_boolean():
     result = log_likelihood(tfd.Masked(tfd.Normal([0.0, 1.0], 1.0), [True, False]), [0.5, 0.3])
     np.testing.assert_allclose(result, [stats.norm.logpdf([0.5, 0.3]).sum(), 0.0], rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.longdouble])
+def test_outcomes_of_any_dtype_of_numbers_are_accepted(dtype):
+    """Their range, 200, is more than the largest int8. The distribution has a bijector, so it stays in float32."""
+    near = tfd.TransformedDistribution(tfd.Normal(0.0, 100.0), tfp.bijectors.Shift(1.0))
+    expected = stats.norm.logpdf([-100, 100], 1, 100).sum()
+    assert float(log_likelihood(near, np.array([-100, 100], dtype))) == pytest.approx(expected, rel=1e-6)

@@ -1,5 +1,7 @@
 """Errors for wrong formulas, tables and arguments: one sentence that says what to do, before the fit."""
 
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,6 +9,7 @@ import pytest
 import statsmodels.api as sm
 
 import nllfit
+from nllfit.regression import fitting
 
 DATA = pd.DataFrame(
     {
@@ -35,6 +38,14 @@ WRONG = {
     "an outcome of texts": ({"formula": "three ~ x"}, "has 3 labels, but Normal takes numbers"),
     "missing values": ({"formula": "y ~ hole"}, r"Column `hole` of `data` is missing in 2 of 6 rows \(index 1, 5\)"),
     "a log of 0": ({"formula": "y ~ log(x)"}, r"`log\(x\)` in the formula `log\(x\)` is -inf in row 0 of `data`"),
+    "missing labels in an expression": (
+        {"formula": "three.map({'a': 'u', 'b': 'v'}) ~ x"},
+        r"The outcome `three.map\(.*` is missing in some row",
+    ),
+    "more classes than labels": (
+        {"formula": "three ~ x", "family": "Categorical", "num_classes": 4},
+        "The outcome `three` has 3 labels, but Categorical.* has 4 classes: each class needs a row",
+    ),
     "an aliased column": (
         {"formula": "y ~ x + double"},
         r"Column `double` .* combination of earlier columns \(\+2 x\): leave one of them out",
@@ -295,3 +306,23 @@ def test_a_stratum_that_is_a_list_is_refused():
     cox = nllfit.cox_regression("Surv(y, event) ~ x", DATA.assign(event=1), strata="group")
     with pytest.raises(ValueError, match=r"`stratum` is \['a'\]: give one of a, b"):
         cox.survival(DATA, 1.0, ["a"])
+
+
+def test_columns_that_a_formula_does_not_use_have_no_effect():
+    """The unused columns have missing values, and the names of functions, an attribute and an argument."""
+    formula = "log(y) ~ log(x + 1) + C(group, contr.sum) + center(data=y)"
+    unused = {name: DATA.hole for name in ("log", "C", "sum", "center", "data")}
+    plain, beside = (nllfit.regression(formula, data) for data in (DATA, DATA.assign(**unused)))
+    pd.testing.assert_series_equal(beside.params, plain.params)
+    np.testing.assert_array_equal(beside.predict(DATA.assign(**unused)), plain.predict(DATA))
+    with pytest.raises(ValueError, match=r"`groop` in .* did you mean `group`"):
+        nllfit.regression("y ~ groop", DATA)
+
+
+def test_the_message_about_a_point_that_is_no_maximum_is_a_sentence(monkeypatch):
+    """The searches are replaced by ones that find no maximum, although `fit_lbfgs` says that it has converged."""
+    monkeypatch.setattr(fitting, "maximum", lambda objective, start: (start, False))
+    monkeypatch.setattr(fitting, "fit_lbfgs", lambda *_, **__: mock.Mock(converged=True))
+    found = nllfit.regression("y ~ x", DATA)
+    assert found.message.endswith("the likelihood does not fall in all directions from them")
+    assert not found.converged

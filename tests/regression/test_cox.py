@@ -272,3 +272,18 @@ def test_cox_loss_of_large_hazard_ratios_does_not_underflow():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     share = 1 / (1 + np.exp(1.0))
     np.testing.assert_allclose(tape.gradient(loss, u)[1:, 0], [(share - 1) / 3, (1 - share) / 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", ["information", "sandwich"])
+def test_a_column_far_from_0_loses_no_digits(heart, covariance):
+    """Adding a constant to a column only changes the baseline hazard."""
+    rows = heart.assign(age=np.round(heart.age))
+    near, far = (
+        nllfit.cox_regression("Surv(s, t, censors) ~ age", data, covariance=covariance)
+        for data in (rows, rows.assign(age=rows.age + 2.0**30))
+    )
+    np.testing.assert_allclose(far.params, near.params, rtol=1e-10)
+    np.testing.assert_allclose(far.bse, near.bse, rtol=1e-10)
+    assert far.log_likelihood == pytest.approx(near.log_likelihood, rel=1e-12)
+    theirs = near.survival(rows, [3.0, 8.0])
+    np.testing.assert_allclose(far.survival(rows.assign(age=rows.age + 2.0**30), [3.0, 8.0]), theirs, rtol=1e-6)

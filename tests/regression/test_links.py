@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from scipy import stats
 from statsmodels.othermod.betareg import BetaModel
 
 import nllfit
@@ -113,3 +114,20 @@ def test_beta_regression_from_a_formula_matches_statsmodels(votes):
     assert ours.names[-1] == "precision: Intercept"
     np.testing.assert_allclose(ours.llf, theirs.llf)
     np.testing.assert_allclose(ours.predict(votes.iloc[:3]), theirs.predict(votes.iloc[:3]), rtol=1e-7)
+
+
+@pytest.mark.parametrize("link", ["reciprocal", "square"])
+def test_the_interval_of_a_mean_contains_the_mean_where_its_link_turns(link):
+    """The interval of `u` contains 0, where the mean is infinite or 0. At the ends of that interval it is not."""
+    data = {"y": [1.0, 3.0, 1.0, 2.0, 1.0, 4.0], "x": np.arange(6.0)}
+    found = nllfit.regression("y ~ x", data, "Poisson", link={"rate": link})
+    b = found.params.to_numpy()
+    row = np.array([1.0, (0.1 - b[0]) / b[1]])
+    end = 0.1 + stats.norm.ppf(0.975) * np.sqrt(row @ found.covariance @ row)
+    low, high = found.predict_interval({"x": row[1:]})[["mean_lower", "mean_upper"]].iloc[0]
+    if link == "reciprocal":
+        assert low == pytest.approx(1 / end, rel=1e-9)
+        assert high > 1e100
+    else:
+        assert low == pytest.approx(0, abs=1e-100)
+        assert high == pytest.approx(end**2, rel=1e-9)

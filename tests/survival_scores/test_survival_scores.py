@@ -91,6 +91,14 @@ def test_calibration_at_a_time_without_censoring_is_binomial():
     assert found.num_rows.dtype.kind == "i"
 
 
+def test_calibration_is_unknown_after_the_last_censored_time_of_a_group():
+    """In the first group the last row is censored at 3; in the second, the last row has its event at 4."""
+    time, event = [1.0, 2.0, 3.0, 2.0, 3.0, 4.0, 9.0, 9.0, 9.0], [1, 0, 0, 1, 1, 1, 1, 0, 0]
+    found = survival_scores.calibration_at(time, event, np.repeat([0.5, 0.6, 0.9], 3), 5.0, num_groups=3)
+    np.testing.assert_allclose(found.observed, [np.nan, 0.0, 1.0])
+    np.testing.assert_allclose(found.standard_errors, [np.nan, 0.0, 0.0])
+
+
 def test_a_cox_model_can_be_scored():
     """The predictions of a fitted Cox model can be scored; the concordance matches lifelines."""
     data = HEART.assign(t=TIME, z=np.sin(K))
@@ -235,6 +243,14 @@ def test_a_curve_is_nan_at_nan():
         (
             lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, 1], entry=[0.0, np.nan]),
             "`entry` is NaN in row 1: give numbers",
+        ),
+        (
+            lambda: survival_scores.auc([1.0, 2.0], [1, 0], np.ma.array([0.5, 0.2], mask=[0, 1]), [1.5]),
+            "`risk` has 1 masked values: leave their rows out",
+        ),
+        (
+            lambda: survival_scores.cumulative_incidence([1.0, 2.0], np.ma.array([1, 2], mask=[0, 1]), 1),
+            "`cause` has 1 masked values: leave their rows out",
         ),
         (lambda: survival_scores.concordance([1.0, 2.0], [1, 1], [np.nan, 0]), "`risk` is NaN in row 0: give numbers"),
         (
