@@ -117,11 +117,11 @@ def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_ker
             predictor.free, use_bias=predictor.has_intercept, kernel_initializer="zeros", dtype=_DTYPE, name=f"{name}_"
         )
         number = layer(inputs[name])
-        if predictor.classes:  # the logit of the first class is 0
-            number = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(number[..., None])[..., 0]
         if predictor.has_offset:
             offset = inputs[f"{name}_offset"] = tf_keras.Input([1], name=f"{name}_offset", dtype=_DTYPE)
             number = tf_keras.layers.Add(dtype=_DTYPE)([number, offset])
+        if predictor.classes:  # the logit of the first class is 0
+            number = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(number[..., None])[..., 0]
         numbers.append(number)
     joined = tf_keras.layers.Concatenate(dtype=_DTYPE)(numbers) if len(numbers) > 1 else numbers[0]
     model = tf_keras.Model(inputs, DistributionHead(family)(joined))

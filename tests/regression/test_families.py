@@ -29,6 +29,14 @@ def test_multinomial_regression_matches_statsmodels():
     np.testing.assert_allclose(ours.table(exponentiate=True)["exp(coef)"], np.exp(ours.params))
 
 
+def test_the_keras_model_adds_an_offset_to_the_logits_of_all_classes_but_the_first():
+    """An offset of all logits would cancel in the probabilities."""
+    data = {"g": list("abcabcaacb"), "x": np.sin(np.arange(10.0)), "o": np.cos(np.arange(10.0))}
+    found = nllfit.regression("g ~ x", data, "Categorical", offset="o")
+    probabilities = found.model(found.inputs()).probs_parameter()
+    np.testing.assert_allclose(probabilities, found.predict(), rtol=1e-12)
+
+
 @pytest.mark.thorough
 def test_ordinal_regression_from_a_formula_matches_statsmodels():
     data = sm.datasets.anes96.load_pandas().data.iloc[:300]
