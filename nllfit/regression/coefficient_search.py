@@ -27,7 +27,7 @@ __all__ = ["Objective", "maximum"]
 _ITERATIONS = 100
 _GAIN = 1e-9  # relative to the loss; the search ends if a step gains less
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, we also try a step twice as long
-_FLAT = 1e-12  # the least ratio of the smallest to the largest curvature at a maximum
+_FLAT = 1e-13  # the least ratio of the smallest to the largest curvature at a maximum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +87,30 @@ class Objective:
         """Replaces the values of rows of weight 0 by 0, because an infinite value times 0 is NaN."""
         return [np.where(np.expand_dims(self.weights > 0, tuple(range(1, p.ndim))), p, 0.0) for p in parts]
 
+    @functools.cached_property
+    def basis(self) -> tuple[Designs, np.ndarray]:
+        """Designs of orthonormal columns, and the matrix `[q, q]` that maps their coefficients to ours.
+
+        Derivatives with respect to our coefficients lose digits if columns are nearly dependent, such as the powers of
+        a year.
+        """
+        factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]
+        blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.places]
+        back, first = np.zeros([self.num_coefficients] * 2), 0
+        for block in blocks:
+            back[first : first + len(block), first : first + len(block)] = block
+            first += len(block)
+        return [(q, None) for q, _ in factors], back
+
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[q]` and the Hessian `[q, q]` with respect to the coefficients."""
+        """The gradient `[q]` and the Hessian `[q, q]` at our coefficients, with respect to those of `basis`."""
         slopes, bends = self.derivatives(coefficients)
-        gradient = self.weights @ by_coefficients(self.predictors, self.designs, slopes)
-        return gradient, summed(self.predictors, self.designs, self.weights[:, None, None] * bends)
+        gradient = self.weights @ by_coefficients(self.predictors, self.basis[0], slopes)
+        return gradient, summed(self.predictors, self.basis[0], self.weights[:, None, None] * bends)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient of each row's loss with respect to the coefficients, `[n, q]`."""
-        return by_coefficients(self.predictors, self.designs, self.slopes(coefficients))
+        """The gradient of each row's loss at our coefficients, `[n, q]`, with respect to those of `basis`."""
+        return by_coefficients(self.predictors, self.basis[0], self.slopes(coefficients))
 
     @functools.cached_property
     def _rows(self) -> RowLosses:
@@ -110,9 +125,10 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(curvature).all()):
             return w, False
         step, gain = newton_step(axes, curvature, -gradient)
+        slope, step = -gradient @ step, objective.basis[1] @ step
         if gain <= _GAIN * (1 + abs(value)):
             return _polished(objective, w, step)
-        scale, reached = backtrack(lambda at: -objective.value(at), w, step, -value, -gradient @ step)
+        scale, reached = backtrack(lambda at: -objective.value(at), w, step, -value, slope)
         if not scale:
             return w, False
         can_double = gain > _GAIN_PER_ROW_TO_DOUBLE * len(objective.y)
@@ -124,7 +140,7 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _local(objective, w):
-    """Returns the gradient `[q]`, and the principal axes and the curvatures of the information."""
+    """Returns the gradient `[q]`, and the principal axes and curvatures of the information, in `Objective.basis`."""
     gradient, information = objective.local(w)
     if not np.isfinite(information).all():
         return gradient, information, np.diag(information)
@@ -137,10 +153,11 @@ def _polished(objective, w, step):
     gradient, axes, curvature = _local(objective, w)
     if not (np.isfinite(curvature).all() and curvature.min() > _FLAT * curvature.max()):
         return w, False
-    w = w + newton_step(axes, curvature, -gradient)[0]
+    back = objective.basis[1]
+    w = w + back @ newton_step(axes, curvature, -gradient)[0]
 
     def log_likelihoods(points):
         return -np.nan_to_num(np.array([objective.value(point) for point in points]), nan=np.inf)
 
-    drops, _ = drops_around(log_likelihoods, w, -objective.value(w), axes / np.sqrt(curvature))
+    drops, _ = drops_around(log_likelihoods, w, -objective.value(w), back @ axes / np.sqrt(curvature))
     return w, bool(drops.min() >= LEAST_DROP)

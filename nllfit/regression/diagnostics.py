@@ -132,9 +132,10 @@ class Diagnostics(LinearPredictors):
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """
         objective, b = self.objective, self._coefficients
+        designs, back = objective.basis
         slopes, bends = objective.derivatives(b)
-        scores = objective.weights[:, None] * by_coefficients(self.predictors, objective.designs, slopes)
-        curved = of_each_row(self.predictors, objective.designs, objective.weights[:, None, None] * bends)
+        scores = objective.weights[:, None] * by_coefficients(self.predictors, designs, slopes)
+        curved = of_each_row(self.predictors, designs, objective.weights[:, None, None] * bends)
         axes, curvature = principal_axes(curved.sum(0))
         units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # in these units, `H` is 1
         shares = units.T @ curved @ units
@@ -143,4 +144,4 @@ class Diagnostics(LinearPredictors):
         steps = -np.einsum("npk,nk->np", turns, np.einsum("nqk,nq->nk", turns, scores @ units) / rest)
         leverage, cook = np.trace(shares, axis1=1, axis2=2), (steps**2).mean(1)
         names = ["leverage", "cooks_distance", *(f"dfbeta: {name}" for name in self.names)]
-        return pd.DataFrame(np.column_stack([leverage, cook, steps @ units.T]), self.outcome.index, names)
+        return pd.DataFrame(np.column_stack([leverage, cook, steps @ units.T @ back.T]), self.outcome.index, names)

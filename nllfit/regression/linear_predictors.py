@@ -35,7 +35,7 @@ class LinearPredictors(CoefficientTable):
     outcome: Outcome
     labels: tuple[str, ...]
     _coefficients: np.ndarray  # [q], the coefficients of the linear predictors
-    _covariance: np.ndarray  # [q, q], the covariance of `_coefficients`
+    _root: np.ndarray  # [q, q], a square root `A` of the covariance `A A'` of `_coefficients`
 
     def numbers(self, data: Any = None) -> np.ndarray:
         """Returns the linear predictors of all parameters for each row, `[m, params_size]`. They are the head's input.
@@ -76,4 +76,4 @@ class LinearPredictors(CoefficientTable):
         `slopes` `[m, params_size]` is its gradient with respect to the linear predictors.
         """
         by = by_coefficients(self.predictors, designs, slopes)
-        return np.sqrt(np.einsum("mq,qp,mp->m", by, self._covariance, by))
+        return np.linalg.norm(by @ self._root, axis=1)

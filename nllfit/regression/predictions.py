@@ -140,7 +140,7 @@ class Predictions(LinearPredictors):
         if not num_draws:
             return distribution
         rng = np.random.default_rng(seed)
-        draws = rng.multivariate_normal(self._coefficients, self._covariance, num_draws)
+        draws = self._coefficients + rng.standard_normal([num_draws, len(self._root)]) @ self._root.T
         numbers = [tf.constant(numbers_of(self.predictors, designs, draw)) for draw in draws]
         return mixture_of(self.family, numbers, [None] * num_draws)
 

@@ -57,10 +57,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self.converged, self.message = fault is None, fault or "the coefficients are a maximum of the likelihood"
         self.kind = _KINDS[kind].format(0 if clusters is None else clusters.max() + 1)
         self._coefficients = coefficients
-        self._covariance = np.full([len(coefficients)] * 2, np.nan)
+        self._root = np.full([len(coefficients)] * 2, np.nan)
         if self.converged:
-            bread = np.linalg.inv(objective.local(coefficients)[1])
-            self._covariance = bread if kind == "information" else self._sandwich(bread, clusters)
+            bread = np.linalg.inv(objective.local(coefficients)[1])  # in `objective.basis`
+            variances, axes = np.linalg.eigh(bread if kind == "information" else self._sandwich(bread, clusters))
+            self._root = objective.basis[1] @ axes * np.sqrt(np.maximum(variances, 0.0))
         self._name(names)
 
     def _name(self, blocks):
@@ -91,7 +92,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
                 terms[key] = [first + j * len(columns) + place for j in range(size) for place in places]
         self.names, self.ratios, self.estimates = names, np.array(ratios), estimates
         self.terms = {term: places for term, places in terms.items() if places}
-        self.covariance = jacobian @ self._covariance @ jacobian.T
+        self.covariance = jacobian @ self._root @ self._root.T @ jacobian.T
 
     def _at_a_row(self):
         """Returns a dict of the parameters at the first row, and a boolean array `[params_size]`.

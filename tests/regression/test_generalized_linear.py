@@ -165,6 +165,27 @@ def test_a_linear_model_matches_statsmodels():
         ours.anova(smaller)
 
 
+@pytest.mark.parametrize("options", [{}, {"covariance": "sandwich"}])
+def test_powers_of_a_year_lose_no_digits(options):
+    """The reference is the cubic of the year minus 2005, whose coefficient of the third power is the same."""
+    rng = np.random.default_rng(0)
+    near = pd.DataFrame({"t": rng.integers(-15, 16, 150)})
+    near["y"] = rng.poisson(np.exp(1 + 0.05 * near.t - 0.002 * near.t**2))
+    fits = [
+        nllfit.regression("y ~ t + I(t**2) + I(t**3)", data.astype(float), "Poisson", **options)
+        for data in (near, near.assign(t=near.t + 2005))
+    ]
+    assert fits[1].converged
+    assert fits[1].llf == pytest.approx(fits[0].llf, abs=1e-6)
+    for name in ("params", "bse"):
+        ours, expected = (getattr(fit, name)["I(t ** 3)"] for fit in reversed(fits))
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    ours, expected = (fit.predict_interval()["mean_se"] for fit in reversed(fits))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    ours, expected = (fit.influence()["cooks_distance"] for fit in reversed(fits))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 @pytest.mark.thorough
 def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
     """`standard_errors` of `result.model` returns the errors of the regression, and the sandwich with weights."""
