@@ -1,5 +1,7 @@
 """The log-likelihood of a network, and its gradient and Fisher information with respect to some of the weights."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -7,16 +9,20 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
+from nllfit.families.facts import facts_of
 from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
+from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.rowwise import unchecked_log_prob
+from nllfit.families.tfp_classes import parts_of
 from nllfit.inference.likelihood_derivatives import Likelihood, weighted_losses
 from nllfit.prediction import origin_of
 from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-# The number of outcomes drawn if TFP has no formula for the divergence.
-_DRAWS = 100
+# The number of outcomes drawn if TFP has no formula for the divergence, and if the density has a corner.
+_DRAWS, _DRAWS_AT_CORNERS = 100, 400
 _SEED = 0, 0
 
 
@@ -99,21 +105,48 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 def _information(origin: Origin) -> tf.Tensor:
     """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
+    still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
+    if law_of(still).latent() is not still:  # true if an outcome is an interval or has a window
+        raise ValueError(
+            f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
+            f"Fisher information depends on how outcomes are censored or selected. Use "
+            f"`nllfit.standard_errors`, which uses the curvature at the observed outcomes."
+        )
+    found = _covariance_of_scores if _has_corner(still) else _curvature_of_divergence
+    return found(still, unchecked, params, origin.shared)
+
+
+def _has_corner(distribution: tfd.Distribution) -> bool:
+    return bool(facts_of(type(distribution)).density_corner) or any(map(_has_corner, parts_of(distribution)))
+
+
+def _curvature_of_divergence(
+    still: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
+) -> tf.Tensor:
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(params)
         with tf.GradientTape() as inner:
             inner.watch(params)
-            still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-            if law_of(still).latent() is not still:  # true if an outcome is an interval or has a window
-                raise ValueError(
-                    f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
-                    f"Fisher information depends on how outcomes are censored or selected. Use "
-                    f"`nllfit.standard_errors`, which uses the curvature at the observed outcomes."
-                )
-            divergence = tf.reduce_sum(_divergence(still, unchecked.distribution(params, origin.shared)))
+            divergence = tf.reduce_sum(_divergence(still, family.distribution(params, shared)))
         by_number = tf.unstack(inner.gradient(divergence, params), axis=-1)
         sums = [tf.reduce_sum(slope) for slope in by_number]
     return _gradients(outer, sums, params)
+
+
+def _covariance_of_scores(
+    still: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
+) -> tf.Tensor:
+    """Estimates the information from the first derivatives of the log-density at draws.
+
+    If the density has a corner, as a Laplace has at `loc`, its second derivative lacks the curvature at the corner.
+    """
+    draws = still.sample(_DRAWS_AT_CORNERS, seed=tf.constant(_SEED))
+    repeated = tf.repeat(params[tf.newaxis], _DRAWS_AT_CORNERS, 0)
+    with tf.GradientTape() as tape:
+        tape.watch(repeated)
+        log_prob = unchecked_log_prob(family.distribution(repeated, shared), draws)
+    scores = tape.gradient(log_prob, repeated)
+    return tf.einsum("n...d,n...e->...de", scores, scores) / _DRAWS_AT_CORNERS
 
 
 def _gradients(tape, targets, source):

@@ -188,6 +188,16 @@ def test_the_information_of_all_weights_matches_the_linearised_network(kit):
     np.testing.assert_allclose(predict_distribution(posterior, x[:3]).stddev()[:, 0], expected, rtol=1e-5)
 
 
+def test_a_density_with_a_corner_has_information_at_the_corner():
+    """The second derivative of a Laplace's log-density with respect to `loc` is 0 except at the corner."""
+    kit = KITS[0]
+    x, y, design = line()
+    model = compiled(kit, dense(kit, 1), kit.heads.Laplace(scale=SCALE))
+    posterior = nllfit.laplace(model, x, y, layers="all", prior_scale=PRIOR)
+    precision = design.T @ design / SCALE**2 + np.eye(4) / PRIOR**2
+    np.testing.assert_allclose(posterior.covariance, np.linalg.inv(precision), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.thorough
 @mainly(keras)
 def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
