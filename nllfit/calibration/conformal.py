@@ -64,6 +64,7 @@ def conformalize(
         - `levels` is empty, a level is not between 0 and 1, or there are too few rows for it.
         - The outcomes are classes, angles, amounts with a positive probability of 0, or intervals, or they have several
           dependent elements.
+        - So many outcomes are at an end of the support that an interval would have to reach this end.
         - `nllfit.evaluate` refuses the outcomes.
 
     Example:
@@ -90,6 +91,12 @@ def conformalize(
         errors[:, ~rows.mask] = np.inf
     ranks = np.broadcast_to(ranks, [len(levels), 1, *errors.shape[2:]])
     found = np.take_along_axis(np.sort(errors, axis=1), ranks - 1, axis=1)[:, 0]
+    if not np.isfinite(found).all():
+        level = levels[int(np.argmax(~np.isfinite(found.reshape([len(levels), -1])).all(1)))]
+        raise ValueError(
+            f"`y` has many outcomes at an end of the support of {rows.distribution.name}, which an interval of level "
+            f"{level:g} would have to reach: give a smaller level, or a model of the outcomes inside, and their rows."
+        )
     return Conformalized(model, dict(zip(levels, found, strict=True)))
 
 

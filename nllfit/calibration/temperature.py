@@ -108,8 +108,8 @@ class TemperatureScaled(Calibrated):
         arguments = {"dtype": distribution.dtype, "validate_args": distribution.validate_args}
         one = unwrapped(distribution)
         if isinstance(one, tfd.OneHotCategorical):
-            return tfd.OneHotCategorical(logits, **arguments)
-        if isinstance(one, (tfd.Bernoulli, tfd.ProbitBernoulli)):
+            scaled = tfd.OneHotCategorical(logits, **arguments)
+        elif isinstance(one, (tfd.Bernoulli, tfd.ProbitBernoulli)):
             scaled = tfd.Bernoulli(logits[..., 1] - logits[..., 0], **arguments)
         else:
             scaled = tfd.Categorical(logits, **arguments)
@@ -124,7 +124,8 @@ def _class_log_probs(distribution):
             f"as Bernoulli, Categorical or OneHotCategorical."
         )
     one_hot = isinstance(unwrapped(distribution), tfd.OneHotCategorical)
-    if isinstance(distribution, MIXTURE_SAME_FAMILY) and not one_hot and distribution.event_shape.num_elements() != 1:
+    labels = distribution.event_shape[:-1] if one_hot else distribution.event_shape
+    if isinstance(distribution, MIXTURE_SAME_FAMILY) and labels.num_elements() != 1:
         raise ValueError(
             f"`model` predicts a mixture over outcomes of shape {tuple(distribution.event_shape)}, whose elements "
             f"depend on each other: scale each member's temperature, or train a model for each element."

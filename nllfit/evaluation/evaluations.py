@@ -19,6 +19,7 @@ from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import law_of
+from nllfit.families.support_ends import in_one_turn
 from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
 
@@ -43,8 +44,8 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. An angle of a `VonMises` is moved to within `pi` of the prediction. For a model
-        with several outputs, a dict of outcomes by the name of the output.
+        is not masked counts as a row. Angles may be in any turn. For a model with several outputs, a dict of outcomes
+        by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: the seed of the random numbers in `Evaluation.pit`, for counts and for censored outcomes.
@@ -57,7 +58,7 @@ def evaluate(
       ValueError: if one of these is true:
         - `y` is missing, has another shape or only one row, or an outcome is not finite or outside the support. (The
           message names the row.)
-        - `y` names an unknown output, or the model has several outputs and `y` names none.
+        - `y` names an unknown output, the outputs have no names, or the model has several outputs and `y` names none.
         - `x` is missing, is given with a distribution, or contains NaN or an infinite number.
         - `x` is a dataset that is empty, infinite or has weights, or `y` is given with it.
         - A prediction is not finite, or a distribution has batch `[]`.
@@ -238,6 +239,7 @@ def _row_means(values):
 def _scored(distribution, y, levels, rng):
     """Returns the scores of each outcome, `{name: [n, ..., *event]}`. Scores that the family lacks are missing."""
     known: dict[str, np.ndarray] = {}
+    y = np.asarray(in_one_turn(law_of(distribution), y))
     numbers = law_of(distribution).latent()
     if numbers is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
         return _of_intervals(numbers, y, rng) if is_censored(distribution) else known

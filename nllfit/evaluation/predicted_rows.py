@@ -22,9 +22,7 @@ from nllfit.families.checked_outcomes import (
 )
 from nllfit.families.copies import batch_rows
 from nllfit.families.facts import facts_of
-from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
-from nllfit.families.support_ends import in_one_turn
 from nllfit.losses import negative_log_likelihood
 from nllfit.outputs import distribution_of, refuse_estimators
 from nllfit.prediction import predict_distribution
@@ -37,8 +35,7 @@ class PredictedRows(NamedTuple):
 
     Attributes:
       distribution: the predictions, of batch `[n, ...]`.
-      y: the outcomes. An angle is within `pi` of the prediction. Where the mask is False, `y` is any number that
-        the distribution allows.
+      y: the outcomes. Where the mask is False, `y` is any number that the distribution allows.
       nll: the negative log-likelihood of each outcome, in float64.
       mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
     """
@@ -105,7 +102,7 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
     if mask is not None:
         mask = weights_of_outcomes(mask, predicted.batch_shape, predicted.batch_shape_tensor()).numpy() > 0
         outcomes = where_counted(outcomes, predicted, mask)
-    outcomes = np.asarray(in_one_turn(law_of(predicted), outcomes))
+    outcomes = np.asarray(outcomes)
     num_rows = len(outcomes) if mask is None else mask.sum()
     if num_rows < 2:
         raise ValueError(f"`y` has {num_rows} rows: give at least two, because one row has no standard error.")
@@ -184,16 +181,29 @@ def outputs_by_name(model: Model, x: Any, y: Mapping[str, ArrayLike], batch_size
     """Returns the predictions of a model with several outputs, by the names of the outputs.
 
     Raises:
-      ValueError: if `x` is missing or a dataset, or `y` is empty or names an output that the model does not have.
+      ValueError: if `x` is missing or a dataset, the outputs have no names, or `y` is empty or names an output that the
+        model does not have.
     """
     if x is None or isinstance(x, tf.data.Dataset):
         raise ValueError("`y` is a dict of outcomes by output, which needs inputs: give arrays for `x`.")
     check_inputs(x)
     found = predict_distribution(model, x, batch_size)
     if not isinstance(found, Mapping):
-        found = dict(zip(model.output_names, tf.nest.flatten(found), strict=True))
+        found = dict(zip(_output_names(model), tf.nest.flatten(found), strict=True))
     unknown = [name for name in y if name not in found]
     if unknown or not y:
         given = f"names the output {unknown[0]!r}" if unknown else "is an empty dict"
         raise ValueError(f"`y` {given}, but the outputs of the model are {', '.join(map(repr, found))}.")
     return dict(found)
+
+
+def _output_names(model):
+    while hasattr(model, "predict_distribution"):  # an ensemble or another wrapper of Keras models
+        model = model.models[0] if hasattr(model, "models") else model.model
+    names = getattr(model, "output_names", None)
+    if not names:
+        raise ValueError(
+            "`y` is a dict of outcomes by output, but the outputs of the model have no names: return a dict from its "
+            "`call`, or give `evaluate` one of the distributions that `predict_distribution(model, x)` returns."
+        )
+    return names

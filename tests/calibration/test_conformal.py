@@ -205,6 +205,16 @@ def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place
     assert np.isfinite(moved.log_prob([0.5])).all()
 
 
+def test_many_outcomes_at_the_end_of_the_support_are_refused():
+    """A `Gamma` of concentration 1 has a density at 0, but 0 is infinitely far from other amounts on the real line."""
+    model = tf_keras.Sequential([nllfit.heads.Gamma(concentration=1.0)])
+    x, y = np.zeros([40, 1], "float32"), np.linspace(0, 3, 40)[:, None]
+    y[:5] = 0
+    assert np.isfinite(conformalize(model, x, y, levels=(0.5,)).corrections[0.5]).all()
+    with pytest.raises(ValueError, match=r"at an end of the support of .*Gamma, which an interval of level 0.9 would"):
+        conformalize(model, x, y, levels=(0.5, 0.9, 0.95))
+
+
 def test_angles_cannot_be_calibrated():
     angles = tfd.VonMises([3.0, 0.0], 2.0)
     mixture = tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), angles)

@@ -98,6 +98,15 @@ def test_all_heads_of_classes_can_be_scaled(kit):
         assert scale_temperature(model, x, y).temperature == pytest.approx(1, rel=0.3)  # three standard errors
 
 
+def test_several_one_hot_rows_can_be_scaled_if_they_are_independent():
+    rows = tfd.OneHotCategorical(LOGITS[:4].reshape(2, 2, 3), dtype=tf.float32)
+    scaled = TemperatureScaled(None, 1.0).calibrate(tfd.Independent(rows, 1))
+    assert (scaled.batch_shape, scaled.event_shape) == ([2], [2, 3])
+    mixture = tfd.MixtureSameFamily(tfd.Categorical([0.0, 0.0]), tfd.Independent(rows, 1))
+    with pytest.raises(ValueError, match="whose elements depend on each other"):
+        TemperatureScaled(None, 1.0).calibrate(mixture)
+
+
 def test_ordered_labels_can_be_scaled():
     cutpoints, loc = np.arange(3.0)[None] + np.zeros([20, 1]), LOGITS[:20, 0].astype(float)
     ordered = tfd.OrderedLogistic(cutpoints, loc)

@@ -236,6 +236,13 @@ def test_angles_may_be_in_any_turn():
     assert found.rmse == pytest.approx(np.sqrt(np.mean(errors**2)))
 
 
+def test_models_of_angles_can_be_compared():
+    y = np.array([3.1, -3.1, 3.0, 9.0])
+    a, b = (evaluate(tfd.VonMises(np.full(4, loc), 2.0), y=y, levels=()) for loc in (3.0, -2.5))
+    np.testing.assert_array_equal(a.y, y)
+    assert compare_scores(a, b)["nll"].difference == pytest.approx(np.mean(2 * (np.cos(y + 2.5) - np.cos(y - 3.0))))
+
+
 def test_a_mixture_of_angles_predicts_their_direction_and_has_no_cdf():
     angles = tfd.VonMises(tf.constant([[[3.0], [-3.0]]] * 2), 2.0)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(tf.zeros([2, 2])), tfd.Independent(angles, 1))

@@ -28,3 +28,22 @@ def test_outputs_are_evaluated_by_name(kit, structure):
         ValueError, match="names the output 'weight', but the outputs of the model are 'height', 'kind'"
     ):
         nllfit.evaluate(model, x, {"weight": y["height"]})
+    if structure == "list":
+        of_ensemble = nllfit.evaluate(nllfit.Ensemble([model]), x, {"kind": y["kind"]})
+        assert of_ensemble["kind"].nll == pytest.approx(found["kind"].nll, rel=1e-6)
+        scaled = nllfit.TemperatureScaled(keras.Model(inputs, kind), 1.0)
+        assert nllfit.evaluate(scaled, x, {"kind": y["kind"]})["kind"].accuracy == found["kind"].accuracy
+
+
+@pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
+def test_outputs_without_names_are_refused(kit):
+    class Subclass(kit.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.head = kit.keras.layers.Dense(2), kit.heads.Normal()
+
+        def call(self, x):
+            return self.head(self.dense(x))
+
+    with pytest.raises(ValueError, match="the outputs of the model have no names: return a dict"):
+        nllfit.evaluate(Subclass(), np.zeros([3, 2]), {"height": np.zeros([3, 1])})
