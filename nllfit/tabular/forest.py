@@ -13,6 +13,7 @@ _TREES = 100
 _LEVELS = np.arange(1, 10) / 10
 MOST_ROWS = 8192  # the most rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
+_LARGEST = 1e38  # about the largest number in float32
 _LEAST_PROBABILITY = 1e-2  # log-odds are computed after clipping probabilities to between this and 1 minus this
 
 
@@ -21,27 +22,45 @@ def grown(
 ) -> ExtraTreesRegressor:
     """Grows a scikit-learn forest on inputs `[n, m]`. It predicts the mean of each of the targets `[n, t]`.
 
-    If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows.
+    If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows. The columns are
+    standardised, because scikit-learn converts them to float32 and does not split values that differ by less than 1e-7.
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
     targets = targets[:, 0] if targets.shape[1] == 1 else targets  # scikit-learn warns of a target `[n, 1]`
     if len(x) > MOST_ROWS:
         options |= {"bootstrap": True, "max_samples": MOST_ROWS}
-    return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(x, targets, sample_weight=weights)
+    center, unit = _center_and_unit(x)
+    with np.errstate(over="ignore"):
+        standard = np.clip((x - center) / unit, -_LARGEST, _LARGEST)
+    return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(standard, targets, sample_weight=weights)
+
+
+def _center_and_unit(x):
+    """Returns the median of each column, and the median of the distances from it that are not 0."""
+    center = np.median(x, axis=0)
+    distances = (column[column > 0] for column in np.abs(x - center).T)
+    return center, np.array([np.median(found) if len(found) else 1.0 for found in distances])
 
 
 class Forest:
-    """The trees of a scikit-learn forest, stored as arrays so that they can be saved without scikit-learn's classes."""
+    """The trees of a scikit-learn forest, stored as arrays so that they can be saved without scikit-learn's classes.
 
-    def __init__(self, forest: ExtraTreesRegressor):
+    Args:
+      forest: the result of `grown`.
+      x: the inputs on which it was grown. The thresholds of the trees are in the unit of these inputs.
+    """
+
+    def __init__(self, forest: ExtraTreesRegressor, x: np.ndarray):
         trees = [tree.tree_ for tree in forest.estimators_]
         self.starts = np.cumsum([0, *[tree.node_count for tree in trees[:-1]]])
         children = [np.stack([tree.children_left, tree.children_right]) for tree in trees]
         moved = [np.where(pair < 0, -1, pair + start) for pair, start in zip(children, self.starts, strict=True)]
         self.children = np.concatenate(moved, axis=1)
-        self.feature = np.concatenate([tree.feature for tree in trees])
-        self.threshold = np.concatenate([tree.threshold for tree in trees])
+        self.feature = np.maximum(np.concatenate([tree.feature for tree in trees]), 0)  # negative in leaves
+        center, unit = _center_and_unit(x)
+        standard = np.concatenate([tree.threshold for tree in trees])
+        self.threshold = center[self.feature] + unit[self.feature] * standard
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
@@ -59,7 +78,6 @@ class Forest:
 
     def _leaves(self, x):
         """The leaf of each row in each tree, `[n, trees]`."""
-        x = x.astype("float32")  # scikit-learn's trees are grown in float32
         nodes = np.tile(self.starts, [len(x), 1])
         rows = np.arange(len(x))[:, None]
         while np.any(inner := self.children[0][nodes] >= 0):
@@ -100,7 +118,7 @@ class ForestInputs:
         for i, rows in enumerate(forest.estimators_samples_):
             unseen[rows, i] = False
         unseen[~unseen.any(axis=1)] = True
-        found = cls(Forest(forest), targets)
+        found = cls(Forest(forest, x), targets)
         return found, found(x, unseen)
 
     def __init__(self, forest: Forest, targets: np.ndarray):

@@ -137,7 +137,8 @@ class Trees(Model):
         self.target = target
         statistics = target.statistics(rows.y)
         least = LEAVES[regularization] * math.ceil(min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS)
-        self.forest = Forest(grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least))
+        forest = grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least)
+        self.forest = Forest(forest, rows.x)
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
         return [self.target.outputs_of(self.forest(x))]

@@ -7,6 +7,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 import nllfit
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 from nllfit.tabular.candidates import target_of
+from nllfit.tabular.forest import Forest, grown
 from nllfit.tabular.networks_and_forests import Trees
 from nllfit.tabular.table_rows import Rows, Settings
 
@@ -35,6 +36,15 @@ def test_a_normal_has_the_mean_and_the_spread_of_the_forest():
     found = predicted("Normal", y, "strong")
     np.testing.assert_allclose(found.mean()[:, 0], y.mean() + y.std() * mean, rtol=1e-5)
     np.testing.assert_allclose(found.stddev()[:, 0], y.std() * np.sqrt(square - mean**2), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("unit", "offset"), [(1.0, 1.7e9), (1e-9, 0.0), (1e39, 0.0)])
+def test_trees_do_not_depend_on_the_unit_of_a_column(unit, offset):
+    """Seconds since 1970 may differ by less than float32 resolves, and float32 does not contain huge numbers."""
+    grown_on = Forest(grown(X, STEPS, None, 3), X)(X + 0.01)
+    moved = offset + unit * X
+    found = Forest(grown(moved, STEPS, None, 3), moved)(offset + unit * (X + 0.01))
+    assert np.mean(np.abs(found - grown_on) > 1e-6) < 0.05
 
 
 def test_probabilities_of_values_are_shares_of_the_forest():
