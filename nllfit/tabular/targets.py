@@ -16,6 +16,7 @@ __all__ = ["SPREADS", "Target", "has_few_values"]
 
 _MOST_VALUES = 100
 _LEAST_REPEATS = 10  # the least mean number of rows per distinct value
+_MOST_NUMBERS = 2**22  # the most parameters in one call of `losses`; in float64 they take 32 MiB
 SPREADS = np.geomspace(0.7, 4, 36)
 
 
@@ -99,10 +100,16 @@ class Target(abc.ABC):
     ) -> np.ndarray:
         """Returns the mean negative log-likelihood of outcomes `[n, k]` for each of the `spreads`."""
         count = len(self.spreads)
-        predicted = self.mixture([tf.tile(output, [count, 1]) for output in outputs])  # one call for all spreads
-        distribution = self.distribution(predicted, np.repeat(self.spreads, len(y)), doubt)
-        losses = nll(distribution, np.tile(y, [count, 1]), self.is_censored).reshape(count, len(y))
-        return np.average(losses, axis=1, weights=weights)
+        size = max(1, _MOST_NUMBERS // (count * outputs[0].shape[1]))
+
+        def losses(rows):  # one call for all spreads
+            predicted = self.mixture([tf.tile(output[rows], [count, 1]) for output in outputs])
+            few = y[rows]
+            distribution = self.distribution(predicted, np.repeat(self.spreads, len(few)), doubt)
+            return nll(distribution, np.tile(few, [count, 1]), self.is_censored).reshape(count, len(few))
+
+        found = [losses(slice(start, start + size)) for start in range(0, len(y), size)]
+        return np.average(np.concatenate(found, axis=1), axis=1, weights=weights)
 
     def _outcomes(self, y):
         return y if self.is_censored else y.reshape([len(y), *self.family.event_shape])

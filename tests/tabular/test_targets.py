@@ -7,7 +7,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import candidates, classes, forest, location_scale, scoring
+from nllfit.tabular import candidates, classes, forest, location_scale, scoring, targets
 from nllfit.tabular.table_rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -52,6 +52,15 @@ def test_an_overconfident_ensemble_is_widened():
     nll, spread = losses.min(), target.spreads[losses.argmin()]
     assert spread == pytest.approx(2, abs=0.1)
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
+
+
+def test_losses_do_not_depend_on_the_rows_of_one_call(monkeypatch):
+    y = RNG.normal(size=[50, 1])
+    target, weights = candidates.target_of("Histogram", rows_of(y)), RNG.uniform(size=50)
+    outputs = [tf.constant(RNG.normal(size=[50, len(target.lower)]), tf.float32)]
+    at_once = target.losses(outputs, 0.1, y, weights)
+    monkeypatch.setattr(targets, "_MOST_NUMBERS", 7 * 36 * len(target.lower))
+    np.testing.assert_allclose(target.losses(outputs, 0.1, y, weights), at_once, rtol=1e-12)
 
 
 def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
