@@ -26,7 +26,8 @@ class Column:
 
     Attributes:
       name: the column's name in error messages.
-      categories: the categories with an indicator column; None for a column of numbers or booleans.
+      categories: the categories with an indicator column; None for a column of numbers or booleans. A column without
+        any value in the training rows has no categories, and all its values count as missing.
       fill: the number that replaces a missing one: the median of the training rows.
       has_gaps: whether a training row had a missing value. Then one more indicator column marks missing values.
     """
@@ -42,7 +43,7 @@ class Column:
             gaps = is_missing(values)
             parts = [np.where(gaps, self.fill, values)]
         else:
-            parts = [values == category for category in self.categories]
+            parts = [np.isin(values, _spellings(category, self.categories)) for category in self.categories]
             gaps = ~np.any(parts, axis=0) if parts else np.ones(len(values), bool)
         if self.has_gaps:
             parts.append(gaps)
@@ -83,7 +84,8 @@ class Columns:
         parts = []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
-            if is_text != was_text and not is_missing(values).all():
+            was_empty = column.categories == []
+            if is_text != was_text and not was_empty and not is_missing(values).all():
                 now, then = ("text", "numbers") if is_text else ("numbers", "text")
                 raise ValueError(
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
@@ -99,8 +101,8 @@ def _learned(name, values):
     """Learns the encoding of values `[n]`, which are floats or text. A missing value is NaN or None."""
     present = values[~is_missing(values)]
     has_gaps = len(present) < len(values)
-    if values.dtype != object:
-        return Column(name, None, float(np.median(present)) if len(present) else 0.0, has_gaps)
+    if values.dtype != object and len(present):
+        return Column(name, None, float(np.median(present)), has_gaps)
     found, counts = np.unique(present.astype(str), return_counts=True)
     most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
     num_rare = counts.sum() - counts[most].sum()
@@ -112,6 +114,14 @@ def _learned(name, values):
             stacklevel=2,
         )
     return Column(name, found[most].tolist(), 0.0, has_gaps)
+
+
+def _spellings(category, categories):
+    """Returns the texts of a category. pandas changes categories of ints to floats if a value is missing."""
+    short = category.removesuffix(".0")
+    other = f"{short}.0" if short == category else short
+    is_number = short.removeprefix("-").isdigit()
+    return [category, other] if is_number and other not in categories else [category]
 
 
 def columns_of(x: Any) -> Iterator[tuple[str, np.ndarray]]:

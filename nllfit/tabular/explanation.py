@@ -79,12 +79,13 @@ def explain(
     found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
     table, quantiles, dependence = as_table(X), tuple(quantiles), {}
-    for i, (name, column, (_, values)) in enumerate(zip(names, model.columns_.columns, columns_of(table), strict=True)):
+    for i, (name, (_, values)) in enumerate(zip(names, columns_of(table), strict=True)):
         rows = _safe_indexing(table, np.flatnonzero(~is_missing(values)))
-        if column.categories is None and is_frame(rows):  # a point may be a fraction if the column has ints
+        is_numeric = values.dtype != object
+        if is_numeric and is_frame(rows):  # a point may be a fraction if the column has ints
             rows = rows.astype({rows.columns[i]: float})
         present = np.asarray(_safe_indexing(rows, i, axis=1))
-        points = _points(present, num_points) if column.categories is None else np.unique(present)
+        points = _points(present, num_points) if is_numeric else np.unique(present)
         dependence[name] = points, _dependence(model, rows, i, points, quantiles)
     importances = dict(zip(names, found.importances_mean.tolist(), strict=True))
     errors = dict(zip(names, found.importances_std.tolist(), strict=True))

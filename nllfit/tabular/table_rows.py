@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, resample
+from sklearn.utils import _safe_indexing
 
 from nllfit.tabular.column_encoding import is_frame
 
@@ -119,6 +119,8 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
     """Draws at most 32,768 random rows from batches. Returns these rows, and the size of each part of `parts_of`.
 
+    The rows keep their order, because the last ones are held out if the order is that of time.
+
     Raises:
       ValueError: if there are no batches, or if they can only be read once.
     """
@@ -133,9 +135,9 @@ def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarra
     counts = rng.multivariate_hypergeometric(sizes, min(_SAMPLE, sum(sizes)))
     chosen = []
     for part, count in zip(parts_of(batches), counts, strict=True):
-        given = [value for value in part if value is not None]
         if count:
-            chosen.append(resample(*given, replace=False, n_samples=int(count), random_state=int(rng.integers(2**31))))
+            rows = np.sort(rng.choice(len(part[1]), int(count), replace=False))
+            chosen.append([_safe_indexing(value, rows) for value in part if value is not None])
     return _joined(chosen), sizes
 
 
@@ -162,7 +164,10 @@ def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
     tables, *others = zip(*parts, strict=True)
     if is_frame(tables[0]):
         library = importlib.import_module(type(tables[0]).__module__.partition(".")[0])  # pandas or polars
-        table = library.concat([_with_text(table) if library.__name__ == "pandas" else table for table in tables])
+        if library.__name__ == "pandas":
+            table = library.concat([_with_text(table) for table in tables])
+        else:
+            table = library.concat(tables, how="vertical_relaxed")  # a column may hold ints, floats or no value
     else:
         table = np.concatenate(tables)
     return table, np.concatenate(others[0]), np.concatenate(others[1]) if len(others) > 1 else None

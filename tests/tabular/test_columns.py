@@ -68,6 +68,23 @@ def test_categories_of_ints_are_the_same_with_and_without_missing_values():
     np.testing.assert_array_equal(Columns.of(whole).matrix(with_gaps), [[1, 0], [0, 1], [0, 0]])
 
 
+def test_categories_of_floats_are_those_of_equal_ints():
+    """pandas makes floats from ints if a value is missing."""
+    whole, with_gaps = (pd.DataFrame({"kind": pd.Series(values).astype("category")}) for values in ([1, 2], [2, None]))
+    np.testing.assert_array_equal(Columns.of(whole).matrix(with_gaps), [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(Columns.of(with_gaps).matrix(whole), [[0, 1], [1, 0]])
+    versions = pd.DataFrame({"version": ["1", "1.0", "v1", "v1.0"]})
+    np.testing.assert_array_equal(Columns.of(versions).matrix(versions), np.eye(4))
+    np.testing.assert_array_equal(Columns.of(versions[2:3]).matrix(versions), [[0], [0], [1], [0]])
+
+
+@pytest.mark.parametrize("values", [["u", "v"], [1.0, 2.0]])
+def test_a_column_without_a_value_in_training_says_nothing_later(values):
+    """A training fold may lack the few values of a column."""
+    columns = Columns.of(pd.DataFrame({"a": [1.0, 2.0], "note": [None, None]}))
+    np.testing.assert_array_equal(columns.matrix(pd.DataFrame({"a": [3.0, 4.0], "note": values})), [[3, 1], [4, 1]])
+
+
 @pytest.mark.parametrize("gap", [None, np.nan])
 def test_new_rows_may_lack_every_category(gap):
     learned = Columns.of(pd.DataFrame({"town": ["u", None, "v"]}))
