@@ -53,10 +53,14 @@ class TabularEstimator(BaseEstimator, abc.ABC):
 
         A sample of at most 32,768 rows stays in memory. It determines the scales, the bins, the categories and the
         classes, and the models are compared on it. Then the ensemble of the best model is trained on all rows, batch
-        after batch. The trees of `"trees"` and `"forest"` only see the sample. The batches are read twice to draw the
-        sample, once to find all outcomes if `"Values"` is one of the distributions, and once in each epoch. For `n`
-        rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`. Shuffle the table first: batches are read in
-        order, and the training shuffles rows only within parts of at least 16,384 rows.
+        after batch. The trees of `"trees"` and `"forest"` only see the sample.
+
+        The batches are read twice to draw the sample, and once in each epoch. They are also read once if the
+        distribution is `"auto"`, to find the smallest and the largest outcome, and once if `"Values"` is one of the
+        distributions, to find all outcomes. For `n` rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`.
+
+        Shuffle the table first: batches are read in order, and the training shuffles rows only within parts of at least
+        16,384 rows. With `shuffle=False`, the sample is in the order of the batches, and its last rows are held out.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
@@ -84,10 +88,19 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         if sum(sizes) > len(sample[1]):
             mean_weight = 1.0 if sample[2] is None else float(_checked_weights(sample[2]).mean())
             stream = Stream(batches, self._rows_of, sizes, mean_weight)
-        return self._fit_table(*sample, stream=stream)
+        return self._fit_or_restore(*sample, stream=stream)
+
+    def _fit_or_restore(self, *table: Any, stream: Stream | None = None) -> Any:
+        """Calls `_fit_table`. If this fails, the estimator remains as it was, with the columns of its last `fit`."""
+        before = self.__dict__.copy()
+        try:
+            return self._fit_table(*table, stream=stream)
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     @abc.abstractmethod
-    def _fit_table(self, x: Any, y: Any, sample_weight: Any = None, observed: Any = None, stream: Any = None) -> Any:
+    def _fit_table(self, x: Any, y: Any, sample_weight: Any = None, observed: Any = None, *, stream: Any = None) -> Any:
         """Fits the estimator to a table. If `stream` is given, the table is a sample of the stream's rows."""
 
     @abc.abstractmethod
@@ -186,7 +199,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         """
         found = files.read(folder)
         name, state = (found.get(key) if isinstance(found, dict) else None for key in ("class", "state"))
-        if not isinstance(name, str) or not isinstance(state, dict):
+        if not isinstance(name, str) or not isinstance(state, dict) or "predictor_" not in state:
             raise ValueError(f"`folder` {folder} does not contain an estimator: give one that `save` wrote.")
         if name != cls.__name__:
             raise ValueError(f"`folder` {folder} holds a {name}: load it by `{name}.load`.")

@@ -35,12 +35,16 @@ def default(rows: Rows) -> list[Any]:
     return ["Normal", HISTOGRAM] if is_one_number else ["Normal"]
 
 
-def plausible(rows: Rows) -> list[Any]:
-    """Returns the distributions to try if the user gave "auto". Their supports contain the outcomes."""
+def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
+    """Returns the distributions to try if the user gave "auto". Their supports contain the outcomes.
+
+    If `rows` are a sample of a stream, the whole stream is read, because the final networks train on all rows.
+    """
     y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
     if y.shape[1] > 1:
         return found
+    y = np.concatenate([y, *(_extremes(part.numbers()) for part in stream or ())])
     if rows.is_censored:
         return ["Weibull", "LogNormal"] if y.min() > 0 else found
     found.append(HISTOGRAM)
@@ -56,6 +60,11 @@ def plausible(rows: Rows) -> list[Any]:
     return [*found, "NegativeBinomial"] if are_counts else found
 
 
+def _extremes(y):
+    """Returns the least and the largest of outcomes `[n, 1]`, and one that is not a whole number, if there is any."""
+    return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
+
+
 def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray:
     """Returns the sorted distinct outcomes of a training set.
 
@@ -66,13 +75,14 @@ def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np
     return np.unique(np.concatenate([np.unique(part.y) for part in parts]))
 
 
-def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None) -> Target:
+def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, has_few: bool | None = None) -> Target:
     """Returns the target for a distribution. The outcomes of the rows determine its scales and intervals.
 
     Args:
       distribution: a name or a family.
       rows: the rows to train on: all rows, a sample of them, or the training rows of a fold.
       values: the sorted distinct outcomes of all rows; None for those of `rows`. `"Values"` has a probability for each.
+      has_few: whether a `"Histogram"` has one interval for each value; None if the outcomes of `rows` decide this.
 
     Raises:
       ValueError: if TFP has no such distribution; or if the family has class labels, shared parameters, or outcomes
@@ -82,7 +92,7 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None) -
         if rows.y.shape[1] > 1:
             raise ValueError(f"{distribution!r} is a distribution of one observed number: give another `distribution`.")
         if distribution == HISTOGRAM:
-            return Histogram(rows.y, rows.weights)
+            return Histogram(rows.y, rows.weights, has_few_values(rows.y) if has_few is None else has_few)
         return Classes.of_values(rows.y, rows.weights, values)
     if isinstance(distribution, Censored):
         distribution = distribution.family

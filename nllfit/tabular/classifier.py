@@ -81,9 +81,9 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
           ValueError: if the table, the labels, the weights or an argument is invalid; the message names it.
           FloatingPointError: if a network's weights become infinite or NaN, because of extreme values in `X`.
         """
-        return self._fit_table(X, y, sample_weight)
+        return self._fit_or_restore(X, y, sample_weight)
 
-    def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
+    def _fit_table(self, x, y, sample_weight=None, observed=None, *, stream=None):
         if y is None:
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
         given = column_or_1d(y, warn=True)

@@ -6,7 +6,6 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.location_scale import mean_and_spread
-from nllfit.tabular.targets import has_few_values
 
 __all__ = ["Histogram"]
 
@@ -32,12 +31,12 @@ class Histogram(Classes):
     Args:
       y: the outcomes, `[n, 1]`.
       weights: the number of times that each row counts, `[n]`, or None.
+      has_few: whether each value has its own interval.
     """
 
     is_for_networks = False
 
-    def __init__(self, y: np.ndarray, weights: np.ndarray | None):
-        has_few = has_few_values(y)
+    def __init__(self, y: np.ndarray, weights: np.ndarray | None, has_few: bool):
         self.lower = np.unique(y) if has_few else _lower_ends(y)
         if len(self.lower) == 1:  # a fold's training rows may all have the same value; a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))

@@ -18,6 +18,7 @@ from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.candidates import checked_names, default, plausible, target_of, values_of
 from nllfit.tabular.outcome_checks import censored_pairs, checked_outcomes
 from nllfit.tabular.scoring import mean_nll, shaped
+from nllfit.tabular.targets import has_few_values
 
 __all__ = ["DistributionRegressor"]
 
@@ -50,11 +51,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. The CRPS decides if
-          these likelihoods cannot be compared. They can be compared among counts and `"Values"`, among densities, and
-          among densities with zeros such as `nllfit.ZeroInflated("Gamma")`, but not between these groups. A
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. The CRPS decides
+          if these likelihoods cannot be compared. They can be compared among counts and `"Values"`, among densities,
+          and among densities with zeros such as `nllfit.ZeroInflated("Gamma")`, but not between these groups. A
           `"Histogram"` of few values belongs to none of them. There is no CRPS for censored outcomes, so the list must
-          then be from one group.
+          then be from one group. A distribution that no `network` can predict is left out, except the first.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -63,6 +64,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
         - a list of these. The best is selected. For this comparison, each network predicts the first `distribution`.
+          If none of them can predict a later `distribution`, the networks that can are compared with that one.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
         loss is more than 0.5 nats above the median of the ensemble are left out.
@@ -137,9 +139,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           ValueError: if the table, the outcomes, the weights or an argument is invalid; the message names it.
           FloatingPointError: if a network's weights become infinite or NaN, because of extreme values in `X` or `y`.
         """
-        return self._fit_table(X, y, sample_weight, observed)
+        return self._fit_or_restore(X, y, sample_weight, observed)
 
-    def _fit_table(self, x, y, sample_weight=None, observed=None, stream=None):
+    def _fit_table(self, x, y, sample_weight=None, observed=None, *, stream=None):
         is_automatic = isinstance(self.distribution, str) and self.distribution == "auto"
         given = [] if is_automatic or self.distribution is None else checked_names(self.distribution)
         self._takes_pairs = bool(given) and all(isinstance(distribution, Censored) for distribution in given)
@@ -148,8 +150,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         rows = self._learn(x, self._outcomes(y, observed, is_fitted=False), sample_weight, is_censored)
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
         self.n_outputs_ = rows.numbers().shape[1]
-        given = given or (plausible(rows) if is_automatic else default(rows))
-        make_target = functools.partial(target_of, values=values_of(given, rows, stream))
+        given = given or (plausible(rows, stream) if is_automatic else default(rows))
+        values, has_few = values_of(given, rows, stream), has_few_values(rows.y)
+        make_target = functools.partial(target_of, values=values, has_few=has_few)
         self._fit(rows, given, networks, make_target, stream)
         return self
 

@@ -135,37 +135,35 @@ class Search:
         also tried with the strong regularization if they are overconfident, which means that their spread exceeds 1.
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
         whose network can predict this distribution. If the new trial uses trees with the weak regularization and is
-        overconfident, trees with the strong regularization are also tried.
+        overconfident, trees with the strong regularization are also tried. If no earlier network can predict the
+        distribution, the networks that can are compared as for the first distribution. A distribution that no network
+        can predict has no trial.
 
         Raises:
           ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
             likelihoods of the distributions cannot be compared.
         """
         tried: list[Trial] = []
-        by_crps = self._needs_crps(distributions)
 
         def ranked(keys: Iterable[_Key]) -> list[Trial]:
             tried.extend(_in_threads(functools.partial(self._trial, by_crps), keys))
             return sorted(tried, key=operator.attrgetter("crps" if by_crps else "nll"))
 
-        first, *others = distributions
-        suitable = [network for network in networks if self._suits(network, first)]
-        if not suitable and not self._target(first).is_for_networks:
-            raise ValueError(f"`distribution` is {first!r}, which only trees predict: give `network={TREES!r}`.")
-        if not suitable:
-            raise ValueError(
-                f"`network` is {TREES!r}, which predicts a Normal or probabilities, and `distribution` is {first!r}: "
-                f"give 'forest', a network with the predictions of trees as inputs."
-            )
-        ranked((network, "weak", first) for network in suitable)
-        kinds = {model_class(trial.network): trial for trial in reversed(ranked([]))}  # the best of each kind
-        ranked((trial.network, "strong", first) for trial in kinds.values() if trial.spread > 1)
-        for other in others:
-            fitting = next((trial for trial in ranked([]) if self._suits(trial.network, other)), None)
-            if fitting is not None:
-                ranked([(fitting.network, fitting.regularization, other)])
-                if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
-                    ranked([(TREES, "strong", other)])
+        suitable = {distribution: self._suitable(networks, distribution) for distribution in distributions}
+        self._check_first(distributions[0], suitable[distributions[0]])
+        distributions = [distribution for distribution in distributions if suitable[distribution]]
+        by_crps = self._needs_crps(distributions)
+        for distribution in distributions:
+            fitting = next((trial for trial in ranked([]) if trial.network in suitable[distribution]), None)
+            if fitting is None:
+                ranked((network, "weak", distribution) for network in suitable[distribution])
+                of_this = (trial for trial in reversed(ranked([])) if trial.distribution == distribution)
+                kinds = {model_class(trial.network): trial for trial in of_this}  # the best of each kind
+                ranked((trial.network, "strong", distribution) for trial in kinds.values() if trial.spread > 1)
+                continue
+            ranked([(fitting.network, fitting.regularization, distribution)])
+            if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
+                ranked([(TREES, "strong", distribution)])
         return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
@@ -198,9 +196,20 @@ class Search:
             )
         return differ
 
-    def _suits(self, network, distribution):
+    def _suitable(self, networks, distribution):
+        """Returns the networks that can predict a distribution."""
         target = self._target(distribution)
-        return target.is_for_networks if network != TREES else target.statistics(self.rows.y[:1]) is not None
+        by_trees = target.statistics(self.rows.y[:1]) is not None
+        return [network for network in networks if (by_trees if network == TREES else target.is_for_networks)]
+
+    def _check_first(self, first, suitable):
+        if not suitable and not self._target(first).is_for_networks:
+            raise ValueError(f"`distribution` is {first!r}, which only trees predict: give `network={TREES!r}`.")
+        if not suitable:
+            raise ValueError(
+                f"`network` is {TREES!r}, which predicts a Normal or probabilities, and `distribution` is {first!r}: "
+                f"give 'forest', a network with the predictions of trees as inputs."
+            )
 
     def _trained(self, key, num_members, fold=None):
         """Trains the predictor of a `_Key` on the rows outside a fold, or on all rows if `fold` is None."""

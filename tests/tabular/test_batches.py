@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
+from nllfit import ZeroInflated
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, table_rows
 from nllfit.tabular.column_encoding import Columns
+from nllfit.tabular.trials import Search
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, [448, 2])
@@ -110,6 +112,39 @@ def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
     model = DistributionRegressor("Values", **SHORT | {"max_epochs": 3}).fit_batches(batches)
     probs = np.exp(model.predict_distribution(X).log_prob([[[1.5]], [[9.0]]]))
     np.testing.assert_allclose(probs.mean(axis=1), len(others) / 2 / 448, atol=0.15)
+
+
+def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, monkeypatch):
+    """A zero outside the sample is an outcome of no Gamma. The networks are not trained here."""
+    y, tried = 1 + RNG.gamma(2, size=448), []
+
+    def batches():
+        return ((X[i : i + 64], y[i : i + 64]) for i in range(0, 448, 64))
+
+    def run(search, distributions, networks):
+        tried.append(distributions)
+        return [], None
+
+    monkeypatch.setattr(Search, "run", run)
+    DistributionRegressor("auto", random_state=0).fit_batches(batches)
+    (x, *_), _ = table_rows.sample_of(batches, seed=0)
+    y[np.flatnonzero(~np.isin(X[:, 0], x[:, 0]))[0]] = 0
+    DistributionRegressor("auto", random_state=0).fit_batches(batches)
+    before, after = tried
+    assert {"Gamma", "LogNormal"} <= set(before)
+    assert after == ["Normal", "Mixture", "Histogram", ZeroInflated("Gamma", event_shape=1)]
+
+
+def test_the_sample_keeps_the_order_of_the_rows(small_parts):
+    """With `shuffle=False` the last rows are held out."""
+    (_, y, _), _ = table_rows.sample_of([(X, np.arange(448.0))], seed=0)
+    np.testing.assert_array_equal(y, np.sort(y))
+
+
+def test_batches_of_polars_may_have_ints_or_floats_in_a_column(small_parts):
+    batches = [(pl.DataFrame({"a": values}), np.zeros(3)) for values in ([1, 2, 3], [1.5, 2.0, None], [None] * 3)]
+    (table, *_), _ = table_rows.sample_of(batches, seed=0)
+    np.testing.assert_array_equal(Columns.of(table).matrix(table)[:, 1], [0, 0, 0, 0, 0, 1, 1, 1, 1])
 
 
 def test_batches_may_have_different_categories_of_ints(small_parts):

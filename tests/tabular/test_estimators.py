@@ -218,3 +218,16 @@ def test_a_regressor_works_in_scikit_learns_meta_estimators():
 def test_an_unfitted_estimator_raises():
     with pytest.raises(NotFittedError):
         DistributionRegressor().predict(X)
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(regressor):
+    model = pickle.loads(pickle.dumps(regressor))
+    with pytest.raises(ValueError, match="`y` holds"):
+        model.set_params(distribution="Gamma", network="smooth").fit(np.hstack([X, X]), Y - 100)
+    assert model.n_features_in_ == 2
+    np.testing.assert_array_equal(model.predict(X), regressor.predict(X))
+    fresh = DistributionRegressor("Gamma", network="smooth")
+    with pytest.raises(ValueError, match="`y` holds"):
+        fresh.fit(X, Y - 100)
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)

@@ -7,6 +7,7 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from nllfit.tabular import DistributionRegressor, Network, files
 
+EMPTY = {"class": "DistributionRegressor", "state": {}}
 FAMILIES = [
     nllfit.Family("StudentT", 2, df=4.0),
     nllfit.MixtureFamily("Normal", 5, 1, floor={"scale": 1e-3}),
@@ -51,7 +52,7 @@ def test_a_file_with_an_unknown_class_or_family_is_refused(tmp_path, text):
         files.read(tmp_path / "a")
 
 
-@pytest.mark.parametrize("values", [[1], None, {}, {"class": "DistributionRegressor"}, {"class": [], "state": {}}])
+@pytest.mark.parametrize("values", [[1], None, {}, {"class": "DistributionRegressor"}, EMPTY, EMPTY | {"class": []}])
 def test_a_file_of_other_values_is_not_an_estimator(tmp_path, values):
     files.write(tmp_path / "a", values)
     with pytest.raises(ValueError, match=r"does not contain an estimator: give one that `save` wrote\."):

@@ -9,7 +9,7 @@ import nllfit
 from nllfit.tabular import DistributionRegressor, Network
 from nllfit.tabular.candidates import target_of
 from nllfit.tabular.table_rows import Rows, Settings
-from nllfit.tabular.trials import Search
+from nllfit.tabular.trials import Search, Trial
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=[250, 1])
@@ -79,6 +79,38 @@ def test_likelihoods_of_two_kinds_are_compared_by_crps(case):
     search = Search(rows, Settings(1, None, 0.2, seed=0, verbose=0), target_of)
     trials, _ = search.run(distributions, ["trees"])
     assert {trial.crps is not None for trial in trials} == {by_crps}
+
+
+SUITED = {
+    "NegativeBinomial": types.SimpleNamespace(kind=0, is_for_networks=True, statistics=lambda y: None),
+    "Histogram": types.SimpleNamespace(kind=1, is_for_networks=False, statistics=lambda y: y),
+}
+
+
+@pytest.mark.parametrize("distributions", [["NegativeBinomial", "Histogram"], ["Histogram", "NegativeBinomial"]])
+def test_a_later_distribution_is_tried_with_the_networks_that_predict_it(distributions):
+    """No network predicts both: only trees predict a Histogram, and trees do not predict a negative binomial."""
+    search = Search(Rows(X, X), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: SUITED[name])
+    search._trial = lambda by_crps, key: Trial(*key, nll=1.0, spread=1.0, crps=1.0)
+    tried = [(trial.network, trial.distribution) for trial in search.best(distributions, ["smooth", "trees"])]
+    assert sorted(tried) == [("smooth", "NegativeBinomial"), ("trees", "Histogram")]
+
+
+def test_a_distribution_that_no_network_predicts_does_not_count():
+    """Without trees there is no Histogram, so the likelihoods of one family are compared and not the CRPS."""
+    search = Search(Rows(X, X), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: SUITED[name])
+    search._trial = lambda by_crps, key: Trial(*key, nll=1.0, spread=1.0, crps=1.0 if by_crps else None)
+    trials = search.best(["NegativeBinomial", "Histogram"], ["smooth", "steep"])
+    assert {(trial.distribution, trial.crps) for trial in trials} == {("NegativeBinomial", None)}
+
+
+def test_a_histogram_has_few_values_in_all_folds_or_in_none():
+    """10 values are few for 100 rows, but not for the 80 training rows of a fold."""
+    x, y = RNG.uniform(size=[100, 1]), np.arange(100) % 10.0
+    model = DistributionRegressor("Histogram", network="trees", random_state=0, warm_start=True).fit(x, y)
+    targets = model._search.targets
+    assert len(targets) > 2
+    assert {target.is_concentrated for target in targets.values()} == {True}
 
 
 KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0, "Weibull": 1, "LogNormal": 1}.items()}
