@@ -47,7 +47,7 @@ class OwnUnit(Target):
         self.offset = np.asarray(dense.get_weights()[1], float)
         if not self.is_discrete:
             marginal = family.distribution(tf.constant(self.offset[None]))
-            self.spreads, self.has_atom = _spreads_of(marginal), elements_of(marginal).atom is not None
+            self.spreads, self.has_atom = _spreads_of(marginal), elements_of(marginal).atoms is not None
         try:
             sizes = self._sizes(head.family, outcomes)
         except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
