@@ -176,7 +176,7 @@ def _went_to_marginal(model, data):
 
 def _fault(found: Found) -> str | None:
     """Returns the reason why the weights found are not an optimum, or None if they are one."""
-    number = "unknown" if found.axes is None else f"{found.axes.condition:.1e}"
+    number = "unknown" if found.axes is None or found.axes.flat.all() else f"{found.axes.condition:.1e}"
     lacks, is_over = _lack(found), found.end in ("cut short", "out of time")
     lost = max(found.loss - found.value, found.rounding_change)
     if found.end == "infinity":
@@ -221,6 +221,8 @@ def _lack(found: Found) -> str:
     begin = f"after {found.iterations} steps the loss is {found.loss:.6g}"
     if not np.isfinite(found.gain):
         return f"{begin} and still falls"
+    if found.axes is not None and found.axes.flat.all():
+        return f"{begin} and has no curvature, so its distance from the optimum is unknown"
     guess = f"{begin}, about {found.gain:.1e} above the optimum"
     downwards = 0 if found.axes is None else int(np.sum(found.axes.bends < 0))
     if not downwards:

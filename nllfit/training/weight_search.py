@@ -144,6 +144,11 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         steps = min(size, max_iterations - iterations)
         try:
             result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
+            if taken > 1 and not np.all(np.isfinite(result.position)):
+                # TFP divided by the change of the gradient, which is 0 on a straight piece of the loss, as in a mean
+                # absolute error. So the descent ends before this step, and the next one starts without a memory.
+                steps = taken - 1
+                result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
         except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that make an outcome impossible
             return dataclasses.replace(found, iterations=iterations, end="stuck")
         iterations += taken

@@ -261,6 +261,20 @@ def test_a_loss_with_corners_is_solved_approximately():
 
 
 @pytest.mark.thorough
+def test_a_loss_of_straight_pieces_is_solved_approximately():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 1))
+    y = x + 3 + rng.standard_t(3, size=(50, 1))
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mae")
+    history = nllfit.fit_lbfgs(model, x, y)
+    expected = sm.QuantReg(y[:, 0], sm.add_constant(x)).fit(q=0.5, p_tol=1e-8)
+    assert history.history["loss"][-1] == pytest.approx(np.abs(expected.resid).mean(), abs=1e-6)
+    assert not history.converged
+    assert "has no curvature, so its distance from the optimum is unknown" in history.message
+
+
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_model_with_a_while_loop_is_solved(kit):
     rng = np.random.default_rng(0)
