@@ -250,6 +250,8 @@ def test_invalid_outcomes_are_refused_by_initialize(kit):
         nllfit.initialize(model, X, np.repeat(Y, 2, 1))
     with pytest.raises(ValueError, match="which Gamma cannot have"):
         nllfit.initialize(model, X, -Y)
+    with pytest.raises(ValueError, match=r"`y` holds \[0.5\], which Bernoulli cannot have"):
+        nllfit.initialize(make_model(kit, kit.heads.Bernoulli()), X[:2], np.array([[1.0], [0.5]]))
     plain = kit.keras.Sequential([kit.keras.layers.Dense(1)])
     with pytest.raises(TypeError, match="not a distribution"):
         nllfit.initialize(plain, X, Y)

@@ -13,6 +13,7 @@ from nllfit.estimation.starts import starts
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.support_checks import first_refused
 
 __all__ = ["marginal_numbers"]
 
@@ -51,13 +52,14 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
       weights: the number of times that each observation counts, `[n]`.
 
     Raises:
-      ValueError: as from `maximum_likelihood`.
+      ValueError: as from `maximum_likelihood`, or if fractions are no soft labels, because the family checks outcomes.
     """
     if family.params_size > _MOST_FOR_NEWTON and len(y) > _MOST_ROWS:
         rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
         y, weights = y[rows], weights[rows]
     loss = _loss(family, y, weights)
     if _has_soft_labels(family, y):
+        _refuse_fractions(family, y)
         return _without_extremes(loss, _lbfgs(loss, np.zeros(family.params_size)))
     if family.params_size > _MOST_FOR_NEWTON:
         natural = _natural_by_lbfgs(problem_of(family, y, weights))
@@ -82,6 +84,15 @@ def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Calla
 def _has_soft_labels(family, y):
     """Returns whether outcomes of a discrete family are fractions. Such soft labels need `validate_args=False`."""
     return family.is_discrete and bool(np.any(y != np.round(y)))
+
+
+def _refuse_fractions(family, y):
+    row, reason = first_refused(family.distribution(tf.zeros([family.params_size], tf.float64)), tf.constant(y))
+    if row is not None:
+        raise ValueError(
+            f"`y` holds {y[row]}, which {family.name} cannot have: {reason} Look for mislabelled rows, or give the "
+            f"head `validate_args=False` if `y` holds soft labels."
+        )
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
