@@ -6,7 +6,8 @@ distinct event time `t`, the rows with `start < t <= stop` are at risk, and `d` 
 
     log L = sum_events w_i u_i - sum_t mean(w) sum_{l=0}^{d-1} log(S - (l / d) T)
 
-The sums over the rows at risk are cumulative sums over time. So no array has a size of rows times event times.
+The sums over the rows at risk are cumulative sums over time. For rows that enter late, they are sums over the nodes of
+a binary tree. So no array has a size of rows times event times.
 """
 
 import dataclasses
@@ -86,14 +87,67 @@ class PartialLikelihood:
         np.add.at(sums, chain, x)
         return x - (sums / sizes[:, None])[chain]
 
+    @functools.cached_property
+    def _size(self) -> int:
+        """The number of leaves of the binary tree over `times`, a power of two.
+
+        The children of node `i` are the nodes `2 i` and `2 i + 1`.
+        """
+        return 1 << max(len(self.times) - 1, 0).bit_length()
+
+    @functools.cached_property
+    def _nodes(self):
+        """Returns pairs of indices: of rows that enter late, and of nodes of the tree.
+
+        The leaves below the nodes of a row are the times at which it is at risk. The difference of two cumulative sums
+        would lose the risks that are small compared with risks at other times.
+        """
+        first, last = self._places
+        rows, found = np.flatnonzero((first > 0) & (first < last)), []
+        low, high = first[rows] + self._size, last[rows] + self._size
+        while len(rows):
+            is_right, is_left = (
+                low % 2 == 1,
+                high % 2 == 1,
+            )  # the first node and the last one are without their siblings
+            found += [(rows[is_right], low[is_right]), (rows[is_left], high[is_left] - 1)]
+            low, high = (low + 1) // 2, high // 2
+            rows, low, high = (part[low < high] for part in (rows, low, high))
+        return found
+
     def at_risk(self, values: np.ndarray) -> np.ndarray:
         """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`."""
-        after_start, after_stop = self._places
+        first, last = self._places
         ends = np.zeros([len(self.times) + 1, *values.shape[1:]])
-        np.add.at(ends, after_stop, values)
-        late = after_start > 0
-        np.subtract.at(ends, after_start[late], values[late])
-        return np.cumsum(ends[::-1], 0)[-2::-1] if len(ends) > 1 else ends[:0]
+        np.add.at(ends, last[first == 0], values[first == 0])
+        sums = np.cumsum(ends[::-1], 0)[::-1][1:]
+        if not self._nodes:
+            return sums
+        tree = np.zeros([2 * self._size, *values.shape[1:]])
+        for rows, nodes in self._nodes:
+            np.add.at(tree, nodes, values[rows])
+        level = 1
+        while level < self._size:
+            tree[2 * level : 4 * level] += np.repeat(tree[level : 2 * level], 2, 0)
+            level *= 2
+        return sums + tree[self._size : self._size + len(sums)]
+
+    def over_times(self, values: np.ndarray) -> np.ndarray:
+        """Sums values `[m, ...]` over the times at which each row is at risk. Returns `[n, ...]`."""
+        first, last = self._places
+        sums = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])[last]
+        sums[first > 0] = 0.0
+        if not self._nodes:
+            return sums
+        tree = np.zeros([2 * self._size, *values.shape[1:]])
+        tree[self._size : self._size + len(values)] = values
+        level = self._size
+        while level > 1:
+            level //= 2
+            tree[level : 2 * level] = tree[2 * level : 4 * level : 2] + tree[2 * level + 1 : 4 * level : 2]
+        for rows, nodes in self._nodes:
+            np.add.at(sums, rows, tree[nodes])
+        return sums
 
     def tied(self, values: np.ndarray) -> np.ndarray:
         """Sums values `[n, ...]` over the rows with an event at each time. Returns `[m, ...]`."""
@@ -152,12 +206,9 @@ class PartialLikelihood:
             np.add.at(found, of_time, values)
             return found
 
-        def within(values):  # for each row, sums over the event times at which it is at risk
-            total = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])
-            return total[self._places[1]] - total[self._places[0]]
-
         hazard = weight / sums
-        expected = self._centred * within(by_time(hazard))[:, None] - within(by_time(hazard[:, None] * means))
+        expected = self._centred * self.over_times(by_time(hazard))[:, None]
+        expected -= self.over_times(by_time(hazard[:, None] * means))
         at = np.searchsorted(self.times, self.stop[self.event])
         shared, shared_means = by_time(hazard * share), by_time((hazard * share)[:, None] * means)
         expected[self.event] -= self._centred[self.event] * shared[at][:, None] - shared_means[at]

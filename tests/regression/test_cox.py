@@ -10,9 +10,10 @@ import pytest
 import statsmodels.api as sm
 import tensorflow as tf
 import tf_keras
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 import nllfit
+from nllfit.regression.partial_likelihood import PartialLikelihood
 
 FORMULA = "Surv(t, censors) ~ age + z"
 LATE = "Surv(s, t, censors) ~ age + z"
@@ -287,3 +288,22 @@ def test_a_column_far_from_0_loses_no_digits(heart, covariance):
     assert far.log_likelihood == pytest.approx(near.log_likelihood, rel=1e-12)
     theirs = near.survival(rows, [3.0, 8.0])
     np.testing.assert_allclose(far.survival(rows.assign(age=rows.age + 2.0**30), [3.0, 8.0]), theirs, rtol=1e-6)
+
+
+def test_late_entry_loses_no_small_risks():
+    """The reference sums over the rows at risk at each time. The risks of late rows are up to 1e24 times as large."""
+    rng = np.random.default_rng(0)
+    start = np.where(np.arange(80) % 5 == 0, -np.inf, rng.uniform(0, 70, 80))
+    stop = np.maximum(start, 0) + np.ceil(rng.exponential(6, 80))
+    event, u = rng.uniform(size=80) < 0.7, rng.normal(size=80) + 0.8 * np.maximum(start, 0)
+    part = PartialLikelihood(np.zeros([80, 1]), start, stop, event, np.ones(80), u)
+    is_at_risk = (start[:, None] < part.times) & (part.times <= stop[:, None])
+    expected = u[event].sum()
+    for t, at_risk in zip(part.times, is_at_risk.T, strict=True):
+        ends = event & (stop == t)
+        shares = 1 - np.arange(ends.sum())[:, None] / ends.sum() * ends
+        expected -= special.logsumexp(u, axis=1, b=shares * at_risk).sum()
+    assert part.value(np.zeros(1)) == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(part.at_risk(np.exp(u)), is_at_risk.T @ np.exp(u), rtol=1e-12)
+    hazards = np.exp(-0.8 * part.times)
+    np.testing.assert_allclose(part.over_times(hazards), is_at_risk @ hazards, rtol=1e-12)
