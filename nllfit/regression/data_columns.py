@@ -49,13 +49,25 @@ def as_frame(data: Any) -> Any:
 
 
 def _with_numpy_dtypes(data: Any) -> Any:
-    """Converts columns whose missing value is `pandas.NA`. formulaic would take texts of these dtypes for numbers."""
-    nullable = [name for name in data.columns if getattr(data[name].dtype, "na_value", None) is pd.NA]
-    if not nullable:
+    """Converts columns whose missing value is `pandas.NA`, and integers other than int64.
+
+    formulaic would take texts of the former dtypes for numbers. An expression such as `x - 200` would wrap around in a
+    small or unsigned dtype.
+    """
+    made = {}
+    for name in data.columns:
+        column = data[name]
+        if getattr(column.dtype, "na_value", None) is pd.NA:
+            column = column.astype(object).infer_objects()
+        if column.dtype.kind in "iu" and column.dtype != np.int64:
+            column = column.astype(np.float64 if column.max() > np.iinfo(np.int64).max else np.int64)
+        if column.dtype != data[name].dtype:
+            made[name] = column
+    if not made:
         return data
     data = data.copy(deep=False)
-    for name in nullable:
-        data[name] = data[name].astype(object).infer_objects()
+    for name, column in made.items():
+        data[name] = column
     return data
 
 

@@ -326,3 +326,14 @@ def test_the_message_about_a_point_that_is_no_maximum_is_a_sentence(monkeypatch)
     found = nllfit.regression("y ~ x", DATA)
     assert found.message.endswith("the likelihood does not fall in all directions from them")
     assert not found.converged
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
+def test_integers_of_any_dtype_do_not_wrap_around(dtype):
+    data = DATA.assign(x=DATA.x.astype(int) * 20, k=[3, 4, 5, 3, 4, 5])
+    formula = "x - 50 ~ I(k - 4) + I(50 * k * (k > 3))"
+    narrow = data.assign(x=data.x.astype(dtype), k=data.k.astype(dtype))
+    ours, expected = (nllfit.regression(formula, table, "Normal") for table in (narrow, data))
+    np.testing.assert_array_equal(ours.objective.y, expected.objective.y)
+    np.testing.assert_array_equal(ours.predictors[0].design.matrix, expected.predictors[0].design.matrix)
+    np.testing.assert_array_equal(ours.predict(narrow), expected.predict(data))
