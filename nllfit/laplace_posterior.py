@@ -13,19 +13,19 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import by_input, check_shapes, inputs_of, refusal_of, variable_of
+from nllfit.adapters.keras_models import by_input, check_shapes, refusal_of, variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.mixtures import mixture_over
-from nllfit.data_checks import as_inputs, check_dataset, num_rows, rows_of, specs_of_rows
+from nllfit.data_checks import as_inputs, num_rows, rows_of, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
 from nllfit.inference.argument_checks import check_size_of, checked
 from nllfit.inference.weight_names import leading_to
 from nllfit.outputs import output_like
-from nllfit.prediction import origin_of
+from nllfit.prediction import batches_of, check_one_shape, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
@@ -86,6 +86,7 @@ class Laplace:
         if not outputs:
             raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
         origin, masks = origin_of(outputs[0]), list(map(mask_of, outputs))
+        check_one_shape([means.shape] for means, _ in parts)
         means, roots = (tf.concat(part, 0) for part in zip(*parts, strict=True))
         mask = None if masks[0] is None else tf.concat(masks, 0)
         return with_mask(mixture_over(origin.family, origin.shared, means, roots), mask)
@@ -270,8 +271,7 @@ def _leaf(layers, keras):
 def _batches(model: Model, x: Any, batch_size: int) -> Iterator[Any]:
     """Yields the inputs in batches, as Keras's `predict` reads them."""
     if isinstance(x, tf.data.Dataset):
-        check_dataset(x)
-        yield from map(inputs_of, x)
+        yield from batches_of(x)
         return
     x = tf.nest.map_structure(lambda t: t[:, None] if np.ndim(t) == 1 else t, as_inputs(x))
     check_shapes(model, by_input(model, x))

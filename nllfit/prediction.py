@@ -3,7 +3,7 @@
 import functools
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,15 @@ from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
-__all__ = ["check_same_family", "joined_origins", "mixture_of_origins", "origin_of", "predict_distribution"]
+__all__ = [
+    "batches_of",
+    "check_one_shape",
+    "check_same_family",
+    "joined_origins",
+    "mixture_of_origins",
+    "origin_of",
+    "predict_distribution",
+]
 
 # The largest number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
 _MAX_CALL_BATCHES = 256
@@ -174,8 +182,7 @@ def _joined(models, x, batch_size, num_samples):
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
-        check_dataset(x)
-        calls = ((inputs, sys.maxsize) for inputs in map(inputs_of, x) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
+        calls = ((inputs, sys.maxsize) for inputs in batches_of(x))
     else:
         x = as_inputs(x)
         check_shapes(models[0], by_input(models[0], x))
@@ -194,11 +201,7 @@ def _joined(models, x, batch_size, num_samples):
             found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
     if not found:
         raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
-    if len({tuple(tensor.shape[2:] for tensor in part) for part in found}) > 1:
-        raise ValueError(
-            "The batches in `x` have distributions of different shapes, because their sequences differ in length: pad "
-            "them to one length and mask the padding, or predict each batch separately."
-        )
+    check_one_shape([tensor.shape[1:] for tensor in part] for part in found)
     arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*found, strict=True)]
     passes = [iter(of_pass) for of_pass in zip(*map(tf.unstack, arrays), strict=True)]
 
@@ -209,6 +212,21 @@ def _joined(models, x, batch_size, num_samples):
     # `of_passes[k][i]` is the output of model `i` in pass `k`.
     of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
     return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
+
+
+def batches_of(data: tf.data.Dataset) -> Iterator[Any]:
+    """Yields the inputs in each batch that has rows. Raises a `ValueError` if there are infinitely many batches."""
+    check_dataset(data)
+    return (inputs for inputs in map(inputs_of, data) if tf.nest.flatten(inputs)[0].shape[:1] != [0])
+
+
+def check_one_shape(batches: Iterable[list[tf.TensorShape]]) -> None:
+    """Raises a `ValueError` if tensors of several batches have different shapes. Their first axis is that of rows."""
+    if len({tuple(shape[1:] for shape in shapes) for shapes in batches}) > 1:
+        raise ValueError(
+            "The batches in `x` have distributions of different shapes, because their sequences differ in length: pad "
+            "them to one length and mask the padding, or predict each batch separately."
+        )
 
 
 def _tensor(floatx, leaf):

@@ -158,8 +158,9 @@ def survival_curve(
         ax.plot(censored, known.at(censored), "|", color="0.2", markersize=7, label="censored")
     grid = np.linspace(start, last, 300)[1:]
     for estimate in estimates:
-        fitted = getattr(estimate, "distribution", estimate)
-        label = estimate.family.label if isinstance(estimate, Estimate) else fitted.name
+        # A flow such as `tfd.LogNormal` also has an attribute `distribution`.
+        fitted = estimate.distribution if isinstance(estimate, Estimate) else estimate
+        label = estimate.family.label if isinstance(estimate, Estimate) else estimate.name
         ax.plot(grid, np.asarray(survival(fitted, grid)), label=label)
     ax.set(xlabel="time", ylabel="share without the event", ylim=(-0.03, 1.03))
     ax.legend(fontsize="small")

@@ -296,6 +296,21 @@ def test_a_nan_row_does_not_affect_other_rows(kit):
 
 
 @pytest.mark.thorough
+@mainly(tf_keras)
+def test_batches_without_rows_are_skipped_and_batches_of_two_lengths_are_refused(kit):
+    x = np.zeros([4, 3, 2], "float32")
+    model = compiled(kit, kit.keras.layers.Dense(1), kit.heads.Normal(scale=SCALE))
+    posterior = nllfit.laplace(model, x, np.ones([4, 3, 1]), layers="all")
+
+    def of(*batches):
+        return tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=tf.TensorSpec([None, None, 2]))
+
+    assert predict_distribution(posterior, of(x, x[:0])).batch_shape == [4, 3]
+    with pytest.raises(ValueError, match="because their sequences differ in length"):
+        predict_distribution(posterior, of(x, x[:, :2]))
+
+
+@pytest.mark.thorough
 @mainly(keras)
 def test_masked_outcomes_do_not_count_in_the_posterior(kit):
     x, y, design = line()

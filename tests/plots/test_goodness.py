@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from tensorflow_probability import distributions as tfd
 
 from nllfit import Censored, Truncated, left_censored, maximum_likelihood, plots, right_censored
 from nllfit.plots.goodness_figures import rank_band
@@ -69,6 +70,14 @@ def test_pairs_and_times_with_flags_draw_the_same_curve(ax):
         plots.survival_curve(ax, given, estimates=[estimate])
         np.testing.assert_array_equal(ax.get_lines()[0].get_data(), expected)
     assert labels(ax)[-1] == "Censored(Exponential)"
+
+
+def test_the_survival_of_a_distribution_is_drawn(ax):
+    """TFP's `LogNormal` is a flow, whose `distribution` is a Normal."""
+    plots.survival_curve(ax, [2.0, 3.0, 5.0], estimates=[tfd.LogNormal(np.float64(1.0), 0.5)])
+    grid, curve = ax.get_lines()[-1].get_data()
+    np.testing.assert_allclose(curve, stats.lognorm(0.5, scale=np.e).sf(grid), rtol=1e-9)
+    assert labels(ax)[-1] == "LogNormal"
 
 
 def test_delayed_entry_changes_the_numbers_at_risk(ax):
