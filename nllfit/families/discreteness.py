@@ -1,5 +1,7 @@
 """Decides whether a distribution is discrete, and finds bijectors from the real line onto a continuous support."""
 
+import math
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
@@ -46,7 +48,12 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = distribution.components_distribution
         found = line(components)
-        return found.over(components.batch_shape_tensor()) if isinstance(found, Between) else found
+        if found is None or found.experimental_batch_shape().rank == 0:  # the same support for all
+            return found
+        if not isinstance(found, Between):
+            ends = [found.forward(tf.constant(end, components.dtype)) for end in (-math.inf, math.inf)]
+            found = Between(tf.minimum(*ends), tf.maximum(*ends))
+        return found.over(components.batch_shape_tensor())
     try:
         return distribution.experimental_default_event_space_bijector()
     except NotImplementedError:

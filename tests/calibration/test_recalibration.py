@@ -152,6 +152,17 @@ def test_amounts_stay_amounts():
         evaluate(recalibrated, X[:2], np.full([2, 1], -1.0))
 
 
+@pytest.mark.parametrize("kind", [tfd.Uniform, pytest.param(tfd.Pareto, marks=pytest.mark.thorough)])
+def test_a_mixture_whose_components_have_other_supports_can_be_recalibrated(kind):
+    """Without any change of the scores, the quantiles are those of the mixture."""
+    components = kind(np.tile([1.0, 2.0], [2, 1]), np.tile([3.0, 5.0], [2, 1]))
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 2])), components)
+    scores = np.linspace(-3, 3, 7)
+    found = Recalibrated(None, scores, scores).calibrate(mixture)
+    expected = nllfit.quantile(mixture, 0.9)
+    np.testing.assert_allclose(nllfit.quantile(found, 0.9), expected, rtol=1e-9)
+
+
 def test_few_or_constant_rows_leave_a_valid_map():
     model = wrong(KITS[0])
     for y in (Y[:2], np.full([5, 1], 20.0), X[:3, :1] + 0.3):
