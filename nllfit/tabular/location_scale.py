@@ -69,6 +69,7 @@ class LocationScale(Target):
         marginal = {"loc": loc * tf.ones_like(locs[:, :1]), "scale": unit * tf.ones_like(locs[:, :1])}
         for name, value in _parameters(one).items():
             if name not in moved:
+                value = tf.broadcast_to(value, locs.shape) if value.shape.rank else value
                 moved[name] = tf.cast(value, tf.float64)
                 marginal[name] = moved[name][:, :1] if value.shape.rank else moved[name]
         known = tf.nn.log_softmax(tf.cast(predicted.mixture_distribution.logits, tf.float64)) + np.log1p(-doubt)
@@ -123,9 +124,7 @@ def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[flo
     """Returns the mean and the standard deviation of numbers `[n]`. The deviation of equal numbers becomes 1."""
     if np.ptp(column) == 0:  # the rounding error of their mean would become their standard deviation
         return column[0], 1.0
-    if weights is None:
-        loc, unit = column.mean(), column.std()
-    else:
-        loc = np.average(column, weights=weights)
-        unit = np.sqrt(np.average((column - loc) ** 2, weights=weights))
+    loc = np.average(column, weights=weights)
+    largest = np.abs(column - loc).max()  # the square of a tiny or a huge number would be 0 or infinite
+    unit = largest * np.sqrt(np.average(((column - loc) / largest) ** 2, weights=weights))
     return loc, unit if unit > 0 else 1.0

@@ -229,6 +229,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
             their log-probability.
         """
         is_censored = self._takes_pairs or observed is not None
+        if observed is not None and self.n_outputs_ > 1:
+            raise ValueError(f"`observed` is for one outcome a row, but the model has {self.n_outputs_}: leave it out.")
         rows = checked_rows(self._read(X), self._outcomes(y, observed), sample_weight, is_censored, least=1)
         return -mean_nll(self._distribution(rows.x), rows.y, rows.weights, is_censored)
 

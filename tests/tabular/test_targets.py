@@ -63,6 +63,26 @@ def test_losses_do_not_depend_on_the_rows_of_one_call(monkeypatch):
     np.testing.assert_allclose(target.losses(outputs, 0.1, y, weights), at_once, rtol=1e-12)
 
 
+def test_a_held_parameter_may_differ_between_outcomes():
+    family = nllfit.Family("StudentT", 2, df=[3.0, 9.0])
+    target = location_scale.LocationScale(family, rows_of(RNG.normal([1, 2], [3, 4], [500, 2])))
+    outputs = [tf.cast(family.unconstrained({"loc": np.zeros([5, 2]), "scale": np.ones([5, 2])}), tf.float32)] * 3
+    found = target.distribution(target.mixture(outputs), 1.5, 1e-12)
+    expected = stats.t([3, 9], target.loc, 1.5 * target.unit).logpdf([2.0, -1.0]).sum()
+    np.testing.assert_allclose(found.log_prob(np.tile([2.0, -1.0], [5, 1])), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 1.0])])
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
+    """Their squares are 0 or infinite."""
+    column = np.array([1.0, 2.0, 4.0])
+    loc, spread = location_scale.mean_and_spread(unit * column, weights)
+    mean = np.average(column, weights=weights)
+    expected = np.sqrt(np.average((column - mean) ** 2, weights=weights))
+    np.testing.assert_allclose([loc, spread], [unit * mean, unit * expected], rtol=1e-14)
+
+
 def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)

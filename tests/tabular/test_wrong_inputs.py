@@ -77,6 +77,12 @@ def test_a_regressor_refuses_invalid_input(given, words):
         model.fit(**{"X": X, "y": Y} | data)
 
 
+def test_a_score_of_several_outcomes_refuses_observed():
+    model = DistributionRegressor("Normal", network="trees").fit(X, np.stack([Y, Y], 1))
+    with pytest.raises(ValueError, match="`observed` is for one outcome a row, but the model has 2"):
+        model.score(X, Y, observed=Y > 0)
+
+
 def test_a_classifier_refuses_invalid_labels():
     model = DistributionClassifier(**QUICK)
     with pytest.raises(ValueError, match="`y` has one class, 'a': give rows of at least two classes"):
