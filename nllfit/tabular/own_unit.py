@@ -21,7 +21,7 @@ from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]
 
-_SCORES = np.linspace(-8, 8, 33)  # Normal scores, the knots of the map that widens a distribution
+_KNOTS = np.linspace(-39, 39, 33)  # Normal scores in the map that widens a distribution; the limit is 40
 
 
 class OwnUnit(Target):
@@ -130,5 +130,6 @@ def _spreads_of(distribution):
 
 def _widened(distribution, spread):
     """Divides the Normal scores of a distribution by `spread`. The scale of a Normal is thus multiplied by `spread`."""
-    scores = np.broadcast_to(_SCORES, [*distribution.event_shape, len(_SCORES)])
-    return Recalibrated(None, spread * scores, _SCORES).calibrate(distribution)
+    observed = _KNOTS / max(1.0, spread)
+    predicted = np.broadcast_to(spread * observed, [*distribution.event_shape, len(observed)])
+    return Recalibrated(None, predicted, observed).calibrate(distribution)

@@ -83,6 +83,18 @@ def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
     np.testing.assert_allclose([loc, spread], [unit * mean, unit * expected], rtol=1e-14)
 
 
+@pytest.mark.parametrize("index", [0, 35])
+def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index):
+    """Also for an outcome far in the tail, whose Normal score is above 8."""
+    y = np.append(RNG.gamma(2, 1, 60), 90)[:, None]
+    target = candidates.target_of("Gamma", rows_of(y[:-1]))
+    outputs = [tf.zeros([61, 2])]
+    spread = target.spreads[index]
+    widened = target.distribution(target.mixture(outputs), spread, 0.05)
+    expected = scoring.mean_nll(widened, y)
+    np.testing.assert_allclose(target.losses(outputs, 0.05, y, None)[index], expected, rtol=1e-9)
+
+
 def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)
