@@ -163,6 +163,11 @@ def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
         raise ValueError("`batches` holds some batches with a `sample_weight` and some without: give all or none.")
     tables, *others = zip(*parts, strict=True)
     if is_frame(tables[0]):
+        names = list(tables[0].columns)
+        other = next((list(table.columns) for table in tables if set(table.columns) != set(names)), None)
+        if other is not None:
+            raise ValueError(f"`batches` holds frames of the columns {names} and {other}: give the same columns.")
+        tables = tuple(table[names] for table in tables)
         library = importlib.import_module(type(tables[0]).__module__.partition(".")[0])  # pandas or polars
         if library.__name__ == "pandas":
             table = library.concat([_with_text(table) for table in tables])

@@ -153,6 +153,15 @@ def test_batches_may_have_different_categories_of_ints(small_parts):
     assert Columns.of(table).columns[0].categories == ["7", "8", "9"]
 
 
+@pytest.mark.parametrize("library", [pd, pl], ids=lambda library: library.__name__)
+def test_columns_may_have_another_order_but_not_be_missing(small_parts, library):
+    frame = library.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    (table, *_), _ = table_rows.sample_of([(frame, np.zeros(2)), (frame[["b", "a"]], np.zeros(2))], seed=0)
+    np.testing.assert_array_equal(np.asarray(table), [[1, 3], [2, 4]] * 2)
+    with pytest.raises(ValueError, match=r"frames of the columns \['a', 'b'\] and \['a'\]: give the same columns"):
+        table_rows.sample_of([(frame, np.zeros(2)), (frame[["a"]], np.zeros(2))], seed=0)
+
+
 def test_invalid_batches_are_refused(small_parts):
     model = DistributionRegressor(**SHORT)
     with pytest.raises(ValueError, match="`batches` is empty: give at least one"):
