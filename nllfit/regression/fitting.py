@@ -123,6 +123,7 @@ def regression(
     designs = [(p.design.matrix, p.design.offset) for p in predictors]
     objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
     _check_outcomes(objective, outcome)
+    _check_clusters(objective, clusters)
     model = build_model(made, predictors)
     coefficients, fault = _fitted(objective, model)
     return Regression(
@@ -153,6 +154,16 @@ def _check_outcomes(objective, outcome):
         raise ValueError(
             f"The outcome `{outcome.name}` holds {np.squeeze(objective.y[infinite][0])}, where the density of {name} "
             f"may be infinite, so that the likelihood has no maximum: drop such rows, {advice}"
+        )
+
+
+def _check_clusters(objective, clusters):
+    """Raises a `ValueError` if the factor `(n - 1) / (n - q)` of the clustered sandwich is not positive and finite."""
+    rows, size = objective.weights.sum(), objective.num_coefficients
+    if clusters is not None and rows <= size:
+        raise ValueError(
+            f"The rows, counted by their weights, are {rows:.4g}, but errors by `cluster` need more rows than the {size} "
+            f"coefficients: give `weights` that are numbers of repetitions, or more rows."
         )
 
 

@@ -121,6 +121,10 @@ WRONG = {
         "`wave` has a column of complex numbers in `data`: give real ones",
     ),
     "one cluster": ({"cluster": "same"}, "`cluster` has only the label only: .* at least two clusters"),
+    "clusters of rows whose weights sum to 1": (
+        {"cluster": "group", "weights": np.full(6, 1 / 6)},
+        "The rows, counted by their weights, are 1, but errors by `cluster` need more rows than the 3 coefficients",
+    ),
     "a link without its parameter": (
         {"link": "exp"},
         "`link` is 'exp': give the name of its parameter too, such as `link={'mean': 'exp'}`",
