@@ -162,8 +162,8 @@ def _check_clusters(objective, clusters):
     rows, size = objective.weights.sum(), objective.num_coefficients
     if clusters is not None and rows <= size:
         raise ValueError(
-            f"The rows, counted by their weights, are {rows:.4g}, but errors by `cluster` need more rows than the {size} "
-            f"coefficients: give `weights` that are numbers of repetitions, or more rows."
+            f"The rows, counted by their weights, are {rows:.4g}, but errors by `cluster` need more rows than the "
+            f"{size} coefficients: give `weights` that are numbers of repetitions, or more rows."
         )
 
 
