@@ -247,6 +247,20 @@ def test_quantiles_in_a_window_far_in_a_tail_are_accurate(ends):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)
 
 
+def test_one_number_is_compared_with_all_rows_of_a_narrow_window():
+    locs, low, high = np.array([0.0, 3.0]), tf.constant(0.0, tf.float64), tf.constant(1e-4, tf.float64)
+    below = stats.norm(locs).cdf(np.array([[0.0], [4e-5], [1e-4]]))
+    expected = (below[1] - below[0]) / (below[2] - below[0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float64)], autograph=False)
+    def of_rows(loc):
+        return nllfit.cdf(TruncatedDistribution(tfd.Normal(loc, np.float64(1.0)), low, high), 4e-5)
+
+    np.testing.assert_allclose(of_rows(locs[:, None])[:, 0], expected, rtol=1e-9)
+    eager = TruncatedDistribution(tfd.Normal(locs, 1.0), low, high)
+    np.testing.assert_allclose(nllfit.cdf(eager, 4e-5), expected, rtol=1e-9)
+
+
 def test_a_one_sided_window_has_quantiles():
     window = nllfit.Truncated("Normal", 9.0).distribution(tf.zeros([2], tf.float64))
     scale = float(window.distribution.scale)

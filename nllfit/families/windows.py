@@ -19,9 +19,7 @@ from nllfit.families.support_checks import assertions_of
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-# The least ratio of the window's probability to the smaller of `F(high)` and `1 - F(low)`. Below this ratio, the
-# difference of two CDF values loses too many digits.
-_NARROW = 1e-3
+_NARROW = 1e-3  # the least ratio of the window's probability to the smaller tail for which CDFs may be subtracted
 
 
 class _Window(DistributionOf):
@@ -170,20 +168,22 @@ class TruncatedLaw(Law):
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
-            at = whole(tf.clip_by_value(y, low, high))
+            at = whole(y)
             return share(start, at) / window, share(at, end) / window
 
         def by_logarithms(y):
-            y, zeros = tf.clip_by_value(y, low, high), tf.zeros_like(y)
-            both = tf.stack([low + zeros, y]), tf.stack([y, high + zeros])
+            both = tf.stack([low + tf.zeros_like(y), y]), tf.stack([y, high + tf.zeros_like(y)])
             log_probability = self.whole.log_interval()
             return tuple(tf.unstack(tf.exp(log_probability(*both) - log_probability(low, high))))
 
-        window = share(start, end)
-        # If a window is narrow, or far in a tail, the difference of two CDF values is not accurate enough. Then we use
-        # log-probabilities of intervals.
+        def both(y):
+            y = tf.minimum(tf.maximum(zeros + y, low), high)
+            return tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
+
+        window, zeros = share(start, end), tf.zeros(self.distribution.batch_shape_tensor(), low.dtype)
+        # If a window is narrow, or far in a tail, the difference of two CDF values loses too many digits.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
-        return lambda y: tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
+        return both
 
     def mean(self) -> tf.Tensor:
         return self._moment(0)
