@@ -166,6 +166,13 @@ def test_families_and_heads_can_be_copied():
             )
 
 
+@pytest.mark.parametrize("name", ["Beta", "Gamma", "Weibull"])
+def test_a_family_that_checks_outcomes_by_a_subclass_can_be_pickled(name):
+    family = nllfit.Family(name, 2)
+    family.distribution(tf.ones([3, 4]))
+    assert pickle.loads(pickle.dumps(family)) == family
+
+
 @case_in_turn
 def test_a_head_has_a_repr_and_a_params_size(kit, case):
     head = make_head(kit, case, name="last")

@@ -79,7 +79,6 @@ class Family(ParametricFamily):
         **fixed: Any,
     ):
         self.distribution_class = family_class(distribution)
-        self._strict_class: Any = strict(self.distribution_class)  # type: ignore[arg-type]
         self._signature = dict(inspect.signature(self.distribution_class.__init__).parameters)
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
@@ -113,7 +112,8 @@ class Family(ParametricFamily):
         arguments = {"validate_args": checked, **self.facts.arguments} | arguments | values
         if getattr(getattr(self._signature.get("dtype"), "default", None), "is_floating", False):
             arguments.setdefault("dtype", dtype)
-        return over_event(self._strict_class(**arguments), len(self.event_shape))
+        cls: Any = strict(self.distribution_class)  # type: ignore[arg-type]
+        return over_event(cls(**arguments), len(self.event_shape))
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         if self.fixed:
