@@ -53,7 +53,8 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
         if not isinstance(found, Between):
             ends = [found.forward(tf.constant(end, components.dtype)) for end in (-math.inf, math.inf)]
             found = Between(tf.minimum(*ends), tf.maximum(*ends))
-        return found.over(components.batch_shape_tensor())
+        shape = tf.concat([components.batch_shape_tensor(), components.event_shape_tensor()], 0)
+        return found.over(shape, -1 - components.event_shape.rank)
     try:
         return distribution.experimental_default_event_space_bijector()
     except NotImplementedError:
@@ -79,13 +80,13 @@ class Between(tfb.Bijector):
     def _parameter_properties(cls, dtype):
         return {"low": tfp.util.ParameterProperties(), "high": tfp.util.ParameterProperties()}
 
-    def over(self, shape: tf.Tensor) -> "Between":
-        """Returns the bijector onto the smallest interval that contains all intervals along the last axis.
+    def over(self, shape: tf.Tensor, axis: int) -> "Between":
+        """Returns the bijector onto the smallest interval that contains all intervals along an axis.
 
         The ends are first broadcast to `shape`.
         """
         low, high = (tf.broadcast_to(end, shape) for end in (self.low, self.high))
-        return Between(tf.reduce_min(low, -1), tf.reduce_max(high, -1))
+        return Between(tf.reduce_min(low, axis), tf.reduce_max(high, axis))
 
     def _is_increasing(self):
         return True

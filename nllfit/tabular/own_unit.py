@@ -43,16 +43,16 @@ class OwnUnit(Target):
         head = heads.DistributionHead(self.trained_family)
         dense = keras.layers.Dense(family.params_size, dtype="float64")
         constant = keras.Sequential([keras.layers.Input([1]), dense, head])
-        initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
-        self.offset = np.asarray(dense.get_weights()[1], float)
+        try:
+            initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
+            self.offset = np.asarray(dense.get_weights()[1], float)
+            sizes = self._sizes(head.family, outcomes)
+        except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
+            evaluate(head.family.distribution(np.zeros([len(rows), family.params_size])), y=outcomes)
+            raise
         if not self.is_discrete:
             marginal = family.distribution(tf.constant(self.offset[None]))
             self.spreads, self.has_atom = _spreads_of(marginal), elements_of(marginal).atoms is not None
-        try:
-            sizes = self._sizes(head.family, outcomes)
-        except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
-            evaluate(head.family.distribution(np.tile(self.offset, [len(rows), 1])), y=outcomes)
-            raise
         self.step = np.clip(sizes, 1, max(1.0, float(rows.numbers().std())))
         self.marginal = self.offset
 
