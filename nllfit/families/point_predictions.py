@@ -35,6 +35,8 @@ def central_value(law: Any) -> tf.Tensor:
 def _of_each_row(law, value):
     """Returns values `[*batch, *event]`. A mean lacks some of these axes if it depends only on a shared parameter."""
     d = law.distribution
+    if value.shape == d.batch_shape + d.event_shape:  # the usual case, without further operations
+        return value
     value = tf.broadcast_to(value, tf.concat([d.batch_shape_tensor(), d.event_shape_tensor()], 0))
     value.set_shape(d.batch_shape + d.event_shape)  # some means lose their static shape
     return value
