@@ -167,6 +167,11 @@ class Ensemble:
             tuple(threads.map(train, members, seeds))
         return ensemble
 
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the members' outputs, as in Keras."""
+        return self.models[0].output_names
+
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Returns the mixture at inputs `x`, in the form of a member's output.
 

@@ -25,7 +25,7 @@ from nllfit.families.law import law_of
 from nllfit.inference.argument_checks import check_size_of, checked
 from nllfit.inference.weight_names import leading_to
 from nllfit.outputs import output_like
-from nllfit.prediction import batches_of, check_one_shape, origin_of
+from nllfit.prediction import check_one_shape, dataset_inputs, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
@@ -68,6 +68,11 @@ class Laplace:
         self._places = tuple(map(int, places))  # the indices of the chosen variables
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the model's outputs, as in Keras."""
+        return self.model.output_names
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Returns the mixture at inputs `x`, in the form in which the model returns its own distribution."""
@@ -271,7 +276,7 @@ def _leaf(layers, keras):
 def _batches(model: Model, x: Any, batch_size: int) -> Iterator[Any]:
     """Yields the inputs in batches, as Keras's `predict` reads them."""
     if isinstance(x, tf.data.Dataset):
-        yield from batches_of(x)
+        yield from dataset_inputs(x)
         return
     x = tf.nest.map_structure(lambda t: t[:, None] if np.ndim(t) == 1 else t, as_inputs(x))
     check_shapes(model, by_input(model, x))

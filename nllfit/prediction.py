@@ -22,9 +22,9 @@ from nllfit.families.parametric_family import ParametricFamily
 from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
 __all__ = [
-    "batches_of",
     "check_one_shape",
     "check_same_family",
+    "dataset_inputs",
     "joined_origins",
     "mixture_of_origins",
     "origin_of",
@@ -182,7 +182,7 @@ def _joined(models, x, batch_size, num_samples):
     batch_size = as_count("batch_size", batch_size, 1)
     is_dataset = isinstance(x, tf.data.Dataset)
     if is_dataset:
-        calls = ((inputs, sys.maxsize) for inputs in batches_of(x))
+        calls = ((inputs, sys.maxsize) for inputs in dataset_inputs(x))
     else:
         x = as_inputs(x)
         check_shapes(models[0], by_input(models[0], x))
@@ -214,7 +214,7 @@ def _joined(models, x, batch_size, num_samples):
     return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
 
 
-def batches_of(data: tf.data.Dataset) -> Iterator[Any]:
+def dataset_inputs(data: tf.data.Dataset) -> Iterator[Any]:
     """Yields the inputs in each batch that has rows. Raises a `ValueError` if there are infinitely many batches."""
     check_dataset(data)
     return (inputs for inputs in map(inputs_of, data) if tf.nest.flatten(inputs)[0].shape[:1] != [0])

@@ -11,10 +11,14 @@ from typing import Any
 from nllfit.outcome_losses import log_loss
 from nllfit.scores import crps
 
-__all__ = ["CRPS", "NegativeLogLikelihood"]
+__all__ = ["CRPS", "NegativeLogLikelihood", "Score"]
 
 
-class NegativeLogLikelihood:
+class Score:
+    """The base class of all mix-ins: a metric that scores an outcome by its predicted distribution."""
+
+
+class NegativeLogLikelihood(Score):
     """The mean negative log-likelihood of the outcomes seen so far, in nats, without masked outcomes.
 
     List an instance of this class in `metrics` of `compile`, or in `weighted_metrics` for the mean weighted by
@@ -36,7 +40,7 @@ class NegativeLogLikelihood:
         super().__init__(name=name, dtype=dtype)  # type: ignore[call-arg]  # super() is Keras's metric
 
 
-class CRPS:
+class CRPS(Score):
     """The mean `nllfit.crps` of the outcomes seen so far, in their unit, without masked outcomes.
 
     In `weighted_metrics` of `compile`, the mean is weighted by `sample_weight`; in `metrics` it is not, and outcomes of

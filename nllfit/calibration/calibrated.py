@@ -57,6 +57,11 @@ class Calibrated(abc.ABC):
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         """Maps a predicted distribution to the calibrated one, which has the same batch and event shape."""
 
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the model's outputs, as in Keras."""
+        return self.model.output_names
+
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Returns the calibrated distribution at inputs `x`, in the form in which the model returns distributions."""
         output = self.model(x, training=training)

@@ -198,8 +198,6 @@ def outputs_by_name(model: Model, x: Any, y: Mapping[str, ArrayLike], batch_size
 
 
 def _output_names(model):
-    while hasattr(model, "predict_distribution"):  # an ensemble or another wrapper of Keras models
-        model = model.models[0] if hasattr(model, "models") else model.model
     names = getattr(model, "output_names", None)
     if not names:
         raise ValueError(

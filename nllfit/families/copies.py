@@ -177,24 +177,23 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
     """Returns a copy in which a batch axis is moved from `source` to `target`. Both are negative axis indices."""
     rank = distribution.batch_shape.rank
 
-    def moved(value, event_rank):
-        value = tf.convert_to_tensor(value)
-        missing = rank + event_rank - value.shape.rank
-        value = tf.reshape(value, tf.concat([[1] * missing, tf.shape(value)], 0))
-        return tf.transpose(value, [*axes, *range(rank, rank + event_rank)])
-
-    def moved_bijector(bijector, event_rank):
-        return _AxesInOrder(bijector, [*axes, *range(rank, rank + event_rank)])
-
     axes = list(range(rank))
     axes.insert(rank + target, axes.pop(rank + source))
-    return with_parameters(distribution, moved, moved_bijector)
+
+    def order(event_rank):
+        return [*axes, *range(rank, rank + event_rank)]
+
+    return with_parameters(
+        distribution,
+        lambda value, event_rank: _in_order(value, order(event_rank)),
+        lambda bijector, event_rank: _AxesInOrder(bijector, order(event_rank)),
+    )
 
 
 class _AxesInOrder(tfb.Bijector):
-    """A bijector of numbers that computes as another one, for arrays whose axes are in another order.
+    """Applies a bijector of numbers to arrays whose axes are in another order.
 
-    Its last axes are those of `bijector` in the order of the list `order`.
+    The last axes of an array are those for which `bijector` was made, in the order of the list `order`.
     """
 
     def __init__(self, bijector, order, validate_args=False, name="axes_in_order"):
@@ -241,7 +240,7 @@ class _AxesInOrder(tfb.Bijector):
 
 
 def _in_order(values, order):
-    """Returns values whose last axes are in the order of the list `order`. Missing axes get size 1."""
+    """Puts the last axes of an array in the order of the list `order`. Axes that the array lacks get size 1."""
     values = tf.convert_to_tensor(values)
     missing = max(len(order) - values.shape.rank, 0)
     values = tf.reshape(values, tf.concat([[1] * missing, tf.shape(values)], 0))

@@ -65,13 +65,14 @@ def _extremes(y):
     return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
 
 
-def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray:
-    """Returns the sorted distinct outcomes of a training set.
+def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray | None:
+    """Returns the sorted distinct outcomes of a training set, or None if `"Values"` is not among the distributions.
 
-    If `rows` are a sample of a stream, the whole stream is read for `"Values"`, because the final networks train on all
-    rows.
+    If `rows` are a sample of a stream, the whole stream is read, because the final networks train on all rows.
     """
-    parts = [rows] if stream is None or VALUES not in distributions else stream
+    if VALUES not in distributions:
+        return None
+    parts = [rows] if stream is None else stream
     return np.unique(np.concatenate([np.unique(part.y) for part in parts]))
 
 

@@ -19,8 +19,10 @@ _LEAST_PROBABILITY = 1e-2  # log-odds are computed after clipping probabilities 
 
 def grown(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int, **options: Any
-) -> ExtraTreesRegressor:
+) -> tuple[ExtraTreesRegressor, np.ndarray, np.ndarray]:
     """Grows a scikit-learn forest on inputs `[n, m]`. It predicts the mean of each of the targets `[n, t]`.
+
+    Also returns the center and the unit of each column, `[m]`, by which the columns were standardised.
 
     If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows. The columns are
     standardised, because scikit-learn converts them to float32 and does not split values that differ by less than 1e-7.
@@ -33,7 +35,8 @@ def grown(
     center, unit = _center_and_unit(x)
     with np.errstate(over="ignore"):
         standard = np.clip((x - center) / unit, -_LARGEST, _LARGEST)
-    return ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(standard, targets, sample_weight=weights)
+    forest = ExtraTreesRegressor(_TREES, random_state=seed, **options).fit(standard, targets, sample_weight=weights)
+    return forest, center, unit
 
 
 def _center_and_unit(x):
@@ -47,18 +50,16 @@ class Forest:
     """The trees of a scikit-learn forest, stored as arrays so that they can be saved without scikit-learn's classes.
 
     Args:
-      forest: the result of `grown`.
-      x: the inputs on which it was grown. The thresholds of the trees are in the unit of these inputs.
+      forest, center, unit: the result of `grown`. The thresholds of the trees get back the unit of the inputs.
     """
 
-    def __init__(self, forest: ExtraTreesRegressor, x: np.ndarray):
+    def __init__(self, forest: ExtraTreesRegressor, center: np.ndarray, unit: np.ndarray):
         trees = [tree.tree_ for tree in forest.estimators_]
         self.starts = np.cumsum([0, *[tree.node_count for tree in trees[:-1]]])
         children = [np.stack([tree.children_left, tree.children_right]) for tree in trees]
         moved = [np.where(pair < 0, -1, pair + start) for pair, start in zip(children, self.starts, strict=True)]
         self.children = np.concatenate(moved, axis=1)
         self.feature = np.maximum(np.concatenate([tree.feature for tree in trees]), 0)  # negative in leaves
-        center, unit = _center_and_unit(x)
         standard = np.concatenate([tree.threshold for tree in trees])
         self.threshold = center[self.feature] + unit[self.feature] * standard
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
@@ -113,12 +114,12 @@ class ForestInputs:
           The `ForestInputs`, and the array `[n, k * (thresholds + 1)]` of their values for the training set.
         """
         targets = np.concatenate([_targets(column) for column in y.T], axis=1)
-        forest = grown(x, targets, weights, seed, bootstrap=True)
+        forest, *scale = grown(x, targets, weights, seed, bootstrap=True)
         unseen = np.ones([len(x), _TREES], bool)
         for i, rows in enumerate(forest.estimators_samples_):
             unseen[rows, i] = False
         unseen[~unseen.any(axis=1)] = True
-        found = cls(Forest(forest, x), targets)
+        found = cls(Forest(forest, *scale), targets)
         return found, found(x, unseen)
 
     def __init__(self, forest: Forest, targets: np.ndarray):

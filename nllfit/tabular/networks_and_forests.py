@@ -137,8 +137,7 @@ class Trees(Model):
         self.target = target
         statistics = target.statistics(rows.y)
         least = LEAVES[regularization] * math.ceil(min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS)
-        forest = grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least)
-        self.forest = Forest(forest, rows.x)
+        self.forest = Forest(*grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least))
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
         return [self.target.outputs_of(self.forest(x))]

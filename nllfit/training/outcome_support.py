@@ -20,6 +20,7 @@ from nllfit.families.checked_outcomes import (
 from nllfit.families.law import law_of
 from nllfit.families.support_checks import first_refused
 from nllfit.output_masks import masks_of
+from nllfit.shared_metrics import Score
 from nllfit.training.model_outputs import by_output, known_outputs, outputs_of
 from nllfit.training.untrained import warn_of_untrained
 
@@ -89,7 +90,7 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
         # A metric without weights includes rows of weight 0, so their outcomes must not be replaced.
         unweighted = _unweighted_metrics(model)
         seen = _counts(outcomes, output.head, given[1:]) if unweighted else counts
-        is_scored = has_metrics and len(outputs) == 1 and any(hasattr(metric, "score") for metric in unweighted)
+        is_scored = has_metrics and len(outputs) == 1 and any(isinstance(metric, Score) for metric in unweighted)
         if is_scored and sample_weight is not None:
             counts, where = seen, functools.partial(_scored_place, where)
         known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
