@@ -50,17 +50,11 @@ def bound_and_likelihood(kit, model, x):
     return np.mean(log_prob - spread - divergence), np.mean(marginal.logpdf(x))
 
 
-TABLES = {"wine": (datasets.load_wine, 2), "diabetes": (datasets.load_diabetes, 2), "iris": (datasets.load_iris, 1)}
+TABLES = {"diabetes": (datasets.load_diabetes, 2), "iris": (datasets.load_iris, 1)}
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    ("name", "kit"),
-    [
-        pytest.param(name, kit, id=name, marks=() if name == "iris" else pytest.mark.thorough)
-        for name, kit in zip(TABLES, [*KITS, KITS[0]], strict=True)
-    ],
-)
+@pytest.mark.parametrize(("name", "kit"), [("diabetes", KITS[1]), ("iris", KITS[0])], ids=TABLES)
 def test_a_linear_vae_matches_factor_analysis(name, kit):
     load, k = TABLES[name]
     x = table(load)

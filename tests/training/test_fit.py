@@ -47,12 +47,7 @@ def convolutional(k, **compiled):
 @pytest.mark.parametrize(
     ("kit", "case"),
     [
-        *in_turn(
-            [
-                ("batch_norm in xla", batch_norm, "xla", ROWS),
-                ("embedding", embedding, "graph", PARTIAL),
-            ]
-        ),
+        *in_turn([("embedding", embedding, "graph", PARTIAL)]),
         *(
             pytest.param(kit, case, id=f"{kit.keras.__name__}-{case[0]}", marks=pytest.mark.thorough)
             for case in (

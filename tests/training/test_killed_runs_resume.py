@@ -173,7 +173,7 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
 
 def train_in(k, folder):
     with generators():
-        model = network(k, units=100_000)  # a large model, so that a kill hits a write
+        model = network(k, units=50_000)  # a large model, so that a kill hits a write
         train(model, k, k.callbacks.BackupAndRestore(folder / "backup"))
         np.savez(folder / "weights.npz", *model.get_weights())
 
@@ -226,7 +226,7 @@ def test_a_process_killed_at_any_moment_ends_like_one_that_never_stopped(k, tmp_
         (tmp_path / name).mkdir()
     assert trained(server, k, tmp_path / "whole")
     draws = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         assert not trained(server, k, tmp_path / "killed", "checkpoint", draws.uniform(0, 0.2))
         assert not trained(server, k, tmp_path / "killed", "*_temp", draws.uniform(0, 0.01))  # during a write
     assert trained(server, k, tmp_path / "killed")

@@ -12,7 +12,7 @@ import tensorflow as tf
 import nllfit
 from nllfit.inference.likelihood_derivatives import Likelihood
 from nllfit.training import kernel_cache, loss_surface, runs
-from tests.keras_versions import each_keras, in_turn, mainly, set_precision
+from tests.keras_versions import KITS, each_keras, mainly, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 
@@ -84,7 +84,7 @@ def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("kit", "floatx"), in_turn(["float64", "float32"], left_out=["float32"]))
+@pytest.mark.parametrize(("kit", "floatx"), zip(KITS, ["float64", "float32"], strict=True), ids=["float64", "float32"])
 def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, monkeypatch):
     set_precision(floatx)
     traced = []
