@@ -71,6 +71,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.thorough(but=("normals, vector", "triangle"))
 @pytest.mark.parametrize("name", PAIRS)
 def test_estimated_divergences_agree_with_exact_ones(name):
     family, prior = PAIRS[name]
@@ -229,7 +230,7 @@ def test_a_weight_may_be_a_schedule_of_training_steps(kit, tmp_path):
     np.testing.assert_allclose(weight(kit.keras.models.load_model(tmp_path / "model.keras")), 3.625, rtol=1e-5)
 
 
-@each_keras
+@mainly(keras)
 def test_a_subclassed_model_may_have_a_prior_for_each_row(kit):
     class Hierarchy(kit.keras.Model):
         def __init__(self):
@@ -272,6 +273,7 @@ def test_a_prior_is_saved_as_plain_values(name):
     np.testing.assert_array_equal(p.log_prob(tf.ones([2], p.dtype)), again.log_prob(tf.ones([2], p.dtype)))
 
 
+@pytest.mark.thorough(but="variables")
 @pytest.mark.parametrize(
     "prior",
     [

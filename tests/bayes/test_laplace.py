@@ -77,8 +77,8 @@ def test_the_posterior_of_a_linear_model_matches_the_closed_form(kit, dtype):
 
 
 @pytest.mark.thorough
-@mainly(tf_keras)
-def test_the_evidence_is_largest_at_the_estimated_scale(kit):
+def test_the_evidence_is_largest_at_the_estimated_scale():
+    kit = KITS[0]
     x, y, design = line()
     model = linear_model(kit, len(x))
     model(x[:1])  # no training needed: the loss is quadratic, so its expansion is exact everywhere
@@ -137,9 +137,9 @@ def hidden(kit, units, head, penalty=0.0):
 
 
 @pytest.mark.thorough
-@mainly(keras)
-def test_the_last_layer_is_at_the_maximum_of_the_posterior(kit):
+def test_the_last_layer_is_at_the_maximum_of_the_posterior():
     """`fit_lbfgs` from the same weights finds the same maximum. The loss is not convex: it contains a learned scale."""
+    kit = KITS[1]
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal(), 1 / (2 * len(x) * PRIOR**2))
     before = model.get_weights()
@@ -170,8 +170,8 @@ def test_predictions_are_means_over_the_weights(num_classes):
 
 
 @pytest.mark.thorough
-@mainly(tf_keras)
-def test_the_information_of_all_weights_matches_the_linearised_network(kit):
+def test_the_information_of_all_weights_matches_the_linearised_network():
+    kit = KITS[0]
     x, y, _ = line()
     model = hidden(kit, 1, kit.heads.Normal(scale=SCALE))
     posterior = nllfit.laplace(model, x, y, layers="all", prior_scale=PRIOR)
@@ -199,8 +199,8 @@ def test_a_density_with_a_corner_has_information_at_the_corner():
 
 
 @pytest.mark.thorough
-@mainly(keras)
-def test_a_laplace_posterior_can_be_evaluated_and_calibrated(kit):
+def test_a_laplace_posterior_can_be_evaluated_and_calibrated():
+    kit = KITS[1]
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal())
     twice = nllfit.laplace(model, x, y, sample_weight=np.full(40, 2.0))
@@ -263,6 +263,7 @@ def test_a_layer_at_the_end_of_two_paths_has_its_weights_once(kit):
     assert last.covariance.shape == every.covariance.shape == (4, 4)
 
 
+@pytest.mark.thorough  # the linear model above has the same closed form
 @mainly(tf_keras)
 def test_an_offset_has_no_weights(kit):
     x, y, design = line()
@@ -279,9 +280,9 @@ def test_an_offset_has_no_weights(kit):
 
 
 @pytest.mark.thorough
-@mainly(keras)
-def test_a_nan_row_does_not_affect_other_rows(kit):
+def test_a_nan_row_does_not_affect_other_rows():
     """The head has two inputs, because TensorFlow raises an error for the eigenvalues of a matrix of NaN."""
+    kit = KITS[1]
     x, y, _ = line(rows=9)
     model = compiled(kit, kit.keras.Input([3]), kit.keras.layers.Dense(2), kit.heads.Normal())
     posterior = nllfit.laplace(model, x, y)

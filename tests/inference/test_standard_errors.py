@@ -318,7 +318,7 @@ class Subclass(tf_keras.Model):
         return x
 
 
-@pytest.mark.thorough(but=("<lambda>-Bernoulli", "Subclass"))
+@pytest.mark.thorough(but="<lambda>-Bernoulli")
 @pytest.mark.parametrize(
     ("make", "head", "outcome", "kernel"),
     [

@@ -173,8 +173,8 @@ def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):
 
 
 @pytest.mark.thorough
-@mainly(tf_keras)
-def test_the_epochs_to_evaluate_after_may_be_a_range(kit):
+def test_the_epochs_to_evaluate_after_may_be_a_range():
+    kit = KITS[0]
     arguments = {"epochs": 5, "validation_data": (X, Y), "verbose": 0, "shuffle": False, "compile": "graph"}
     found = [nllfit.fit(normal(kit), X, Y, validation_freq=f, **arguments) for f in (range(1, 6, 2), [1, 3, 5])]
     assert len(found[0].history["val_loss"]) == 3
@@ -186,6 +186,7 @@ def test_an_invalid_seed_is_refused_before_a_member_is_built():
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
 
 
+@pytest.mark.thorough(but="1")
 @pytest.mark.parametrize("workers", [1, 2])
 @mainly(tf_keras)
 def test_a_sequence_that_raises_stop_iteration_is_an_error(kit, workers):

@@ -2,13 +2,15 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from scipy import sparse
 
 import nllfit
-from tests.keras_versions import KITS, each_keras
+from tests.keras_versions import KITS, each_keras, mainly
 from tests.refusals import (
     CENSORED,
     HAS_MASK,
@@ -229,14 +231,14 @@ def test_a_layer_of_other_units_than_its_head_takes_is_named_in_one_line(kit):
         nllfit.fit(model, X, Y, verbose=0)
 
 
-@each_keras
+@mainly(keras)
 def test_strings_are_refused_after_numbers_of_their_shape(kit):
     nllfit.fit(model_of(kit), X, Y, verbose=0)
     with refuses("`x` holds strings, and the model takes numbers"):
         nllfit.fit(model_of(kit), X.astype(str), Y, verbose=0)
 
 
-@each_keras
+@mainly(tf_keras)
 def test_an_outcome_is_checked_after_a_first_call_on_an_array(kit):
     """The call with an array makes Keras build the `Sequential` for batches of the array's size."""
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])

@@ -13,7 +13,7 @@ import pytest
 import tf_keras
 
 import nllfit
-from tests.keras_versions import KERAS_VERSIONS, in_turn
+from tests.keras_versions import in_turn, mainly
 
 VERSIONS = (tf_keras, keras)
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
@@ -67,7 +67,7 @@ def test_a_failed_write_keeps_the_last_good_model(kit, case, tmp_path, monkeypat
     assert not np.array_equal(read(k, path)[0], good[0])
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_a_folder_of_the_same_name_raises_keras_error(k, tmp_path):
     (tmp_path / "model.keras").mkdir()
     with pytest.raises(OSError, match=r"model\.keras"):

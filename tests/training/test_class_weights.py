@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 
 import nllfit
-from tests.keras_versions import by_keras, in_turn, mainly
+from tests.keras_versions import KITS, by_keras, mainly
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3's variables
 
@@ -23,7 +23,8 @@ GIVEN = [
 CLASS_WEIGHT = {0: 0.5, 1: 1.5}
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(GIVEN))
+@pytest.mark.thorough(but="bool")
+@pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, GIVEN, strict=True)), ids=[name for name, _ in GIVEN])
 def test_class_weights_multiply_sample_weights(kit, case):
     k, (_, given) = kit.keras, case
     model = k.Sequential([k.layers.Input((2,)), k.layers.Dense(1), kit.heads.Bernoulli(1)])

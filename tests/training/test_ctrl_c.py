@@ -24,6 +24,7 @@ def line(k, *before):
     return model
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")
 def test_ctrl_c_during_a_trace_leaves_a_working_model(k):
     class Interrupted(k.layers.Layer):

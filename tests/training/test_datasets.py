@@ -12,7 +12,7 @@ import tf_keras
 import nllfit
 from nllfit.data_checks import as_tensors
 from nllfit.training import dataset_readers, streams
-from tests.keras_versions import KITS, by_keras, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, by_keras, in_turn, mainly
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
 
 pytestmark = [
@@ -79,7 +79,7 @@ def test_sequences_are_notified_of_each_epoch(k):
     assert batches.told == ["end"] * 3
 
 
-@each_keras
+@mainly(keras)
 def test_a_sequence_begins_each_epoch_where_keras_does(kit):
     k = kit.keras
 

@@ -78,6 +78,7 @@ def test_fit_matches_keras(kit, case):
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough  # `test_arguments.py` and `test_class_weights.py` also use these options
 @mainly(keras, "k")
 def test_fit_options_match_keras(k):
     x, y, _ = rows_of(dense(k), PARTIAL)  # 97 rows to train and 33 to evaluate, each with a partial batch of one row
@@ -195,6 +196,7 @@ def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports 
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.thorough
 @mainly(keras)  # `test_outcomes_may_have_no_last_axis` tests the same with tf_keras
 def test_class_labels_may_have_a_column_axis(kit):
     k = kit.keras

@@ -46,14 +46,9 @@ def breast_cancer():
 
 # The optimum of scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json. The
 # penalty 1e-2 is tested in float32 and with Keras 3 below.
-@pytest.mark.parametrize(
-    ("penalty", "objective", "nll"),
-    [
-        pytest.param(1e-2, 0.1208816468, 0.0859207608, marks=pytest.mark.thorough),
-        (1e-3, 0.0680828231, 0.0543921760),
-    ],
-)
-def test_penalised_regressions_match_scikit_learn_also_after_an_interruption(penalty, objective, nll):
+@pytest.mark.thorough  # `test_a_penalty_makes_the_optimum_finite...` also has a penalty
+def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption():
+    penalty, objective, nll = 1e-3, 0.0680828231, 0.0543921760
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), penalty)
     start = model.get_weights()
@@ -163,8 +158,8 @@ def regression(name):
         y, x = np.loadtxt(data_file("nist/Filip.csv"), delimiter=",", skiprows=1).T
         x = x[:, None] ** np.arange(1, 11)
         return x / np.abs(x).max(0), y[:, None]
-    if name in ("Norris", "Longley"):
-        data = np.loadtxt(data_file(f"nist/{name}.dat"), skiprows=60)
+    if name == "Longley":
+        data = np.loadtxt(data_file("nist/Longley.dat"), skiprows=60)
         return data[:, 1:], data[:, :1]
     x = np.arange(21.0)[:, None] ** np.arange(1, 6)
     noise = np.array([759, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048, 2048])
@@ -186,10 +181,6 @@ def least_squares(x, y):
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param("Norris", marks=pytest.mark.thorough),  # one input, the best conditioned
-        pytest.param(
-            "Longley", marks=pytest.mark.thorough
-        ),  # `test_outcomes_and_inputs_may_have_any_unit` also uses it
         "Filip",
         "Wampler1 Wampler2 Wampler3 Wampler4 Wampler5",
     ],
@@ -356,9 +347,6 @@ def without_counts(x):
         (separable, "float32"),
         pytest.param(separable_classes, "float64", marks=pytest.mark.thorough),
         pytest.param(partly_separable, "float64", marks=pytest.mark.thorough),
-        pytest.param(
-            partly_separable, "float32", marks=pytest.mark.thorough
-        ),  # the search computes the loss in float64 anyway
         pytest.param(
             without_counts, "float64", marks=pytest.mark.thorough
         ),  # the next test adds a penalty to the same case

@@ -53,6 +53,7 @@ def line(kit, *before):
     return model, layer
 
 
+@pytest.mark.thorough  # the test of `StringLookup` also uses what `adapt` found
 @mainly(keras)
 def test_the_statistics_of_a_normalization_are_used(kit):
     normalization = kit.keras.layers.Normalization()
@@ -77,6 +78,7 @@ def test_an_attribute_set_after_construction_is_used(kit):
     np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-3)  # a loss of seven digits gives three
 
 
+@pytest.mark.thorough(but="True")
 @pytest.mark.parametrize("of_layer", [True, False])
 def test_a_penalty_of_add_loss_is_minimised(of_layer):
     model, layer = line(KITS[0])
@@ -88,6 +90,7 @@ def test_a_penalty_of_add_loss_is_minimised(of_layer):
     np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
 
 
+@pytest.mark.thorough  # the test above also has a penalty in `losses`
 @mainly(keras)
 def test_the_activity_penalty_of_any_layer_is_minimised(kit):
     """In tf_keras, the config of an `Activation` does not contain the penalty."""
@@ -114,6 +117,7 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
 
 
+@pytest.mark.thorough(but="0.5")
 @mainly(keras)
 @pytest.mark.parametrize("strength", [None, 0.5])
 def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):
@@ -133,6 +137,7 @@ def test_a_model_without_a_loss_is_refused(kit):
         nllfit.fit_lbfgs(model, X, Y, verbose=0)
 
 
+@pytest.mark.thorough  # `test_a_frozen_head_keeps_its_scale` also freezes a layer
 @mainly(tf_keras)
 def test_layers_may_be_frozen_between_two_searches(kit):
     layers = [kit.keras.layers.Dense(2), kit.keras.layers.Dense(2)]
@@ -158,6 +163,7 @@ def test_a_variable_frozen_in_keras_3_keeps_its_value():
     assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # as above
 
 
+@pytest.mark.thorough(but="StringLookup")
 @mainly(keras)
 @pytest.mark.parametrize("name", ["StringLookup", "IntegerLookup", "Discretization"])
 def test_groups_of_a_preprocessing_layer_get_their_means(kit, name):

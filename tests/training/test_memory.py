@@ -84,7 +84,7 @@ def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("kit", "floatx"), zip(KITS, ["float64", "float32"], strict=True), ids=["float64", "float32"])
+@pytest.mark.parametrize(("kit", "floatx"), [(KITS[0], "float64"), (KITS[1], "float32")], ids=["float64", "float32"])
 def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, monkeypatch):
     set_precision(floatx)
     traced = []

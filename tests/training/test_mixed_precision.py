@@ -50,11 +50,6 @@ def check(kit, cases, policy):
 
 
 @pytest.mark.thorough
-def test_a_model_is_fitted_in_mixed_precision_as_in_float32():
-    check(KITS[1], [case for case in ONCE if case.id in ("Normal", "Poisson")], "mixed_float16")
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(6))
 @each_keras
 def test_each_head_is_fitted_in_mixed_precision_as_in_float32(kit, part):

@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.thorough  # a test below counts the traces of two models
 @mainly(tf_keras, "k")
 def test_fitting_again_traces_nothing(k, traced):
     model = dense(k)

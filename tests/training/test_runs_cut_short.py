@@ -82,6 +82,7 @@ def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+@pytest.mark.thorough  # the training data of the test above raise, too
 def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     class Fails(keras.utils.PyDataset):
         begun = 0
@@ -103,7 +104,7 @@ def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     assert_same_state(model, state(reference))
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_a_callback_that_raises_leaves_no_proxy_of_the_model(k):
     def stops(epoch, logs):
         raise LookupError
@@ -156,7 +157,7 @@ def test_a_resumed_run_reads_the_same_data(data, tmp_path):
     assert_same_state(cut, state(whole))
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_a_missing_or_damaged_backup_index_is_an_error_and_can_be_restored(k, tmp_path):
     def train(model):
         backup = k.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)

@@ -7,7 +7,7 @@ import tf_keras
 from scipy import stats
 
 import nllfit
-from tests.keras_versions import by_keras, in_turn, mainly
+from tests.keras_versions import KITS, by_keras, in_turn, mainly
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
@@ -52,7 +52,8 @@ def network(kit, shape=(2,), head=True):
 KINDS = [("dataset", True), ("generator", False), ("sequence", False), ("filtered", True)]
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(KINDS))
+@pytest.mark.thorough(but="dataset")
+@pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, KINDS, strict=True)), ids=[name for name, _ in KINDS])
 def test_batches_without_rows_are_skipped(kit, case):
     kind, head = case
     batches = [(X[rows], Y[rows]) for rows in (NONE, FIRST, NONE, NONE, REST, NONE)]
@@ -83,6 +84,7 @@ def test_predictions_skip_batches_without_rows(kit):
         nllfit.fit(model, dataset([(X[NONE], Y[NONE])]), verbose=0)
 
 
+@pytest.mark.thorough(but="keras-late")
 @pytest.mark.parametrize(("kit", "kind"), in_turn(["head", "late fault"]))
 def test_sequences_of_batches_may_differ_in_length(kit, kind):
     batches = [(x := RNG.normal(size=(4, steps, 2)).astype("float32"), x[..., :1].copy()) for steps in (3, 5, 3)]

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 import tf_keras
 
 import nllfit
-from tests.keras_versions import KERAS_VERSIONS, by_keras, in_turn, mainly
+from tests.keras_versions import by_keras, in_turn, mainly
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")  # two full batches, because a partial one needs another trace
@@ -128,7 +128,7 @@ def test_a_layer_with_state_matches_keras(k):
     both(make, X[..., None], Y, batch_size=16)
 
 
-@KERAS_VERSIONS
+@mainly(tf_keras, "k")
 def test_a_model_without_call_matches_keras(k):
     class Step(k.Model):
         def __init__(self):
@@ -181,6 +181,7 @@ def test_training_and_validation_data_may_be_of_different_kinds(k):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.thorough  # the next test also names one, with Keras 3
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["auto", "graph"]))
 def test_an_operation_that_fails_is_named(kit, compile):
     k = kit.keras
@@ -260,6 +261,7 @@ def test_outcomes_by_name_belong_to_that_output():
     both(make, X, {"a": Y - 9})
 
 
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_metric_with_several_results_matches_keras(k):
     class Ends(k.metrics.Metric):
@@ -289,6 +291,7 @@ def plain(k):
     return model
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")  # `test_sequences_are_notified_of_each_epoch` covers both versions
 def test_batches_may_be_lists(k):
     base = k.utils.Sequence if k is tf_keras else k.utils.PyDataset
@@ -371,6 +374,7 @@ def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.thorough  # `test_failures.py` also has losses that are not finite
 @mainly(tf_keras)
 def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
     k = kit.keras
@@ -423,6 +427,7 @@ def test_an_operation_that_xla_cannot_compile_is_named_with_advice():
     nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
 
 
+@pytest.mark.thorough  # `test_killed_runs_resume.py` also resumes dropout
 @mainly(keras, "k")
 def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     def trained(epochs):
@@ -506,7 +511,7 @@ def test_a_variable_of_keras_3_that_is_frozen_after_a_fit_keeps_its_value():
     assert model.get_weights()[1] != bias
 
 
-@KERAS_VERSIONS
+@mainly(keras, "k")
 def test_a_layer_that_was_frozen_at_the_first_step_needs_another_compile(k):
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3), k.layers.Dense(1)])
     model.layers[0].trainable = False
@@ -517,6 +522,7 @@ def test_a_layer_that_was_frozen_at_the_first_step_needs_another_compile(k):
         nllfit.fit(model, X, Y, verbose=0)
 
 
+@pytest.mark.thorough(but="True")
 @mainly(keras)
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_model_with_one_output_in_a_dict_is_trained_as_by_keras(kit, by_name):
