@@ -147,10 +147,10 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
 @pytest.mark.thorough
 def test_moments_of_counts_are_sums_over_their_probabilities():
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Poisson()])
-    x = np.log([[0.1], [6.0], [3000.0]]).astype("float32")
+    x = np.log([[0.1], [6.0], [700.0]]).astype("float32")
     model(x)
     moved = predict_distribution(Conformalized(model, {0.5: 0.0, 0.9: 1.0}), x)
-    counts = np.arange(5000.0)[:, None]
+    counts = np.arange(1200.0)[:, None]
     outcomes = np.tile(counts[..., None], [1, 3, 1]).astype("float32")
     probabilities = np.exp(np.asarray(moved.log_prob(outcomes), float))
     mean = np.sum(counts * probabilities, 0)
@@ -184,8 +184,10 @@ def test_a_flow_that_decreases_is_conformalized():
     conformal = conformalize(model, x, -np.exp(x + errors), levels=(0.9,))
     reach = np.sort(np.abs(errors), axis=0)[17]  # 18 = (19 + 1) 0.9
     assert conformal.corrections[0.9] == pytest.approx(reach - stats.norm.ppf(0.95), rel=1e-4)
-    ends = np.stack(nllfit.interval(predict_distribution(conformal, x[:2]), 0.9))
-    np.testing.assert_allclose(ends, -np.exp(np.stack([x[:2] + reach, x[:2] - reach])), rtol=1e-3)
+    # The search for these ends would take most of the time. Its relative errors of 1e-3 would be errors of 1e-4 here.
+    ends = -np.exp(np.stack([x[:2] + reach, x[:2] - reach]))
+    levels = np.broadcast_to(np.reshape([0.05, 0.95], [2, 1, 1]), ends.shape)
+    np.testing.assert_allclose(nllfit.cdf(predict_distribution(conformal, x[:2]), ends), levels, atol=1e-4)
     recalibrated = predict_distribution(recalibrate(model, x, -np.exp(x + errors)), x)
     assert np.isfinite(recalibrated.log_prob(-np.exp(x + errors))).all()
 
@@ -288,9 +290,8 @@ def test_amounts_that_may_be_0_cannot_be_calibrated():
 
 
 @pytest.mark.thorough
-@mainly(tf_keras)
-def test_families_that_cannot_be_conformalized_are_refused(kit):
-    x, _ = samples(10)
+def test_families_that_cannot_be_conformalized_are_refused():
+    kit, (x, _) = KITS[1], samples(10)
     amounts = kit.keras.Sequential([kit.keras.layers.Dense(3), kit.heads.Hurdle("LogNormal")])
     with pytest.raises(ValueError, match="have a probability at 0 and a density above 0"):
         conformalize(amounts, x, np.ones([10, 1]))
@@ -320,16 +321,15 @@ def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("of", ["a model", "an ensemble"])
-def test_intervals_of_truncated_heads_stay_in_the_window(of):
+def test_intervals_of_truncated_heads_stay_in_the_window():
     y = np.random.default_rng(0).beta(2.0, 1.0, [500, 1])  # the model predicts a truncated Normal
     x = np.zeros([500, 1], "float32")
     head = nllfit.heads.Truncated("Normal", low=0.0, high=1.0)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, kernel_initializer="zeros"), head])
-    either = model if of == "a model" else nllfit.Ensemble([model, model])
-    low, high = (np.asarray(end) for end in nllfit.interval(nllfit.predict_distribution(either, x[300:301]), 0.5))
+    ensemble = nllfit.Ensemble([model, model])
+    low, high = (np.asarray(end) for end in nllfit.interval(nllfit.predict_distribution(ensemble, x[300:301]), 0.5))
     assert np.mean((y[300:] > low) & (y[300:] < high)) < 0.4
-    conformal = nllfit.conformalize(either, x[:300], y[:300], levels=(0.5, 0.9))
+    conformal = nllfit.conformalize(ensemble, x[:300], y[:300], levels=(0.5, 0.9))
     predicted = nllfit.predict_distribution(conformal, x[300:301])  # the same for all rows
     for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
         assert low > 0

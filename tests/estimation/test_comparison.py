@@ -42,6 +42,7 @@ def test_a_categorical_family_fits_class_labels():
     np.testing.assert_allclose(estimate.parameters["probs"], [1 / 3, 1 / 6, 1 / 2], rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_families_of_one_name_are_told_apart():
     families = [Family("Gamma", concentration=c) for c in (1.0, 2.0)]
     ranking = compare(AMOUNTS, [*families, "Gamma", Family("Beta", concentration0=np.array(2.0))])
@@ -112,12 +113,16 @@ def test_densities_of_other_columns_or_on_a_surface_are_not_compared(y, distribu
 
 
 @pytest.mark.thorough
-def test_a_share_of_zero_counts_is_compared_with_counts():
+def test_a_share_of_zero_counts_is_compared_with_counts(monkeypatch):
     y = COUNTS * (np.arange(60) % 3 > 0)
-    ranking = compare(y, ["Poisson", ZeroInflated("Poisson"), Hurdle("Poisson"), Truncated("Poisson", high=20)])
-    assert len(ranking.estimates) == 4
-    amounts = compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Gamma"), ZeroInflated("LogNormal")])
-    assert not amounts.refused
+    assert len(compare(y, ["Poisson", ZeroInflated("Poisson")]).estimates) == 2
+    # Other tests fit these families. Here, they must only pass the check of what can be compared.
+    fits = []
+    monkeypatch.setattr(comparison, "maximum_likelihood", lambda family, *_, **__: fits.append(family) or same)
+    same = maximum_likelihood("Poisson", y)
+    compare(y, ["Poisson", Hurdle("Poisson"), Truncated("Poisson", high=20)])
+    compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Gamma"), ZeroInflated("LogNormal")])
+    assert len(fits) == 5
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from nllfit import MixtureFamily, maximum_likelihood
 
 
-@pytest.mark.thorough(but=("Poisson", "Exponential"))
+@pytest.mark.thorough(but="Poisson")
 @pytest.mark.parametrize(
     ("family", "y", "limit"),
     [
@@ -19,7 +19,6 @@ from nllfit import MixtureFamily, maximum_likelihood
         ("Exponential", [0.0, 0.0, 0.0], "`rate` goes to infinity"),
         ("OneHotCategorical", np.eye(3)[[0, 0, 1, 1]], "`probs` goes to 0"),
         ("StudentT", np.random.default_rng(1).uniform(size=200), "`df` goes to infinity"),
-        ("NegativeBinomial", np.random.default_rng(0).binomial(10, 0.5, 200), "`probs` goes to 0"),
     ],
 )
 def test_an_optimum_at_infinity_is_reported(family, y, limit):
@@ -33,9 +32,9 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
-def test_underdispersed_counts_send_a_negative_binomial_to_infinity(seed):
-    fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(seed).binomial(100, 0.9, 50))
+@pytest.mark.thorough  # a Poisson of zeros has no finite maximum either
+def test_underdispersed_counts_send_a_negative_binomial_to_infinity():
+    fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(0).binomial(100, 0.9, 50))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"
 
 
@@ -81,8 +80,8 @@ def test_a_point_far_from_the_maximum_does_not_count_as_converged(family, scale)
 @pytest.mark.parametrize(  # a location family, one with many local maxima, and one with bounds
     "family",
     [
-        *("Normal", "StudentT"),
-        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Gumbel", "JohnsonSU", "Triangular")),
+        "Normal",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("StudentT", "Triangular")),
     ],
 )
 def test_an_offset_of_1e9_changes_nothing(family):
@@ -98,12 +97,6 @@ def test_an_offset_of_1e9_changes_nothing(family):
     ("family", "y", "reason"),
     [
         ("Gamma", 1e9 + np.random.default_rng(0).normal(size=300), "rounding errors of .* nats"),
-        pytest.param(
-            "StudentT",
-            np.r_[np.zeros(20), np.random.default_rng(0).normal(size=10)],
-            "0.0 is 20 times in `y`",
-            marks=pytest.mark.thorough,  # `test_inflated.py` tests the same message
-        ),
         pytest.param(
             MixtureFamily("Laplace", 2, scale=1.0),
             np.random.default_rng(0).laplace(size=[2, 15]).T @ [1, 9],
@@ -134,13 +127,10 @@ def test_a_parameter_at_the_end_of_its_domain_is_no_maximum():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(  # references from Nelder-Mead with many starts
-    ("seed", "reference"), [(3, -80.843115), (7, -87.620842)]
-)
-def test_the_peak_of_a_generalised_normal_may_be_an_observation(seed, reference):
-    y = np.random.default_rng(seed).laplace(size=50)
+def test_the_peak_of_a_generalised_normal_may_be_an_observation():
+    y = np.random.default_rng(3).laplace(size=50)
     fit = maximum_likelihood("GeneralizedNormal", y)
     assert fit.converged
-    assert fit.log_likelihood == pytest.approx(reference, abs=1e-5)
+    assert fit.log_likelihood == pytest.approx(-80.843115, abs=1e-5)  # from Nelder-Mead with many starts
     assert fit.parameters["loc"] in y
     assert "not smooth in `loc`" in fit.message

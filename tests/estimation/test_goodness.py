@@ -70,6 +70,7 @@ def test_the_lowest_bin_needs_as_many_expected_counts_as_the_others():
     assert found == {"chi_square": pytest.approx(stats.chisquare(observed, expected).statistic, rel=1e-9)}
 
 
+@pytest.mark.thorough
 def test_three_bins_are_enough_for_one_parameter():
     y = np.repeat([0, 1, 2, 4], [15, 14, 8, 3])
     expected = 40 * np.diff([0, *stats.poisson(y.mean()).cdf([0, 1]), 1])

@@ -92,6 +92,7 @@ def test_a_constant_element_has_an_interval_of_one_value():
     assert np.all(np.isfinite(intervals))
 
 
+@pytest.mark.thorough
 def test_the_only_free_parameter_may_be_a_corner():
     y = np.random.default_rng(0).triangular(0, 1, 3, 200)
     fit = maximum_likelihood("Triangular", y, low=0.0, high=3.0)
@@ -141,20 +142,13 @@ def test_a_corner_of_censored_outcomes_has_a_profile_interval():
 
 
 @pytest.mark.thorough  # the standard errors and an interval are compared with formulas above
-@pytest.mark.parametrize(
-    ("family", "truth", "draw"),
-    [
-        ("Gamma", {"concentration": 3.0, "rate": 0.5}, lambda rng, size: rng.gamma(3, 2, size)),
-        ("Normal", {"loc": 1.0, "scale": 2.0}, lambda rng, size: rng.normal(1, 2, size)),
-        ("Poisson", {"rate": 4.0}, lambda rng, size: rng.poisson(4, size).astype(float)),
-    ],
-)
-def test_wald_intervals_cover_the_truth(family, truth, draw):
+def test_wald_intervals_cover_the_truth():
     """The coverage of 95% intervals from samples of 200 is within 2.9 binomial standard errors of 95%."""
+    truth = {"concentration": 3.0, "rate": 0.5}
     count, rng = 400, np.random.default_rng(0)
     covered = {name: [] for name in truth}
     for _ in range(count // 20):
-        fit = maximum_likelihood(family, draw(rng, (200, 20)))
+        fit = maximum_likelihood("Gamma", rng.gamma(3, 2, (200, 20)))
         assert fit.converged
         for name, interval in fit.confidence_intervals(0.95).items():
             covered[name].extend((interval[:, 0] < truth[name]) & (truth[name] < interval[:, 1]))
@@ -214,7 +208,7 @@ def test_a_profile_matches_scipy_where_the_support_depends_on_the_parameters():
     np.testing.assert_allclose(falls, stats.chi2.ppf(0.999, 1), rtol=1e-6)
 
 
-@pytest.mark.thorough(but="Family")
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrap", [lambda family: family, Censored], ids=["Family", "Censored"])
 def test_a_profile_is_minus_infinity_below_a_floor(wrap):
     """Above the floor, the profile of a Normal's scale is the log-likelihood at the sample mean."""

@@ -47,6 +47,7 @@ def test_a_large_offset_costs_no_digits(offset):
     assert fit.converged
 
 
+@pytest.mark.thorough(but=("Gamma", "Normal", "Weibull"))
 @pytest.mark.parametrize("family", ["Gamma", "Weibull", "LogNormal", "Normal", "Exponential"])
 def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
     published = oracles()["groundbeef"][family]
@@ -56,48 +57,32 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# An ordinary run fits these families, each to a sample of this size: the common ones, and those with a closed form or a
-# density of nllfit. `--thorough` adds all other families and sizes. What is special about another family, such as a
-# corner of its likelihood or a bound of its support, has its own test.
-SIZES = {"Beta": 50, "Exponential": 50, "Gamma": 50, "GeneralizedPareto": 2500, "Laplace": 50, "LogNormal": 50}
+# An ordinary run fits these families: the common ones, and those with a closed form or a density of nllfit.
+# `--thorough` adds all other families. What is special about another family, such as a corner of its likelihood or a
+# bound of its support, has its own test.
+COMMON = ("Beta", "Exponential-", "Gamma", "Laplace", "LogNormal", "Normal-", "Pareto", "StudentT", "Uniform")
+COMMON += ("Weibull",)
+# These samples have 2500 outcomes, and the others 50. For 50 outcomes, the best StudentT would be a Normal.
+LARGE = {"Cauchy", "GeneralizedPareto", "InverseGaussian", "Logistic", "Moyal", "StudentT", "VonMises"}
 
 
-SIZES |= {
-    "Normal": 50,
-    "Pareto": 50,
-    "StudentT": 2500,
-    "Uniform": 50,
-    "Weibull": 50,
-}  # 2500 for StudentT, because its best fit to 50 outcomes is a Normal
-
-
+@pytest.mark.thorough(but=COMMON)
 @pytest.mark.parametrize(
     ("family", "n"),
-    [
-        pytest.param(family, n, marks=() if SIZES.get(family) == n else pytest.mark.thorough, id=f"{family}-{n}")
-        for family in sorted(CASES)
-        for n in (50, 2500)
-    ],
+    [pytest.param(f, n, id=f"{f}-{n}") for f in sorted(CASES) for n in [2500 if f in LARGE else 50]],
 )
 def test_never_less_likely_than_scipys_fit(family, n):
     y = sample(family, n)
     fit = maximum_likelihood(family, y)
     expected = scipy_log_likelihood(family, y)
     assert fit.log_likelihood >= expected - 1e-6 * abs(expected)
-    assert fit.converged or (family, n) == ("StudentT", 50)  # the best fit is a Normal, with an infinite `df`
+    assert fit.converged
     at_fit = fit.distribution.log_prob(y).numpy().sum()
     assert fit.log_likelihood == pytest.approx(at_fit, rel=1e-12)
 
 
 @pytest.mark.thorough(but="Normal")
-@pytest.mark.parametrize(  # one closed form and one search
-    "family",
-    [
-        "Normal",
-        "Gamma",
-        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Exponential", "LogNormal", "Gumbel")),
-    ],
-)
+@pytest.mark.parametrize("family", ["Normal", "Gumbel"])  # one closed form and one search
 def test_a_million_outcomes_are_not_less_likely_than_scipys_fit(family):
     y = sample(family, 1_000_000)
     fit = maximum_likelihood(family, y)
@@ -190,7 +175,7 @@ def test_fixed_parameters_stay():
     assert about_five.parameters["scale"] == pytest.approx(np.sqrt(np.mean((y - 5) ** 2)), rel=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e3, 1e9])
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_the_unit_of_the_sample_does_not_matter(scale):
     y = np.random.default_rng(0).weibull(2, 300)
     one, other = maximum_likelihood("Weibull", y), maximum_likelihood("Weibull", scale * y)
@@ -199,6 +184,7 @@ def test_the_unit_of_the_sample_does_not_matter(scale):
     assert other.parameters["concentration"] == pytest.approx(one.parameters["concentration"], rel=1e-8)
 
 
+@pytest.mark.thorough(but="2000")
 @pytest.mark.parametrize("floor", [1.0, 2000.0])
 def test_a_floor_bounds_the_scale_in_the_unit_of_the_sample(floor):
     y = np.random.default_rng(0).normal(3, 1000, 500)
@@ -269,8 +255,8 @@ def test_a_zero_inflated_fit_reproduces_the_share_of_zeros():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("scale", [1e-6, 1e8])
-def test_the_unit_does_not_matter_to_a_normal_inverse_gaussian(scale):
+def test_the_unit_does_not_matter_to_a_normal_inverse_gaussian():
+    scale = 1e-6
     y = stats.norminvgauss.rvs(2, 0.5, 1, 2, size=300, random_state=np.random.default_rng(0))
     here, there = (maximum_likelihood("NormalInverseGaussian", s * y) for s in (1.0, scale))
     assert here.converged

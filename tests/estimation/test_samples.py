@@ -65,6 +65,7 @@ def test_one_observation_is_enough_for_one_parameter():
     assert maximum_likelihood("Exponential", [2.0]).parameters["rate"] == pytest.approx(0.5, rel=1e-12)
 
 
+@pytest.mark.thorough
 def test_columns_of_very_different_spread_are_not_dependent():
     y = np.random.default_rng(0).normal(size=(60, 2)) * [1e-7, 1e7]
     fit = maximum_likelihood("MultivariateNormalTriL", y)

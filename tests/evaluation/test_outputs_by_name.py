@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import nllfit
-from tests.keras_versions import KITS
+from tests.keras_versions import KITS, in_turn
 
 
-@pytest.mark.parametrize("structure", ["dict", "list"])
-@pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
+@pytest.mark.parametrize(("kit", "structure"), in_turn(["dict", "list"]))
 def test_outputs_are_evaluated_by_name(kit, structure):
     keras, heads = kit.keras, kit.heads
     inputs = keras.layers.Input((2,))

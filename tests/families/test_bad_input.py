@@ -102,6 +102,7 @@ def test_a_wrong_argument_is_named(name):
         call()
 
 
+@pytest.mark.thorough(but=("Censored", "ZeroInflated"))
 @pytest.mark.parametrize("wrapped", [nllfit.Censored, nllfit.Truncated, nllfit.ZeroInflated, nllfit.Hurdle])
 def test_a_fraction_is_no_count_of_a_family_of_integers(wrapped):
     """TFP's Zipf counts in int32, and a cast would drop the fraction."""

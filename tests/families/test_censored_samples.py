@@ -15,21 +15,17 @@ INF = np.inf
 
 @pytest.mark.thorough
 def test_censored_estimates_match_fitdistcens():
-    """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`."""
-    pairs = interval_censored([0.1, 0.5, 0.75, 0.8], [0.2, 0.55, 0.9, 0.95])
-    normal = nllfit.maximum_likelihood(Censored("Normal"), pairs)
-    assert normal.converged
-    np.testing.assert_allclose([*normal.parameters.values()], [0.5919990, 0.2868042], rtol=2e-7)
+    """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`.
+
+    `test_certified.py` has the same reference of a Normal.
+    """
     y = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0]
-    gamma = nllfit.maximum_likelihood(Censored("Gamma"), right_censored(y, [1] * 7 + [0]))
+    data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
+    gamma = nllfit.maximum_likelihood(Censored("Gamma"), data)
+    assert gamma.converged
     np.testing.assert_allclose(gamma.parameters["concentration"], 1.447623, rtol=1e-6)
     np.testing.assert_allclose(1 / gamma.parameters["rate"], 8.360197, rtol=1e-6)
-    data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
     shape, _, scale = stats.gamma.fit(data, floc=0)
-    given = nllfit.maximum_likelihood(Censored("Gamma"), data)
-    np.testing.assert_allclose([*given.parameters.values()], [*gamma.parameters.values()], rtol=1e-8)
-    given = nllfit.maximum_likelihood(Censored("Normal"), stats.CensoredData(interval=pairs))
-    np.testing.assert_allclose([*given.parameters.values()], [*normal.parameters.values()], rtol=1e-8)
     theirs = stats.gamma(shape, scale=scale)
     assert gamma.log_likelihood >= theirs.logpdf(y[:-1]).sum() + theirs.logsf(25) - 1e-12
     np.testing.assert_allclose(gamma.parameters["concentration"], shape, rtol=1e-4)
@@ -163,6 +159,7 @@ BAD_SAMPLES = [
 ]
 
 
+@pytest.mark.thorough(but=("lower end", "1 NaN", "outside its window from"))
 @pytest.mark.parametrize(("make", "y", "message"), BAD_SAMPLES, ids=[case[2] for case in BAD_SAMPLES])
 def test_impossible_outcomes_of_censored_families_are_named(make, y, message):
     with pytest.raises(ValueError, match=message):
@@ -194,6 +191,7 @@ BAD_FAMILIES = [
 ]
 
 
+@pytest.mark.thorough(but="PERT")
 @pytest.mark.parametrize(
     "family",
     ["PERT", nllfit.MixtureFamily("Uniform", 2), Truncated("Uniform", low=0.0)],
@@ -249,8 +247,8 @@ def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
 @pytest.mark.filterwarnings("error")
 def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
-    expected, found = (nllfit.maximum_likelihood(Censored("Exponential"), rows) for rows in (y, [*y, [-INF, INF]]))
-    np.testing.assert_allclose(found.parameters["rate"], expected.parameters["rate"], rtol=1e-8)
+    found = nllfit.maximum_likelihood(Censored("Exponential"), [*y, [-INF, INF]])
+    np.testing.assert_allclose(found.parameters["rate"], 3 / 6, rtol=1e-8)  # three times of an event, of a sum of 6
 
 
 @pytest.mark.parametrize(

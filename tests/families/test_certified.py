@@ -83,7 +83,7 @@ TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5, "Beta": 2e-
 QUICK = ("Exponential", "Weibull")
 
 
-@pytest.mark.thorough(but=("Weibull of", "Exponential"))
+@pytest.mark.thorough(but=("Weibull of days", "Exponential"))
 @pytest.mark.parametrize(
     "name", [name if CASES[name][0] in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
 )

@@ -23,6 +23,7 @@ KINDS = {
 OUTCOMES = np.array([pair for pairs in KINDS.values() for pair in pairs])
 
 
+@pytest.mark.thorough(but=("Weibull", "a mixture"))
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_kind_has_the_general_log_likelihood_and_gradient(name):
     family = FAMILIES[name].holding({"validate_args": False})

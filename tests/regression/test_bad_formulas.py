@@ -232,6 +232,7 @@ def test_cox_regression_uses_an_offset_array_only_for_the_fitted_rows():
     pd.testing.assert_frame_equal(fitted.survival(None, [1, 3]), by_name.survival(rows, [1, 3]))
 
 
+@pytest.mark.thorough(but=("e]",))
 @pytest.mark.parametrize("name", ["offset", "off", "e", "my x"])
 def test_an_offset_may_have_any_name(name):
     """The reference is an offset given as an array. `formulaic` would replace the name `e` also inside other names."""
@@ -332,6 +333,7 @@ def test_the_message_about_a_point_that_is_no_maximum_is_a_sentence(monkeypatch)
     assert not found.converged
 
 
+@pytest.mark.thorough(but="uint8")
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
 def test_integers_of_any_dtype_do_not_wrap_around(dtype):
     data = DATA.assign(x=DATA.x.astype(int) * 20, k=[3, 4, 5, 3, 4, 5])

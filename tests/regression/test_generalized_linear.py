@@ -114,6 +114,7 @@ def test_robust_errors_match_statsmodels(doctor_visits, covariance):
     assert "150 clusters" in ours.summary() or covariance == "sandwich"
 
 
+@pytest.mark.thorough(but="C(group)")
 @pytest.mark.parametrize("terms", ["C(group) + x", "year + I(year ** 2) + C(group)"])
 def test_a_joint_test_needs_more_clusters_than_coefficients(terms):
     """The sandwich of `G` clusters has rank `G - 1`, because the scores of all rows sum to 0."""
@@ -165,6 +166,7 @@ def test_a_linear_model_matches_statsmodels():
         ours.anova(smaller)
 
 
+@pytest.mark.thorough(but="options0")
 @pytest.mark.parametrize("options", [{}, {"covariance": "sandwich"}])
 def test_powers_of_a_year_lose_no_digits(options):
     """The reference is the cubic of the year minus 2005, whose coefficient of the third power is the same."""

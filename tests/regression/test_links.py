@@ -55,6 +55,7 @@ def assert_agree(ours, formula, data, family, scale=1.0, **options):
     return theirs
 
 
+@pytest.mark.thorough(but=("Poisson, log",))
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize("case", COUNTS)
 def test_glms_of_counts_match_statsmodels(visits, case):
@@ -73,6 +74,7 @@ def test_glms_of_binary_outcomes_match_statsmodels(visits, case):
     )
 
 
+@pytest.mark.thorough(but=("Gamma, inverse",))
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize("case", AMOUNTS)
 def test_glms_of_amounts_match_statsmodels(votes, case):
@@ -82,6 +84,7 @@ def test_glms_of_amounts_match_statsmodels(votes, case):
     assert_agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
+@pytest.mark.thorough  # a beta regression has two parameters too
 def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
@@ -116,6 +119,7 @@ def test_beta_regression_from_a_formula_matches_statsmodels(votes):
     np.testing.assert_allclose(ours.predict(votes.iloc[:3]), theirs.predict(votes.iloc[:3]), rtol=1e-7)
 
 
+@pytest.mark.thorough(but="square")
 @pytest.mark.parametrize("link", ["reciprocal", "square"])
 def test_the_interval_of_a_mean_contains_the_mean_where_its_link_turns(link):
     """The interval of `u` contains 0, where the mean is infinite or 0. At the ends of that interval it is not."""

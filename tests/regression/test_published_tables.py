@@ -110,6 +110,7 @@ LAWS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.thorough(but="LogLogistic")
 @pytest.mark.parametrize("family", LAWS)
 def test_accelerated_failure_times_are_at_the_maximum(family):

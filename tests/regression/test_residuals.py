@@ -22,6 +22,7 @@ def votes():
     return data.assign(count=np.round(data.YES / 20), hit=(data.YES > 60) * 1)
 
 
+@pytest.mark.thorough(but=("Poisson", "Gamma"))
 @pytest.mark.parametrize(("family", "outcome"), [("Poisson", "count"), ("Bernoulli", "hit"), ("Gamma", "YES")])
 def test_deviance_residuals_match_statsmodels(votes, family, outcome):
     formula = f"{outcome} ~ COUTAX"

@@ -99,6 +99,7 @@ def test_datasets_frames_and_weights_are_read(small_parts):
         assert model.score(frame, labels) > 0.9
 
 
+@pytest.mark.thorough
 def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
     """The sample has the outcomes 0 to 3. One of the other outcomes is between them, and one is above them."""
     y = np.arange(448) % 4.0

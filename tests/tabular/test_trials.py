@@ -15,6 +15,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(size=[250, 1])
 
 
+@pytest.mark.thorough(but="True")
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
 def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
     """The last fifth of the rows, the first fold, has little noise.
@@ -43,6 +44,7 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(50, 0.99) == [(1, 50)]
 
 
+@pytest.mark.thorough
 def test_a_value_that_only_a_held_out_row_has_does_not_decide_the_spread():
     """With a probability of 0 for this row, the losses of all spreads would be infinite."""
     y = np.append(RNG.integers(0, 4, 249), 37)
@@ -66,6 +68,7 @@ COMPARED = {  # rows, distributions, and whether their likelihoods cannot be com
 }
 
 
+@pytest.mark.thorough(but=("counts and peaks", "densities"))
 @pytest.mark.parametrize(("rows", "distributions", "by_crps"), COMPARED.values(), ids=COMPARED)
 def test_likelihoods_of_one_kind_can_be_compared(rows, distributions, by_crps):
     first, second = (target_of(distribution, rows) for distribution in distributions)
