@@ -78,15 +78,8 @@ TOLERANCE = {"Weibull": 3e-4, "LogNormal": 1e-4, "Weibull of days": 1e-4, "Weibu
 TOLERANCE |= {"InverseGaussian": 5e-5, "InverseGaussian held": 1e-5, "Beta": 2e-5}
 
 
-# The cases of an ordinary run, because tracing a family takes seconds. `test_censored_samples.py` fits a Normal to the
-# same sample, and `test_censored.py` tests the likelihoods of the other families.
-QUICK = ("Exponential", "Weibull")
-
-
-@pytest.mark.thorough(but=("Weibull of days", "Exponential"))
-@pytest.mark.parametrize(
-    "name", [name if CASES[name][0] in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
-)
+@pytest.mark.thorough(but="Exponential")  # tracing a family takes seconds; `test_censored.py` tests the likelihoods
+@pytest.mark.parametrize("name", CASES)
 def test_estimates_match_the_printed_ones(name):
     family, held, y, expected, errors = CASES[name]
     found = maximum_likelihood(Censored(family, **held), y)
