@@ -42,9 +42,7 @@ def scored(name, params, y, score=nllfit.crps):
     return scores, tape.gradient(scores, params)
 
 
-@pytest.mark.thorough(
-    but=("Binomial-{'total_count': 10.0", "Geometric-{'probs': 0.3", "Poisson-{'rate': 50", "Poisson-{'rate': 100000")
-)
+@pytest.mark.thorough(but=("Geometric-{'probs': 0.3", "Poisson-"))
 @pytest.mark.parametrize(
     ("name", "params", "reference"), CASES, ids=lambda value: str(value) if isinstance(value, (str, dict)) else ""
 )

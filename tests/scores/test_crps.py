@@ -171,18 +171,20 @@ def test_mixtures_of_normals_match_scoringrules(y):
 
 
 def test_the_quadrature_matches_scipy():
-    logistics = tfd.MixtureSameFamily(tfd.Categorical(probs=PROBS), tfd.Logistic(LOCS, SCALES))[None]
+    places = (-3.0, 0.5, 45.0)
+    probs, locs, scales = (np.tile(values, [len(places), 1]) for values in (PROBS, LOCS, SCALES))
+    found = nllfit.crps(places, tfd.MixtureSameFamily(tfd.Categorical(probs=probs), tfd.Logistic(locs, scales)))
 
     def cdf(z):
         return PROBS @ stats.logistic(LOCS, SCALES).cdf(z)
 
-    for y in (-3.0, 0.5, 45.0):
+    for y, score in zip(places, found, strict=True):
         edges = sorted([-30, -1.1, -0.9, 1, 40, 150, y])
         pieces = [
             integrate.quad(lambda z, y=y: (cdf(z) - (z > y)) ** 2, *edge, limit=200)[0]
             for edge in itertools.pairwise(edges)
         ]
-        assert float(nllfit.crps([y], logistics)[0]) == pytest.approx(sum(pieces), abs=1e-8)
+        assert float(score) == pytest.approx(sum(pieces), abs=1e-8)
 
 
 @pytest.mark.thorough
