@@ -65,6 +65,7 @@ def test_glms_of_counts_match_statsmodels(visits, case):
     np.testing.assert_allclose(ours.llf, theirs.llf, rtol=1e-10)
 
 
+@pytest.mark.thorough(but=("logit", "cloglog"))
 @pytest.mark.parametrize("case", BINARY)
 def test_glms_of_binary_outcomes_match_statsmodels(visits, case):
     theirs, ours = BINARY[case]

@@ -143,6 +143,7 @@ def test_large_counts_keep_their_digits():
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
+@pytest.mark.thorough  # the test of the loss of a spread widens a Gamma
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))
