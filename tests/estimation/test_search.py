@@ -337,6 +337,7 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
     assert fit.num_parameters == 2
 
 
+@pytest.mark.thorough  # a Poisson of zeros has a rate of zero, too
 def test_a_rate_of_zero_is_no_maximum_inside():
     y = np.random.default_rng(1).binomial(8, 0.5, 30)  # its variance is smaller than that of a Skellam with its mean
     fit = maximum_likelihood("Skellam", y)

@@ -72,7 +72,6 @@ def test_at_least_sixty_families_need_nothing_fixed():
         "Normal]",
         "OneHotCategorical",
         "Poisson]",
-        "StudentT]",
         "Triangular",
         "VonMises]",
         "Weibull",
