@@ -68,6 +68,7 @@ def model():
 # Modules with one of these names in their path are thorough, because their examples take seconds.
 LONG = {"bayes", "by_mean", "calibration", "censored", "ensembles", "fits", "inflated", "initialization", "models"}
 LONG |= {"regression", "laplace_posterior", "standard_errors", "tabular", "truncated"}
+LONG |= {"comparison", "estimates", "keras3", "lbfgs", "likelihood_ratio", "plots"}
 EACH_MODULE = [
     pytest.param(name, marks=() if LONG.isdisjoint(name.split(".")) else pytest.mark.thorough) for name in MODULES
 ]

@@ -49,7 +49,7 @@ def test_log_prob_matches_the_reference(kit, case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
-@case_in_turn
+@pytest.mark.parametrize(("kit", "case"), in_turn(CASES, left_out=[case for case in CASES if case.name == "Truncated"]))
 def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:

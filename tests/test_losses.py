@@ -125,6 +125,7 @@ def test_soft_labels_are_scored_where_validation_is_off():
     np.testing.assert_allclose(soft, tf.nn.sigmoid_cross_entropy_with_logits([[0.9]], logits)[0], rtol=3e-6)  # float32
 
 
+@pytest.mark.thorough
 def test_fit_refuses_labels_out_of_support():
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(3,)), heads.Bernoulli()])
     model.compile("adam", nllfit.negative_log_likelihood)

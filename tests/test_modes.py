@@ -15,7 +15,7 @@ tfd = tfp.distributions
 
 
 THOROUGH = {
-    *("exponentially modified", "in a window", "BetaBinomial", "Skellam", "Truncated"),
+    *("exponentially modified", "in a window", "BetaBinomial", "Skellam", "Truncated", "ZeroInflated"),
     *("Beta", "Binomial", "Kumaraswamy", "Pareto", "Triangular", "Uniform", "Zipf"),
 }
 
@@ -190,6 +190,7 @@ def test_the_mode_is_the_most_probable_of_several_points():
     np.testing.assert_array_equal(nllfit.mode(ensemble), 0.0)
 
 
+@pytest.mark.thorough
 def test_zeros_added_to_counts_are_the_mode_only_if_they_are_most_likely():
     counts = [tfd.Deterministic([0.0, 0.0]), tfd.Poisson([5.5, 5.5])]
     mixture = tfd.Mixture(tfd.Categorical(probs=[[0.1, 0.9], [0.6, 0.4]]), counts)

@@ -13,7 +13,7 @@ import tf_keras
 import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.training.outcome_support import outcome_check
-from tests.keras_versions import mainly
+from tests.keras_versions import KITS, mainly
 
 X = np.random.default_rng(0).normal(size=[6, 3]).astype("float32")
 ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "survival_function", "unnormalized_log_prob")
@@ -93,6 +93,7 @@ def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
     assert abs(nllfit.evaluate(distribution, y=labels).nll - np.mean(nll)) < 1e-6  # float32
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_an_ensembles_distribution_refuses_to_broadcast(kit):
     models = [kit.keras.Sequential([kit.keras.layers.Dense(2), kit.heads.Normal()]) for _ in range(2)]
@@ -206,7 +207,7 @@ def test_a_model_may_have_a_head_and_a_plain_output(kit):
 
 
 @pytest.mark.thorough
-@mainly(keras)
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # lists become arrays before Keras gets them
 def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     x, y = rng_rows()
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])

@@ -168,6 +168,7 @@ def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
         np.testing.assert_allclose(nllfit.crps(y, found), nllfit.crps(y, expected), rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_a_mixture_of_flows_mixes_each_element():
     """As in an ensemble whose members end in flows. The flow decreases, and its batch has three axes."""
     rng = np.random.default_rng(0)

@@ -41,6 +41,7 @@ print(json.dumps({"added": added, "files": files, "typed": typed, "version": ver
 """
 
 
+@pytest.mark.thorough  # the test of the distributions checks the files of the wheel
 def test_the_wheel_contains_the_package(tmp_path):
     source, installed = tmp_path / "source", tmp_path / "installed"
     shutil.copytree(ROOT / "nllfit", source / "nllfit", ignore=shutil.ignore_patterns("__pycache__"))
@@ -67,7 +68,6 @@ def test_the_wheel_contains_the_package(tmp_path):
     assert any(file.name == "LICENSE" for file in metadata.files)
 
 
-@pytest.mark.thorough
 def test_distributions_are_reproducible_to_the_byte_and_link_to_the_repository(tmp_path):
     def built(name, umask):
         """The names and bytes of the wheel and the sdist, built in the folder `name` with this `umask`."""
@@ -84,7 +84,11 @@ def test_distributions_are_reproducible_to_the_byte_and_link_to_the_repository(t
     wheel = f"nllfit-{version}-py3-none-any.whl"
     assert set(first) == {wheel, f"nllfit-{version}.tar.gz"}
     with zipfile.ZipFile(tmp_path / "first" / "dist" / wheel) as archive:
+        names = set(archive.namelist())
         metadata = archive.read(f"nllfit-{version}.dist-info/METADATA").decode()
+    kept = [path for suffix in ("py", "pyi", "typed") for path in PACKAGE.rglob(f"*.{suffix}")]
+    assert {str(path.relative_to(ROOT)) for path in kept} == {name for name in names if name.startswith("nllfit/")}
+    assert any(name.endswith("/LICENSE") for name in names)
     assert f"Project-URL: Issues, {REPOSITORY}/issues" in metadata
     readme = (ROOT / "README.md").read_text()
     links = re.findall(r"(!?)\[[^]]*\]\(([^)]+)\)", readme)

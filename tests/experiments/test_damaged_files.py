@@ -115,6 +115,7 @@ def bomb(path, kind):
             file.truncate(2**30)
 
 
+@pytest.mark.thorough(but=("npz", "IDX that claims", "picture", "csv"))
 @pytest.mark.parametrize(
     ("kind", "read", "message"),
     [

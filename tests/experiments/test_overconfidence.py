@@ -11,12 +11,9 @@ from tests.experiments.samples import Marginal
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("trained", [1, 4])  # networks per loss
-def test_a_short_run_of_the_overconfidence_experiment(tmp_path, capsys, monkeypatch, trained):
+def test_a_short_run_of_the_overconfidence_experiment(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(overconfidence, "DistributionRegressor", Marginal)  # the regressor has its own tests
     monkeypatch.setattr(overconfidence, "MEMBERS", 2)
-    methods = overconfidence.methods
-    monkeypatch.setattr(overconfidence, "methods", lambda tools: dict(list(methods(tools).items())[:trained]))
     monkeypatch.setattr(overconfidence, "FACTORS", np.array([0.7, 1.0, 4.0]))
     x, y = datasets.load_diabetes(return_X_y=True)
     few = x[:178], y[:178]  # full batches only, because a partial batch needs another trace

@@ -19,8 +19,7 @@ BOTH = tuple(regression.NOISES)
     ("keras", "noises"),
     [
         ("2", ("growing",)),
-        pytest.param("2", BOTH, marks=pytest.mark.thorough),
-        pytest.param("3", BOTH, marks=pytest.mark.thorough),
+        ("3", BOTH),
     ],
 )
 def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, keras, noises):

@@ -22,7 +22,7 @@ PAIRS = [
 ] + [("nllfit", "dataset"), ("nllfit_keras3", "sequence")]
 
 
-@pytest.mark.thorough(but=("keras-small", "nllfit_keras3-sequence"))
+@pytest.mark.thorough(but="nllfit_keras3-sequence")
 @pytest.mark.parametrize(("contender", "model"), PAIRS)
 def test_every_contender_trains_every_model(contender, model, monkeypatch):
     monkeypatch.setattr(speed, "SETTLE", 0.0)
@@ -69,7 +69,7 @@ def test_the_time_of_a_step_is_that_of_a_call_by_its_steps(clock):
     assert steps == pytest.approx([30.0] * 3)
 
 
-@pytest.mark.thorough(but="nllfit")
+@pytest.mark.thorough
 @pytest.mark.parametrize("contender", ["nllfit", "keras"])
 def test_predictions_and_evaluations_are_timed(contender, monkeypatch):
     scoring = speed.contenders.scoring
