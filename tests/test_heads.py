@@ -16,7 +16,7 @@ from nllfit import heads
 from nllfit.families import catalogue, compound
 from nllfit.families.law import law_of
 from tests.cases import CASES
-from tests.heads import make_head, numbers, params_size
+from tests.heads import make_head, numbers, one_keras_each, params_size
 from tests.keras_versions import KITS, each_keras, in_turn
 
 tfd = tfp.distributions
@@ -49,7 +49,7 @@ def test_log_prob_matches_the_reference(kit, case, dtype):
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(CASES, left_out=[case for case in CASES if case.name == "Truncated"]))
+@one_keras_each
 def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), case.outcomes
     with tf.GradientTape() as tape:

@@ -13,9 +13,8 @@ import nllfit
 from nllfit.calibration import recalibration
 from nllfit.families.law import law_of
 from nllfit.outputs import distribution_of
-from tests.cases import CASES
 from tests.families.test_family import WORKING
-from tests.heads import make_head, numbers
+from tests.heads import make_head, numbers, one_keras_each
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 pytestmark = [
@@ -100,7 +99,7 @@ def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
         assert (weight != first).any()
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(CASES, left_out=[case for case in CASES if case.name == "Truncated"]))
+@one_keras_each
 def test_an_outcome_of_weight_0_affects_neither_loss_nor_gradient(kit, case):
     head, u, y = make_head(kit, case, dtype="float64"), tf.constant(numbers(case)), np.array(case.outcomes, "float64")
     weights, harmful, found = np.array([0.0, 0.0, 1.0, 2.0]), y.copy(), []
