@@ -137,8 +137,7 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
     monkeypatch.setattr(nllfit.ensembles.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(nllfit.ensembles.concurrent.futures, "ThreadPoolExecutor", Threads)
     monkeypatch.setattr(nllfit.ensembles, "fit", lambda *args, **kwargs: None)
-    model = member(KITS[0], "Normal")
-    Ensemble.fit(lambda: model, n, x, y)
+    Ensemble.fit(lambda: member(KITS[0], "Normal"), n, x, y)
     assert asked == [expected]
     said = " ".join(Ensemble.fit.__doc__.split())
     assert "in `min(n, cores + 4, 32)` threads" in said
