@@ -17,7 +17,6 @@ NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])
 LARGEST = 80.0  # of inputs that are logarithms, because exp(89) overflows in float32
 WAYS = {
     "eager": lambda function: function,
-    "graph": functools.partial(tf.function, autograph=False),
     "xla": functools.partial(tf.function, autograph=False, jit_compile=True),
 }
 CASES_IN_WAYS = [pytest.param(case, "eager", id=f"eager-{case.id}") for case in CASES] + [
@@ -34,21 +33,10 @@ def computed(family, y, way="eager", predicts=False):
             tape.watch(u)
             distribution = family.distribution(u, shared)
             log_prob = distribution.log_prob(y if y.dtype.kind == "i" else tf.cast(y, u.dtype))
-        return log_prob, tape.gradient(log_prob, u), prediction(u) if predicts and not apart else tf.zeros([])
+        return log_prob, tape.gradient(log_prob, u), law_of(distribution).central_value() if predicts else tf.zeros([])
 
-    def prediction(u):
-        shared = tf.zeros([family.shared_size], u.dtype) if family.shared_size else None
-        return law_of(family.distribution(u, shared)).central_value()
-
-    # XLA takes 20 seconds to compile the search for the median of a Truncated, so a graph computes it.
-    apart = way == "xla" and isinstance(family, nllfit.Truncated)
-    compiled, searched = WAYS[way](everything), WAYS["graph"](prediction)
-
-    def compute(u):
-        found = compiled(tf.constant(u))
-        return [np.asarray(value) for value in (*found[:2], searched(tf.constant(u)) if apart else found[2])]
-
-    return compute
+    compiled = WAYS[way](everything)
+    return lambda u: [np.asarray(value) for value in compiled(tf.constant(u))]
 
 
 def rows_of(case):
