@@ -10,9 +10,6 @@ from tests.keras_versions import KITS
 # One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
-
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-
 # Each case with one Keras. A Truncated takes seconds, because its tail probabilities run many operations.
 one_keras_each = pytest.mark.parametrize(
     ("kit", "case"),
