@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
-from scipy import stats
+from scipy import special, stats
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
@@ -242,6 +242,14 @@ def test_a_mixture_of_angles_predicts_their_direction_and_has_no_cdf():
     assert (found.crps, found.pit, found.coverage) == (None, None, {})
     with pytest.raises(NotImplementedError, match="is a mixture of angles"):
         nllfit.cdf(mixture, 0.0)
+
+
+def test_components_of_a_mixture_of_classes_may_be_common_to_all_rows():
+    rng = np.random.default_rng(0)
+    weights, logits = rng.dirichlet(np.ones(3), 3), rng.normal(size=[3, 3])
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=weights), tfd.Categorical(logits=logits))
+    found = evaluate(mixture, y=[0, 1, 2])
+    np.testing.assert_allclose(found.probabilities, weights @ special.softmax(logits, 1), rtol=1e-6)
 
 
 def test_the_summary_and_the_dict_contain_the_scores():
