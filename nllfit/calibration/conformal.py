@@ -115,7 +115,8 @@ class Conformalized(Calibrated):
 
     Raises:
       ValueError: if a level is not between 0 and 1, or there is no level.
-      ValueError: in a call of the model, if `conformalize` does not support the outcomes.
+      ValueError: in a call of the model, if `conformalize` does not support the outcomes, or if they have another shape
+        than a correction that is an array, such as sequences of another length.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})
@@ -136,6 +137,7 @@ class Conformalized(Calibrated):
 
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         elements = real_elements(distribution, or_counts=True)
+        self._check_shape(elements.batch_shape[min(1, distribution.batch_shape.rank) :])
         low, high = _ends(elements, list(self.corrections))
         if is_discrete(elements):
             return self._of_counts(distribution, elements, low, high)
@@ -154,6 +156,16 @@ class Conformalized(Calibrated):
             at, to = [low[i], *at, high[i]], [moved_low, *to, moved_high]
         knots = (tf.cast(tf.stack(values, -1), distribution.dtype) for values in (at, to))
         return with_event_of(distribution, elements, _Moved, *knots)
+
+    def _check_shape(self, of_row):
+        """Raises a `ValueError` if a correction is for outcomes of another shape than that of a row's outcome."""
+        for level, correction in self.corrections.items():
+            first = of_row.rank - correction.ndim
+            if first < 0 or not of_row[first:].is_compatible_with(correction.shape):
+                raise ValueError(
+                    f"The correction of level {level:g} has shape {correction.shape}, but the outcome of a row has "
+                    f"shape {tuple(of_row)}: give sequences of the length that the held-out rows had."
+                )
 
     def _of_counts(self, distribution, elements, low, high):
         least, most = (tf.cast(end, tf.float64) for end in law_of(elements).ends())

@@ -122,6 +122,15 @@ def test_elements_and_steps_have_their_own_corrections():
     )
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_sequences_of_another_length_have_no_corrections(steps):
+    conformal = Conformalized(None, {0.9: np.zeros([3, 1])})
+    predicted = [tfd.Independent(tfd.Normal(np.zeros([2, n, 1]), 1.0), 1) for n in (3, steps)]
+    assert conformal.calibrate(predicted[0]).batch_shape == (2, 3)
+    with pytest.raises(ValueError, match=r"level 0.9 has shape \(3, 1\), but .* row has shape .*: give sequences of"):
+        conformal.calibrate(predicted[1])
+
+
 @pytest.mark.thorough
 def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_formulas():
     model = KITS[0].keras.Sequential(
