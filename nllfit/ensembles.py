@@ -207,11 +207,14 @@ class Ensemble:
         """Reads an ensemble that `save` wrote, in Keras's safe mode, which runs no code from a file.
 
         Raises:
-          ValueError: if the folder does not exist, or has no `.keras` file, or a file in it is damaged.
+          ValueError: if the folder does not exist, or has no file of a member, or a file in it is damaged.
         """
-        files = sorted(pathlib.Path(folder).glob("*.keras"))
+        # The folders of calibrated models contain `model.keras`, which would predict without its calibration.
+        files = sorted(pathlib.Path(folder).glob("member-*.keras"))
         if not files:
-            raise ValueError(f"`folder` {folder} holds no .keras file: name a folder that `Ensemble.save` wrote.")
+            raise ValueError(
+                f"`folder` {folder} holds no .keras file of a member: name a folder that `Ensemble.save` wrote."
+            )
         config = pathlib.Path(folder) / _CONFIG
         try:
             num_samples = json.loads(config.read_text())["num_samples"] if config.exists() else 1

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nllfit import Conformalized, Recalibrated, TemperatureScaled
+from nllfit import Conformalized, Ensemble, Recalibrated, TemperatureScaled
 from tests.keras_versions import each_keras
 
 
@@ -15,6 +15,8 @@ def test_loading_refuses_other_folders(kit, tmp_path):
     made.save(tmp_path / "a")
     with pytest.raises(ValueError, match="holds something already: name a new folder"):
         made.save(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"holds no \.keras file of a member"):
+        Ensemble.load(tmp_path / "a")  # would predict without the temperature
     with pytest.raises(ValueError, match=r"contains a TemperatureScaled: load it with `TemperatureScaled.load`"):
         Recalibrated.load(tmp_path / "a")
     for text in ("", "[]", "{}"):
