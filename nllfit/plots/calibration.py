@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
-from nllfit.families.arguments import as_count, as_numbers
+from nllfit.families.arguments import as_array, as_count, as_numbers
 from nllfit.plots.axes import Z_95, Axes
 from nllfit.quantiles import quantile
 
@@ -179,7 +179,7 @@ def _events(y: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _checked(pit):
-    pit = np.ravel(np.asarray(pit))
+    pit = np.ravel(as_array(pit, name="pit"))
     if not len(pit) or pit.dtype.kind not in "iuf" or not np.all((pit >= 0) & (pit <= 1)):
         raise ValueError(
             "`pit` is empty or has a number that is not between 0 and 1: give `evaluate(...).pit`, which is None for "

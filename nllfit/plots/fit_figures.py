@@ -6,6 +6,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.likelihoods import log_likelihood
+from nllfit.families.arguments import as_array
 from nllfit.plots.axes import MAXIMUM, Axes
 
 __all__ = ["fitted_density", "profile_curve"]
@@ -96,7 +97,7 @@ def fitted_density(
       >>> sample = [2.0, 3.0, 5.0, 4.0]
       >>> ax = fitted_density(ax, maximum_likelihood("Gamma", sample), sample)
     """
-    y = np.asarray(y, np.float64)
+    y = as_array(y, np.float64)
     if y.ndim != 1:
         raise ValueError(f"`y` has shape {y.shape}, but a density is drawn over scalars: give a sample `[n]`.")
     log_likelihood(estimate.distribution, y)  # raises an error if an outcome is outside the support

@@ -171,7 +171,7 @@ def _pairs(time, observed):
     """Converts the arguments of `survival_curve` to pairs `[n, 2]`, or to `[n, 3]` if there are times of entry."""
     y = as_array(time, np.float64, "time")
     if y.ndim == 1:
-        seen = np.ones(y.shape, bool) if observed is None else np.asarray(observed)
+        seen = np.ones(y.shape, bool) if observed is None else as_array(observed, name="observed")
         if seen.shape != y.shape:
             raise ValueError(f"`time` has shape {y.shape} and `observed` {seen.shape}: give a flag for each time.")
         _refuse_rows(~np.isfinite(y), y, "remove such rows, or give the time until which there was no event")

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.arguments import as_array
 from nllfit.plots.axes import Z_95, Axes
 from nllfit.plots.goodness_figures import draw_quantiles
 from nllfit.survival_scores import CalibrationAtTime
@@ -34,7 +35,7 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
 
     Source: Dunn and Smyth, Randomized quantile residuals, 1996.
     """
-    y = np.sort(np.asarray(residuals, float))
+    y = np.sort(as_array(residuals, float, "residuals"))
     if y.ndim != 1 or len(y) < 2 or not np.isfinite(y).all():
         raise ValueError(f"`residuals` is of shape {y.shape}: give at least two finite numbers.")
     normal = tfd.Normal(np.float64(0.0), np.float64(1.0))

@@ -67,6 +67,8 @@ def test_invalid_arguments_are_refused(ax):
         plots.reliability_diagram(ax, [0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="not between 0 and 1"):
         plots.reliability_diagram(ax, [0, 1], [0.1, 1.2])
+    with pytest.raises(ValueError, match="`pit` has 1 masked values"):
+        plots.pit_histogram(ax, np.ma.masked_array([0.5, 0.6], [True, False]))
     for pit in (None, [], [0.5, np.nan], [2.0]):
         with pytest.raises(ValueError, match="`pit` is empty or has a number that is not between 0 and 1"):
             plots.pit_histogram(ax, pit)

@@ -61,6 +61,8 @@ def test_invalid_arguments_are_refused(ax):
         plots.profile_curve(ax, maximum_likelihood("Normal", np.stack([y, y], 1)), "loc")
     with pytest.raises(ValueError, match=r"holds -1.0, which Exponential cannot have"):
         plots.fitted_density(ax, maximum_likelihood("Exponential", y), y - 2)
+    with pytest.raises(ValueError, match="`y` has 1 masked values"):
+        plots.fitted_density(ax, maximum_likelihood("Exponential", y), np.ma.masked_equal(y, 2))
 
 
 def test_profile_curve_without_an_end_reaches_beyond_the_wald_interval(ax, monkeypatch):

@@ -153,6 +153,8 @@ def test_invalid_arguments_are_refused(ax):
         plots.pp(ax, maximum_likelihood("Normal", np.stack([Y, Y**2], 1)))
     with pytest.raises(ValueError, match=r"`time` has shape \(2,\) and `observed` \(3,\)"):
         plots.survival_curve(ax, [1.0, 2.0], [True, False, True])
+    with pytest.raises(ValueError, match="`observed` has 1 masked values"):
+        plots.survival_curve(ax, [1.0, 2.0], np.ma.masked_array([True, True], [False, True]))
     with pytest.raises(ValueError, match="`observed` has no event"):
         plots.survival_curve(ax, [1.0, 2.0], [False, False])
     with pytest.raises(ValueError, match="`time` has no event"):

@@ -33,6 +33,11 @@ def test_survival_calibration_draws_observed_survival(ax):
     np.testing.assert_array_equal(ax.get_lines()[1].get_ydata(), found.observed)
 
 
+def test_masked_residuals_are_refused(ax):
+    with pytest.raises(ValueError, match="`residuals` has 1 masked values"):
+        plots.residual_qq(ax, np.ma.masked_array([0.5, 0.6, 9.0], [False, False, True]))
+
+
 @pytest.mark.parametrize("residuals", [[1.0], [0.0, np.nan], [[0.0, 1.0]]])
 def test_invalid_arguments_are_refused(ax, residuals):
     with pytest.raises(ValueError, match="`residuals` is of shape"):
