@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils.validation import check_is_fitted
 
+from nllfit.families.law import elements_of
 from nllfit.tabular.outcome_checks import checked_outcomes
 from nllfit.tabular.scoring import shaped
 
@@ -28,7 +29,8 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 
     Returns:
       The log-densities `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that
-      was fitted to `y`.
+      was fitted to `y`. An outcome that has a probability instead of a density, as with `"Values"`, has the
+      log-probability of `t(y)`.
 
     Raises:
       TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
@@ -57,8 +59,13 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
     if len(y) != predicted.batch_shape[0]:
         raise ValueError(f"`X` has {predicted.batch_shape[0]} rows, but `y` has {len(y)}: give one outcome for each.")
 
-    log_density = np.asarray(predicted.log_prob(shaped(model.transformer_.transform(y), predicted)))
-    return log_density + np.log(np.abs(_slopes(model.transformer_.transform, y)))
+    z = shaped(model.transformer_.transform(y), predicted)
+    log_density, elements = np.asarray(predicted.log_prob(z)), elements_of(predicted)
+    if elements.is_discrete:
+        return log_density
+    points = np.empty([0, len(y)]) if elements.atoms is None else np.reshape(elements.atoms[0], [-1, len(y)])
+    slopes = _slopes(model.transformer_.transform, y)
+    return log_density + np.where(np.any(points == np.ravel(z), axis=0), 0.0, np.log(np.abs(slopes)))
 
 
 def _slopes(transform, y):

@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 from tensorflow_probability import distributions as tfd
 
+import nllfit
 from nllfit.tabular import transformed_log_density
 
 X = np.linspace(-1, 1, 9)[:, None]
@@ -78,3 +79,22 @@ def test_other_models_and_outcomes_are_refused():
         transformed_log_density(model, X, Y[:3])
     with pytest.raises(ValueError, match="`y` has 2 columns"):
         transformed_log_density(model, X, np.stack([Y, Y], 1))
+
+
+def test_outcomes_with_a_probability_have_no_slope():
+    """Counts, and the zeros of amounts, have the probability of the transformed outcome."""
+
+    class Counts(Line):
+        def predict_distribution(self, x):
+            return tfd.Independent(tfd.FiniteDiscrete(np.log1p([0.0, 1.0]), probs=np.full([len(x), 1, 2], 0.5)), 1)
+
+    class Amounts(Line):
+        def predict_distribution(self, x):
+            return nllfit.ZeroInflated("Gamma", 1).distribution(np.zeros([len(x), 3]))
+
+    y = np.array([0.0, 1, 1, 0, 1, 0, 0, 1, 1])
+    model = TransformedTargetRegressor(Counts(), func=np.log1p, inverse_func=np.expm1).fit(X, y)
+    np.testing.assert_allclose(transformed_log_density(model, X, y), np.log(0.5))
+    model = TransformedTargetRegressor(Amounts(), func=np.log1p, inverse_func=np.expm1).fit(X, y)
+    known = model.regressor_.predict_distribution(X).log_prob(np.log1p(y)[:, None])
+    np.testing.assert_allclose(transformed_log_density(model, X, y), known - np.where(y == 0, 0.0, np.log(2)))
