@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from nllfit.tabular.forest import ForestInputs
+from nllfit.tabular.location_scale import mean_and_spread
 
 __all__ = ["NETWORKS", "TREES", "Bins", "Inputs", "Network", "checked_network", "named_network"]
 
@@ -93,8 +93,8 @@ class Inputs:
     """The inputs of a network: the standardised columns of a table, then the bins and forest predictions, if any."""
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
-        scaler = StandardScaler().fit(x, sample_weight=weights)
-        self.mean, self.scale, self.range = scaler.mean_, scaler.scale_, (x.min(axis=0), x.max(axis=0))
+        self.mean, self.scale = np.array([mean_and_spread(column, weights) for column in x.T]).T
+        self.range = x.min(axis=0), x.max(axis=0)
         binned = "bins" in network.inputs and x.shape[1] <= _MOST_BINNED_COLUMNS
         self.bins, self.forest = Bins(x) if binned else None, forest
 

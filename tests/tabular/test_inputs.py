@@ -56,3 +56,10 @@ def test_the_forest_matches_scikit_learn():
 def test_an_invalid_network_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         inputs.Network(**arguments)
+
+
+@pytest.mark.parametrize("unit", [1e-170, 1e170])
+def test_inputs_do_not_depend_on_the_unit_of_a_column(unit):
+    x = RNG.normal(size=[50, 2])
+    (_, known), (_, found) = (inputs.Inputs.fit(inputs.Network((4,)), x * u, x, None, seed=0) for u in (1, unit))
+    np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-6)
