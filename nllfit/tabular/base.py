@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count
+from nllfit.families.arguments import as_count, refuse_misread
 from nllfit.tabular import files
 from nllfit.tabular.column_encoding import Columns, as_table
 from nllfit.tabular.inputs import checked_network
@@ -151,6 +151,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
             search = Search(rows, settings, make_target, stream)
+        search.make_target = make_target  # that of an earlier fit may not know the outcomes for "Values"
         self.trials_, self.predictor_ = search.run(distributions, networks)
         if self.warm_start:
             self._search = search
@@ -233,6 +234,7 @@ def checked_rows(
 
 
 def _checked_weights(sample_weight):
+    refuse_misread("`sample_weight`", sample_weight)
     weights = np.asarray(sample_weight)
     try:
         weights = weights.astype(float)

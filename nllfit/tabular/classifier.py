@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation import Evaluation, evaluate
+from nllfit.families.arguments import refuse_misread
 from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.classes import Classes
 
@@ -86,6 +87,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
     def _fit_table(self, x, y, sample_weight=None, observed=None, *, stream=None):
         if y is None:
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
+        refuse_misread("`y`", y)
         given = column_or_1d(y, warn=True)
         assert_all_finite(given, input_name="y")
         try:
@@ -113,6 +115,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
     def _indices(self, y):
         """The index of each label in `classes_`."""
+        refuse_misread("`y`", y)
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_).tolist()
         if unknown:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from nllfit.families.arguments import is_missing
+from nllfit.families.arguments import is_missing, refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame"]
 
@@ -151,7 +151,11 @@ def as_table(x: Any) -> Any:
     """
     if is_frame(x):
         return x
-    if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
+    refuse_misread("`X`", x)
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    if kind == "O":  # NumPy cannot convert pandas's NA
+        x = np.where(is_missing(x), np.nan, x)
+    if kind in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:
         return check_array(x, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")

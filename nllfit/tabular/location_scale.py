@@ -52,13 +52,13 @@ class LocationScale(Target):
         return np.concatenate([outcomes, outcomes**2], axis=1)
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
-        loc, square = np.split(means, 2, axis=1)
+        loc, square = (part.reshape([len(part), *self.family.event_shape]) for part in np.split(means, 2, axis=1))
         scale = np.sqrt(np.maximum(square - loc**2, _LEAST_SCALE**2))
         return tf.cast(self.family.unconstrained({"loc": loc, "scale": scale}), tf.float32)
 
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
         one, rank = _one_element(predicted.components_distribution)
-        (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [len(self.loc)] * rank
+        (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [*self.family.event_shape]
         low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
         spread = np.reshape(spread, [-1] + [1] * (one.batch_shape.rank - 1))

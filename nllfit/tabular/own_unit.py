@@ -10,8 +10,9 @@ from scipy.special import log_ndtr
 from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration import Recalibrated
-from nllfit.evaluation import evaluate
+from nllfit.families.checked_outcomes import as_outcomes
 from nllfit.families.law import elements_of
+from nllfit.families.support_checks import checked, first_refused
 from nllfit.initialization import initialize
 from nllfit.keras3 import heads
 from nllfit.losses import negative_log_likelihood
@@ -47,8 +48,8 @@ class OwnUnit(Target):
             initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
             self.offset = np.asarray(dense.get_weights()[1], float)
             sizes = self._sizes(head.family, outcomes)
-        except ValueError:  # an outcome is outside the support; the error of `evaluate` names its row
-            evaluate(head.family.distribution(np.zeros([len(rows), family.params_size])), y=outcomes)
+        except ValueError:
+            _refuse_outside(head.family, outcomes, rows.places)
             raise
         if not self.is_discrete:
             marginal = family.distribution(tf.constant(self.offset[None]))
@@ -105,6 +106,20 @@ class OwnUnit(Target):
             intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
             change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)
+
+
+def _refuse_outside(family, outcomes, places):
+    """Raises a `ValueError` for the first row of the user's table whose outcome is outside the support, if any."""
+    order = np.arange(len(outcomes)) if places is None else np.argsort(places)
+    zeros = tf.zeros([len(outcomes), family.params_size], tf.float64)
+    outcomes = as_outcomes(outcomes[order], family.distribution(zeros))
+    row, reason = first_refused(checked(family.distribution(zeros[:1])), outcomes, finite=True)
+    if row is not None:
+        place = row if places is None else places[order][row]
+        raise ValueError(
+            f"`y` holds, at row {place}, {outcomes[row].numpy()}, which {family.name} cannot have: {reason} Look for "
+            f"mislabelled rows, or choose a `distribution` whose support contains them."
+        )
 
 
 def _log_between(lower, upper):

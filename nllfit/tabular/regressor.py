@@ -13,6 +13,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families import Censored
 from nllfit.families.arguments import as_count
+from nllfit.families.law import law_of
+from nllfit.families.support_ends import is_circular
 from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.candidates import checked_names, default, plausible, target_of, values_of
@@ -284,6 +286,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
 def _centers(distribution):
     """Returns the mean of each element of an outcome, or the median if the mean does not exist."""
+    if is_circular(distribution):  # the mean of angles near pi and -pi would be 0, the opposite direction
+        return np.asarray(law_of(distribution).central_value(), np.float64)
     try:
         mean = np.asarray(distribution.mean(), np.float64)
     except NotImplementedError:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from nllfit.tabular.column_encoding import is_frame
+from nllfit.families.arguments import refuse_misread
+from nllfit.tabular.column_encoding import as_table, is_frame
 
 __all__ = ["Rows", "Settings", "Stream", "check_lengths", "parts_of", "sample_of"]
 
@@ -20,20 +21,23 @@ _PART = 2**14  # each part of a stream has at least this many rows, except the l
 class Rows:
     """Rows of a table: inputs `[n, m]`, outcomes `[n, k]` and weights `[n]`.
 
-    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`.
+    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`. `places` are the rows' numbers in the
+    user's table, `[n]`, for messages; None if they are in the table's order.
     """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
     is_censored: bool = False
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Any) -> "Rows":
         weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.x[rows], self.y[rows], weights, self.is_censored)
+        places = np.arange(len(self)) if self.places is None else self.places
+        return Rows(self.x[rows], self.y[rows], weights, self.is_censored, places[rows])
 
     def same_as(self, other: "Rows") -> bool:
         parts = ((rows.x, rows.y, rows.weights, np.array(rows.is_censored)) for rows in (self, other))
@@ -105,7 +109,10 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
             raise ValueError(
                 f"`batches` holds {type(batch).__name__}: give batches `(X, y)` or `(X, y, sample_weight)`."
             )
-        table = batch[0] if is_frame(batch[0]) else np.asarray(batch[0])
+        for name, values in zip(("X", "y", "sample_weight"), batch, strict=False):
+            refuse_misread(f"`{name}`", values)
+        table = batch[0] if is_frame(batch[0]) or np.ndim(batch[0]) else as_table(batch[0])
+        table = table if is_frame(table) else np.asarray(table)
         counted = _counted(table, *map(np.asarray, batch[1:]))
         if len(counted[1]):
             waiting.append(counted)

@@ -167,6 +167,10 @@ def test_invalid_batches_are_refused(small_parts):
     model = DistributionRegressor(**SHORT)
     with pytest.raises(ValueError, match="`batches` is empty: give at least one"):
         model.fit_batches([])
+    with pytest.raises(TypeError, match="`X` is a dict: give an array of numbers"):
+        model.fit_batches([({"a": X[:, 0]}, Y)])
+    with pytest.raises(ValueError, match="`y` has 448 masked values"):
+        model.fit_batches([(X, np.ma.masked_array(Y, True))])
     with pytest.raises(ValueError, match="give batches"):
         model.fit_batches([X])
     with pytest.raises(ValueError, match="`X` has 448 rows, but `sample_weight` has 9: give one weight for each row"):

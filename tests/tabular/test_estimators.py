@@ -15,9 +15,11 @@ from sklearn.metrics import root_mean_squared_error
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tensorflow_probability import distributions as tfd
 
 import nllfit
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
+from nllfit.tabular import regressor as regressors
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=[120, 2])
@@ -192,6 +194,29 @@ def test_warm_start_reuses_the_best_of_several_distributions():
     chosen = model.trials_[0].distribution
     assert model.set_params(distribution=[chosen]).fit(X, Y).predictor_ is before  # the ensemble is not trained again
     assert clone(model).fit(X, Y).predict(X) == pytest.approx(model.predict(X), rel=1e-6)
+
+
+def test_warm_start_knows_the_values_that_an_earlier_fit_did_not_need():
+    y = np.r_[np.arange(118) % 5, 77, 3]  # 77 is only in the held-out rows
+    model = DistributionRegressor("Histogram", network="trees", warm_start=True, shuffle=False, random_state=0)
+    model.fit(X, y).set_params(distribution="Values").fit(X, y)
+    assert np.isfinite(model.trials_[0].nll)
+
+
+@pytest.mark.parametrize("network", [Network((4,)), "trees"])
+def test_an_outcome_may_be_a_matrix(network):
+    y = np.stack([Y, 1 - Y, 2 * Y, X[:, 1]], 1)
+    options = QUICK | {"network": network}
+    matrices = DistributionRegressor(nllfit.Family("Normal", (2, 2)), **options).fit(X, y)
+    vectors = DistributionRegressor(nllfit.Family("Normal", 4), **options).fit(X, y)
+    assert matrices.predict_distribution(X).event_shape == (2, 2)
+    np.testing.assert_allclose(matrices.predict(X), vectors.predict(X), rtol=1e-5, atol=1e-5)
+
+
+def test_the_prediction_of_angles_is_their_direction():
+    angles = tfd.VonMises(np.array([[3.0, -3.0]]), np.array([[5.0, 5.0]]))
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros([1, 2])), angles)
+    np.testing.assert_allclose(np.abs(regressors._centers(mixture)), np.pi)
 
 
 @pytest.mark.thorough

@@ -39,6 +39,14 @@ REFUSED = [
         {"distribution": "Poisson", "y": np.abs(Y)},
         "`y` holds, at row 0, .*Poisson cannot have",
     ),
+    (
+        "a row of the given table",
+        {"distribution": "Gamma", "y": np.r_[np.ones(7), -1, np.ones(16)], "sample_weight": np.r_[0, 0, np.ones(22)]},
+        r"`y` holds, at row 7, \[-1.\], which Gamma cannot have",
+    ),
+    ("masked outcomes", {"y": np.ma.masked_less(Y, 0)}, "`y` has [0-9]+ masked values: leave their rows out"),
+    ("masked inputs", {"X": np.ma.masked_less(X, 0)}, "`X` has [0-9]+ masked values"),
+    ("masked weights", {"sample_weight": np.ma.masked_less(np.ones(24) + Y, 1)}, "`sample_weight` has [0-9]+ masked"),
     ("weights of zero", {"sample_weight": np.zeros(24)}, "`sample_weight` is zero for every row"),
     ("a negative weight", {"sample_weight": np.r_[-1.0, np.ones(23)]}, "`sample_weight` must be an array"),
     ("one row with a weight", {"sample_weight": np.r_[1.0, np.zeros(23)]}, "n_samples=1 rows with a weight above 0"),
@@ -87,6 +95,8 @@ def test_a_classifier_refuses_invalid_labels():
     model = DistributionClassifier(**QUICK)
     with pytest.raises(ValueError, match="`y` has one class, 'a': give rows of at least two classes"):
         model.fit(X, np.full(24, "a"))
+    with pytest.raises(ValueError, match="`y` has 12 masked values"):
+        model.fit(X, np.ma.masked_equal([0, 1] * 12, 1))
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         model.fit(X, Y)
     with pytest.raises(ValueError, match=r"mixes labels of the types NoneType, str: .*leave out rows without one"):
@@ -102,6 +112,13 @@ def test_explain_refuses_another_model_other_frames_and_one_point():
         explain(DistributionRegressor(), pl.DataFrame({"a": [1.0, 2.0]}), [1.0, 2.0])
     with pytest.raises(ValueError, match="`num_points` is 1: give an int >= 2"):
         explain(DistributionRegressor(**QUICK).fit(X, Y), X, Y, num_points=1)
+
+
+def test_missing_values_of_pandas_may_be_in_an_array():
+    table = X.astype(object)
+    table[0, 0] = pd.NA
+    found = DistributionRegressor("Normal", **QUICK).fit(table, Y)
+    assert found.columns_.columns[0].has_gaps
 
 
 @pytest.mark.thorough
