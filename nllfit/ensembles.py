@@ -1,4 +1,4 @@
-"""Ensembles: models that differ only in their weights, and the mixture of their distributions."""
+"""Ensembles: models whose heads have the same family, and the mixture of their distributions."""
 
 import concurrent.futures
 import json

@@ -40,7 +40,10 @@ def computed(family, y, way="eager", predicts=False):
 
 
 def rows_of(case):
-    """Rows of extreme inputs, the same rows with logarithms of at most `LARGEST`, and an outcome for each row."""
+    """Rows of extreme inputs, the same rows with clipped inputs, and an outcome for each row.
+
+    Inputs that are logarithms of parameters are clipped to `[-LARGEST, LARGEST]`, and so are all inputs under a link.
+    """
     u = np.random.default_rng(0).choice(NUMBERS, size=[ROWS, params_size(case)])
     logarithms = make_head(KITS[0], case).family.logarithms | ("link" in case.kwargs)
     held = np.where(logarithms, np.clip(u, -LARGEST, LARGEST), u)

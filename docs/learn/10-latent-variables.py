@@ -150,10 +150,11 @@ print(f"squared error of a pixel: {errors[0]:.3f} from one pass, {errors[1]:.3f}
 q = encode(test)
 z = q.sample(300)
 log_prob = tf.stack([decode(draw).log_prob(test) for draw in z])
-weights = log_prob + prior.log_prob(z) - q.log_prob(z)
-likelihood = tf.reduce_mean(tf.reduce_logsumexp(weights, 0) - np.log(len(z)))
-print(f"log-likelihood {likelihood:.1f}, evidence lower bound {tf.reduce_mean(weights):.1f} nats a digit")
-assert tf.reduce_mean(weights) < likelihood
+log_weights = log_prob + prior.log_prob(z) - q.log_prob(z)
+bound = tf.reduce_mean(log_weights)
+log_likelihood = tf.reduce_mean(tf.reduce_logsumexp(log_weights, 0) - np.log(len(z)))
+print(f"log-likelihood {log_likelihood:.1f}, evidence lower bound {bound:.1f} nats a digit")
+assert bound < log_likelihood
 
 # %% [markdown]
 # ## What to choose

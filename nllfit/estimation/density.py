@@ -191,8 +191,8 @@ class Density:
         distribution = self.coordinates.family.build(parameters, tf.float64)
         family = self.coordinates.family
         try:
-            # Below, the bijector of the event space maps random numbers to outcomes near 0. Their density may be 0 if
-            # a location is held far from 0, or if the family is truncated or zero-inflated.
+            # The bijector below maps random numbers to outcomes near 0. If a location is held far from 0, or if the
+            # family is truncated or zero-inflated, such outcomes may have density 0, so draw from the distribution.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()

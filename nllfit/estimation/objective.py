@@ -187,7 +187,7 @@ class Objective:
     def _lengths(self, w: np.ndarray) -> np.ndarray:
         """Returns the step size of the finite differences in each coordinate, `[p]`.
 
-        Each is the largest step that changes the mean log-likelihood by less than `_DIFFERENCE`.
+        Each is the largest step of a grid that changes the mean log-likelihood by less than `_DIFFERENCE`.
         """
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))

@@ -94,14 +94,16 @@ class Evaluation:
 
     Attributes that do not apply are None; `coverage`, `width` and `interval_score` are then empty.
 
-    Smaller scores are better. If an outcome has several elements, a score is the mean over elements, except `nll` and
-    `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean over its steps.
+    Smaller scores are better, except for `accuracy`. If an outcome has several elements, a score is the mean over
+    elements, except `nll` and `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean
+    over its steps.
 
     Attributes:
       num_rows: `n`.
       nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
         `z` it is `-log p(y | z)` for one draw of `z`, without the KL divergence, so it is no bound of `-log p(y)`.
-      crps: the mean of `nllfit.crps`, in the unit of the outcome, a sum over the event. None for classes.
+      crps: the mean of `nllfit.crps`, in the unit of the outcome: a sum over the event, or the energy score of a vector
+        (`MultivariateNormalTriL`). None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
         The point prediction is the mean. For a `Truncated` family it is the median. If a mean is not finite, it is the
         median or the mode.

@@ -1,4 +1,4 @@
-"""Standard errors of a fitted network's weights, from the Hessian of the likelihood and the scores of the rows."""
+"""Standard errors of a fitted network's weights, from the Hessian of the likelihood and each row's gradient."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -384,7 +384,10 @@ def test_rows_of_a_censored_mixture_are_independent(rows):
 
 @pytest.mark.parametrize("make", [Censored, nllfit.Hurdle])
 def test_a_weibull_of_concentration_1_refuses_negative_numbers(make):
-    """TFP's Weibull keeps `validate_args` in its bijector, and its density at concentration 1 is finite below 0."""
+    """TFP's Weibull passes `validate_args` only to its bijector, so its own assertions never run.
+
+    At concentration 1, its density is finite for negative numbers, so the density does not reveal them either.
+    """
     family = make("Weibull", link={"concentration": "exp", "scale": "exp"})
     distribution = family.distribution(np.zeros([1, family.params_size]))
     pair = (lambda y: [[y, y]]) if make is Censored else (lambda y: [y])

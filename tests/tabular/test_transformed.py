@@ -50,7 +50,7 @@ def test_the_logit_of_a_share_near_the_end_of_its_domain():
 
 
 def test_a_family_of_numbers_gives_one_density_for_each_row():
-    """The predicted outcomes have the shape `[]` and not `[1]`, as after a fit to censored outcomes."""
+    """After a fit to censored outcomes, the predicted distributions have the event shape `[]` instead of `[1]`."""
 
     class Scalars(Line):
         def predict_distribution(self, x):

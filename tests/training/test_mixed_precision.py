@@ -12,7 +12,10 @@ X = np.random.default_rng(0).normal(size=[32, 3]).astype("float32")
 
 
 def outcomes(kit, cases):
-    """The weights of a model, and draws from its distributions, without draws that are rounded out of the support."""
+    """The weights of a model, and draws from its distributions.
+
+    If rounding moves a draw out of the support, another draw replaces it.
+    """
     model, y = all_heads(kit, cases), {}
     for name, output in model(X).items():
         distribution = kit.distribution(output)
