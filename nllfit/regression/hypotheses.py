@@ -1,6 +1,8 @@
 """Tests of hypotheses about coefficients: Wald tests and likelihood-ratio tests."""
 
 import dataclasses
+import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from nllfit.regression.extras import pandas as pd
 __all__ = ["Hypotheses", "WaldTest"]
 
 _SINGULAR = 1e-12  # smaller eigenvalues count as zero, relative to the largest, after scaling to a unit diagonal
+_UNQUOTED = "(?=(?:[^`]*`[^`]*`)*[^`]*$)"  # matches a position that is not between backticks
 _ROUNDING = 1e-8  # the rounding error of a statistic, relative to the log-likelihood
 
 
@@ -47,8 +50,8 @@ class Hypotheses(CoefficientTable):
 
         Args:
           constraint: one of these:
-            - a text such as `"x1 = x2"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`. Backticks quote a name that is not
-              a single word: "`C(g)[T.b]` = 0";
+            - a text such as `"x1 = x2 = x3"`, `"x1 = 0, x2 = 0"` or `"x1 + 2 * x2 = 1"`. Backticks quote a name that
+              is not a single word: "`C(g)[T.b]` = 0";
             - a list or tuple of such texts;
             - a matrix `[m, q]` whose product with the coefficients is 0.
 
@@ -121,7 +124,7 @@ class Hypotheses(CoefficientTable):
         ):
             text = constraint if isinstance(constraint, str) else ", ".join(constraint)
             try:
-                found = constraints.LinearConstraints.from_spec(text, list(self.names))
+                found = constraints.LinearConstraints.from_spec(_in_pairs(text), list(self.names))
             except Exception as error:  # the parser raises many types, and an expression may raise any
                 raise ValueError(
                     f"The constraint `{text}` cannot be read: {str(error).splitlines()[0].rstrip('.')}. The "
@@ -141,6 +144,13 @@ class Hypotheses(CoefficientTable):
                 f"coefficients that the others determine."
             )
         return matrix, values, text
+
+
+def _in_pairs(text: str) -> str:
+    """Replaces `a = b = c` in a constraint by `a = b, b = c`, because formulaic misreads several `=`."""
+    parts = [re.split(f"(?<!=)=(?!=){_UNQUOTED}", part) for part in re.split(f",{_UNQUOTED}", text)]
+    pairs = [[*map("=".join, itertools.pairwise(part))] or part for part in parts]
+    return ",".join(itertools.chain.from_iterable(pairs))
 
 
 def _matrix(constraint):

@@ -231,3 +231,16 @@ def test_outcomes_in_large_units_are_fitted():
     far = nllfit.regression("y ~ x", {"x": x * 1e6, "y": (2 + 3 * x + noise) * 1e6})
     np.testing.assert_allclose(far.params, near.params * [1e6, 1.0, 1e6], rtol=1e-9)
     np.testing.assert_allclose(far.bse, near.bse * [1e6, 1.0, 1e6], rtol=1e-8)
+
+
+def test_a_chain_of_equal_coefficients_is_a_pair_of_constraints():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(rng.normal(size=[30, 4]), columns=["y", "a", "b", "c"]).assign(g=["u", "v", "w"] * 10)
+    fit = nllfit.regression("y ~ a + b + c + C(g, levels=['u', 'v', 'w'])", data)
+    matrix = np.zeros([2, len(fit.names)])
+    matrix[:, 1:4] = [[1, -1, 0], [0, 1, -1]]
+    chain = fit.test("a = b = c")
+    assert (chain.degrees_of_freedom, chain.constraint) == (2, "a = b = c")
+    assert chain.statistic == pytest.approx(fit.test(matrix).statistic, rel=1e-9)
+    quoted = f"`{fit.names[4]}` = `{fit.names[5]}` = 0"
+    assert fit.test(quoted).statistic == pytest.approx(fit.test_terms()["statistic"].iloc[-1], rel=1e-9)
