@@ -24,6 +24,9 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     Returns:
       A scalar. So Keras's `sample_weight` does not weight single rows.
 
+    Raises:
+      ValueError: if `y_true` or `y_pred` has another shape.
+
     Example:
       >>> y = np.array([[6.0, 1.0], [7.0, 0.0], [10.0, 1.0]])
       >>> round(float(nllfit.cox_loss(y, np.zeros([3, 1]))), 4)  # log(3) / 3: at the last event, one row is at risk
@@ -33,6 +36,11 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     neural network, 2018.
     """
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    if not y_true.shape.is_compatible_with([None, 2]) or y_pred.shape[1:].num_elements() not in (1, None):
+        raise ValueError(
+            f"`y_true` has shape {y_true.shape} and `y_pred` {y_pred.shape}, but `cox_loss` takes `[n, 2]` and "
+            f"`[n, 1]`: give pairs of a time and an event, and a model with one output."
+        )
     u = tf.cast(tf.reshape(y_pred, [-1]), tf.float64)  # in float32, ratios below exp(-100) would underflow
     order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
     # Times keep their dtype, because rounding them to that of `u` could tie them.

@@ -1,5 +1,7 @@
 """Checks of a regression's table, and of its columns of weights, offsets and clusters."""
 
+import decimal
+import numbers
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -49,26 +51,33 @@ def as_frame(data: Any) -> Any:
 
 
 def _with_numpy_dtypes(data: Any) -> Any:
-    """Converts columns whose missing value is `pandas.NA`, and integers other than int64.
-
-    formulaic would take texts of the former dtypes for numbers. An expression such as `x - 200` would wrap around in a
-    small or unsigned dtype.
-    """
-    made = {}
-    for name in data.columns:
-        column = data[name]
-        if getattr(column.dtype, "na_value", None) is pd.NA:
-            column = column.astype(object).infer_objects()
-        if column.dtype.kind in "iu" and column.dtype != np.int64:
-            column = column.astype(np.float64 if column.max() > np.iinfo(np.int64).max else np.int64)
-        if column.dtype != data[name].dtype:
-            made[name] = column
+    """Converts columns to the dtypes that formulaic knows: int64, float64, booleans, text and categories."""
+    made = {name: _with_numpy_dtype(data[name]) for name in data.columns}
+    made = {name: column for name, column in made.items() if column.dtype != data[name].dtype}
     if not made:
         return data
     data = data.copy(deep=False)
     for name, column in made.items():
         data[name] = column
     return data
+
+
+def _with_numpy_dtype(column: Any) -> Any:
+    """Converts numbers in a column of dtype object or of a dtype whose missing value is `pandas.NA`, and short numbers.
+
+    formulaic would take such numbers for labels, or texts of the latter dtypes for numbers. An expression such as
+    `x - 200` or `x**2` would wrap around or overflow in a small or unsigned dtype.
+    """
+    if getattr(column.dtype, "na_value", None) is pd.NA or column.dtype == object:
+        column = column.astype(object).infer_objects()
+    if column.dtype == object:
+        missing = pd.isna(column)
+        if not missing.all() and all(isinstance(value, numbers.Real | decimal.Decimal) for value in column[~missing]):
+            column = column.mask(missing, np.nan).astype(np.float64)
+    if column.dtype.kind in "iuf" and column.dtype not in (np.int64, np.float64):
+        is_wide = column.dtype.kind == "f" or column.max() > np.iinfo(np.int64).max
+        column = column.astype(np.float64 if is_wide else np.int64)
+    return column
 
 
 def as_column(name: str, value: Any, data: Any) -> np.ndarray:

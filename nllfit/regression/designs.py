@@ -180,10 +180,14 @@ def _spec(terms: list, data: Any, text: str) -> Any:
 def _evaluated(spec: Any, data: Any, text: str) -> np.ndarray:
     """Returns the columns `[m, k]` of a table. Raises a `ValueError` if a number is complex or not finite."""
     used = data[named_columns(text, data)]
-    frame = _guarded(lambda: spec.get_model_matrix(used, context=_context(), na_action="ignore"), data, text)
-    if np.iscomplexobj(np.asarray(frame)):
+
+    def made():
+        found = np.asarray(spec.get_model_matrix(used, context=_context(), na_action="ignore"))
+        return found if np.iscomplexobj(found) else found.astype(np.float64)
+
+    matrix = _guarded(made, data, text)
+    if np.iscomplexobj(matrix):
         raise ValueError(f"The formula `{text}` has a column of complex numbers in `data`: give real ones.")
-    matrix = np.asarray(frame, np.float64)
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise ValueError(

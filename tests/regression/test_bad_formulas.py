@@ -1,5 +1,6 @@
 """Errors for wrong formulas, tables and arguments: one sentence that says what to do, before the fit."""
 
+import decimal
 from unittest import mock
 
 import numpy as np
@@ -343,3 +344,19 @@ def test_integers_of_any_dtype_do_not_wrap_around(dtype):
     np.testing.assert_array_equal(ours.objective.y, expected.objective.y)
     np.testing.assert_array_equal(ours.predictors[0].design.matrix, expected.predictors[0].design.matrix)
     np.testing.assert_array_equal(ours.predict(narrow), expected.predict(data))
+
+
+@pytest.mark.parametrize("kind", [float, decimal.Decimal, np.float16])
+def test_numbers_of_any_dtype_are_numbers(kind):
+    x = np.array([1.0, 2.0, 0.0, 3.0, 2.0, 4.0])
+    y = [1.5, 2.5, 0.5, 3.0, 3.5, 5.0]
+    dtype = np.float16 if kind is np.float16 else object
+    fit = nllfit.regression("y ~ I((100 * x)**2)", {"x": np.array([kind(v) for v in x.tolist()], dtype), "y": y})
+    expected = np.polyfit((100 * x) ** 2, y, 1)[::-1]
+    np.testing.assert_allclose(fit.estimates[:2], expected, rtol=1e-9)
+
+
+def test_durations_are_refused():
+    data = {"x": pd.to_timedelta([1, 2, 3, 5], unit="D"), "y": [1.0, 2.0, 4.0, 5.0]}
+    with pytest.raises(ValueError, match="Column `x` of `data` holds dates"):
+        nllfit.regression("y ~ x", data)

@@ -307,3 +307,19 @@ def test_late_entry_loses_no_small_risks():
     np.testing.assert_allclose(part.at_risk(np.exp(u)), is_at_risk.T @ np.exp(u), rtol=1e-12)
     hazards = np.exp(-0.8 * part.times)
     np.testing.assert_allclose(part.over_times(hazards), is_at_risk @ hazards, rtol=1e-12)
+
+
+def test_a_missing_number_in_a_row_of_weight_0_leaves_a_column_of_numbers():
+    data = pd.DataFrame({"t": [3.0, 5.0, 2.0, 8.0, 6.0], "e": [1, 1, 0, 1, 1], "x": [1, 2, 0, 1, 2]})
+    fit = nllfit.cox_regression("Surv(t, e) ~ x", data[1:])
+    missing = data.astype({"x": "Int64", "e": "boolean"})
+    missing.loc[0, ["x", "e"]] = pd.NA
+    weighted = nllfit.cox_regression("Surv(t, e) ~ x", missing, weights=[0, 1, 1, 1, 1])
+    assert weighted.names == ["x"]
+    np.testing.assert_allclose(weighted.estimates, fit.estimates, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shapes", [([3, 3], [3, 1]), ([3, 2], [3, 2])])
+def test_cox_loss_refuses_other_shapes(shapes):
+    with pytest.raises(ValueError, match=r"give pairs of a time and an event, and a model with one output"):
+        nllfit.cox_loss(*map(np.ones, shapes))
