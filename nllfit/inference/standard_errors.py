@@ -70,7 +70,7 @@ def standard_errors(
       sample_weight: the number of times that each row counted in the fit, `[n]`.
       covariance: "information" or "sandwich".
       groups: labels of at least two clusters of dependent rows, `[n]`, only with "sandwich". The gradients `grad l_i`
-        of a cluster are summed before the outer product is taken.
+        of a cluster are summed before the outer product is taken. The labels of rows with weight 0 are ignored.
 
     Returns:
       A `Coefficients`. Check its `converged` and `message` before you use the numbers. The standard errors are NaN if
@@ -106,7 +106,8 @@ def standard_errors(
     # Weights `[n, steps]` of time steps are not frequencies of rows.
     if np.size(data[-1]) == len(frequencies) and sample_weight is not None:
         frequencies = np.ravel(data[-1]).astype(np.float64)
-    clusters = _as_clusters(groups, covariance, num_rows(data))
+    counted = frequencies > 0 if sample_weight is None else np.reshape(data[-1], [len(frequencies), -1]).any(1)
+    clusters = _as_clusters(groups, covariance, counted)
     names, estimates, jacobian = named_parameters(model, feature_names(model, x))
     weights = flat_weights(model)
     is_penalized = bool(model.losses)
@@ -149,24 +150,28 @@ def _kind(covariance, clusters, is_penalized):
     return "Laplace approximation" if is_penalized and covariance == "information" else _KINDS[covariance]
 
 
-def _as_clusters(groups, covariance, num_rows):
-    """Returns the index of each row's group, `[n]`, or None if there are no groups."""
+def _as_clusters(groups, covariance, counted):
+    """Returns the index of each row's group, `[n]`, or None if there are no groups.
+
+    `counted` tells which rows have a positive weight, `[n]`. The labels of the others are ignored.
+    """
     if groups is None:
         return None
     if covariance != "sandwich":
         raise ValueError('`groups` need the sandwich estimator: give `covariance="sandwich"` as well.')
-    if np.shape(groups) != (num_rows,):
+    if np.shape(groups) != counted.shape:
         raise ValueError(
-            f"`groups` has shape {np.shape(groups)}, but there are {num_rows} rows: give a label for each."
+            f"`groups` has shape {np.shape(groups)}, but there are {len(counted)} rows: give a label for each."
         )
     labels = as_labels("groups", groups)
-    missing = is_missing(labels)
+    missing = is_missing(labels) & counted
     if missing.any():
         raise ValueError(
             f"`groups` has no label at row {np.argmax(missing)}: give each row a label, or drop such rows; "
             f"{missing.sum()} labels are missing."
         )
-    clusters = label_indices(labels)
+    clusters = np.zeros(len(labels), int)
+    clusters[counted] = label_indices(labels[counted])
     if clusters.max() == 0:
         raise ValueError("`groups` has one label for all rows: give labels of at least two groups.")
     return clusters

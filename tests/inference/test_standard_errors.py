@@ -480,3 +480,21 @@ def test_a_layer_with_an_attribute_family_is_no_head(kit):
     nllfit.fit_lbfgs(model, x, y)
     assert nllfit.standard_errors(model, x, y).converged
     assert nllfit.laplace(model, x, y).mean.shape == (3,)
+
+
+def test_a_group_of_weight_0_is_no_group():
+    x, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), np.array([[0.5], [1.0], [2.5], [2.0], [9.0]])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    nllfit.fit_lbfgs(model, x, y, sample_weight=weights, verbose=0)
+    with pytest.raises(ValueError, match="`groups` has one label for all rows"):
+        nllfit.standard_errors(model, x, y, sample_weight=weights, covariance="sandwich", groups=list("aaaab"))
+    groups = np.array([0.0, 0.0, 1.0, 1.0, np.nan])
+    found = nllfit.standard_errors(model, x, y, sample_weight=weights, covariance="sandwich", groups=groups)
+    assert found.kind == "sandwich, 2 groups"
+    design = np.column_stack([x[:4], np.ones(4)])
+    scores = design * (y[:4] - design @ np.linalg.lstsq(design, y[:4], rcond=None)[0])
+    sums = np.stack([scores[:2].sum(0), scores[2:].sum(0)])
+    bread = np.linalg.inv(design.T @ design)
+    np.testing.assert_allclose(found.covariance, bread @ sums.T @ sums @ bread, rtol=1e-5)
