@@ -16,22 +16,23 @@ from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
-# Maps (special case, general family) to whether the special case is at a bound of a parameter of the general family.
+# Maps (special case, general family) to the value of a parameter of the general family that gives the special case. An
+# infinite value is a bound of the parameter.
 _WITHIN = {
-    ("Cauchy", "StudentT"): False,
-    ("Chi2", "Gamma"): False,
-    ("Exponential", "Gamma"): False,
-    ("Exponential", "Weibull"): False,
-    ("Geometric", "NegativeBinomial"): False,
-    ("Laplace", "GeneralizedNormal"): False,
-    ("Normal", "GeneralizedNormal"): False,
-    ("Normal", "StudentT"): True,
-    ("Poisson", "NegativeBinomial"): True,
+    ("Cauchy", "StudentT"): {"df": 1.0},
+    ("Chi2", "Gamma"): {"rate": 0.5},
+    ("Exponential", "Gamma"): {"concentration": 1.0},
+    ("Exponential", "Weibull"): {"concentration": 1.0},
+    ("Geometric", "NegativeBinomial"): {"total_count": 1.0},
+    ("Laplace", "GeneralizedNormal"): {"power": 1.0},
+    ("Normal", "GeneralizedNormal"): {"power": 2.0},
+    ("Normal", "StudentT"): {"df": math.inf},
+    ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
 # A negative statistic of at most this size, in nats, counts as 0. The cause is rounding, or a search that stopped just
 # before it reached a bound.
 _ROUNDING = 0.02
-_SHARE, _NAME = "zero_probs", "name"  # keys in the dicts of `_num_at_bound`
+_SHARE = "zero_probs"  # a key in the dicts of `_num_at_bound`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         - `a` is not known to be a special case of `b`.
         - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
         - `a` holds a parameter that is free in `b` and is an end of the support, such as the `low` of a Uniform.
-        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`.
+        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`. A
+          special case holds it as well: a Cauchy is a `StudentT` with `df` 1.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
         - `b` has a lower likelihood than `a`.
 
@@ -182,8 +184,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     if inner.name != outer.name:
         if (inner.name, outer.name) not in _WITHIN or _held(outer):
             raise ValueError(f"{labels}{_advice(inner.name, innermost(general))}")
-        num_at_bound += _WITHIN[inner.name, outer.name]
-        ours |= {_NAME: inner.name}
+        num_at_bound += math.inf in _WITHIN[inner.name, outer.name].values()
+        ours |= _WITHIN[inner.name, outer.name]
     _check_floors({name: ours[name] for name in ours.keys() - theirs.keys()}, outer.floor)
     if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
         raise ValueError(f"{labels}: hold the same parameters in `a` as in `b`, at the same values, and one more.")

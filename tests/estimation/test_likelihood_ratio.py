@@ -194,3 +194,10 @@ def test_a_share_of_zeros_is_at_its_bound_in_a_zero_inflated_family():
     assert not likelihood_ratio_test(held, inflated).at_bound
     with pytest.raises(ValueError, match="at the bounds of 2 parameters of `b`"):
         likelihood_ratio_test(poisson, overdispersed)
+
+
+def test_a_special_case_is_above_the_floor_of_the_free_parameter():
+    fit = maximum_likelihood("Exponential", Y)
+    a, b = as_of(Family("Cauchy"), fit), as_of(Family("StudentT", floor={"df": 2.0}), fit)
+    with pytest.raises(ValueError, match=r"`a` holds `df` at 1\.0, but its floor in `b` is 2\.0"):
+        likelihood_ratio_test(a, b)
