@@ -166,7 +166,8 @@ def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
             f'`estimate.bootstrap(kind="nonparametric")`, or judge the fit by `plots.survival_curve`.'
         )
     shape = [num_samples, round(fit.problem.weights.sum())]
-    samples = fit.distribution.sample(shape, seed=tf.constant([seed, 0], tf.int32))
+    high, low = divmod(seed, 2**31)  # TensorFlow takes two numbers of 32 bits
+    samples = fit.distribution.sample(shape, seed=tf.constant([low, high % 2**31], tf.int32))
     return np.asarray(samples, np.float64)
 
 

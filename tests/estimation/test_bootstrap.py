@@ -132,3 +132,9 @@ def test_bad_arguments_are_named():
         found.confidence_intervals(95)
     with pytest.raises(ValueError, match="needs a smooth likelihood"):
         maximum_likelihood("Laplace", Y[:15]).bootstrap(4).confidence_intervals(method="bca")
+
+
+def test_a_seed_may_have_more_than_32_bits():
+    fit = maximum_likelihood("Exponential", [0.5, 1.5, 0.2]).fit
+    samples = [draw_samples(fit, 2, seed) for seed in (0, 1, 2**31, 2**40)]
+    assert len({tuple(sample.ravel()) for sample in samples}) == len(samples)
