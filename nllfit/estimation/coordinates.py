@@ -18,11 +18,14 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import trace
-from nllfit.families.links import Softmax
+from nllfit.families.links import LINKS, Softmax
 from nllfit.families.parameters import Numbers
 from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["Coordinates", "HeldCoordinates"]
+
+
+_LARGE = 1e100  # a larger end of a domain counts as infinite
 
 
 class Coordinates:
@@ -119,12 +122,16 @@ class Coordinates:
 
     def domain(self, name: str) -> tfb.Bijector:
         """Returns a bijector from the real line to the domain of a natural parameter."""
-        constrained, link = self._of_natural(name)
-        if constrained in self.family.positive or isinstance(link, tfb.Exp):
-            return tfb.Exp()
+        constrained, twin = self._of_natural(name)
         if constrained in self.family.floor:
             return tfb.Shift(tf.constant(self.family.floor[constrained], tf.float64))(tfb.Exp())
-        return tfb.Identity() if isinstance(link, tfb.Identity) else tfb.Sigmoid()
+        if isinstance(twin, Softmax):
+            return tfb.Sigmoid()
+        kind = "exp" if constrained in self.family.positive else self.family.link.get(constrained, "identity")
+        ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
+        if ends.max() > _LARGE:
+            return tfb.Identity() if ends.min() < 0 else tfb.Exp()
+        return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))  # `LINKS` clip numbers close to the ends
 
     def _of_natural(self, name):
         """Returns the constrained parameter whose natural parameter is `name`, and the link between the two."""

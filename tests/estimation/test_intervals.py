@@ -230,3 +230,13 @@ def test_a_profile_is_minus_infinity_below_a_floor(wrap):
 
 def expected_at(y, scale):
     return stats.norm.logpdf(y, y.mean(), scale).sum()
+
+
+def test_a_profile_interval_stays_in_the_domain_of_a_chosen_link():
+    y = np.array([0.2, 0.9, 1.1, 1.2, 1.3])
+    fit = maximum_likelihood(Family("Normal", link={"loc": "sigmoid"}), y)
+    low, high = fit.confidence_intervals(method="profile", names="loc")["loc"]
+    plain = maximum_likelihood("Normal", y).confidence_intervals(method="profile", names="loc")["loc"]
+    assert (low, high) == (pytest.approx(plain[0], rel=1e-6), 1.0)
+    assert plain[1] > 1
+    np.testing.assert_array_equal(fit.profile("loc", [-0.1, 1.1]), -np.inf)

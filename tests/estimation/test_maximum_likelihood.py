@@ -273,3 +273,11 @@ def test_correlation_matrices_and_their_factors_have_one_concentration():
     assert whole.converged
     assert whole.parameters == pytest.approx(factor.parameters, rel=1e-8)
     assert whole.standard_errors == pytest.approx(factor.standard_errors, rel=1e-6)
+
+
+@pytest.mark.parametrize("link", ["exp", "softplus"])
+def test_a_location_with_a_positive_link_is_the_mean(link):
+    y = np.array([0.2, 0.9, 1.1, 1.2, 1.3])  # the mean is below the median
+    fit = maximum_likelihood(Family("Normal", link={"loc": link}), y)
+    assert fit.converged
+    assert fit.parameters["loc"] == pytest.approx(y.mean(), rel=1e-6)
