@@ -89,7 +89,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
         raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
     elements = elements_of(distribution)
     found = elements.quantile(levels.reshape([*levels.shape, *[1] * elements.distribution.batch_shape.rank]))
-    return tf.cast(found, real_dtype(distribution))
+    return tf.stop_gradient(tf.cast(found, real_dtype(distribution)))
 
 
 def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Tensor, tf.Tensor]:

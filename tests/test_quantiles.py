@@ -8,6 +8,7 @@ from scipy import special, stats
 
 import nllfit
 from nllfit import heads
+from nllfit.families.discreteness import line
 from nllfit.families.law import elements_of, law_of
 from nllfit.families.windows import TruncatedDistribution
 
@@ -351,3 +352,38 @@ def test_finitely_many_outcomes_may_be_fractions_and_negative(dtype):
     crps = (probs * np.abs(outcomes - 0.7)).sum(-1) - np.einsum("bi,ij,bj->b", probs, apart, probs) / 2
     np.testing.assert_allclose(nllfit.crps([0.7, 0.7], distribution), crps, rtol=1e-6)
     assert np.isfinite(distribution.log_prob(law_of(distribution).some_outcome())).all()
+
+
+@pytest.mark.parametrize(("family", "reference"), [("TruncatedNormal", stats.norm), ("TruncatedCauchy", stats.cauchy)])
+def test_tfps_truncated_families_may_be_open_on_one_side(family, reference):
+    low, high = np.array([0.0, -np.inf, 9.0]), np.array([np.inf, 1.0, 12.0])
+    window = getattr(tfd, family)(np.zeros(3), np.ones(3), low, high)
+    y = np.array([10.0, -10.0, 9.5])
+    upper = y > 0  # there, the survival function has more digits
+    start, end = np.where(upper, reference.sf(low), reference.cdf(high)), reference.cdf(low) * ~upper
+    whole = start - np.where(upper, reference.sf(high), end)
+    expected = np.where(upper, reference.sf(y) - reference.sf(high), reference.cdf(y) - end) / whole
+    found = np.where(upper, nllfit.survival(window, y), nllfit.cdf(window, y))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    np.testing.assert_allclose(nllfit.cdf(window, y) + nllfit.survival(window, y), 1, rtol=1e-12)
+    assert np.isfinite(law_of(window).some_outcome()).all()
+    bijector = line(window)
+    np.testing.assert_allclose(bijector.forward(tf.identity(bijector.inverse(y))), y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [tfd.OrderedLogistic, tfd.StoppingRatioLogistic, tfd.Categorical])
+def test_the_survival_function_of_rare_classes_has_all_digits(cls):
+    labels = cls(logits=np.array([0.0, 0.0, -60.0])) if cls is tfd.Categorical else cls(np.array([0.0, 50.0]), 0.0)
+    rare = labels.prob(2)
+    np.testing.assert_allclose(nllfit.survival(labels, 1), rare, rtol=1e-12)
+    np.testing.assert_allclose(nllfit.cdf(labels, -1), 0)
+    np.testing.assert_allclose(nllfit.survival(labels, -1), 1, rtol=1e-12)
+    np.testing.assert_allclose([nllfit.cdf(labels, 0), nllfit.survival(labels, 5)], [labels.prob(0), 0], rtol=1e-12)
+
+
+def test_quantiles_have_no_gradient():
+    loc = tf.constant([0.0])
+    with tf.GradientTape() as tape:
+        tape.watch(loc)
+        found = nllfit.quantile(tfd.Normal(loc, 1.0), 0.3)
+    assert tape.gradient(found, loc) is None

@@ -12,7 +12,7 @@ or gets wrong.
 `head_base`, `catalogue` and `compound` define heads, without the code that depends on the Keras version.
 """
 
-from nllfit.families import finite, laws, structures  # noqa: F401  # they register laws and facts
+from nllfit.families import finite, laws, structures, tfp_truncated  # noqa: F401  # they register laws and facts
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family

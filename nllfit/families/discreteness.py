@@ -1,12 +1,14 @@
 """Decides whether a distribution is discrete, and finds bijectors from the real line onto a continuous support."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.facts import facts_of
 from nllfit.families.tfp_classes import DISCRETE, MIXTURE_SAME_FAMILY, is_own, parts_of, plain_class
 
 __all__ = ["Between", "is_discrete", "line"]
@@ -43,7 +45,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     return bool(parts) and all(map(is_discrete, parts))
 
 
-def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
+def line(distribution: Any) -> tfb.Bijector | None:
     """Returns TFP's bijector from the real line onto the support of a continuous distribution, or None."""
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = distribution.components_distribution
@@ -55,6 +57,8 @@ def line(distribution: tfd.Distribution) -> tfb.Bijector | None:
             found = Between(tf.minimum(*ends), tf.maximum(*ends))
         shape = tf.concat([components.batch_shape_tensor(), components.event_shape_tensor()], 0)
         return found.over(shape, -1 - components.event_shape.rank)
+    if facts_of(type(distribution)).endless:  # TFP's bijector is NaN if an end is infinite
+        return Between(distribution.low, distribution.high)
     try:
         return distribution.experimental_default_event_space_bijector()
     except NotImplementedError:
@@ -97,11 +101,11 @@ class Between(tfb.Bijector):
         return self._case(both, above, below, x)
 
     def _inverse(self, y):
-        low, high, width = self._ends()
+        low, high, _ = self._ends()
         inside = tf.where(tf.math.is_finite(self.low) | tf.math.is_finite(self.high), y, tf.ones_like(y))
         above, below = tfp.math.softplus_inverse(inside - low), -tfp.math.softplus_inverse(high - inside)
-        share = (y - low) / width
-        return self._case(tf.math.log(share) - tf.math.log1p(-share), above, below, y)
+        both = tf.math.log(y - low) - tf.math.log(high - y)
+        return self._case(both, above, below, y)
 
     def _forward_log_det_jacobian(self, x):
         _, _, width = self._ends()

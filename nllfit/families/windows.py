@@ -232,16 +232,6 @@ class AboveZeroLaw(TruncatedLaw):
         return tf.cast(found, self.distribution.dtype)
 
 
-@has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)
-class _TfpTruncatedLaw(Law):
-    """The law of TFP's own truncated families. It computes the probability of an interval as `TruncatedLaw` does."""
-
-    def log_interval(self) -> LogInterval:
-        d = self.distribution
-        whole = tfd.Normal if isinstance(d, tfd.TruncatedNormal) else tfd.Cauchy
-        return within(law_of(whole(d.loc, d.scale)).log_interval(), d.low, d.high)
-
-
 class WindowedDistribution(Observed):
     """The distribution of outcomes `[y, *ends]`. `y` is a number from a scalar `distribution` conditional on a window.
 

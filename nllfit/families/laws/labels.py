@@ -1,7 +1,8 @@
 """Families with finitely many outcomes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -21,6 +22,18 @@ def _bernoulli_cdf(d: tfd.Bernoulli, k: tf.Tensor) -> Tails:
 def _probit_bernoulli_cdf(d: tfd.ProbitBernoulli, k: tf.Tensor) -> Tails:
     probits = d.probits_parameter()
     return tf.where(k < 1, phi(-probits), 1.0), tf.where(k < 1, phi(probits), 0.0)
+
+
+def _cdf_of_classes(probs_of: Callable[[Any], tf.Tensor]) -> Callable[[Any, tf.Tensor], Tails]:
+    """Returns a CDF that sums probabilities in both tails. TFP's survival function is `1 - cdf`."""
+
+    def cdf(d, k):
+        probs = probs_of(d)
+        reached = tf.range(tf.shape(probs)[-1], dtype=k.dtype) <= k[..., None]
+        below, above = (tf.reduce_sum(tf.where(side, probs, 0.0), -1) for side in (reached, ~reached))
+        return below, above
+
+    return cdf
 
 
 def _brier_score(d: tfd.Bernoulli | tfd.ProbitBernoulli, y: tf.Tensor) -> tf.Tensor:
@@ -52,13 +65,17 @@ def _crps_of_finite(outcomes, probs, y):
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=lambda d: d.categorical_probs(),
+    cdf=_cdf_of_classes(lambda d: d.categorical_probs()),
     crps=_ranked_probability_score,
 )
 
 LABELS: Mapping[type, Facts] = {
     tfd.Bernoulli: Facts(cdf=_bernoulli_cdf, crps=_brier_score),
     tfd.Categorical: Facts(
-        class_axis=lambda num_classes: num_classes, center=lambda d: d.probs_parameter(), crps=_brier_score_of_labels
+        class_axis=lambda num_classes: num_classes,
+        center=lambda d: d.probs_parameter(),
+        cdf=_cdf_of_classes(lambda d: d.probs_parameter()),
+        crps=_brier_score_of_labels,
     ),
     tfd.Deterministic: Facts(
         ends=lambda d: (-math.inf, math.inf),  # TFP's bijector onto a point fails with NumPy 2.4
