@@ -15,7 +15,6 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["as_labels", "cdf_on_line", "ends_of", "in_one_turn", "is_circular", "outcome_in"]
 
-_LABELS = 2**30  # above all labels and counts of an integer dtype, and below the largest int32
 _MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
 
 
@@ -68,7 +67,8 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 
 def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Casts real numbers to an integer dtype. Numbers that the dtype cannot hold are clipped, because a cast wraps."""
-    low, high = max(dtype.min, -_LABELS), min(dtype.max, _LABELS)
+    # Of a large dtype, only half of the range is used, because `dtype.max` would round up to a number beyond the range.
+    low, high = (end if dtype.size < 4 else end // 2 for end in (dtype.min, dtype.max))
     return tf.cast(tf.clip_by_value(y, float(low), float(high)), dtype)
 
 

@@ -268,3 +268,28 @@ def test_a_support_of_a_users_class_may_have_only_an_upper_end():
     expected += [law.logsf(8.0) + np.log1p(-np.exp(law.logsf(9.0) - law.logsf(8.0))), law.logsf(30.0)]
     found = nllfit.Censored(Mirrored).build({"scale": tf.constant(2.0, tf.float64)}, tf.float64).log_prob(pairs)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+class Decays(tfd.Distribution):
+    """Counts of a rare event in an integer dtype."""
+
+    def __init__(self, rate, validate_args=False, allow_nan_stats=True, name="Decays"):
+        parameters = dict(locals())
+        self.rate = tf.convert_to_tensor(rate)
+        super().__init__(tf.int64, tfd.NOT_REPARAMETERIZED, validate_args, allow_nan_stats, parameters, name=name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {"rate": tfpu.ParameterProperties()}
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _cdf(self, count):
+        return -tf.math.expm1(-self.rate * (tf.cast(count, self.rate.dtype) + 1))
+
+
+def test_counts_of_a_large_dtype_may_exceed_a_billion():
+    counts = Decays(np.array([1e-10]))
+    np.testing.assert_allclose(nllfit.cdf(counts, [5e9]), [-np.expm1(-0.5)], rtol=1e-9)
+    np.testing.assert_allclose(nllfit.quantile(counts, 0.5), [np.log(2) * 1e10], rtol=1e-9)
