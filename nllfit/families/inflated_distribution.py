@@ -41,6 +41,10 @@ class InflatedDistribution(DistributionOf):
         """The weight of the 0 in the mixture. Zeros of `distribution` itself do not count."""
         return tf.sigmoid(self.zero_logits)
 
+    @property
+    def _other_probs(self):
+        return tf.sigmoid(-self.zero_logits)  # `1 - zero_probs` would have few digits if `zero_probs` is near 1
+
     def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The logarithms of `zero_probs` and of `1 - zero_probs`."""
         return -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
@@ -60,12 +64,12 @@ class InflatedDistribution(DistributionOf):
 
     def _mean(self) -> tf.Tensor:
         mean = tf.cast(law_of(self.distribution).mean(), self.dtype)
-        return tf.math.multiply_no_nan(mean, 1 - self.zero_probs)  # infinity times 0 must give 0
+        return tf.math.multiply_no_nan(mean, self._other_probs)  # infinity times 0 must give 0
 
     def _variance(self) -> tf.Tensor:
         own = law_of(self.distribution)
         mean, variance = tf.cast(own.mean(), self.dtype), tf.cast(own.variance(), self.dtype)
-        return (1 - self.zero_probs) * (variance + self.zero_probs * tf.square(mean))
+        return self._other_probs * (variance + self.zero_probs * tf.square(mean))
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         first, second = tfp.random.split_seed(seed)

@@ -375,3 +375,11 @@ def test_rows_with_common_parameters_have_a_crps(name):
     of_rows = tf.concat([share, tf.zeros([3, family.shared_size], F64)], 1)
     expected = nllfit.crps(np.ones([3, 1]), family.unshared().distribution(of_rows))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_rare_amounts_keep_the_digits_of_their_mean_and_variance():
+    logits = np.array([12.0, 20.0], np.float32)
+    counts = ZeroInflated("Poisson").distribution(np.stack([logits, np.zeros(2, np.float32)], -1))
+    share = special.expit(-logits.astype(float))  # of other counts than the additional zeros
+    np.testing.assert_allclose(counts.mean(), share, rtol=1e-6)
+    np.testing.assert_allclose(counts.variance(), share * (2 - share), rtol=1e-6)
