@@ -95,7 +95,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
 
 def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta: float) -> tf.Tensor:
     """Returns the losses `[*batch]` of `BetaNLL` for outcomes of the distribution's shape."""
-    elements = unwrapped(distribution, INDEPENDENT)
+    elements = unwrapped(checking(distribution), INDEPENDENT)
     if elements.event_shape.num_elements() != 1:
         raise ValueError(
             f"`BetaNLL` weights each element of an outcome by its variance, but the elements of {distribution.name}, "
@@ -107,7 +107,7 @@ def variance_weighted_log_loss(y_true: Any, distribution: tfd.Distribution, beta
             f"the negative log-likelihood."
         )
     losses = log_loss(as_outcomes(y_true, distribution), elements)
-    variance = tf.stop_gradient(tf.reshape(_finite(elements.variance(), elements), tf.shape(losses)))
+    variance = tf.stop_gradient(tf.reshape(_finite(law_of(elements).variance(), elements), tf.shape(losses)))
     rank = distribution.batch_shape.rank
     return tf.reduce_sum(losses * variance**beta, list(range(rank, losses.shape.rank)))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 import nllfit
 from nllfit import keras3
@@ -112,3 +113,18 @@ def test_configs_hold_each_argument(kit):
                     "dtype",
                 }  # the configs of Keras's own losses have no dtype either
                 assert given <= set(found().get_config()) | {"fn"}, name
+
+
+def test_beta_nll_refuses_outcomes_outside_the_support_in_a_graph():
+    head = nllfit.heads.Poisson()
+    loss = tf.function(lambda y, u: nllfit.losses.BetaNLL()(y, head(u)), autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="integer"):
+        loss(tf.constant([[0.5]]), tf.constant([[0.3]]))
+
+
+def test_beta_nll_weights_a_truncated_outcome_by_the_variance_within_the_window():
+    window = nllfit.Truncated("Normal", low=0.5).distribution(tf.zeros([1, 2], tf.float64))
+    scale = float(window.distribution.scale[0])
+    reference = stats.truncnorm(0.5 / scale, np.inf, scale=scale)
+    expected = -reference.logpdf(0.7) * reference.var()
+    assert float(nllfit.losses.BetaNLL(1.0)([0.7], window)) == pytest.approx(expected, rel=1e-8)
