@@ -13,6 +13,7 @@ from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.checked_outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
+from nllfit.families.support_ends import in_one_turn
 from nllfit.outputs import as_distribution
 from nllfit.scores.energy import energy_score
 
@@ -89,7 +90,7 @@ def _scores(law, y):
     if law.is_of_vectors:
         return energy_score(law.distribution, y)
     elements = elements_of(law.distribution)
-    scores = elements.crps(tf.cast(y, real_dtype(elements.distribution)))
+    scores = elements.crps(in_one_turn(elements, tf.cast(y, real_dtype(elements.distribution))))
     forget_graph()
     scores = tf.reduce_sum(scores, range(scores.shape.rank - law.distribution.event_shape.rank, scores.shape.rank))
     return tf.cast(scores, real_dtype(law.distribution))

@@ -353,3 +353,9 @@ def test_the_score_of_a_missing_label_is_missing():
 def test_the_score_of_an_inflated_family_is_infinite_if_that_of_the_family_is():
     distribution = nllfit.ZeroInflated("StudentT", df=0.4).distribution(tf.zeros([1, 3], tf.float64))
     np.testing.assert_array_equal(nllfit.crps([1.0], distribution), [np.inf])
+
+
+def test_angles_that_differ_by_a_turn_have_the_same_crps():
+    angles = tfd.VonMises(np.array([0.0, 0.0]), 1.0)
+    one, other = nllfit.crps([3.5, 3.5 - 2 * np.pi], angles).numpy()
+    assert one == pytest.approx(other, rel=1e-12)
