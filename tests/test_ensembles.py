@@ -12,6 +12,7 @@ import tf_keras
 import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.families.law import law_of
+from nllfit.families.mixture import mixture_of
 from tests.keras_versions import KITS, each_keras, mainly
 
 tfd = tfp.distributions
@@ -227,3 +228,24 @@ def test_a_nan_row_does_not_affect_other_rows(kit):
     expected = predict_distribution(ensemble, x).mean().numpy()
     x[7] = expected[7] = np.nan
     np.testing.assert_allclose(predict_distribution(ensemble, x).mean(), expected, rtol=1e-5, atol=1e-6)  # float32
+
+
+@pytest.mark.parametrize(
+    ("family", "y"),
+    [
+        (nllfit.ZeroInflated("Uniform"), 0.5),
+        (nllfit.Censored("Uniform"), [0.5, 0.5]),
+        (nllfit.Truncated("Uniform", low="row"), [0.5, 0.1]),
+    ],
+    ids=lambda value: value.name.split()[0] if hasattr(value, "name") else "",
+)
+def test_an_outcome_may_be_outside_the_support_of_a_member(family, y):
+    ends = np.zeros([2, 1, family.params_size], "float32")
+    ends[0, :, -2] = 0.6  # the first member is a Uniform on [0.6, 1.3], the second on [0, 0.7]
+    mixture = mixture_of(family, list(tf.constant(ends)), [None, None])
+    second = family.distribution(ends[1])
+    losses = nllfit.negative_log_likelihood([y], mixture)
+    np.testing.assert_allclose(losses, np.log(2) - second.log_prob([y]), rtol=1e-6)
+    outside = np.where(np.equal(y, 0.5), 3.0, y)
+    with pytest.raises(ValueError, match="outside the support"):
+        nllfit.negative_log_likelihood([outside], mixture)

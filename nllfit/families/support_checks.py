@@ -51,7 +51,7 @@ class _Lenient:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, self.dtype)
         # At an end of the support, some of TFP's log-densities are NaN. The copy has no assertions.
-        possible = _inside(self, value) & ~tf.math.is_nan(law_of(self).constant().log_prob(value))
+        possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
         some = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
 
@@ -107,6 +107,7 @@ def mixed(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
 def _has_supports(distribution):
     """Whether the components of a `tfd.MixtureSameFamily` have different supports. Then the ends have batch axes."""
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
+    element = law_of(element).latent()  # of an interval, the number in it
     if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
         return False
     try:
@@ -120,7 +121,9 @@ def _copy(distribution, cls):
 
     def copied(name, value):
         if isinstance(value, tfd.Distribution):
-            return _component(value) if has_supports and name == "components_distribution" else checked(value)
+            is_component = has_supports and name == "components_distribution"
+            is_inside_one = issubclass(cls, _Lenient) and name == "distribution"
+            return _component(value) if is_component or is_inside_one else checked(value)
         return [_component(part) if isinstance(distribution, MIXTURE) else checked(part) for part in value]
 
     given = arguments_of(distribution)
@@ -144,6 +147,8 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         expanded = tf.expand_dims(value, -1 - distribution.event_shape.rank)
         return tf.reduce_any(_inside(distribution.components_distribution, expanded), -1)
+    if distribution.event_shape.rank:
+        return law_of(distribution).constant().log_prob(value) > -math.inf
     return _between_ends(distribution, value)
 
 
@@ -220,7 +225,8 @@ def assertions_of(distribution: tfd.Distribution, value: tf.Tensor) -> list:
     given, value = value, tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
     is_asked = bool(arguments_of(distribution).get("validate_args"))
-    if is_asked and not distribution.validate_args and not distribution.event_shape.rank:
+    is_silent = not distribution.validate_args and not isinstance(distribution, _Lenient)
+    if is_asked and is_silent and not distribution.event_shape.rank:
         checks.append(_assertion_of_support(distribution, value))
     if is_asked and given.dtype.is_floating and value.dtype.is_integer:
         message = f"It is not an integer that {value.dtype.name} can hold."
