@@ -13,6 +13,7 @@ import nllfit
 from nllfit import Ensemble, predict_distribution
 from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
+from nllfit.families.support_checks import checked
 from tests.keras_versions import KITS, each_keras, mainly
 
 tfd = tfp.distributions
@@ -249,3 +250,10 @@ def test_an_outcome_may_be_outside_the_support_of_a_member(family, y):
     outside = np.where(np.equal(y, 0.5), 3.0, y)
     with pytest.raises(ValueError, match="outside the support"):
         nllfit.negative_log_likelihood([outside], mixture)
+
+
+def test_components_of_an_integer_dtype_take_counts_in_floats():
+    zipfs = [tfd.Zipf([2.0]), tfd.Zipf([3.0])]
+    mixture = checked(tfd.Mixture(tfd.Categorical(probs=[[0.5, 0.5]]), zipfs))
+    expected = np.mean([one.prob([3.0]) for one in zipfs])
+    np.testing.assert_allclose(nllfit.negative_log_likelihood(tf.constant([3.0]), mixture), [-np.log(expected)], 1e-6)

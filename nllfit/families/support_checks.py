@@ -49,7 +49,7 @@ class _Lenient:
 
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
-        value = tf.convert_to_tensor(value, self.dtype)
+        value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
         # At an end of the support, some of TFP's log-densities are NaN. The copy has no assertions.
         possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
         some = tf.cast(law_of(self).some_outcome(), value.dtype)
