@@ -359,3 +359,18 @@ def test_angles_that_differ_by_a_turn_have_the_same_crps():
     angles = tfd.VonMises(np.array([0.0, 0.0]), 1.0)
     one, other = nllfit.crps([3.5, 3.5 - 2 * np.pi], angles).numpy()
     assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_the_crps_of_a_truncated_normal_has_its_digits_if_the_window_is_narrow_or_far():
+    loc, scale = tf.constant([0.5, 0.0, -60.0], tf.float64), tf.constant([2.0, 1e7, 1.0], tf.float64)
+    high, y = np.array([1.0, 1.0, np.inf]), np.array([0.3, 0.3, 0.01])
+    with tf.GradientTape() as tape:
+        tape.watch([loc, scale])
+        found = nllfit.crps(y, tfd.TruncatedNormal(loc, scale, np.zeros(3), high))
+    ends = np.array([1.0, 1.0, 0.5])  # beyond 0.5, the far window has a probability of 1e-14
+    for i in range(3):
+        reference = stats.truncnorm((0 - loc[i]) / scale[i], (high[i] - loc[i]) / scale[i], loc[i], scale[i])
+        below = integrate.quad(lambda z: reference.cdf(z) ** 2, 0, y[i], epsabs=0)[0]  # noqa: B023
+        above = integrate.quad(lambda z: reference.sf(z) ** 2, y[i], ends[i], epsabs=0)[0]  # noqa: B023
+        assert found[i].numpy() == pytest.approx(below + above, rel=1e-8)
+    assert np.isfinite(tape.gradient(found, [loc, scale])).all()
