@@ -86,6 +86,15 @@ def test_beta_nll_at_beta_1_has_the_squared_errors_gradient_for_the_mean():
     np.testing.assert_allclose(gradients, [[[-2.0]], [[25 / 5 - 4 / 5]]], rtol=1e-6)
 
 
+@each_keras
+def test_beta_nll_refuses_impossible_outcomes_in_a_graph(kit):
+    loss = losses_of(kit).BetaNLL()
+    traced = tf.function(lambda y: loss(y, kit.heads.Gamma(1)(tf.ones([2, 2]))))
+    assert np.isfinite(traced(tf.constant([[1.0], [2.0]])))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be non-negative"):
+        traced(tf.constant([[1.0], [-2.0]]))
+
+
 def test_beta_nll_needs_independent_elements():
     mixture = tfd.MixtureSameFamily(
         tfd.Categorical(logits=tf.zeros([4, 2])), tfd.Independent(tfd.Normal(tf.zeros([4, 2, 1]), 1.0), 1)

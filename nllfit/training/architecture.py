@@ -7,6 +7,7 @@ change. A user's code may read anything, such as a global variable, so a model t
 """
 
 import functools
+import inspect
 import types
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
+from nllfit.adapters.adapter import FUNCTION_ARGUMENTS
 from nllfit.adapters.keras_models import build_training, is_plain, trainable_flags, training_variables
 
 __all__ = ["architecture_of"]
@@ -22,7 +24,8 @@ __all__ = ["architecture_of"]
 _LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
 _STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
 _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
-_UNSAVED = "autocast", "dtype"  # attributes that the configs of Keras 3's layers and losses lack
+# Attributes that the configs of Keras's layers, losses and metrics lack, besides arguments of some constructors.
+_UNSAVED = "autocast", "dtype", FUNCTION_ARGUMENTS
 
 
 class _UnknownError(Exception):
@@ -49,7 +52,10 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
             _check(part)
         compiled = _of(adapter.compile_arguments)
         build_training(model, y)
-        weights = [(tuple(w.shape), str(w.dtype), _of(w.constraint)) for w in model.variables]
+        weights = [
+            (tuple(w.shape), str(w.dtype), _of(w.constraint), _of(getattr(w, "regularizer", None)))
+            for w in model.variables
+        ]
         return (
             keras.__name__,
             (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),
@@ -90,7 +96,13 @@ def _config_of(part):
     # In tf_keras every layer takes an `activity_regularizer`, but the configs of few layers contain it.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
-    return {name: getattr(part, name, None) for name in _UNSAVED} | config
+    arguments = {name: vars(part)[name] for name in _parameters_of(type(part)) if name in vars(part)}
+    return arguments | {name: getattr(part, name, None) for name in _UNSAVED} | config
+
+
+@functools.cache
+def _parameters_of(kind):
+    return tuple(inspect.signature(kind.__init__).parameters)
 
 
 def _check(part):

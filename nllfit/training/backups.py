@@ -183,7 +183,7 @@ class _Memory(tf.train.experimental.PythonState):
         for key, (owner, name) in self._remembering.items():
             value = getattr(owner, name, None)
             if isinstance(value, list):  # the weights of a model
-                arrays |= {f"{key} {i}": array for i, array in enumerate(value)}
+                arrays |= {f"{key} {i}": _without_pickle(array) for i, array in enumerate(value)}
             elif value is not None:
                 arrays[key] = value
         file = io.BytesIO()
@@ -201,3 +201,13 @@ class _Memory(tf.train.experimental.PythonState):
             weights = [arrays[f"{key} {i}"] for i in range(len(arrays.files)) if f"{key} {i}" in arrays.files]
             if key in arrays.files or weights:
                 setattr(owner, name, weights or arrays[key].item())
+
+
+def _without_pickle(array):
+    """Returns the array in a dtype that NumPy can load from a file without running code: text as bytes, not objects.
+
+    A 16-bit dtype that NumPy does not know, such as bfloat16, becomes float32.
+    """
+    if array.dtype == object:
+        return array.astype("S")
+    return array.astype("float32") if array.dtype.kind == "V" else array

@@ -79,16 +79,19 @@ def batches_of(
     if isinstance(x, tf.distribute.DistributedDataset):
         replicas = replicas.alone
 
-    def prepare(element):
+    def convert(element):
         element = tf.nest.map_structure(_of_this_process, element)
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         if len(data) == 3 and data[2] is None:
             data = data[:2]
         data = as_tensors(data, floatx, name)
         check_lengths(data, name, _BATCHES if isinstance(x, tf.data.Dataset) else "")
-        return weighted(data, class_weight, floatx)
+        return data
 
-    return Stream(x, prepare, check, steps, restarts, replicas, name)
+    def prepare(element):
+        return weighted(convert(element), class_weight, floatx)
+
+    return Stream(x, convert, prepare, check, steps, restarts, replicas, name)
 
 
 def checked_arrays(

@@ -30,8 +30,9 @@ class Stream:
 
     Args:
       iterable: an iterable of batches.
-      prepare: converts a batch, or several joined batches, to a tuple of structures of tensors, and checks their
-        lengths.
+      convert: converts a batch, or several joined batches, to a tuple of structures of tensors, and checks their
+        lengths. It may be applied twice to the same data.
+      prepare: does the same, and multiplies the weights by those of the classes.
       check: as for `batches.batches_of`.
       steps: batches per epoch, None for all.
       restarts: whether each epoch begins at the first batch.
@@ -45,7 +46,7 @@ class Stream:
 
     have_same_layout = False
 
-    def __init__(self, iterable, prepare, check, steps=None, restarts=False, replicas=ALONE, name=""):
+    def __init__(self, iterable, convert, prepare, check, steps=None, restarts=False, replicas=ALONE, name=""):
         self._iterable, self._prepare, self._name, self._replicas = iterable, prepare, name, replicas
         self._limit, self._restarts = steps, restarts
         cardinality = int(iterable.cardinality()) if isinstance(iterable, tf.data.Dataset) else _length(iterable)
@@ -56,7 +57,7 @@ class Stream:
         # tf_keras begins each epoch of its `Sequence` at the first batch.
         restarts_sequence = isinstance(iterable, tf_keras.utils.Sequence)
         self._goes_on = steps not in (None, cardinality) and not (restarts or restarts_sequence)
-        self._begin = reader_of(iterable, prepare)
+        self._begin = reader_of(iterable, convert)
         take = self._begin(1)
         if not (stacks := take(1)):
             raise ValueError(f"The dataset in `{name or 'x'}` is empty: there is nothing to train on.")

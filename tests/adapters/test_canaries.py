@@ -271,7 +271,14 @@ def lists_penalties():
     return np.isclose(penalty(), 3 * 0.01)
 
 
+def keeps_function_arguments(k):
+    return (
+        k.losses.Huber(2.0)._fn_kwargs == {"delta": 2.0} and k.metrics.CosineSimilarity(axis=0)._fn_kwargs["axis"] == 0
+    )
+
+
 CANARIES = {
+    ("adapter", "_fn_kwargs"): lambda: keeps_function_arguments(tf_keras) and keeps_function_arguments(keras),
     ("tensorflow", "_call_flat"): calls_on_other_variables,
     ("tensorflow", "tensorflow.python.eager.context"): clears_kernels,
     ("tensorflow", "tensorflow.python.framework.config.is_op_determinism_enabled"): knows_determinism,
@@ -372,7 +379,7 @@ def private_names(source):
     return {name for name in found - own if re.fullmatch(r"_[a-z]\w*", name) or "." in name}
 
 
-@pytest.mark.parametrize("adapter", ["keras2", "keras3", "tensorflow"])
+@pytest.mark.parametrize("adapter", ["adapter", "keras2", "keras3", "tensorflow"])
 def test_each_private_name_has_a_canary(adapter):
     found = private_names((ADAPTERS / f"{adapter}.py").read_text())
     assert found <= {name for known, name in CANARIES if known == adapter}

@@ -40,6 +40,19 @@ def test_class_weights_multiply_sample_weights(kit, case):
     np.testing.assert_allclose(loss, -reference.llf / 60, rtol=1e-4)
 
 
+@mainly(keras)
+def test_class_weights_multiply_the_weights_of_batches_once(kit):
+    k = kit.keras
+    model = k.Sequential([k.layers.Input((2,)), k.layers.Dense(1), kit.heads.Bernoulli(1)])
+    model.compile(k.optimizers.SGD(0.0), kit.loss)
+    x, y = X[:16], LABELS[:16, None]
+    expected = np.mean(kit.losses(y, model(x)) * np.where(y[:, 0] == 1, 1.5, 0.5))
+    # A batch with a list or None is converted when it is read.
+    batches = [(x.tolist(), y.tolist()), (x, y, None), (x, y, np.ones(16).tolist())]
+    history = nllfit.fit(model, iter(batches), class_weight=CLASS_WEIGHT, compile="graph", verbose=0).history
+    assert history["loss"] == [pytest.approx(expected, rel=1e-5)]
+
+
 @pytest.mark.thorough
 @mainly(keras)
 def test_a_split_keeps_outputs_without_weights(kit):

@@ -130,7 +130,7 @@ def test_the_length_of_an_iterable_may_be_unknown():
         def __iter__(self):
             return iter([(tf.constant(X), tf.constant(Y))])
 
-    assert streams.Stream(Loader(), lambda batch: batch, lambda *_: lambda *data, where: data).steps is None
+    assert streams.Stream(Loader(), tuple, tuple, lambda *_: lambda *data, where: data).steps is None
 
 
 @pytest.mark.thorough

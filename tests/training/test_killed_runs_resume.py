@@ -13,10 +13,12 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tensorflow.python.lib.io import file_io
 
 import nllfit
+from nllfit.training.backups import _Memory
 from tests.keras_versions import KERAS_VERSIONS, KITS, mainly
 
 EPOCHS = 14
@@ -157,6 +159,17 @@ def test_random_generators_that_cannot_be_saved_are_reported(tmp_path):
     tf_keras.backend.experimental.disable_tf_random_generator()
     with pytest.warns(UserWarning, match="draws random numbers from a state that no backup can hold"):
         train(network(tf_keras), tf_keras, tf_keras.callbacks.BackupAndRestore(tmp_path), epochs=1)
+
+
+def test_a_backup_holds_the_best_weights_of_lookup_layers_and_in_bfloat16():
+    stopper = tf_keras.callbacks.EarlyStopping()
+    words, numbers = np.array([b"a", b"bc"], object), tf.constant([1.5], tf.bfloat16).numpy()
+    stopper.best_weights = [words, numbers]
+    memory = _Memory(tf_keras.Sequential(), [stopper])
+    saved = memory.serialize()
+    stopper.best_weights = None
+    memory.deserialize(saved)
+    assert [array.tolist() for array in stopper.best_weights] == [[b"a", b"bc"], [1.5]]
 
 
 def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):

@@ -148,6 +148,26 @@ def test_models_share_no_program_if_an_attribute_differs_that_keras_3_does_not_s
     assert key() != key(dtype="bfloat16")
 
 
+def test_models_share_no_program_if_an_argument_differs_that_a_config_lacks():
+    def key(penalty=0.1, **compiled):
+        layer = keras.layers.Dense(2)
+        model = sequential(keras, (8,), lambda: [layer], **compiled)
+        layer.kernel.regularizer = keras.regularizers.L2(penalty)
+        return architecture_of(model, Y)
+
+    def key_of_layer(size):
+        layer = tf_keras.layers.AlphaDropout(0.5, noise_shape=(None, size))
+        return architecture_of(sequential(tf_keras, (8,), lambda: [layer], metrics=[]), Y)
+
+    for of, first, second in (
+        (lambda delta: key(loss=keras.losses.Huber(delta)), 1.0, 9.0),
+        (lambda axis: key(metrics=[keras.metrics.CosineSimilarity(axis=axis)]), 0, 1),
+        (lambda penalty: key(penalty), 0.1, 9.0),
+        (key_of_layer, 1, 8),
+    ):
+        assert of(first) == of(first) != of(second)
+
+
 @mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
 def test_a_model_that_is_compiled_again_gets_new_traces(k):
     model = dense(k)
