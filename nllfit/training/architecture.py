@@ -96,7 +96,8 @@ def _config_of(part):
     # In tf_keras every layer takes an `activity_regularizer`, but the configs of few layers contain it.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
-    arguments = {name: vars(part)[name] for name in _parameters_of(type(part)) if name in vars(part)}
+    kind: Any = type(part)
+    arguments = {name: vars(part)[name] for name in _parameters_of(kind) if name in vars(part)}
     return arguments | {name: getattr(part, name, None) for name in _UNSAVED} | config
 
 
