@@ -48,7 +48,7 @@ from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps
 from nllfit.training import fit, fit_lbfgs
 
-__version__ = "0.2.3"
+__version__ = "0.2.4.dev0"
 
 keep_safe_mode()
 

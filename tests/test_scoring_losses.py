@@ -124,13 +124,6 @@ def test_configs_hold_each_argument(kit):
                 assert given <= set(found().get_config()) | {"fn"}, name
 
 
-def test_beta_nll_refuses_outcomes_outside_the_support_in_a_graph():
-    head = nllfit.heads.Poisson()
-    loss = tf.function(lambda y, u: nllfit.losses.BetaNLL()(y, head(u)), autograph=False)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="integer"):
-        loss(tf.constant([[0.5]]), tf.constant([[0.3]]))
-
-
 def test_beta_nll_weights_a_truncated_outcome_by_the_variance_within_the_window():
     window = nllfit.Truncated("Normal", low=0.5).distribution(tf.zeros([1, 2], tf.float64))
     scale = float(window.distribution.scale[0])
