@@ -62,6 +62,11 @@ class Adapter(abc.ABC):
     def excludes_from_weight_decay(self) -> bool:
         """Whether the optimizer's `exclude_from_weight_decay` was called. The optimizer's config does not show this."""
 
+    @staticmethod
+    @abc.abstractmethod
+    def repeats_a_layer(sequential: Model) -> bool:
+        """Whether a `Sequential` contains a layer twice. The config of the `Sequential` contains the layer once."""
+
     @property
     @abc.abstractmethod
     def penalties(self) -> list[Callable[[], Any]]:

@@ -51,6 +51,10 @@ class Keras2(Adapter):
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
+    @staticmethod
+    def repeats_a_layer(sequential: Model) -> bool:
+        return any(len(layer.inbound_nodes) > 1 for layer in sequential.layers)  # `layers` contains each layer once
+
     @property
     def penalties(self) -> list[Callable[[], Any]]:
         """Without `_callable_losses`, the copies of a model have penalties that the model does not have."""

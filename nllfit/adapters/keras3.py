@@ -50,6 +50,10 @@ class Keras3(Adapter):
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
+    @staticmethod
+    def repeats_a_layer(sequential: Model) -> bool:
+        return len({id(layer) for layer in sequential.layers}) < len(sequential.layers)
+
     @property
     def penalties(self) -> list[Callable[[], Any]]:
         weights = self._model.trainable_weights

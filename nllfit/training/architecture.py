@@ -50,6 +50,8 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
         layers = [layer for layer in adapter.layers if layer is not model]
         for part in (model, *layers):
             _check(part)
+            if isinstance(part, keras.Sequential) and adapter.repeats_a_layer(part):
+                raise _UnknownError
         compiled = _of(adapter.compile_arguments)
         build_training(model, y)
         weights = [

@@ -203,6 +203,7 @@ def test_warm_start_knows_the_values_that_an_earlier_fit_did_not_need():
     assert np.isfinite(model.trials_[0].nll)
 
 
+@pytest.mark.thorough(but="trees")
 @pytest.mark.parametrize("network", [Network((4,)), "trees"])
 def test_an_outcome_may_be_a_matrix(network):
     y = np.stack([Y, 1 - Y, 2 * Y, X[:, 1]], 1)

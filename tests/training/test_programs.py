@@ -168,6 +168,16 @@ def test_models_share_no_program_if_an_argument_differs_that_a_config_lacks():
         assert of(first) == of(first) != of(second)
 
 
+@KERAS_VERSIONS
+def test_a_sequential_that_repeats_a_layer_shares_no_program(k):
+    def key(order):
+        layers = [k.layers.Dense(8), k.layers.Dense(8)]
+        return architecture_of(sequential(k, (8,), lambda: [layers[i] for i in order], metrics=[]), Y)
+
+    assert key([0, 1]) == key([0, 1]) is not None
+    assert key([0, 1, 0]) is None  # the config would be that of `[0, 1, 1]`
+
+
 @mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
 def test_a_model_that_is_compiled_again_gets_new_traces(k):
     model = dense(k)
