@@ -7,6 +7,7 @@ import configparser
 import json
 import pathlib
 import re
+import shutil
 
 import nox
 
@@ -52,6 +53,7 @@ def beyond(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The build of the site, which runs the tutorials; a warning is an error."""
     session.install("-e", ".[docs]")
+    shutil.rmtree("build/tutorials", ignore_errors=True)  # results from another Python
     session.run("mkdocs", "build", "--strict")
 
 
