@@ -5,23 +5,14 @@ import pytest
 
 from nllfit import heads
 from tests.cases import CASES
-from tests.keras_versions import KITS
+from tests.keras_versions import alternately
 
 # One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
 # Each case with one Keras. A Truncated takes seconds, because its tail probabilities run many operations.
 one_keras_each = pytest.mark.parametrize(
-    ("kit", "case"),
-    [
-        pytest.param(
-            KITS[i % 2],
-            case,
-            id=f"{KITS[i % 2].keras.__name__}-{case.id}",
-            marks=pytest.mark.thorough if case.name == "Truncated" else (),
-        )
-        for i, case in enumerate(CASES)
-    ],
+    ("kit", "case"), alternately(CASES, left_out=[case for case in CASES if case.name == "Truncated"])
 )
 
 

@@ -1,6 +1,7 @@
 """Keras 2 (`tf_keras`) and Keras 3 (`keras`) with nllfit's parts for each, so that one test can run with both."""
 
 import dataclasses
+import itertools
 import types
 from collections.abc import Callable
 
@@ -71,17 +72,29 @@ def mainly(keras, name="kit"):
 def in_turn(values, left_out=()):
     """Returns all pairs of a Keras version and a value, as parameters of a test.
 
-    Each run has the pair of the first value with tf_keras, of the second with Keras 3, of the third with tf_keras, and
-    so on. The other pairs, and all pairs of a value in `left_out`, are marked `thorough`.
+    Each run has the pairs that `alternately` returns. The other pairs, and all pairs of a value in `left_out`, are
+    marked `thorough`.
     """
     rows = []
     for i, value in enumerate(values):
         for j, kit in enumerate(KITS):
-            short = value if isinstance(value, str | float) else getattr(value, "id", getattr(value, "__name__", ""))
-            short = short or value[0]
-            marks = () if (i + j) % 2 == 0 and value not in left_out else pytest.mark.thorough
-            rows.append(pytest.param(kit, value, id=f"{kit.keras.__name__}-{short}", marks=marks))
+            is_first = (i + j) % 2 == 0 and value not in left_out
+            rows.append(_pair(kit, value, () if is_first else pytest.mark.thorough))
     return rows
+
+
+def alternately(values, left_out=()):
+    """Returns each value with one Keras version: the first with tf_keras, the second with Keras 3, and so on.
+
+    The values in `left_out` are marked `thorough`.
+    """
+    pairs = zip(itertools.cycle(KITS), values, strict=False)
+    return [_pair(kit, value, pytest.mark.thorough if value in left_out else ()) for kit, value in pairs]
+
+
+def _pair(kit, value, marks):
+    short = value if isinstance(value, str | float) else getattr(value, "id", getattr(value, "__name__", ""))
+    return pytest.param(kit, value, id=f"{kit.keras.__name__}-{short or value[0]}", marks=marks)
 
 
 def by_keras(model, *args, **kwargs):
