@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import mask_of, trace
-from nllfit.caches import kept_for
 from nllfit.data_checks import num_rows, rows_of, specs_of_rows
+from nllfit.model_caches import kept_for
 
 __all__ = ["masks_of"]
 

@@ -13,12 +13,12 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model
 from nllfit.adapters.keras_models import by_input, check_shapes, float_dtype, inputs_of, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
-from nllfit.caches import kept_for
 from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.families.parametric_family import ParametricFamily
+from nllfit.model_caches import kept_for
 from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
 __all__ = [

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"adapters", "versions"},
     {"families", "information_criteria", "optimum"},
-    {"caches", "data_checks", "outputs", "safety"},
+    {"data_checks", "model_caches", "outputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},

@@ -159,15 +159,16 @@ assert max(score[0] for score in scores.values()) < 0
 # - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow, a known weakness of independent Normal weights (Foong et al., *On
 #   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With one hidden ReLU layer, a
-#   prediction cannot be certain on both sides of a gap and much less certain in the gap. More layers, as here, allow
+#   prediction that is certain on both sides of a gap cannot be much less certain in it. More layers, as here, allow
 #   such predictions, but training may still not find them. The ELBO of the variational network is also hundreds of nats
 #   below the log evidence that Laplace's approximation gives.
 #
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
 # | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
-# | `DenseVariational` | a longer training | a small layer, with full covariance | by default too narrow in gaps |
+# | `DenseVariational` | a longer training | a small layer; choose the full covariance | by default too narrow in gaps |
 # | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
 #
-# `nllfit.evaluate` and the calibration of lesson 4 accept all of these models. Where there are no data, no method can
-# find the truth. The methods can only show that the prediction is uncertain.
+# `nllfit.evaluate` and the calibration of lesson 4 accept all of these models; give the variational network as
+# `nllfit.Ensemble([variational], num_samples=100)`. Where there are no data, no method can find the truth. The methods
+# can only show that the prediction is uncertain.

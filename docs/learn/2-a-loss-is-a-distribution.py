@@ -50,9 +50,9 @@ figure
 #
 # In the last row, $\alpha$ is the concentration of the Gamma and $\beta$ is its rate.
 #
-# The network before the head is always the same. `nllfit.initialize` sets the weights of its last layer so that
-# training starts at the *marginal distribution* of the outcomes: one distribution for all people, fitted without the
-# inputs.
+# The network before the head is the same, except for the number of its outputs. `nllfit.initialize` sets the weights
+# of its last layer so that training starts at the *marginal distribution* of the outcomes: one distribution for all
+# people, fitted without the inputs.
 
 # %%
 choices = {
@@ -173,9 +173,9 @@ rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overf
 print(f"trained too long: median row {np.median(rows):.1f} nats, mean {np.mean(rows):.1f}, worst {np.max(rows):.0f}")
 
 # %% [markdown]
-# For one person the larger network predicted a very narrow density, and the outcome was far outside. The CRPS grows
-# only with the distance between prediction and outcome. The negative log-likelihood of such an outcome is also larger
-# if the density is narrower.
+# For one person the larger network predicted a very narrow density, and the outcome was far outside. The CRPS of
+# such an outcome grows only with its distance from the prediction. Its negative log-likelihood also grows if the
+# density becomes narrower.
 #
 # ## Summary
 #

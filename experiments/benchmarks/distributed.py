@@ -16,9 +16,6 @@ import contextlib
 import json
 import os
 import pathlib
-import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -27,10 +24,9 @@ from sklearn import datasets
 
 import nllfit
 from experiments import common
+from experiments.benchmarks import worker_processes
 
 NUM_IMAGES = 1797
-MOST_STARTS = 5
-SECONDS_TO_REPORT = 10.0  # after a worker dies, the others have this time to log an error
 
 
 def digits(batch_size):
@@ -90,57 +86,10 @@ def work(tools, arguments):
     return {"loss": loss, "seconds": seconds}
 
 
-def configs(hosts):
-    """Returns the value of TF_CONFIG for each worker. `hosts` are the addresses `host:port` of the workers."""
-    return [
-        json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}) for i in range(len(hosts))
-    ]
-
-
-def free_ports(count):
-    """Returns `count` free ports of this machine."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("localhost", 0))
-        return [s.getsockname()[1] for s in sockets]
-
-
-def supervise(start):
-    """Runs the processes of `start()` until all succeed. If one process fails, all are restarted."""
-    for _ in range(MOST_STARTS):
-        processes = start()
-        try:
-            end = float("inf")
-            while any(process.poll() is None for process in processes) and time.monotonic() < end:
-                if any(process.poll() for process in processes):
-                    end = min(end, time.monotonic() + SECONDS_TO_REPORT)
-                time.sleep(0.1)
-        finally:
-            for process in processes:
-                process.kill()  # no effect on a process that has ended
-            codes = [process.wait() for process in processes]
-        if not any(codes):
-            return
-        print(f"workers ended with {codes}: all are restarted from the backup", file=sys.stderr)
-    raise ValueError(f"The workers died {MOST_STARTS} times: look at the logs in the run folder.")
-
-
 def run_workers(arguments, folder, argv):
     """Trains with workers on this machine. Each writes a log. Returns the weights, and a dict of loss and seconds."""
-
-    def start():
-        hosts = [f"localhost:{port}" for port in free_ports(arguments.workers)]
-        processes = []
-        for i, config in enumerate(configs(hosts)):
-            with (folder / f"worker-{i}.log").open("a") as log:
-                command = [sys.executable, "-m", "experiments.benchmarks.distributed", *argv, "--out", str(folder)]
-                environment = os.environ | {"TF_CONFIG": config}
-                processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        print("workers:", *(process.pid for process in processes), file=sys.stderr)
-        return processes
-
-    supervise(start)
+    module = ["experiments.benchmarks.distributed", *argv, "--out", str(folder)]
+    worker_processes.run(arguments.workers, module, folder)
     with np.load(folder / "weights.npz") as file:
         weights = [file[name] for name in file.files]
     return weights, json.loads((folder / "result.json").read_text())
@@ -190,7 +139,7 @@ def show(metrics, arguments, argv):
         microseconds, loss = metrics["microseconds_per_step"][workers], metrics["loss"][workers]
         print(f"{workers:>8}{microseconds:12.0f}{loss:12.6f}{difference:20.1e}")
     print("\nOn several machines, run one of these commands on each, with a FOLDER that all of them see:\n")
-    for config in configs([f"machine{i}:12345" for i in range(arguments.workers)]):
+    for config in worker_processes.configs([f"machine{i}:12345" for i in range(arguments.workers)]):
         print(
             f"  TF_CONFIG='{config}' \\\n    python -m experiments.benchmarks.distributed {' '.join(argv)} --out FOLDER"
         )

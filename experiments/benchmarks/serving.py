@@ -2,11 +2,11 @@
 
     python -m experiments.benchmarks.serving
 
-For each named head, a small network is written in three forms:
+For each named head, a small network is exported in three forms:
 
 - Keras's `ExportArchive` writes a SavedModel that computes the mean, the 90% interval and the log-likelihood.
 - `model.save` writes a `.keras` file, which this process loads again in safe mode.
-- The converter of TensorFlow Lite writes a file that computes the mean.
+- TensorFlow Lite converts it to a model that computes the mean.
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for
 1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the largest
@@ -99,7 +99,7 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder, seed):
-    """Writes all forms of a model. Returns its answers, and how far `.keras` and TensorFlow Lite are from them."""
+    """Exports a model in all forms. Returns its answers, and how far `.keras` and TensorFlow Lite are from them."""
     model, numbers, outcome = built(tools, name, x, seed)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()

@@ -44,7 +44,7 @@ import time
 import numpy as np
 
 from experiments import common
-from experiments.benchmarks import contenders
+from experiments.benchmarks import speed_contenders as contenders
 
 MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, epochs per call
     "small": ((64,), (16,), 2, 32, 1000, 3),

@@ -228,7 +228,8 @@ def _of_numbers(rows, levels, seed):
 def _by_row(block, levels, rng):
     """Returns the scores `{name: [m]}` of the `m` rows that the mask does not exclude.
 
-    A score of a row is the mean over its elements. The values named "pit" are the PITs of the single elements.
+    A score of a row is the mean over its elements, except for the CRPS, which is their sum. The values named "pit" are
+    the PITs of the single elements.
     """
     found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
     return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
@@ -239,7 +240,7 @@ def _row_means(values):
 
 
 def _scored(distribution, y, levels, rng):
-    """Returns the scores of each outcome, `{name: [n, ..., *event]}`. Scores that the family lacks are missing."""
+    """Returns the scores that the family has, `{name: [n, ..., *event]}`. The shape of the CRPS is `[n, ...]`."""
     known: dict[str, np.ndarray] = {}
     y = np.asarray(in_one_turn(law_of(distribution), y))
     numbers = law_of(distribution).latent()

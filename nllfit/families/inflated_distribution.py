@@ -51,7 +51,7 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # A double where: at 0 the density may be infinite, and its derivative may be NaN.
+        # Two calls of `tf.where`: at 0 the density may be infinite, and its derivative may be NaN.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:

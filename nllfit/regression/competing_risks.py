@@ -1,4 +1,4 @@
-"""Competing risks: one Cox model per cause gives the probability that an event of this cause happens by a time."""
+"""Competing risks: Cox models, one per cause, give the probability of an event of each cause by a time."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import trace
-from nllfit.caches import shared_by
 from nllfit.families.parametric_family import ParametricFamily
+from nllfit.model_caches import shared_by
 
 __all__ = ["RowLosses"]
 

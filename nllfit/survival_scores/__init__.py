@@ -7,8 +7,8 @@ by default from the scored rows.
 """
 
 from nllfit.survival_scores.accuracy import CalibrationAtTime, brier_score, calibration_at, integrated_brier_score
-from nllfit.survival_scores.curves import SurvivalCurve, cumulative_incidence, kaplan_meier
 from nllfit.survival_scores.discrimination import auc, concordance
+from nllfit.survival_scores.nonparametric_curves import SurvivalCurve, cumulative_incidence, kaplan_meier
 
 __all__ = [
     "CalibrationAtTime",

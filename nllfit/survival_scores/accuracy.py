@@ -7,7 +7,7 @@ import numpy as np
 
 from nllfit.families.arguments import as_count
 from nllfit.survival_scores.checks import as_floats, as_times, check_probabilities, checked
-from nllfit.survival_scores.curves import Train, censoring_weights, kaplan_meier, remaining_share
+from nllfit.survival_scores.nonparametric_curves import Train, censoring_weights, kaplan_meier, remaining_share
 
 __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_brier_score"]
 

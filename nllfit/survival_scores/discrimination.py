@@ -7,7 +7,7 @@ import numpy as np
 
 from nllfit.families.arguments import refuse_misread
 from nllfit.survival_scores.checks import as_floats, as_times, checked
-from nllfit.survival_scores.curves import Train, censoring_weights
+from nllfit.survival_scores.nonparametric_curves import Train, censoring_weights
 
 __all__ = ["auc", "concordance"]
 

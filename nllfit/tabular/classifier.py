@@ -144,6 +144,16 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         largest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[largest]
 
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Returns the accuracy: the share of rows whose most probable class is their label. See `fit` for arguments.
+
+        Raises:
+          ValueError: if labels or weights are masked, or the columns of `X` are not those of `fit`.
+        """
+        refuse_misread("`y`", y)
+        refuse_misread("`sample_weight`", sample_weight)
+        return super().score(X, y, sample_weight)
+
     def evaluate(self, X: Any, y: ArrayLike, **arguments: Any) -> Evaluation:
         """Scores the predictions for `X` with `nllfit.evaluate`: log-likelihood, accuracy, Brier score, calibration.
 

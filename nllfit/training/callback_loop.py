@@ -7,6 +7,7 @@ from typing import Any
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.training.backups import Backup
+from nllfit.training.epoch_programs import MOST_EPOCHS
 from nllfit.training.failures import not_finite
 from nllfit.training.fit_arguments import only_reads
 from nllfit.training.runs import Run, numbers
@@ -103,7 +104,7 @@ class CallbackLoop:
     def _stretch(self, epoch):
         """Trains the epochs of one call and calls their callbacks. Returns the next epoch, and the last logs."""
         self._callbacks.on_epoch_begin(epoch)
-        most = 1 if self._acts else Run.MOST_EPOCHS
+        most = 1 if self._acts else MOST_EPOCHS
         evaluates = [self._evaluates(e) for e in range(epoch, min(self._epochs, epoch + most))]
         begin_test = self._callbacks.on_test_begin if self._acts_on_tests else None
         stretch = self._run.stretch(epoch, evaluates, bool(self._others), self._bars, begin_test)

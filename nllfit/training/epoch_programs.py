@@ -16,13 +16,34 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import parts_of, training_variables, variable_of
+from nllfit.adapters.keras_models import parts_of, training_variables, variable_of, variables_of
 from nllfit.adapters.tensorflow import call_with_captures, operations_of, trace
+from nllfit.data_checks import num_bytes, num_rows
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
 from nllfit.training.graph_or_xla import Call, Request, Timings, draws_outside_variables, next_call
 from nllfit.training.loops import TracedEpochs, one_step, split
 
-__all__ = ["Program", "Stretch"]
+__all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
+
+MOST_EPOCHS = 64  # in one call of a program
+# In one call, the states after all epochs take at most this number of bytes, and so do the orders of rows.
+_MAX_CALL_BYTES = 2**22
+
+
+def epochs_per_call(model: Model, train: Any) -> int:
+    """Returns the maximum number of epochs in a call, a power of two.
+
+    The limit is necessary because a call stores a state and an order of rows for each epoch.
+
+    Args:
+      model: the model to train.
+      train: the data, `Arrays` or a `Stream`.
+    """
+    if not train.have_same_layout:
+        return 1
+    # Adam's slots take twice as much memory as the weights, and may not exist yet.
+    size = max(4 * num_rows(train.data), 3 * num_bytes(variables_of(model)))
+    return 1 << max(0, min(MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)
 
 
 class Stretch(NamedTuple):

@@ -168,8 +168,8 @@ def fit(
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. In the second case the previous backup is intact.
-      ConnectionError: if one of several workers is lost. The message names the worker, if TensorFlow reports it, and
-        says how to start again.
+      ConnectionError: if one of several workers is lost and TensorFlow's message names a worker. The error says how to
+        start again, and which worker was lost if that can be known. Other messages of TensorFlow remain as they are.
       FloatingPointError: if the loss or a trainable weight is not finite after an epoch, or after a part of a long one,
         or if a parameter of a head is not finite in a step. The message names the first layer with such a weight.
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import is_keras_code, variable_of
-from nllfit.training.kernel_cache import drop_kernels
+from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["ROUNDING", "copy_in_float64", "copy_weights"]
 

@@ -163,7 +163,7 @@ def _finite(logs, weights):
 def _kinds(variables):
     """Divides variables into lists for `_joined`.
 
-    Small variables of the same dtype share a list. Each large variable has its own list.
+    Small variables of the same dtype share a list. Each variable that is large or has no static shape has its own list.
     """
     kinds: dict[tf.DType | int, list] = {}
     for v in variables:

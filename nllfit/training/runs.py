@@ -10,23 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import trainable_flags, training_variables, variable_of, variables_of
-from nllfit.caches import LeastRecentlyUsed, kept_for, shared_by
-from nllfit.data_checks import num_bytes, num_rows
+from nllfit.adapters.keras_models import trainable_flags, training_variables, variable_of
+from nllfit.model_caches import LeastRecentlyUsed, kept_for, shared_by
 from nllfit.training.architecture import architecture_of
 from nllfit.training.batches import Arrays
 from nllfit.training.chunk_layout import Layout
-from nllfit.training.epoch_programs import Program, Stretch
+from nllfit.training.epoch_programs import Program, Stretch, epochs_per_call
 from nllfit.training.failures import failed
 from nllfit.training.graph_or_xla import Request
-from nllfit.training.kernel_cache import drop_kernels
 from nllfit.training.replicas import Replicas
 from nllfit.training.streams import prefetched
+from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["Run", "numbers"]
 
-# In one call, the states after all epochs take at most this number of bytes, and so do the orders of rows.
-_MAX_CALL_BYTES = 2**22
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
 # A stretch is the epochs of one call. This is the index of the state before a stretch. The states after the epochs of
@@ -45,14 +42,12 @@ class Run:
       repeatable: whether the choice between graph and XLA must not depend on a clock.
     """
 
-    MOST_EPOCHS = 64  # in one call of a program
-
     def __init__(self, model: Model, compile: str, train: Any, validation: Any, epochs: int, repeatable: bool = False):
         self._model, self._compile, self._train, self._validation = model, compile, train, validation
         self._repeatable = repeatable
         self._in_lockstep = Replicas.of(model.distribute_strategy).on_machines
         self._steps_to_come = epochs * (train.steps or np.inf)
-        self._capacity = _capacity(model, train)
+        self._capacity = epochs_per_call(model, train)
         self._held_out: tuple = ()
         small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
         if train.have_same_layout and small and validation.steps <= 4 * train.steps:
@@ -251,15 +246,3 @@ def numbers(logs: Any, epoch: int) -> dict:
         else:
             found[name] = values[epoch].item() if values.ndim == 1 else values[epoch]
     return found
-
-
-def _capacity(model, train):
-    """Returns the maximum number of epochs in a call, a power of two.
-
-    The limit is necessary because a call stores a state and an order of rows for each epoch.
-    """
-    if not train.have_same_layout:
-        return 1
-    # Adam's slots take twice as much memory as the weights, and may not exist yet.
-    size = max(4 * num_rows(train.data), 3 * num_bytes(variables_of(model)))
-    return 1 << max(0, min(Run.MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)

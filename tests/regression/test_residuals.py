@@ -72,7 +72,7 @@ def test_unordered_classes_have_no_quantile_residuals():
 
 @pytest.mark.parametrize("scale", [{"scale": 2.0}, {}])
 def test_influence_of_the_only_row_of_a_level_is_unknown(scale):
-    """The other rows do not determine the coefficient of the level. For them, statsmodels is the reference."""
+    """Without this row, its level has no coefficient. For the other rows, statsmodels is the reference."""
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"h": ["u"] + ["v"] * 19, "x": rng.normal(size=20), "y": rng.normal(size=20)})
     ours = nllfit.regression("y ~ h + x", data, **scale).influence()

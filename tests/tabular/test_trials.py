@@ -120,7 +120,7 @@ KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0,
 
 
 def test_censored_outcomes_have_no_crps():
-    """Counts and amounts are compared by their probabilities of intervals, but not if some outcomes are exact."""
+    """Families of counts and of amounts can be compared if all outcomes are intervals, but not if some are exact."""
 
     def by_crps(y, distributions):
         search = Search(Rows(X, y, None, True), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: KINDS[name])

@@ -32,6 +32,11 @@ REFUSED = [
     ("one row", {"X": X[:1], "y": Y[:1]}, "`X` has n_samples=1 rows: give at least 2"),
     ("fewer outcomes than rows", {"y": Y[:-1]}, "`X` has 24 rows, but `y` has 23: give one outcome for each row"),
     ("NaN in y", {"y": gap(Y)}, "Input y contains NaN, first at row 3: leave such rows out"),
+    (
+        "NA in y",
+        {"y": np.array([1.0, pd.NA] * 12, object)},
+        "Input y contains NaN, first at row 1: leave such rows out",
+    ),
     ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
     ("y outside the support", {"distribution": "Gamma"}, "`y`.* Gamma"),
     (
@@ -97,6 +102,8 @@ def test_a_classifier_refuses_invalid_labels():
         model.fit(X, np.full(24, "a"))
     with pytest.raises(ValueError, match="`y` has 12 masked values"):
         model.fit(X, np.ma.masked_equal([0, 1] * 12, 1))
+    with pytest.raises(ValueError, match="`sample_weight` has 12 masked values"):
+        model.score(X, np.full(24, "a"), np.ma.masked_equal([0, 1] * 12, 1))
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         model.fit(X, Y)
     with pytest.raises(ValueError, match=r"mixes labels of the types NoneType, str: .*leave out rows without one"):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from nllfit import caches
+from nllfit import model_caches
 from nllfit.training.epoch_programs import Program
 
 
 @pytest.fixture
 def traced(monkeypatch):
     """A list that gets each program that the test traces. The caches of programs are empty at the start."""
-    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
+    monkeypatch.setattr(model_caches, "_SHARED", model_caches.LeastRecentlyUsed(32))
     programs, init = [], Program.__init__
 
     def listed(program, *args):

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads
-from nllfit.caches import shared_by
 from nllfit.initialization import last_weights
+from nllfit.model_caches import shared_by
 from nllfit.optimum.corners import lowest_at_corners
 from nllfit.training import lbfgs
 from nllfit.training.architecture import architecture_of

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit.inference.likelihood_derivatives import Likelihood
-from nllfit.training import kernel_cache, loss_surface, runs
+from nllfit.training import loss_surface, runs, tensorflow_memory
 from tests.keras_versions import KITS, each_keras, mainly, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -37,9 +37,9 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     def make(name, count):
         for i in range(count):
             tf.Variable(tf.zeros([3]), name=f"{name}_{i}")
-            kernel_cache.drop_kernels(1)
+            tensorflow_memory.drop_kernels(1)
 
-    monkeypatch.setattr(kernel_cache, "_MAX_VARIABLES", 50)
+    monkeypatch.setattr(tensorflow_memory, "_MAX_VARIABLES", 50)
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
@@ -119,7 +119,7 @@ def test_models_of_one_architecture_share_the_traces_of_fit_lbfgs(kit, floatx, m
 @pytest.mark.thorough
 @each_keras
 def test_fifty_models_do_not_leak(kit, monkeypatch):
-    monkeypatch.setattr(kernel_cache, "_MAX_VARIABLES", kernel_cache._MAX_VARIABLES // 2)
+    monkeypatch.setattr(tensorflow_memory, "_MAX_VARIABLES", tensorflow_memory._MAX_VARIABLES // 2)
     for _ in range(3):
         fit_and_drop(kit)
     before = mebibytes()

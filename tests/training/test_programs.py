@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 import nllfit
-from nllfit import caches
+from nllfit import model_caches
 from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.training import loops, runs
 from nllfit.training.architecture import architecture_of
@@ -110,7 +110,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
         def changed(self, variables):
             raise InterruptedError
 
-    monkeypatch.setattr(caches, "_SHARED", caches.LeastRecentlyUsed(32))
+    monkeypatch.setattr(model_caches, "_SHARED", model_caches.LeastRecentlyUsed(32))
     monkeypatch.setattr(runs, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):

@@ -345,7 +345,7 @@ def test_validation_data_with_too_many_parts_are_refused():
 
 
 @pytest.mark.thorough
-@mainly(keras)  # `test_replicas.py` tests both versions with two devices
+@mainly(keras)  # `test_replicas_and_workers.py` tests both versions with two devices
 def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     class Line(kit.keras.Model):  # it is built in its first step
         def __init__(self):

@@ -25,7 +25,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 import keras, tf_keras
 import nllfit, nllfit.keras3
-from experiments.benchmarks.distributed import free_ports
+from experiments.benchmarks.worker_processes import free_ports
 from tests.keras_versions import KITS
 
 rng = np.random.default_rng(0)
