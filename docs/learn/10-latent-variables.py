@@ -148,7 +148,7 @@ reconstruction = nllfit.predict_distribution(vae, test, num_samples=100)
 errors = [np.mean((np.asarray(mean) - test) ** 2) for mean in (vae.predict(test, verbose=0), reconstruction.mean())]
 print(f"squared error of a pixel: {errors[0]:.3f} from one pass, {errors[1]:.3f} from 100")
 q = encode(test)
-z = q.sample(300)
+z = q.sample(100)
 log_prob = tf.stack([decode(draw).log_prob(test) for draw in z])
 log_weights = log_prob + prior.log_prob(z) - q.log_prob(z)
 bound = tf.reduce_mean(log_weights)

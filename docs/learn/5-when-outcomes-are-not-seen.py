@@ -155,13 +155,14 @@ model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size(), dtype="fl
 model.compile(loss=nllfit.negative_log_likelihood)
 
 
-def maximize(weights=None):
-    """Finds the maximum of the likelihood of all patients, or of the patients with a weight of 1."""
+def maximize(weights):
+    """Finds the maximum of the likelihood of the patients with a weight of 1."""
     nllfit.initialize(model, x.to_numpy(), y, weights)
     nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
 
 
-maximize()
+everyone = np.ones(len(y))
+maximize(everyone)
 coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
@@ -183,7 +184,7 @@ for fold in range(5):
     surprise["without age"][test] = -without_age.distribution.log_prob(y[test])
     maximize(weights)
     surprise["with age"][test] = nllfit.negative_log_likelihood(y, model(x.to_numpy()))[test]
-maximize()
+maximize(everyone)
 for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats per held-out patient")
 
