@@ -117,7 +117,7 @@ class BetaNLL:
         - `beta` is not between 0 and 1.
         - The elements of the outcome depend on each other, or are class labels.
         - A variance is infinite. (In a graph this is a `tf.errors.InvalidArgumentError`. XLA does not check it.)
-      NotImplementedError: if the distribution has no method for the variance, such as a `Truncated` one.
+      NotImplementedError: if the distribution has no method for the variance.
 
     Example:
       >>> model.compile("adam", nllfit.losses.BetaNLL(0.5))

@@ -58,7 +58,7 @@ assert same
 
 # %%
 def serve(x):
-    """The mean and the 90% interval of each row, for any head."""
+    """The mean and the 90% interval of each row, for a head that has both."""
     output = loaded(x)
     low, high = nllfit.interval(output, 0.9)
     return {"mean": tf.convert_to_tensor(output), "low": low, "high": high}

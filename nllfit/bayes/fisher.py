@@ -105,7 +105,7 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 def _information(origin: Origin) -> tf.Tensor:
     """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
-    # Not `params` itself, which a tape watches below: the divergence is from a distribution that does not move.
+    # A tape watches `params` below, but the divergence is from a constant distribution.
     still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
     if law_of(still).latent() is not still:  # true if an outcome is an interval or has a window
         raise ValueError(

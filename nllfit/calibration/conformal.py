@@ -21,7 +21,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-# When two quantiles move, the distance between them shrinks at most to this share.
+# If two neighbouring quantiles of real numbers move, they keep at least this share of their distance.
 _MIN_SHARE = 1e-3
 _BELOW_ONE = 1 - 1e-12  # so that a product such as 100 * 0.55 = 55.00000000000001 is not rounded up to 56
 

@@ -129,8 +129,10 @@ class ZeroInflated(_HeadOf):
 class Hurdle(_HeadOf):
     """A count or an amount that is 0 with probability pi. Otherwise it follows the family, conditional on not being 0.
 
-    Domain: that of the family, without negative counts, and 0. Links: logit(pi) = u, and those of the family.
+    Domain: 0, and that of the family without negative counts. Links: logit(pi) = u, and those of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
+    Of a family with negative counts, such as Skellam, only the counts above 0 are possible: the last term is then
+    log P_family(Y > 0).
 
     Args:
       family, event_shape, **kwargs: as for `ZeroInflated`.

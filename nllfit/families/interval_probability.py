@@ -2,7 +2,7 @@
 
 The difference of two CDF values loses digits if both are near 0 or near 1, or if the interval is narrow. So we subtract
 probabilities of the smaller tail. If the interval is narrow, this difference also loses digits. Then we integrate the
-density.
+density, or sum the probabilities of the counts.
 """
 
 import math

@@ -68,10 +68,11 @@ def tail_integrals(
 
 
 def _in_pieces(both, places):
-    """Returns `both(places)` for `places` `[num, ...]`.
+    """Returns `both(places)` for points `places`, `[num, ...]`.
 
-    If there are more than `_MAX_PLACES` points, `both` is called for one group of places after another, to save memory.
-    A group has at most `_MAX_PLACES` points, or one place if a single place has more.
+    If there are more than `_MAX_PLACES` points, `both` is called for one group of rows of `places` after another, to
+    save memory. A group has at most `_MAX_PLACES` points, or one row if a single row has more. If the static shape is
+    unknown, there is one call.
     """
     num, size = places.shape[0], places.shape.num_elements() or 0
     if size <= _MAX_PLACES:

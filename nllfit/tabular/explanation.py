@@ -147,7 +147,7 @@ def _points(column, num_points):
 
 
 def _dependence(model, rows, i, values, quantiles):
-    """Returns the mean quantiles `[quantiles, points]` if all rows have the same value in column `i`."""
+    """Returns the mean quantiles `[quantiles, points]` after setting column `i` to each of `values`."""
     rows, means = rows.copy(), np.zeros([len(quantiles), len(values)])
     for point, value in enumerate(values):
         (rows.iloc if is_frame(rows) else rows)[:, i] = value

@@ -1,4 +1,4 @@
-"""Targets turn an ensemble's mixture into the distribution of the outcomes, with the spread and the marginal part."""
+"""Targets apply the spread to an ensemble's mixture, and add the marginal distribution of the outcomes."""
 
 import numpy as np
 import pytest
