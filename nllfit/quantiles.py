@@ -171,7 +171,7 @@ def _probabilities(distribution, y):
 
 
 def _without_subnormals(y):
-    """Replaces subnormal numbers by the smallest normal number, because TensorFlow would flush them to 0."""
+    """Replaces subnormal numbers by the smallest normal number of their sign. TensorFlow would flush them to 0."""
     if y.dtype != tf.float64:
         return y
     bits = tf.bitcast(y, tf.int64)

@@ -103,11 +103,11 @@ print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bo
 
 # %% [markdown]
 # The variational network draws new weights in each call. `predict_distribution` with `num_samples=100` calls the model
-# 100 times and returns the mixture of the 100 distributions.
+# 100 times for each batch of rows and mixes the 100 distributions.
 #
 # ## An ensemble
 #
-# The ensemble has five networks from five random starts, each near a different maximum of the posterior:
+# The ensemble has five networks. Each begins at random weights and ends near a maximum of the posterior of its own:
 
 # %%
 ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=1000, batch_size=N, seed=0)

@@ -262,7 +262,7 @@ class WindowedDistribution(Observed):
         return (1 + len(self.by_row),)
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
-        """Returns the distribution of the number. `window` `[..., len(by_row)]` contains the ends of its window."""
+        """Returns the distribution of the number. `window` `[..., len(by_row)]` contains the ends in `by_row`."""
         given = {name: window[..., place] for place, name in enumerate(self.by_row)}
         ends = {"low": self.low, "high": self.high} | given
         return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)

@@ -10,7 +10,7 @@ SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 20}
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }
-# Checks of every run. All other checks take a few seconds each, and are marked `thorough`.
+# Checks of every run. All other checks are marked `thorough`, because most of them take a few seconds.
 ALWAYS = {
     "check_estimator_sparse_tag",
     "check_estimators_unfitted",

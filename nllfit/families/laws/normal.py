@@ -169,7 +169,7 @@ NORMAL: Mapping[type, Facts] = {
         crps=_crps,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
-    # The likelihood is largest for the narrowest window that contains the sample. A window may be open on one side.
+    # The likelihood is largest for the narrowest window that contains the sample. An end may be infinite.
     tfd.TruncatedNormal: Facts(
         links=HIGH,
         endless=("low", "high"),

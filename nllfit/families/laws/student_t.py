@@ -114,7 +114,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: d.scale * _standard_crps(d.df + tf.zeros_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The likelihood is largest for the narrowest window that contains the sample. A window may be open on one side.
+    # The likelihood is largest for the narrowest window that contains the sample. An end may be infinite.
     tfd.TruncatedCauchy: Facts(
         links=HIGH,
         endless=("low", "high"),
