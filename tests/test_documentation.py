@@ -68,7 +68,7 @@ def model():
 # Modules with one of these names in their path are thorough, because their examples take seconds.
 LONG = {"bayes", "by_mean", "calibration", "censored", "ensembles", "fits", "inflated", "initialization", "models"}
 LONG |= {"regression", "laplace_posterior", "standard_errors", "tabular", "truncated"}
-LONG |= {"comparison", "estimates", "keras3", "lbfgs", "likelihood_ratio", "plots"}
+LONG |= {"comparison", "estimates", "fit", "keras3", "layers", "lbfgs", "likelihood_ratio", "plots"}
 EACH_MODULE = [
     pytest.param(name, marks=() if LONG.isdisjoint(name.split(".")) else pytest.mark.thorough) for name in MODULES
 ]
@@ -173,6 +173,7 @@ def test_the_programs_of_the_guide_and_of_the_lessons_use_names_that_exist():
 @pytest.mark.parametrize(("title", "program"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_the_programs_of_the_guide_run(title, program, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(nllfit.fit.__kwdefaults__, "compile", "graph")  # XLA compiles longer than a program trains
     exec(program, {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert printed

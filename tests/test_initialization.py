@@ -155,7 +155,7 @@ def test_components_do_not_concentrate_at_repeated_values(components):
     assert np.min(mixture.components_distribution.stddev()) > 0.1
 
 
-@mainly(tf_keras)
+@mainly(keras)
 def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     layers = kit.keras.layers
     inputs = kit.keras.Input((6, 2))

@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import functools
 import graphlib
 import inspect
 import itertools
@@ -48,6 +49,7 @@ for path in sorted(ROOT.rglob("*.py")):
     MODULES[".".join(("nllfit", *parts)).removesuffix(".__init__")] = path
 
 
+@functools.cache
 def imported(name):
     """The modules of `nllfit` that a module imports, at its top or inside functions."""
     found = set()

@@ -14,7 +14,7 @@ import nllfit
 from nllfit.families.law import law_of
 from tests.cases import CASES
 from tests.heads import all_heads, inputs, outcomes
-from tests.keras_versions import KITS, each_keras, in_turn, mainly
+from tests.keras_versions import KITS, by_keras, each_keras, in_turn, mainly
 
 # Heads whose outcomes and predictions have different forms.
 KINDS = [
@@ -28,7 +28,8 @@ def runs():
     """An ordinary run tests `KINDS` eagerly, half with each Keras version. The other halves run in a graph; these are
     marked `thorough`.
 
-    `test_keras3.py` traces the losses and the gradients of all heads, exports them and compares their predictions.
+    `test_precision.py` traces the losses and the gradients of all families. `test_keras3.py` exports all heads and
+    compares their predictions.
     """
     for i, kit in enumerate(KITS):
         yield pytest.param(kit, KINDS[i::2], True, id=kit.keras.__name__)
@@ -115,8 +116,8 @@ def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
         for output in (model(np.zeros([1, 3])), model.layers[-1](tf.zeros([1, 1]))):
             scale = kit.distribution(output).stddev()
             np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # float32
-        model.compile("sgd", kit.loss, metrics=["mse"], jit_compile=False)
-        model.fit(np.zeros([4, 3]), np.ones([4, 1]), verbose=0)
+        model.compile("sgd", kit.loss, metrics=["mse"])
+        by_keras(model, np.zeros([4, 3]), np.ones([4, 1]))
         assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
         assert model.predict(np.zeros([1, 3]), verbose=0).dtype == np.float32
     finally:
@@ -138,7 +139,7 @@ def test_a_float64_model_keeps_its_digits(kit):
 def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
     nll = [kit.metrics.NegativeLogLikelihood()]
-    model.compile("sgd", kit.loss, weighted_metrics=nll, jit_compile=False)
+    model.compile("sgd", kit.loss, weighted_metrics=nll, run_eagerly=True)
     x = (
         np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")
     )  # one value of `steps` is also 6, so that steps and rows could be confused
@@ -238,8 +239,8 @@ def test_a_prediction_that_is_the_same_for_all_rows_has_a_row_for_each(name, opt
 def test_a_family_whose_quantile_has_no_gradient_in_a_branch_trains_under_a_shared_parameter(name, shared, kit):
     head = kit.heads.DistributionHead(name, shared=(shared,))
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(head.params_size()), head])
-    model.compile("sgd", kit.loss, jit_compile=False)
+    model.compile("sgd", kit.loss)
     x, y = np.ones([8, 2], "float32"), np.full([8, 1], 0.5, "float32")
     before = head.get_weights()[0]
-    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+    assert np.isfinite(by_keras(model, x, y)["loss"]).all()
     assert head.get_weights()[0] != before

@@ -68,7 +68,7 @@ WAYS = {
 
 
 # Repeats: the other Keras is tested in the same way, and this Keras in another way.
-COVERED = "keras-eager", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
+COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
 # Keras calls the loss in the same way in eager mode, in graph mode and under XLA, so these tests are thorough.

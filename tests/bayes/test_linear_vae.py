@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 import nllfit
 from tests.keras_versions import KITS
 
-STEPS = 1500
+STEPS = 900
 
 
 def table(load):
