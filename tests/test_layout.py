@@ -50,10 +50,15 @@ for path in sorted(ROOT.rglob("*.py")):
 
 
 @functools.cache
+def parsed(name):
+    return ast.parse(MODULES[name].read_text())
+
+
+@functools.cache
 def imported(name):
     """The modules of `nllfit` that a module imports, at its top or inside functions."""
     found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(parsed(name)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -110,7 +115,7 @@ LONG = {"nllfit.inference.standard_errors", "nllfit.estimation.goodness_of_fit",
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - LONG))
 def test_a_function_is_short(name):
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(parsed(name)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[bool(ast.get_docstring(node)) :]
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
@@ -119,7 +124,7 @@ def test_a_function_is_short(name):
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_module_only_forwards(name):
-    body = ast.parse(MODULES[name].read_text()).body
+    body = parsed(name).body
     forwards = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [node for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
     assert MODULES[name].name == "__init__.py" or len(body) > 1 + len(forwards) + len(names)
@@ -145,7 +150,7 @@ LEFT = {  # the uses that are allowed, as pairs of a module and a probe
 def probes(name):
     """The keys of `PROBES` that a module uses."""
     found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(parsed(name)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr":
             found.add("hasattr")
         if isinstance(node, ast.Attribute):
@@ -202,7 +207,7 @@ def private_uses(tree, own, adapted=frozenset()):
     return found
 
 
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items() if "adapters" not in name}
+TREES = {name: parsed(name) for name in MODULES if "adapters" not in name}
 OWN = own_names(TREES.values())
 ADAPTED = {name for _, name in CANARIES}
 OF_OTHERS = {
@@ -256,7 +261,7 @@ NAMED = {
 def test_no_family_is_known_by_its_name(name):
     if name.rpartition(".")[2] in NAMED:
         return
-    texts = {node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)}
+    texts = {node.value for node in ast.walk(parsed(name)) if isinstance(node, ast.Constant)}
     known = {text for text in texts if isinstance(text, str)} & FAMILIES
     assert not known, f"{name} names {sorted(known)}: put what it knows of them into their rows of `laws`"
 
