@@ -30,10 +30,9 @@ AMOUNTS = np.random.default_rng(1).gamma(2.0, 3.0, 80)
 
 @pytest.mark.thorough
 def test_families_may_be_names_classes_or_objects():
-    families = ["Poisson", tfd.Geometric, Family("Binomial", total_count=12)]
-    ranking = compare(COUNTS, families)
+    ranking = compare(AMOUNTS, ["Exponential", tfd.LogNormal, Family("Normal")])
     names = sorted(estimate.family.name for estimate in ranking.estimates)
-    assert names == ["Binomial", "Geometric", "Poisson"]
+    assert names == ["Exponential", "LogNormal", "Normal"]
 
 
 def test_a_categorical_family_fits_class_labels():
@@ -115,9 +114,10 @@ def test_densities_of_other_columns_or_on_a_surface_are_not_compared(y, distribu
 @pytest.mark.thorough
 def test_a_share_of_zero_counts_is_compared_with_counts():
     y = COUNTS * (np.arange(60) % 3 > 0)
-    ranking = compare(y, ["Poisson", ZeroInflated("Poisson"), Hurdle("Poisson"), Truncated("Poisson", high=20)])
+    # The tails of a Geometric are formulas, which TensorFlow traces in a fraction of the time of a Poisson's.
+    ranking = compare(y, ["Poisson", ZeroInflated("Geometric"), Hurdle("Geometric"), Truncated("Geometric", high=20)])
     assert len(ranking.estimates) == 4
-    amounts = compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Gamma"), ZeroInflated("LogNormal")])
+    amounts = compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Exponential"), ZeroInflated("LogNormal")])
     assert not amounts.refused
 
 

@@ -84,10 +84,11 @@ def test_an_outcome_far_in_the_tail_takes_no_memory():
     estimate = maximum_likelihood("Zipf", y)
     law = stats.zipf(estimate.parameters["power"])
     edges, last = [], 0.0
-    for count in range(1, 1000):
-        if 101 * (law.cdf(count) - last) >= 5 and 101 * law.sf(count) >= 5:
+    counts = np.arange(1, 1000)
+    for count, below, above in zip(counts, law.cdf(counts), law.sf(counts), strict=True):
+        if 101 * (below - last) >= 5 and 101 * above >= 5:
             edges.append(count)
-            last = law.cdf(count)
+            last = below
     expected = 101 * np.diff([0, *law.cdf(edges), 1])
     observed = np.bincount(np.searchsorted(edges, y), minlength=len(edges) + 1)
     found = goodness_of_fit(estimate, 1).statistics
