@@ -52,7 +52,7 @@ def test_a_wrong_model_becomes_calibrated():
 def test_a_recalibrated_distribution_is_consistent():
     recalibrated = recalibrate(wrong(KITS[0]), X[FIT], Y[FIT])
     one = predict_distribution(recalibrated, X[:1])
-    grid = np.linspace(-30, 30, 200_001)
+    grid = np.linspace(-20, 20, 40_001)
     density = np.exp(one.log_prob(grid[:, None, None].astype("float32")))[:, 0]
     assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # float32
     levels = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-4])
@@ -62,7 +62,7 @@ def test_a_recalibrated_distribution_is_consistent():
     variance = integrate.simpson(density * (grid - mean) ** 2, x=grid)
     assert float(one.mean()[0, 0]) == pytest.approx(mean, abs=0.01 * np.sqrt(variance))
     assert float(one.stddev()[0, 0]) == pytest.approx(np.sqrt(variance), rel=0.01)
-    sample = one.sample(4000, seed=(1, 2)).numpy()[:, 0, 0]
+    sample = one.sample(1000, seed=(1, 2)).numpy()[:, 0, 0]
     assert stats.kstest(sample, lambda y: nllfit.cdf(one, y[:, None, None]).numpy()[:, 0, 0]).pvalue > 1e-3
     assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # the model's own density
 
