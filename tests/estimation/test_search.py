@@ -120,9 +120,11 @@ ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal",
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
 
-# Families of which one sample takes some seconds. Most of them have further tests of their searches below.
-SLOW = {"ExponentiallyModifiedGaussian", "GeneralizedExtremeValue", "GeneralizedNormal", "GeneralizedPareto"}
-SLOW |= {"LambertWNormal", "NormalInverseGaussian", "PERT", "TruncatedNormal"}
+# Families of which one sample takes a second or more. Most of them have further tests of their searches below.
+SLOW = {"ExponentiallyModifiedGaussian", "GammaGamma", "GeneralizedExtremeValue", "GeneralizedNormal"}
+SLOW |= {"GeneralizedPareto", "HalfStudentT", "InverseGaussian", "JohnsonSU", "LambertWNormal", "NoncentralChi2"}
+SLOW |= {"NormalInverseGaussian", "PERT", "SinhArcsinh", "StudentT", "Triangular", "TruncatedNormal"}
+SLOW |= {"TwoPieceNormal", "TwoPieceStudentT", "ZeroInflatedNegativeBinomial"}
 
 
 @pytest.mark.thorough(but=tuple(f"{name}]" for name in QUICK))
@@ -131,7 +133,8 @@ SLOW |= {"LambertWNormal", "NormalInverseGaussian", "PERT", "TruncatedNormal"}
 def test_a_search_ends_on_odd_samples(name, monkeypatch):
     """Each family gets a sample of its own, and one of `ODD` if it is not slow. The next family gets the next one."""
     i = FAMILIES.index(name)
-    samples = [odd_sample(i)] if name in SLOW else [ODD[i % len(ODD)], odd_sample(i)]
+    samples = [ODD[i % len(ODD)], odd_sample(i)]
+    samples = samples[i % 2 :][:1] if name in SLOW else samples
     calls, values = [], Objective.values
 
     def counted(self, w):
@@ -245,18 +248,17 @@ TWO_NORMALS = np.concatenate([np.random.default_rng(0).normal(m, s, 150) for m, 
 @pytest.mark.thorough
 def test_the_unit_does_not_matter_to_a_mixture_on_the_log_scale():
     on_the_line = maximum_likelihood(MixtureFamily("Normal", 2), TWO_NORMALS)
-    for unit in (1e6, 1e-8):
-        fit = maximum_likelihood(MixtureFamily("LogNormal", 2), unit * np.exp(TWO_NORMALS))
-        assert fit.converged
-        expected = on_the_line.log_likelihood - TWO_NORMALS.sum() - 300 * np.log(unit)
-        assert fit.log_likelihood == pytest.approx(expected, abs=1e-6)
+    unit = 1e-8
+    fit = maximum_likelihood(MixtureFamily("LogNormal", 2), unit * np.exp(TWO_NORMALS))
+    assert fit.converged
+    expected = on_the_line.log_likelihood - TWO_NORMALS.sum() - 300 * np.log(unit)
+    assert fit.log_likelihood == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("family", "y", "change"),
     [
         pytest.param(MixtureFamily("Gamma", 2), np.exp(TWO_NORMALS), lambda y: 1e6 * y, marks=pytest.mark.thorough),
-        pytest.param(MixtureFamily("Weibull", 2), np.exp(TWO_NORMALS), lambda y: 1e-8 * y, marks=pytest.mark.thorough),
         pytest.param(
             MixtureFamily("LogitNormal", 2),
             special.expit(TWO_NORMALS),
@@ -264,7 +266,6 @@ def test_the_unit_does_not_matter_to_a_mixture_on_the_log_scale():
             marks=pytest.mark.thorough,
         ),
         ("ExpGamma", TWO_NORMALS, lambda y: y + 100),
-        pytest.param("ExpInverseGamma", TWO_NORMALS, lambda y: y + 100, marks=pytest.mark.thorough),
     ],
 )
 def test_the_starts_move_with_the_sample(family, y, change):
@@ -314,11 +315,10 @@ def test_an_exponentially_modified_gaussian_finds_the_higher_of_two_maxima():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["OrderedLogistic", pytest.param("StoppingRatioLogistic", marks=pytest.mark.thorough)])
-def test_cutpoints_and_location_are_not_identified(name):
+def test_cutpoints_and_location_are_not_identified():
     labels = np.random.default_rng(0).integers(0, 4, 100)
-    fit = maximum_likelihood(name, labels, num_classes=4)
-    held = maximum_likelihood(name, labels, num_classes=4, loc=0.0)
+    fit = maximum_likelihood("OrderedLogistic", labels, num_classes=4)
+    held = maximum_likelihood("OrderedLogistic", labels, num_classes=4, loc=0.0)
     assert fit.num_parameters == held.num_parameters == 3
     assert fit.log_likelihood == pytest.approx(held.log_likelihood, abs=1e-8)
     assert np.isposinf(fit.standard_errors["loc"])

@@ -247,18 +247,19 @@ def test_terms_far_in_the_tails_have_finite_derivatives():
     np.testing.assert_allclose(found, exact, rtol=1e-9)
 
 
-def test_finite_pairs_never_give_nan():
+@pytest.mark.thorough(but=("Normal", "Weibull"))
+@pytest.mark.parametrize("name", ["Normal", "Gumbel", "Logistic", "Weibull", "Gamma", "StudentT"])
+def test_finite_pairs_never_give_nan(name):
     z = np.array([-1e300, -1e30, -1e3, -40.0, -1e-300, 0.0, 1e-300, 1.0, 40.0, 1e3, 1e30, 1e300])
     pairs = np.array([[a, b] for a in z for b in z if a <= b])
-    for name in ("Normal", "Gumbel", "Logistic", "Weibull", "Gamma", "StudentT"):
-        family = Censored(name, validate_args=False)
-        with tf.GradientTape() as tape:
-            params = tf.zeros([len(pairs), family.params_size], F64)
-            tape.watch(params)
-            value = family.distribution(params).log_prob(pairs)
-        gradient = tape.gradient(value, params)
-        assert not np.isnan(value[pairs[:, 0] < pairs[:, 1]]).any(), name
-        assert not np.isnan(gradient.numpy()[np.isfinite(value) & (pairs[:, 0] < pairs[:, 1])]).any(), name
+    family = Censored(name, validate_args=False)
+    with tf.GradientTape() as tape:
+        params = tf.zeros([len(pairs), family.params_size], F64)
+        tape.watch(params)
+        value = family.distribution(params).log_prob(pairs)
+    gradient = tape.gradient(value, params)
+    assert not np.isnan(value[pairs[:, 0] < pairs[:, 1]]).any()
+    assert not np.isnan(gradient.numpy()[np.isfinite(value) & (pairs[:, 0] < pairs[:, 1])]).any()
 
 
 COUNTS = {
