@@ -64,17 +64,16 @@ LOGIT = {f"kernel[{name}]": name for name in COLUMNS} | {"bias": "const"}
 
 
 @functools.cache
-def logistic(kit):
+def logistic():
     """A logistic regression at its optimum; the tests do not change its weights."""
-    layers = [kit.keras.layers.Dense(1), kit.heads.Bernoulli()]
-    return at_optimum(kit, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
+    layers = [tf_keras.layers.Dense(1), heads.Bernoulli()]
+    return at_optimum(KIT, layers, SPECTOR.exog[COLUMNS], SPECTOR.endog)
 
 
 @pytest.mark.thorough
-@mainly(keras)
-def test_logistic_regression_matches_statsmodels_logit(kit):
+def test_logistic_regression_matches_statsmodels_logit():
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
-    model = logistic(kit)
+    model = logistic()
     logit = sm.Logit(y, sm.add_constant(x))
     plain, robust = logit.fit(disp=0), logit.fit(disp=0, cov_type="HC0")
     ours = nllfit.standard_errors(model, x, y)
@@ -96,12 +95,11 @@ def test_logistic_regression_matches_statsmodels_logit(kit):
 
 
 @pytest.mark.thorough
-@mainly(keras)
-def test_weights_equal_repeated_rows_in_the_errors(kit):
+def test_weights_equal_repeated_rows_in_the_errors():
     x, y = SPECTOR.exog[COLUMNS].to_numpy(), SPECTOR.endog.to_numpy()[:, None]
     times = np.random.default_rng(0).integers(0, 4, len(y))
     best = sm.GLM(y, sm.add_constant(x), sm.families.Binomial(), freq_weights=times).fit(tol=1e-12).params
-    model = known(kit, [kit.keras.layers.Dense(1), kit.heads.Bernoulli()], x, best[1:], best[:1])
+    model = known(KIT, [tf_keras.layers.Dense(1), heads.Bernoulli()], x, best[1:], best[:1])
     many = np.repeat(x, times, 0), np.repeat(y, times, 0)
     for kind in ("information", "sandwich"):
         one = nllfit.standard_errors(model, x, y, sample_weight=times, covariance=kind)
@@ -171,11 +169,10 @@ def test_beta_regression_matches_statsmodels():
 
 
 @pytest.mark.thorough  # `tests/regression/test_families.py` fits one, too
-@mainly(tf_keras)
-def test_ordinal_regression_matches_statsmodels(kit):
+def test_ordinal_regression_matches_statsmodels():
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
-    head = kit.heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
-    model = at_optimum(kit, [kit.keras.layers.Dense(1, use_bias=False), head], x, y)
+    head = heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
+    model = at_optimum(KIT, [tf_keras.layers.Dense(1, use_bias=False), head], x, y)
     ours = nllfit.standard_errors(model, x, y)
     theirs = OrderedModel(y, x, distr="logit").fit(method="newton", disp=0)
     assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
@@ -287,7 +284,7 @@ def test_the_scale_of_a_hidden_unit_is_not_identified():
 @pytest.mark.thorough
 def test_weights_that_are_not_a_maximum_have_no_errors():
     x, y = SPECTOR.exog[COLUMNS], SPECTOR.endog
-    model = logistic(KIT)
+    model = logistic()
     best = model.get_weights()
     model.set_weights([1.1 * weight for weight in best])
     ours, weights = nllfit.standard_errors(model, x, y), model.get_weights()
@@ -356,7 +353,7 @@ def test_unsuitable_models_have_no_standard_errors():
         model.compile(loss=loss)
         return model
 
-    model = logistic(KIT)
+    model = logistic()
     with pytest.raises(ValueError, match=r"`covariance` is 'HC0': give \"information\" or \"sandwich\""):
         nllfit.standard_errors(model, x, y, covariance="HC0")
     with pytest.raises(ValueError, match=r"`covariance` is \['sandwich'\]: give"):
@@ -404,7 +401,6 @@ def test_the_columns_of_one_input_among_several_name_its_weights():
     ):
         model = tf_keras.Model(inputs, output)
         model.compile(loss=nllfit.negative_log_likelihood)
-        nllfit.fit_lbfgs(model, given, y)
         assert nllfit.standard_errors(model, given, y).names == ["kernel[age]", "kernel[dose]", "bias"]
 
 
@@ -454,16 +450,16 @@ def test_labels_of_groups_are_neither_merged_nor_missing():
     robust = sm.Logit(y, sm.add_constant(x)).fit(
         disp=0, cov_type="cluster", cov_kwds={"groups": np.arange(32) % 4, "use_correction": False}
     )
-    ours = nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=labels)
+    ours = nllfit.standard_errors(logistic(), x, y, covariance="sandwich", groups=labels)
     assert_agree(ours, robust, LOGIT, 1e-5)
     assert ours.kind == "sandwich, 4 groups"
     for missing in (None, np.nan, pd.NA, pd.NaT):
         gaps = [*labels[:5], missing, *labels[6:]]
         for groups in (gaps, pd.Series(gaps)):
             with pytest.raises(ValueError, match="`groups` has no label at row 5: give each row a label, or drop such"):
-                nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=groups)
+                nllfit.standard_errors(logistic(), x, y, covariance="sandwich", groups=groups)
     with pytest.raises(ValueError, match=r"`groups` has no label at row 0: .* 2 labels are missing"):
-        nllfit.standard_errors(logistic(KIT), x, y, covariance="sandwich", groups=[np.nan, *np.arange(30.0), np.nan])
+        nllfit.standard_errors(logistic(), x, y, covariance="sandwich", groups=[np.nan, *np.arange(30.0), np.nan])
 
 
 @pytest.mark.thorough
@@ -475,26 +471,23 @@ def test_a_layer_with_an_attribute_family_is_no_head(kit):
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=[40, 2]), rng.normal(size=[40, 1])
-    model = kit.keras.Sequential([kit.keras.layers.Input([2]), Named(1), kit.heads.Normal(scale=1.0)])
-    model.compile(loss=kit.loss)
-    nllfit.fit_lbfgs(model, x, y)
+    best = np.linalg.lstsq(np.column_stack([x, np.ones(40)]), y, rcond=None)[0]
+    model = known(kit, [kit.keras.layers.Input([2]), Named(1), kit.heads.Normal(scale=1.0)], x, best[:2], best[2:])
     assert nllfit.standard_errors(model, x, y).converged
     assert nllfit.laplace(model, x, y).mean.shape == (3,)
 
 
 def test_a_group_of_weight_0_is_no_group():
     x, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), np.array([[0.5], [1.0], [2.5], [2.0], [9.0]])
-    model = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Normal(scale=1.0)])
-    model.compile(loss=nllfit.negative_log_likelihood)
-    weights = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
-    nllfit.fit_lbfgs(model, x, y, sample_weight=weights, verbose=0)
+    weights, design = np.array([1.0, 1.0, 1.0, 1.0, 0.0]), np.column_stack([x[:4], np.ones(4)])
+    best = np.linalg.lstsq(design, y[:4], rcond=None)[0]
+    model = known(KIT, [tf_keras.layers.Dense(1), heads.Normal(scale=1.0)], x, *best)
     with pytest.raises(ValueError, match="`groups` has one label for all rows"):
         nllfit.standard_errors(model, x, y, sample_weight=weights, covariance="sandwich", groups=list("aaaab"))
     groups = np.array([0.0, 0.0, 1.0, 1.0, np.nan])
     found = nllfit.standard_errors(model, x, y, sample_weight=weights, covariance="sandwich", groups=groups)
     assert found.kind == "sandwich, 2 groups"
-    design = np.column_stack([x[:4], np.ones(4)])
-    scores = design * (y[:4] - design @ np.linalg.lstsq(design, y[:4], rcond=None)[0])
+    scores = design * (y[:4] - design @ best)
     sums = np.stack([scores[:2].sum(0), scores[2:].sum(0)])
     bread = np.linalg.inv(design.T @ design)
     np.testing.assert_allclose(found.covariance, bread @ sums.T @ sums @ bread, rtol=1e-5)
