@@ -12,7 +12,7 @@ import pytest
 from experiments import data, likelihood, tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS = [100, pytest.param(1250, marks=pytest.mark.thorough)]  # damaged files of each kind
+MUTANTS = [100, pytest.param(600, marks=pytest.mark.thorough)]  # damaged files of each kind
 
 
 def write_npz(path, compress):

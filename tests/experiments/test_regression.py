@@ -24,6 +24,10 @@ BOTH = tuple(regression.NOISES)
 )
 def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, keras, noises):
     monkeypatch.setattr(regression, "NOISES", {noise: regression.NOISES[noise] for noise in noises})
+    pictures = {"calibration.png", "regression.png"} if keras == "3" else set()
+    if not pictures:  # a figure takes seconds, and both versions of Keras draw the same ones
+        for figure in ("plot", "plot_calibration"):
+            monkeypatch.setattr(regression, figure, lambda *_: None)
     metrics = regression.main(["--keras", keras, "--out", str(tmp_path / "run")])
     for noise in noises:
         squares, fits = metrics[noise]["least_squares"], metrics[noise]
@@ -40,13 +44,7 @@ def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, 
     assert metrics["diabetes"]["sigma"] == pytest.approx(53.476128764, abs=5e-4)
     assert metrics["diabetes"]["mean_nll"] == pytest.approx(5.3981738962, abs=5e-6)
     saved = {f"{noise}-{form}.keras" for noise in regression.NOISES for form in regression.FORMS}
-    assert files(tmp_path / "run") == saved | {
-        "diabetes.keras",
-        "calibration.png",
-        "regression.png",
-        "config.json",
-        "metrics.json",
-    }
+    assert files(tmp_path / "run") == saved | pictures | {"diabetes.keras", "config.json", "metrics.json"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     tools = common.toolkit(int(keras))
     loaded = tools.keras.models.load_model(tmp_path / "run" / "growing-shared.keras")

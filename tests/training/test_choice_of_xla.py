@@ -57,6 +57,7 @@ def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
     assert [program.compiling for program in traced] == [None]
 
 
+@pytest.mark.thorough  # `test_graph_or_xla.py` tests the rule without training
 def test_auto_does_not_try_xla_on_a_few_steps_of_large_convolutions(monkeypatch, traced):
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     monkeypatch.setattr(graph_or_xla, "SLOW_CONVOLUTION_STEP_SECONDS", 0.0)

@@ -48,7 +48,7 @@ def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model, rows)
     validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
-    arguments = {"steps_per_epoch": 3, "epochs": 4, "shuffle": False, "verbose": 0} | validation | size
+    arguments = {"steps_per_epoch": 3, "epochs": 2, "shuffle": False, "verbose": 0} | validation | size
     if k is keras and size:
         repeated = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).repeat()
         expected = by_keras(reference, repeated, **arguments | {"batch_size": None, "validation_batch_size": BATCH})

@@ -20,7 +20,7 @@ from nllfit.training import lbfgs
 from nllfit.training.architecture import architecture_of
 from nllfit.training.loss_surface import Surface
 from tests.files import data_file
-from tests.keras_versions import KITS, in_turn, mainly, set_precision
+from tests.keras_versions import KITS, alternately, mainly, set_precision
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_splits_of_the_uci_benchmark_match_least_squares(name):
     data = np.loadtxt(data_file(f"uci/{name}.txt"))
     model = linear(data.shape[1] - 1, 1, heads.Normal(shared=("scale",)))
     rs = np.random.RandomState(1)
-    for row in expected[:2]:
+    for row in expected[:1]:
         order = rs.choice(range(len(data)), len(data), replace=False)
         train, test = np.split(data[order], [round(len(data) * 0.9)])
         mean, scale = train.mean(0), np.where(train.std(0) > 0, train.std(0), 1.0)
@@ -177,7 +177,7 @@ def least_squares(x, y):
 
 
 # `lstsq` itself is accurate to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
-@pytest.mark.thorough(but="Filip")
+@pytest.mark.thorough  # `test_a_model_can_be_solved_again_with_another_number_of_rows` also has least squares
 @pytest.mark.parametrize(
     "names",
     [
@@ -360,7 +360,7 @@ def test_an_optimum_at_infinity_does_not_converge(case, dtype):
     assert "the optimum is at infinity" in history.message
 
 
-@pytest.mark.thorough(but="separable")
+@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` also has a penalty
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
 def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
@@ -498,7 +498,8 @@ def test_a_float64_layer_in_a_float32_model_is_solved(kit):
 ENDS = [("KeyboardInterrupt", "float32"), ("MemoryError", "float64")]
 
 
-@pytest.mark.parametrize(("kit", "case"), in_turn(ENDS, left_out=ENDS[1:]))
+@pytest.mark.thorough  # the next test also interrupts `fit_lbfgs`
+@pytest.mark.parametrize(("kit", "case"), alternately(ENDS))
 def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     end, dtype = getattr(builtins, case[0]), case[1]
     set_precision(dtype)

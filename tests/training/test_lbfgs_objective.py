@@ -32,6 +32,7 @@ def solved(model, x, y):
     return loss
 
 
+@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part
 @mainly(tf_keras)
 def test_a_frozen_head_keeps_its_scale(kit):
     head = kit.heads.Normal(shared="scale")
@@ -117,7 +118,7 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
 
 
-@pytest.mark.thorough(but="0.5")
+@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` also has a regularizer
 @mainly(keras)
 @pytest.mark.parametrize("strength", [None, 0.5])
 def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):
@@ -137,7 +138,7 @@ def test_a_model_without_a_loss_is_refused(kit):
         nllfit.fit_lbfgs(model, X, Y, verbose=0)
 
 
-@pytest.mark.thorough  # `test_a_frozen_head_keeps_its_scale` also freezes a layer
+@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part
 @mainly(tf_keras)
 def test_layers_may_be_frozen_between_two_searches(kit):
     layers = [kit.keras.layers.Dense(2), kit.keras.layers.Dense(2)]

@@ -56,7 +56,7 @@ def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
     assert_same_state(model, state(reference))
 
 
-@pytest.mark.thorough(but="keras-on_epoch_end")
+@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` also has a callback that raises
 @pytest.mark.parametrize(("kit", "hook"), in_turn(["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"]))
 def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
     k = kit.keras

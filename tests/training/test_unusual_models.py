@@ -96,6 +96,7 @@ def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     np.testing.assert_allclose(losses, [np.mean(errors**2), np.mean(np.abs(errors))], rtol=1e-5)
 
 
+@pytest.mark.thorough  # `test_an_outcome_is_checked_after_a_first_call_on_an_array` also checks a second `fit`
 @mainly(keras)
 def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(kit):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
