@@ -100,6 +100,7 @@ def test_a_run_after_a_resumed_one_starts_again(k, tmp_path):
     assert run(2) == [0, 1]
 
 
+@pytest.mark.thorough  # the default `batch_size`, 32, is also larger than the data of this module
 @mainly(tf_keras)
 def test_a_batch_larger_than_the_data_is_one_batch(kit):
     model = normal(kit)

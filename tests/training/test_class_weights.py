@@ -23,7 +23,7 @@ GIVEN = [
 CLASS_WEIGHT = {0: 0.5, 1: 1.5}
 
 
-@pytest.mark.thorough(but="bool")
+@pytest.mark.thorough  # the next test also multiplies weights, of batches
 @pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, GIVEN, strict=True)), ids=[name for name, _ in GIVEN])
 def test_class_weights_multiply_sample_weights(kit, case):
     k, (_, given) = kit.keras, case

@@ -79,6 +79,7 @@ def test_sequences_are_notified_of_each_epoch(k):
     assert batches.told == ["end"] * 3
 
 
+@pytest.mark.thorough  # the test above also reads a sequence
 @mainly(keras)
 def test_a_sequence_begins_each_epoch_where_keras_does(kit):
     k = kit.keras
@@ -99,6 +100,7 @@ def test_a_sequence_begins_each_epoch_where_keras_does(kit):
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough  # `test_class_weights_multiply_the_weights_of_batches_once` also has such a batch
 @mainly(tf_keras, "k")
 def test_the_weights_of_a_batch_may_be_none(k):
     model, reference = dense(k), dense(k)
@@ -240,6 +242,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.thorough  # the test above finds a row of a later chunk, and `test_bad_input.py` an impossible outcome
 def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()

@@ -68,6 +68,7 @@ def raises_at(k, epoch):
     return k.callbacks.LambdaCallback(on_epoch_begin=cut)
 
 
+@pytest.mark.thorough  # `test_a_resumed_run_reads_the_same_data` also interrupts and resumes a run
 @mainly(keras, "k")
 def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)

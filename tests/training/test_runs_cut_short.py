@@ -37,7 +37,7 @@ def assert_same_state(model, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.thorough(but="keras-KeyError")
+@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` also ends in the middle of an epoch
 @pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
 @mainly(keras, "k")
 def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
