@@ -52,7 +52,7 @@ def network(kit, shape=(2,), head=True):
 KINDS = [("dataset", True), ("generator", False), ("sequence", False), ("filtered", True)]
 
 
-@pytest.mark.thorough(but="dataset")
+@pytest.mark.thorough  # the next test also has batches without rows
 @pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, KINDS, strict=True)), ids=[name for name, _ in KINDS])
 def test_batches_without_rows_are_skipped(kit, case):
     kind, head = case
