@@ -21,8 +21,6 @@ SERVED = {
 @pytest.mark.parametrize(("keras", "heads"), SERVED.items(), ids=["tf_keras", "keras"])
 def test_a_served_head_answers_as_its_model_where_nllfit_is_not_installed(keras, heads, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(serving, "ROWS", 20)
-    # The search for an interval repeats the many operations of Truncated's tail probabilities. Others test the search.
-    monkeypatch.setattr(serving, "WITHOUT_INTERVAL", (*serving.WITHOUT_INTERVAL, "Truncated"))
     table = serving.main(["--heads", *heads, "--keras", keras, "--out", str(tmp_path / "run")])
     assert list(table) == heads
     for name, row in table.items():
