@@ -35,6 +35,7 @@ def heads_of(kit, names=("normal", "label", "mixture", "vector")):
     )
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_distribution_of_rows_refuses_what_would_be_broadcast_against_them(kit):
     names = ("normal", "vector") if kit.keras is tf_keras else ("label", "mixture")

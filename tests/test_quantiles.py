@@ -92,7 +92,8 @@ def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # smaller numbers are 0 in float32
 
 
-@pytest.mark.parametrize("name", ["Geometric", pytest.param("NegativeBinomial", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["Geometric", "NegativeBinomial"])
 def test_quantiles_are_the_same_under_xla(name):
     distribution = SCALARS[name][0]
     compiled = tf.function(lambda: nllfit.quantile(distribution, LEVELS), autograph=False, jit_compile=True)
@@ -249,6 +250,7 @@ def test_quantiles_in_a_window_far_in_a_tail_are_accurate(ends):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)
 
 
+@pytest.mark.thorough
 def test_one_number_is_compared_with_all_rows_of_a_narrow_window():
     locs, low, high = np.array([0.0, 3.0]), tf.constant(0.0, tf.float64), tf.constant(1e-4, tf.float64)
     below = stats.norm(locs).cdf(np.array([[0.0], [4e-5], [1e-4]]))

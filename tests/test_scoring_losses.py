@@ -126,6 +126,7 @@ def test_configs_hold_each_argument(kit):
                 assert given <= set(found().get_config()) | {"fn"}, name
 
 
+@pytest.mark.thorough
 def test_beta_nll_weights_a_truncated_outcome_by_the_variance_within_the_window():
     window = nllfit.Truncated("Normal", low=0.5).distribution(tf.zeros([1, 2], tf.float64))
     scale = float(window.distribution.scale[0])

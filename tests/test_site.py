@@ -94,6 +94,7 @@ def test_a_public_name_in_code_is_a_link():
     assert found.endswith("```python\n`nllfit.fit`\n```\n# `nllfit.fit`")
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: this builds all families
 def test_the_families_table_matches_the_code():
     found = families.families()

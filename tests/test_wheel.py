@@ -68,6 +68,7 @@ def test_the_wheel_contains_the_package(tmp_path):
     assert any(file.name == "LICENSE" for file in metadata.files)
 
 
+@pytest.mark.thorough
 def test_distributions_are_reproducible_to_the_byte_and_link_to_the_repository(tmp_path):
     def built(name, umask):
         """The names and bytes of the wheel and the sdist, built in the folder `name` with this `umask`."""

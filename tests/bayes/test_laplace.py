@@ -187,6 +187,7 @@ def test_the_information_of_all_weights_matches_the_linearised_network():
     np.testing.assert_allclose(predict_distribution(posterior, x[:3]).stddev()[:, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_density_with_a_corner_has_information_at_the_corner():
     """The second derivative of a Laplace's log-density with respect to `loc` is 0 except at the corner."""
     kit = KITS[0]

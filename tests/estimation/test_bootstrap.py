@@ -91,6 +91,7 @@ def test_intervals_cover_the_truth():
     assert 16 <= sum(held) <= 20  # with a coverage of 0.95, the count is outside once in 390
 
 
+@pytest.mark.thorough
 def test_a_sample_without_a_maximum_is_counted():
     found = maximum_likelihood("Gamma", [1.0, 2.0, 3.0]).bootstrap(50)
     assert found.num_failed > 0

@@ -232,6 +232,7 @@ def expected_at(y, scale):
     return stats.norm.logpdf(y, y.mean(), scale).sum()
 
 
+@pytest.mark.thorough
 def test_a_profile_interval_stays_in_the_domain_of_a_chosen_link():
     y = np.array([0.2, 0.9, 1.1, 1.2, 1.3])
     fit = maximum_likelihood(Family("Normal", link={"loc": "sigmoid"}), y)

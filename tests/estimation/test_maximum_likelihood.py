@@ -114,6 +114,7 @@ def test_negative_binomial_matches_statsmodels():
     assert fit.bic == pytest.approx(expected.bic, rel=1e-10)
 
 
+@pytest.mark.thorough
 def test_multivariate_normal_is_the_sample_mean_and_covariance():
     y = np.random.default_rng(0).normal(size=(200, 3)) @ np.array([[2.0, 1, 0], [0, 0.5, 0.2], [0, 0, 1]])
     fit = maximum_likelihood("MultivariateNormalTriL", y)

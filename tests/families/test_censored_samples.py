@@ -244,6 +244,7 @@ def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
     np.testing.assert_allclose([found[0], found[2]], [1 / 3, np.mean(np.abs(others - middle[0]))], rtol=1e-7)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]

@@ -477,6 +477,7 @@ def test_a_layer_with_an_attribute_family_is_no_head(kit):
     assert nllfit.laplace(model, x, y).mean.shape == (3,)
 
 
+@pytest.mark.thorough
 def test_a_group_of_weight_0_is_no_group():
     x, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), np.array([[0.5], [1.0], [2.5], [2.0], [9.0]])
     weights, design = np.array([1.0, 1.0, 1.0, 1.0, 0.0]), np.column_stack([x[:4], np.ones(4)])

@@ -252,6 +252,7 @@ def test_an_offset_may_have_any_name(name):
     np.testing.assert_allclose(cox.predict(data), np.exp(DATA.y * cox.params["y"] + DATA.double), rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_fits_that_cannot_be_compared_are_refused():
     data = DATA.assign(event=1, log_y=np.log(DATA.y), more=[2, 1, 1, 1, 1, 0], z=[1.0, 0, 2, 1, 0, 2])
     fit = {name: nllfit.regression(formula, data) for name, formula in {"y": "y ~ 1", "log": "log_y ~ x"}.items()}

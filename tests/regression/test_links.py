@@ -109,6 +109,7 @@ def test_negative_binomial_nb1_matches_statsmodels(visits):
     np.testing.assert_allclose(np.exp(log_alpha), theirs.params["alpha"], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_beta_regression_from_a_formula_matches_statsmodels(votes):
     formula = "share ~ COUTAX + UNEMPF"
     theirs = BetaModel.from_formula(formula, votes).fit(disp=0, method="newton", tol=1e-12)

@@ -45,6 +45,7 @@ def test_outcomes_may_have_no_last_axis(kit):
         assert_same(nllfit.fit(model, X, flat, validation_data=(X, other), **arguments).history, expected)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_inputs_may_be_a_frame_of_numbers_and_booleans(kit):
     x = np.stack([X[:, 0], X[:, 1] > 0], 1).astype("float32")

@@ -112,7 +112,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
             np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.thorough(but="64")
+@pytest.mark.thorough
 @pytest.mark.parametrize("rows", [64, 20_000])  # the training program evaluates only small validation data
 def test_evaluations_do_not_count_as_steps_to_come(rows, monkeypatch):
     asked = []

@@ -221,6 +221,7 @@ def test_batches_are_joined_into_chunks_without_changes():
                 np.testing.assert_array_equal(part, values)
 
 
+@pytest.mark.thorough
 def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
     model = dense(tf_keras)
     x, y, _ = rows_of(model, PARTIAL)

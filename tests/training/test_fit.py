@@ -248,6 +248,7 @@ def test_seed_and_epoch_determine_the_permutation():
     assert order(None, 3) == list(range(10))
 
 
+@pytest.mark.thorough
 @mainly(tf_keras, "k")  # `test_killed_runs_resume.py` tests both versions
 def test_a_resumed_run_equals_one_that_never_stopped(k):
     whole, halves = dense(k), dense(k)

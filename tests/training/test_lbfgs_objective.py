@@ -63,6 +63,7 @@ def test_the_statistics_of_a_normalization_are_used(kit):
     assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-6)
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_an_attribute_set_after_construction_is_used(kit):
     class Scale(kit.keras.layers.Layer):

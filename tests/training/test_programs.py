@@ -40,6 +40,7 @@ def test_fitting_again_traces_nothing(k, traced):
     assert len(traced) == count == 1
 
 
+@pytest.mark.thorough
 def test_no_range_depends_on_the_number_of_steps_so_xla_compiles_once(traced):
     """XLA compiles a `Range` again for each value of its limit, so the limit must not be the number of steps."""
     model = dense(tf_keras, metrics=["mae"])

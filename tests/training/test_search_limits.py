@@ -17,7 +17,7 @@ def network(kit, head, units, hidden=6, num_inputs=4):
     return model
 
 
-@pytest.mark.thorough(but="keras3")
+@pytest.mark.thorough
 @pytest.mark.parametrize("kit", KITS, ids=["tf_keras", "keras3"])
 def test_the_bar_shows_steps_and_loss_and_the_time_is_limited(kit, capsys):
     rng = np.random.default_rng(0)

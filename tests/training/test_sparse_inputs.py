@@ -85,7 +85,7 @@ def test_repeated_entries_of_a_sparse_matrix_are_added(kit):
     assert matrix.nnz == 160  # the user's matrix is not changed
 
 
-@pytest.mark.thorough(but="Reshape")
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", ["Normalization", "BatchNormalization", "Reshape"])
 def test_layers_that_take_no_sparse_rows_are_named(first):
     kit = KITS[0]

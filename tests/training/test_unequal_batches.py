@@ -84,7 +84,7 @@ def test_predictions_skip_batches_without_rows(kit):
         nllfit.fit(model, dataset([(X[NONE], Y[NONE])]), verbose=0)
 
 
-@pytest.mark.thorough(but="keras-late")
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "kind"), in_turn(["head", "late fault"]))
 def test_sequences_of_batches_may_differ_in_length(kit, kind):
     batches = [(x := RNG.normal(size=(4, steps, 2)).astype("float32"), x[..., :1].copy()) for steps in (3, 5, 3)]

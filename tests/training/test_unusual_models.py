@@ -197,6 +197,7 @@ def test_an_operation_that_fails_is_named(kit, compile):
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.thorough
 @mainly(keras)
 def test_a_row_that_a_layer_cannot_take_is_named_also_in_a_validation_dataset(kit):
     k = kit.keras
