@@ -161,6 +161,7 @@ def test_inputs_of_another_rank_are_traced_again(kit):
     np.testing.assert_allclose(steps, np.stack([rows, rows], 1), rtol=1e-6)  # float32
 
 
+@pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_nan_row_does_not_affect_other_rows(kit, tmp_path):
     model, x, outcomes = heads_of(kit, ("label", "mixture")), X.copy(), {"label": [1] * 6, "mixture": [[0.0]] * 6}

@@ -151,7 +151,7 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior():
     np.testing.assert_allclose(posterior.mean, optimum, atol=1e-5)
 
 
-@pytest.mark.thorough(but="2")
+@pytest.mark.thorough
 @pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature, and by random points
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]

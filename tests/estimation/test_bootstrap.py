@@ -99,6 +99,7 @@ def test_a_sample_without_a_maximum_is_counted():
     assert np.all(np.isfinite(found.confidence_intervals()["concentration"][0]))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:All-NaN|Degrees of freedom")
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_without_estimates_the_ends_of_an_interval_are_nan(method):

@@ -191,7 +191,7 @@ BAD_FAMILIES = [
 ]
 
 
-@pytest.mark.thorough(but="PERT")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "family",
     ["PERT", nllfit.MixtureFamily("Uniform", 2), Truncated("Uniform", low=0.0)],

@@ -163,6 +163,7 @@ def test_the_discreteness_of_a_users_class_is_found():
         nllfit.heads.DistributionLambda(lambda params: Undescribed(params[..., 0]), 1)
 
 
+@pytest.mark.thorough
 def test_elements_of_a_users_class_have_a_cdf_and_quantiles():
     scale = np.array([1.0, 2.0])
     for made in (tfd.Independent(Rayleigh(scale), 1), nllfit.Family(Rayleigh, 2).build({"scale": scale}, tf.float64)):

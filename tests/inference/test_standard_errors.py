@@ -315,7 +315,7 @@ class Subclass(tf_keras.Model):
         return x
 
 
-@pytest.mark.thorough(but="<lambda>-Bernoulli")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("make", "head", "outcome", "kernel"),
     [

@@ -80,6 +80,7 @@ def test_the_survival_of_a_distribution_is_drawn(ax):
     assert labels(ax)[-1] == "LogNormal"
 
 
+@pytest.mark.thorough
 def test_delayed_entry_changes_the_numbers_at_risk(ax):
     entry, time = np.array([0.0, 0.0, 1.5, 2.5]), np.array([1.0, 2.0, 3.0, 4.0])
     rows = np.column_stack([right_censored(time, [1, 1, 1, 0]), entry])

@@ -166,7 +166,7 @@ def test_a_linear_model_matches_statsmodels():
         ours.anova(smaller)
 
 
-@pytest.mark.thorough(but="options0")
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{}, {"covariance": "sandwich"}])
 def test_powers_of_a_year_lose_no_digits(options):
     """The reference is the cubic of the year minus 2005, whose coefficient of the third power is the same."""

@@ -56,6 +56,7 @@ def test_functions_for_keras_models_refuse_an_estimator_with_advice(regressor, f
         function(regressor, *arguments)
 
 
+@pytest.mark.thorough
 def test_predictions_are_those_of_the_predicted_distributions(regressor):
     distribution = regressor.predict_distribution(X)
     assert (distribution.batch_shape, distribution.event_shape) == ([120], [1])
@@ -203,7 +204,7 @@ def test_warm_start_knows_the_values_that_an_earlier_fit_did_not_need():
     assert np.isfinite(model.trials_[0].nll)
 
 
-@pytest.mark.thorough(but="trees")
+@pytest.mark.thorough
 @pytest.mark.parametrize("network", [Network((4,)), "trees"])
 def test_an_outcome_may_be_a_matrix(network):
     y = np.stack([Y, 1 - Y, 2 * Y, X[:, 1]], 1)

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(size=[250, 1])
 
 
-@pytest.mark.thorough(but="True")
+@pytest.mark.thorough
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
 def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
     """The last fifth of the rows, the first fold, has little noise.

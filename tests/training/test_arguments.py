@@ -158,7 +158,7 @@ def test_failures_are_explained():
         )
 
 
-@pytest.mark.thorough(but="keras-uint8")
+@pytest.mark.thorough
 @pytest.mark.parametrize("integer", [np.int64, np.uint8])
 @mainly(keras)
 def test_numbers_of_rows_and_steps_may_be_integers_of_numpy(kit, integer):

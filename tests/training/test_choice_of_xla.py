@@ -49,6 +49,7 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     assert_same_run({"loss": losses}, {"loss": expected["loss"]}, model, reference)
 
 
+@pytest.mark.thorough
 def test_auto_never_compiles_strings_with_xla(monkeypatch, traced):
     monkeypatch.setattr(graph_or_xla, "MIN_GRAPH_SECONDS_FOR_XLA", 0.0)
     words = tf_keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")

@@ -183,6 +183,7 @@ def test_a_custom_training_step_and_a_schedule_match_keras(kit, compile):
     assert_same_run(history, expected, model, reference)
 
 
+@pytest.mark.thorough
 def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports this
     class Autoencoder(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):

@@ -199,6 +199,7 @@ def test_nist_regressions_are_as_accurate_as_least_squares(names):
         np.testing.assert_allclose([*kernel[:, 0], *bias], coefficients, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.thorough
 def test_a_start_at_a_saddle_point_is_left():
     # The weights are 0, and the prediction is their product, so the gradient is 0 although this is no minimum.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
@@ -228,6 +229,7 @@ def test_a_penalty_that_makes_all_weights_zero_is_solved():
     assert value == gain == 0
 
 
+@pytest.mark.thorough
 def test_a_start_is_kept_if_the_loss_of_the_marginal_distribution_is_nan(monkeypatch):
     def to_marginal(model, data):
         model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])

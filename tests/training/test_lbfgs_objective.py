@@ -165,7 +165,7 @@ def test_a_variable_frozen_in_keras_3_keeps_its_value():
     assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # as above
 
 
-@pytest.mark.thorough(but="StringLookup")
+@pytest.mark.thorough
 @mainly(keras)
 @pytest.mark.parametrize("name", ["StringLookup", "IntegerLookup", "Discretization"])
 def test_groups_of_a_preprocessing_layer_get_their_means(kit, name):

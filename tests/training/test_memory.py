@@ -74,6 +74,7 @@ def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
     assert counted[0] == counted[1] >= 6  # two weights, their momenta, and counters of the optimizer and the metric
 
 
+@pytest.mark.thorough
 def test_fit_lbfgs_also_counts_the_variables_of_its_copy(monkeypatch):
     counted = []
     monkeypatch.setattr(loss_surface, "drop_kernels", counted.append)
