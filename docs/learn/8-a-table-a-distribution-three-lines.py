@@ -65,6 +65,11 @@ ax.legend()
 figure
 
 # %% [markdown]
+# The coverage holds for new rows like those of training. In a new row, a missing number counts as the median of its
+# column, and an unknown category as missing. If training had no such gaps, or if the values of a new row are far from
+# those of training, its interval is too narrow, and there is no warning. Copies of one row in the table also make
+# intervals too narrow, because `fit` may train on one copy and hold out another.
+#
 # ## What it chose
 #
 # `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the

@@ -108,7 +108,7 @@ def _learned(name, values):
     num_rare = counts.sum() - counts[most].sum()
     if num_rare > counts[most].sum():
         warnings.warn(
-            f"Column {name} of `X` holds {len(found)} different texts, such as {found[0]!r}. Only the "
+            f"Column {name} of `X` holds {len(found)} different texts, such as {str(found[0])!r}. Only the "
             f"{_MOST_CATEGORIES} most frequent become categories, so {num_rare} of {len(values)} rows have none: give "
             f"dates and amounts as numbers, and leave out names and identifiers.",
             stacklevel=2,
@@ -154,7 +154,7 @@ def as_table(x: Any) -> Any:
     refuse_misread("`X`", x)
     kind = getattr(getattr(x, "dtype", None), "kind", None)
     if kind == "O":  # NumPy cannot convert pandas's NA
-        x = np.where(is_missing(x), np.nan, x)
+        x = np.where(is_missing(np.asarray(x)), np.nan, x)
     if kind in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:

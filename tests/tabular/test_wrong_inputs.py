@@ -26,6 +26,7 @@ REFUSED = [
     ("text in a numeric column", {"X": TABLE.assign(a=["one", *X[1:, 0]])}, "both 'one' and .* in column 'a'"),
     ("text in an array", {"X": np.full([24, 2], "a")}, "`X` is an array with text"),
     ("dates", {"X": TABLE.assign(day=pd.date_range("2020", periods=24))}, "`X` holds dates in column 'day'"),
+    ("a column of a frame", {"X": TABLE["a"].astype(object)}, "Expected 2D array, got 1D array"),
     ("infinite inputs", {"X": np.r_[np.full([1, 3], np.inf), X[1:]]}, "Input X contains infinity"),
     ("two columns of one name", {"X": pd.concat([TABLE, TABLE], axis=1)}, "`X` has 2 columns named 'a'"),
     ("no columns", {"X": X[:, :0]}, r"0 feature\(s\)"),
