@@ -19,6 +19,7 @@ __all__ = [
     "as_times",
     "as_weights",
     "check_present",
+    "holds_labels",
     "named_columns",
 ]
 
@@ -139,6 +140,11 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
             f"`cluster` has only the label {labels[counted][0]}: a sandwich covariance needs at least two clusters."
         )
     return found
+
+
+def holds_labels(column: Any) -> bool:
+    """Whether a column of a `DataFrame` holds texts or categories, and not numbers, booleans or times."""
+    return column.dtype.kind == "O"
 
 
 def named_columns(text: str, data: Any) -> list:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.regression.data_columns import as_numbers, check_present, named_columns
+from nllfit.regression.data_columns import as_numbers, check_present, holds_labels, named_columns
 from nllfit.regression.extras import formulaic, transforms
 
 __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
@@ -59,6 +59,7 @@ class Design:
             i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
         ]
         self.names = [self._specs[0].column_names[i] for i in self._kept]
+        self._labels = {c: data[c].dtype for c in named_columns(text, data) if holds_labels(data[c])}
         self.matrix, self.offset = self._columns(data)
         self.terms = {
             str(term): [self._kept.index(i) for i in indices if i in self._kept]
@@ -70,8 +71,12 @@ class Design:
     def of(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns the matrix `[m, k]` of a table and its offset, which is `[m]`, or None if there is none.
 
-        If `data` is None, returns the matrix and the offset of the fitted rows. Raises a `ValueError` if `data` is a
-        table and the argument `offset` was an array, because the array has no values for other rows.
+        If `data` is None, returns the matrix and the offset of the fitted rows.
+
+        Raises:
+          ValueError: if `data` is a table and the argument `offset` was an array, because the array has no values for
+            other rows; or if a column of labels has numbers in `data`, which formulaic would multiply by the columns of
+            the levels.
         """
         if data is None:
             return self.matrix, self.offset
@@ -80,6 +85,13 @@ class Design:
                 "`offset` was an array of the fitted rows and is unknown for other rows: fit with the name of a "
                 "column, or with `offset(...)` in the formula."
             )
+        for column, dtype in self._labels.items():
+            if column in data.columns and not holds_labels(data[column]):
+                to = "category" if dtype == "category" else "str"
+                raise ValueError(
+                    f"Column `{column}` of `data` holds numbers, but labels in the fitted data: give the same labels, "
+                    f"for example by `data[{column!r}].astype({to!r})`."
+                )
         return self._columns(data)
 
     def _columns(self, data):

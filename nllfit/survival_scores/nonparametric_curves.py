@@ -53,10 +53,12 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
 
     Raises:
       ValueError: if there is no row, a time is not finite, an event is neither 0 nor 1, an entry is NaN or not before
-        the row's time, or the arrays differ in length.
+        the row's time, the arrays differ in length, or `censoring` is neither True nor False.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
+    if not isinstance(censoring, bool | np.bool_):
+        raise ValueError(f"`censoring` is {censoring!r}: give True or False. For times, call the returned curve.")
     entry = np.full(np.shape(time), -np.inf) if entry is None else entry
     time, event, entry = checked(time, event, entry=entry)
     late = np.flatnonzero(entry >= time)

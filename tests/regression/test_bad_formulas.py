@@ -158,6 +158,12 @@ def test_unpredictable_rows_and_bad_arguments_of_a_fit_are_refused():
     numbered = nllfit.regression("y ~ C(k)", DATA.assign(k=[1, 2] * 3))
     with pytest.raises(ValueError, match="has the level 9, which the fitted data do not have"):
         numbered.predict({"k": [9]})
+    for kind in ("str", "category"):
+        labelled = DATA.assign(k=pd.Series([1, 2] * 3).astype(kind))
+        by_label = nllfit.regression("y ~ k", labelled)
+        with pytest.raises(ValueError, match=f"Column `k` of `data` holds numbers, but labels .*astype.'{kind}'"):
+            by_label.predict({"k": [1, 2]})
+        assert np.array_equal(by_label.predict(labelled[["k"]]), by_label.predict())
     with pytest.raises(ValueError, match="`x` in the formula"):
         fitted.predict({"group": ["a"]})
     with pytest.raises(ValueError, match="`data` has one value per column: give a list per column"):

@@ -245,6 +245,10 @@ def test_a_curve_is_nan_at_nan():
             "`entry` is NaN in row 1: give numbers",
         ),
         (
+            lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, 1], [1.5]),
+            r"`censoring` is \[1.5\]: give True or False",
+        ),
+        (
             lambda: survival_scores.auc([1.0, 2.0], [1, 0], np.ma.array([0.5, 0.2], mask=[0, 1]), [1.5]),
             "`risk` has 1 masked values: leave their rows out",
         ),
