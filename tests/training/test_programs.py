@@ -14,6 +14,7 @@ import tf_keras
 
 import nllfit
 from nllfit import model_caches
+from nllfit.adapters import adapter_of
 from nllfit.adapters.keras_models import training_variables, variable_of
 from nllfit.training import loops, runs
 from nllfit.training.architecture import architecture_of
@@ -235,3 +236,22 @@ def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
         counts.append(alive())
     assert not counts[1] - counts[0]
     assert len(traced) == 1
+
+
+@KERAS_VERSIONS
+@pytest.mark.parametrize("by", ["var_list", "var_names"])
+def test_a_model_with_undecayed_weights_shares_no_trace(k, by):
+    """The config of an optimizer does not say which weights are excluded from the decay.
+
+    So a model with excluded weights must not share the trace of another model: in that trace these weights would decay.
+    """
+    model, other = (k.Sequential([k.layers.Input([2]), k.layers.Dense(1)]) for _ in range(2))
+    for each in (model, other):
+        each.compile(k.optimizers.AdamW(0.1, weight_decay=0.5), k.losses.MeanSquaredError())
+    model.optimizer.exclude_from_weight_decay(
+        **{by: {"var_list": model.trainable_variables, "var_names": ["bias"]}[by]}
+    )
+    assert adapter_of(model).excludes_from_weight_decay
+    assert architecture_of(model, [[1.0]]) is None
+    assert not adapter_of(other).excludes_from_weight_decay
+    assert architecture_of(other, [[1.0]]) is not None
