@@ -241,10 +241,15 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
     return np.reshape(np.array(found, bool), labels.shape)
 
 
-def label_indices(labels: np.ndarray) -> np.ndarray:
-    """Returns an index `[n]` for each label. Equal labels have the same index. Labels need not be sortable."""
+def label_indices(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Returns an index `[n]` for each label. Equal labels have the same index. Labels need not be sortable.
+
+    Labels of rows that are not `counted`, `[n]`, are ignored: their index is 0.
+    """
     places: dict[Any, int] = {}
-    return np.array([places.setdefault(label, len(places)) for label in labels.tolist()], int)
+    found = np.zeros(len(labels), int)
+    found[counted] = [places.setdefault(label, len(places)) for label in labels[counted].tolist()]
+    return found
 
 
 def array_of_frame(values: Any) -> np.ndarray:

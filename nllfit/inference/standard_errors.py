@@ -170,8 +170,7 @@ def _as_clusters(groups, covariance, counted):
             f"`groups` has no label at row {np.argmax(missing)}: give each row a label, or drop such rows; "
             f"{missing.sum()} labels are missing."
         )
-    clusters = np.zeros(len(labels), int)
-    clusters[counted] = label_indices(labels[counted])
+    clusters = label_indices(labels, counted)
     if clusters.max() == 0:
         raise ValueError("`groups` has one label for all rows: give labels of at least two groups.")
     return clusters

@@ -64,10 +64,10 @@ def _with_numpy_dtypes(data: Any) -> Any:
 
 
 def _with_numpy_dtype(column: Any) -> Any:
-    """Converts numbers in a column of dtype object or of a dtype whose missing value is `pandas.NA`, and short numbers.
+    """Converts a column of numbers to int64 or float64, and texts of a dtype of pandas to objects.
 
-    formulaic would take such numbers for labels, or texts of the latter dtypes for numbers. An expression such as
-    `x - 200` or `x**2` would wrap around or overflow in a small or unsigned dtype.
+    formulaic would take numbers of dtype object for labels, and texts of a dtype whose missing value is `pandas.NA` for
+    numbers. An expression such as `x - 200` or `x**2` would wrap around or overflow in a small or unsigned dtype.
     """
     if getattr(column.dtype, "na_value", None) is pd.NA or column.dtype == object:
         column = column.astype(object).infer_objects()
@@ -133,8 +133,7 @@ def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.
     """Returns the index of each row's cluster, `[n]`. The labels of rows with weight 0 are ignored."""
     labels = as_column("cluster", value, data)
     counted = np.ones(len(data), bool) if weights is None else weights > 0
-    found = np.zeros(len(data), int)
-    found[counted] = label_indices(labels[counted])
+    found = label_indices(labels, counted)
     if found.max() == 0:
         raise ValueError(
             f"`cluster` has only the label {labels[counted][0]}: a sandwich covariance needs at least two clusters."

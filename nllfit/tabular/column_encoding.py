@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 
 from nllfit.families.arguments import is_missing, refuse_misread
 
-__all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame"]
+__all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 
 _MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
@@ -144,6 +144,13 @@ def is_frame(x: Any) -> bool:
     return hasattr(x, "columns")
 
 
+def with_nan(values: Any) -> Any:
+    """Replaces the missing values of an array of objects by NaN, because NumPy cannot convert pandas's NA."""
+    if getattr(getattr(values, "dtype", None), "kind", None) != "O":
+        return values
+    return np.where(is_missing(np.asarray(values)), np.nan, values)
+
+
 def as_table(x: Any) -> Any:
     """Returns a frame unchanged, and any other table as a float64 array `[n, m]`, which may contain NaN.
 
@@ -152,10 +159,8 @@ def as_table(x: Any) -> Any:
     if is_frame(x):
         return x
     refuse_misread("`X`", x)
-    kind = getattr(getattr(x, "dtype", None), "kind", None)
-    if kind == "O":  # NumPy cannot convert pandas's NA
-        x = np.where(is_missing(np.asarray(x)), np.nan, x)
-    if kind in ("M", "m"):
+    x = with_nan(x)
+    if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
         raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
     try:
         return check_array(x, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import check_array
 
 from nllfit.families import interval_censored, right_censored
-from nllfit.families.arguments import is_missing, refuse_misread
+from nllfit.families.arguments import refuse_misread
+from nllfit.tabular.column_encoding import with_nan
 
 __all__ = ["censored_pairs", "checked_outcomes"]
 
@@ -19,8 +20,7 @@ def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> n
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     refuse_misread("`y`", y)
-    if getattr(getattr(y, "dtype", None), "kind", None) == "O":  # NumPy cannot convert pandas's NA
-        y = np.where(is_missing(np.asarray(y)), np.nan, y)
+    y = with_nan(y)
     try:
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=not may_be_infinite)
     except ValueError as error:

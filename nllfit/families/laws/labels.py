@@ -61,11 +61,19 @@ def _crps_of_finite(outcomes, probs, y):
     return to_outcome - tf.reduce_sum(probs * tf.linalg.matvec(distances, probs), -1) / 2
 
 
+def _probs_of_categorical(d):
+    return d.probs_parameter()
+
+
+def _probs_of_ordered(d):
+    return d.categorical_probs()
+
+
 # The parameter is the vector of cutpoints between the classes. The shape of a label does not show how many there are.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
-    center=lambda d: d.categorical_probs(),
-    cdf=_cdf_of_classes(lambda d: d.categorical_probs()),
+    center=_probs_of_ordered,
+    cdf=_cdf_of_classes(_probs_of_ordered),
     crps=_ranked_probability_score,
 )
 
@@ -73,8 +81,8 @@ LABELS: Mapping[type, Facts] = {
     tfd.Bernoulli: Facts(cdf=_bernoulli_cdf, crps=_brier_score),
     tfd.Categorical: Facts(
         class_axis=lambda num_classes: num_classes,
-        center=lambda d: d.probs_parameter(),
-        cdf=_cdf_of_classes(lambda d: d.probs_parameter()),
+        center=_probs_of_categorical,
+        cdf=_cdf_of_classes(_probs_of_categorical),
         crps=_brier_score_of_labels,
     ),
     tfd.Deterministic: Facts(
