@@ -1,6 +1,6 @@
-"""Selects the tests that run: all ordinary tests, and a tenth of the tests marked `thorough`.
+"""Selects the tests that run: all ordinary tests, and a twentieth of the tests marked `thorough`.
 
-Each day selects another tenth.
+Each day selects another twentieth.
 """
 
 import collections
@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-TURNS = 10
+TURNS = 20
 
 
 def pytest_addoption(parser):
@@ -20,16 +20,16 @@ def pytest_addoption(parser):
         "--turn",
         type=int,
         default=datetime.date.today().toordinal() % TURNS,
-        help=f"the tenth of the tests marked `thorough` that runs: any whole number, such as that of a CI run, whose "
-        f"remainder by {TURNS} counts; by default it is another each day",
+        help=f"which twentieth of the tests marked `thorough` runs: any whole number, such as the number of a CI run. "
+        f"Only its remainder after division by {TURNS} counts. The default changes every day",
     )
 
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "thorough(but=names): a test that takes long; each run takes a tenth of these, by --turn. The cases whose name "
-        "starts with one of `but` always run",
+        "thorough(but=names): a test that takes long; each run takes a twentieth of these, by --turn. The cases whose "
+        "name starts with one of `but` always run",
     )
     config.addinivalue_line("markers", "gpu: a test that needs a GPU; it runs only with `-m gpu`")
 
@@ -63,7 +63,7 @@ def pytest_sessionstart(session):
     """Prints the turn. A line of `pytest_report_header` would be omitted under `-q`."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
-        reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a tenth, --turn {option.turn}"))
+        reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a twentieth, --turn {option.turn}"))
 
 
 def pytest_terminal_summary(terminalreporter, config):

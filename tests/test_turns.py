@@ -1,4 +1,4 @@
-"""Ten successive turns run each thorough test exactly once."""
+"""Twenty successive turns run each thorough test exactly once."""
 
 import types
 
@@ -18,9 +18,9 @@ class Item:
 
 
 def names_run(turn, thorough=False, markexpr=""):
-    """The names of the tests that run in a turn. There are 50 ordinary and 200 thorough tests, and one for a GPU."""
-    items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(200)]
-    items += [Item(f"ordinary-{i}") for i in range(200, 250)]
+    """The names of the tests that run in a turn. There are 50 ordinary and 400 thorough tests, and one for a GPU."""
+    items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(400)]
+    items += [Item(f"ordinary-{i}") for i in range(400, 450)]
     items.append(Item("gpu", pytest.mark.gpu.mark))
     hook = types.SimpleNamespace(pytest_deselected=lambda items: None)
     option = types.SimpleNamespace(turn=turn, thorough=thorough, markexpr=markexpr)
@@ -28,13 +28,13 @@ def names_run(turn, thorough=False, markexpr=""):
     return [item.nodeid for item in items]
 
 
-def test_ten_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
+def test_twenty_turns_run_each_thorough_test_once_and_the_ordinary_ones_always():
     every = names_run(0, thorough=True)
-    assert len(every) == 250
+    assert len(every) == 450
     ordinary = [name for name in every if name.startswith("ordinary")]
-    turns = [names_run(turn) for turn in range(1001, 1011)]
+    turns = [names_run(turn) for turn in range(1001, 1021)]
     assert all(set(ordinary) <= set(names) for names in turns)
-    assert sorted(name for names in turns for name in names if name.startswith("dear")) == sorted(every[:200])
+    assert sorted(name for names in turns for name in names if name.startswith("dear")) == sorted(every[:400])
     assert max(map(len, turns)) < 50 + 40  # a turn has on average 20 thorough tests, and at most 40
     assert names_run(1001) == names_run(1)
 
@@ -45,9 +45,9 @@ def test_tests_for_a_gpu_only_run_when_they_are_asked_for():
 
 
 def test_the_cases_of_a_test_run_in_successive_turns():
-    items = [Item(f"file.py::test[{i}]", pytest.mark.thorough.mark) for i in range(20)]
-    runs = [[i for i, waits in enumerate(conftest.is_left_out(items, turn)) if not waits] for turn in range(10)]
-    assert sorted(runs) == [[i, i + 10] for i in range(10)]
+    items = [Item(f"file.py::test[{i}]", pytest.mark.thorough.mark) for i in range(40)]
+    runs = [[i for i, waits in enumerate(conftest.is_left_out(items, turn)) if not waits] for turn in range(20)]
+    assert sorted(runs) == [[i, i + 20] for i in range(20)]
 
 
 def test_the_cases_that_a_mark_names_are_ordinary():
