@@ -26,7 +26,7 @@ class Adapter(abc.ABC):
       keras: the module `tf_keras` or `keras`.
       namespace: the name of the `nllfit` module with the heads, losses and metrics for this Keras version.
       loss_text: the loss that error messages suggest.
-      step_reduction: the operation with which this Keras version combines the logs of replicas, "SUM" or "MEAN".
+      step_reduction: how this Keras version combines the losses and metrics of replicas, "SUM" or "MEAN".
     """
 
     keras: ClassVar[types.ModuleType]
@@ -45,7 +45,7 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def made_by_compile(self) -> list:
-        """Objects that `compile` replaces. A new object shows that the model was compiled again."""
+        """Objects that `compile` replaces. If one is another object than before, the model was compiled again."""
 
     @property
     @abc.abstractmethod
@@ -72,8 +72,8 @@ class Adapter(abc.ABC):
     def penalties(self) -> list[Callable[[], Any]]:
         """Functions that return the penalties of the weights.
 
-        A regularizer that was set after its layer was built is left out. Keras ignores it, but the layer's config
-        contains it.
+        A regularizer that was set after its layer was built is left out, because Keras ignores it. (The layer's config
+        contains it, so a copy of the layer applies it.)
         """
 
     @staticmethod

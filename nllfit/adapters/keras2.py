@@ -15,7 +15,10 @@ __all__ = ["Drawing", "Keras2", "in_safe_mode"]
 
 
 class Keras2(Adapter):
-    """A model of tf_keras."""
+    """A model of tf_keras.
+
+    `Adapter` says what each method does. The docstrings here say what breaks without a private name.
+    """
 
     keras = tf_keras
     namespace = "nllfit"
@@ -29,12 +32,15 @@ class Keras2(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `compiled_loss`, the old loss is still used after a second `compile` with the same optimizer."""
+        """Without `compiled_loss`, we miss a second `compile` with the same optimizer, and use the old loss."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models cannot share a program: `get_compile_config` returns serialized objects."""
+        """Without `_compile_config`, models cannot share a program.
+
+        The public `get_compile_config` does not suffice, because it returns serialized objects.
+        """
         return dict(self._model._compile_config.config)
 
     @property
@@ -47,7 +53,7 @@ class Keras2(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, a model that excludes weights may share a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -57,7 +63,7 @@ class Keras2(Adapter):
 
     @property
     def penalties(self) -> list[Callable[[], Any]]:
-        """Without `_callable_losses`, the copies of a model have penalties that the model does not have."""
+        """Without `_callable_losses`, a copy of a model would also apply regularizers that the model ignores."""
         return [penalty for layer in self.layers for penalty in layer._callable_losses]
 
     @staticmethod

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Without `LossFunctionWrapper`, a loss that is a name or a function has no dtype, and no copy can compute in float64.
+# Without `LossFunctionWrapper`, a loss that is a name or a function has no dtype, so it cannot be computed in float64.
 from keras.src.losses.losses import LossFunctionWrapper
 
 from nllfit.adapters.adapter import Adapter, Model
@@ -18,7 +18,10 @@ __all__ = ["Drawing", "Keras3", "infers_shapes", "set_minimized"]
 
 
 class Keras3(Adapter):
-    """A model of Keras 3."""
+    """A model of Keras 3.
+
+    `Adapter` says what each method does. The docstrings here say what breaks without a private name.
+    """
 
     keras = keras
     namespace = "nllfit.keras3"
@@ -32,12 +35,15 @@ class Keras3(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `_loss_tracker`, the old loss is still used after a second `compile` with the same optimizer."""
+        """Without `_loss_tracker`, we miss a second `compile` with the same optimizer, and use the old loss."""
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models cannot share a program: `get_compile_config` returns serialized objects."""
+        """Without `_compile_config`, models cannot share a program.
+
+        The public `get_compile_config` does not suffice, because it returns serialized objects.
+        """
         return dict(self._model._compile_config.config)
 
     @property
@@ -46,7 +52,7 @@ class Keras3(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model that excludes weights uses a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, a model that excludes weights may share a program that decays them."""
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -63,7 +69,7 @@ class Keras3(Adapter):
     def is_unknown_variable(error: Exception) -> bool:
         """Without `_check_variables_are_known`, a `fit` after a layer is unfrozen ends in an obscure error.
 
-        The message does not help: in a graph, Keras 3.12 fails while it writes the message.
+        We cannot check the message of the error, because in a graph, Keras 3.12 fails while it writes the message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
@@ -86,14 +92,14 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, a program that models share lacks their variables."""
+        """Without `_compile_loss` and `_compile_metrics`, a program that models share lacks the metrics' variables."""
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):
             if container is not None and not container.built:
                 container.build(y, y_pred)
 
     def build_replicas(self, batch: tuple) -> None:
-        """Without `_maybe_symbolic_build`, a trace of several replicas fails, because it cannot create variables."""
+        """Without `_maybe_symbolic_build`, tracing with several replicas fails, because it cannot create variables."""
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
             self._model._maybe_symbolic_build(data_batch=batch)
 

@@ -45,7 +45,7 @@ def float_dtype(model: Model) -> str:
 
 
 def variable_of(weight: Any) -> tf.Variable:
-    """Returns the `tf.Variable` of a weight. A weight of tf_keras is one; a weight of Keras 3 stores it in `value`."""
+    """Returns the `tf.Variable` of a weight: in tf_keras the weight itself, and in Keras 3 its attribute `value`."""
     return weight if isinstance(weight, tf.Variable) else weight.value
 
 
@@ -158,7 +158,7 @@ def training_variables(model: Model) -> list[tf.Variable]:
 
 
 def trainable_flags(model: Model) -> tuple:
-    """Returns whether each layer and each variable of a model is trainable. A program is traced for these flags."""
+    """Returns whether each layer and each variable of a model is trainable. A change makes a traced program invalid."""
     return tuple(getattr(part, "trainable", None) for part in [*adapter_of(model).layers, *model.variables])
 
 
@@ -185,7 +185,7 @@ def _with_equal_names():
 
     def create(next_creator, **kwargs):
         name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
-        with tf.name_scope("optimizer/"):  # the slash starts a new scope, not one inside the current scope
+        with tf.name_scope("optimizer/"):  # the slash makes it a top-level scope
             return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
 
     return create

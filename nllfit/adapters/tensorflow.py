@@ -63,7 +63,8 @@ def trace(function: Any, *specs: Any) -> Any:
     """Returns `function.get_concrete_function(*specs)`. A lock lets only one thread trace at a time.
 
     Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. TensorFlow
-    adds their derivatives when another trace first needs them. TensorFlow fails if two threads add them at once.
+    adds their derivatives when another trace first needs them. TensorFlow fails if two threads add them at once. After
+    the trace, TFP's bijectors forget its tensors, as in `forget_graph`.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)

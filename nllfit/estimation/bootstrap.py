@@ -28,8 +28,8 @@ class Bootstrap:
         from the fitted distribution.
       estimates: the estimates from the original sample, by name.
       parameters: the estimates from the bootstrap samples by name, `[num_samples, *parameter]`. They are NaN if a
-        sample has no estimate, for example because all its outcomes are equal. If a search did not converge, they are
-        its last values.
+        sample has no estimate, for example because all its outcomes are equal. If the search in a sample did not
+        converge, they are the values at which the search ended.
       num_failed: the number of bootstrap samples without a verified maximum.
       fit: the fit of the original sample.
     """
@@ -166,7 +166,7 @@ def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
             f'`estimate.bootstrap(kind="nonparametric")`, or judge the fit by `plots.survival_curve`.'
         )
     shape = [num_samples, round(fit.problem.weights.sum())]
-    high, low = divmod(seed, 2**31)  # TensorFlow takes two numbers of 32 bits
+    high, low = divmod(seed, 2**31)  # TensorFlow's seed is a pair of int32
     samples = fit.distribution.sample(shape, seed=tf.constant([low, high % 2**31], tf.int32))
     return np.asarray(samples, np.float64)
 

@@ -24,8 +24,9 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
     """Fits several families to one sample and ranks them by AIC.
 
     The likelihoods of all families must be of one kind: probabilities, densities, or densities with a probability at 0
-    (a `ZeroInflated` or `Hurdle` of a continuous family). A density has the unit `1 / y` and a probability has none, so
-    AICs of different kinds cannot be compared. If `y` has columns, they must have the same meaning in all families.
+    (a `ZeroInflated` or `Hurdle` of a continuous family). AICs of different kinds cannot be compared, because a change
+    of the unit of `y` shifts the AIC from a density, but not the AIC from a probability. If `y` has columns, they must
+    have the same meaning in all families, such as the ends of an interval.
 
     Args:
       y: the sample, `[n, *event]`.
@@ -116,7 +117,7 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     labels: dict[Measure, list[str]] = {}
     for family in families:
         # If the outcomes of one family are intervals or have a window, `compare` refuses all families of exact numbers,
-        # so we do not check such families.
+        # so their kind of likelihood does not matter.
         if not has_columns or family.measure.columns != _NUMBER:
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:

@@ -1,11 +1,13 @@
 """Coordinates for estimation: maps between an unconstrained vector `w` and the parameters of a family.
 
-A positive parameter is the exponential of its coordinate. (Heads use softplus instead of the exponential.) The
-log-likelihood is closer to quadratic in a logarithm than in the input of a softplus. Logarithms also make the search
-independent of the unit of `y`, because a change of the unit only shifts a logarithm.
+A positive parameter is the exponential of its coordinate. (Heads use softplus instead of the exponential.) Newton's
+method works best for a quadratic function, and the log-likelihood is closer to quadratic in a logarithm than in the
+input of a softplus. Logarithms also make the search independent of the unit of `y`, because a change of the unit only
+shifts a logarithm.
 
-The names of some parameters change, too. TFP builds a Poisson from its `log_rate`, and a Bernoulli from its `logits`. A
-table of estimates shows the *natural* parameters `rate` and `probs`, which are called their *twins*.
+The names of some parameters change, too. The *constrained* parameters are the arguments of `Family.build`: TFP builds a
+Poisson from its `log_rate`, and a Bernoulli from its `logits`. A table of estimates shows the *natural* parameters
+`rate` and `probs`, which are called the *twins* of `log_rate` and `logits`.
 """
 
 import functools
@@ -40,7 +42,7 @@ class Coordinates:
       shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.
-      held: random values of the held parameters by name. Traces read the shapes of the parameters from them.
+      held: random values of the held parameters by name. Only their shapes matter: traces need them.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
@@ -131,7 +133,7 @@ class Coordinates:
         ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
         if ends.max() > _LARGE:
             return tfb.Identity() if ends.min() < 0 else tfb.Exp()
-        return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))  # `LINKS` clip numbers close to the ends
+        return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))  # rounded: `LINKS` clip just inside an end
 
     def _of_natural(self, name):
         """Returns the constrained parameter whose natural parameter is `name`, and the link between the two."""
@@ -146,8 +148,8 @@ class Coordinates:
 class HeldCoordinates(Coordinates):
     """Coordinates for a profile likelihood, which hold one element of a natural parameter at a value.
 
-    The vector `w` is as long as in `Coordinates`, although one element is held. So the likelihood is constant along
-    one direction of `w`.
+    Although one element is held, the vector `w` is as long as in `Coordinates`. The likelihood is therefore constant
+    along one direction of `w`.
 
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.

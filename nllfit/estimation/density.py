@@ -19,7 +19,8 @@ from nllfit.families.truncated import Truncated
 __all__ = ["Density", "density_of"]
 
 _CACHED_FAMILIES = 64
-# If a point has more elements than this, a loop computes the rows of the Hessian.
+# If a point has more elements than this, a loop computes the rows of the Hessian. Otherwise copies of the point yield
+# all rows at once.
 _MOST_COPIES = 10
 # The step of the differences in `rank`. Singular values below the tolerance are errors of these differences.
 _RANK_STEP = 1e-2
@@ -35,7 +36,9 @@ def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density
 class Density:
     """Weighted sums of a family's log-densities over outcomes, and their derivatives.
 
-    In the shapes below, `s` is a number of points, `q` the number of elements of a point, and `p` the length of `w`.
+    A *point* is the vector of all free constrained parameters, and `w` are their coordinates. In the shapes below, `s`
+    is the number of points, `q` the number of elements of a point, and `p` the length of `w`. The values of parameters
+    that are not free are an argument, the dict `held`.
 
     Args:
       family: a `Family` or `MixtureFamily`.
@@ -45,7 +48,8 @@ class Density:
       coordinates: the `Coordinates` of the free parameters.
       dtype: the dtype of the outcomes.
       copies: the number of copies of the point in `derivatives`: one for each row of the Hessian, or 1 if the point has
-        more than 10 elements. With copies, one gradient yields all rows, and the trace takes half the time.
+        more than 10 elements. With a copy for each row, one gradient yields all rows, and the trace takes half as long
+        as with a loop over the rows.
     """
 
     def __init__(self, family: ParametricFamily, held: tuple[str, ...] = ()):
@@ -63,8 +67,8 @@ class Density:
             self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
         return self._profiled[key]
 
-    # The functions below are concrete functions: TensorFlow would warn of retracing when several families define the
-    # same `tf.function`.
+    # The functions below are concrete functions, because a `tf.function` would cause wrong warnings: TensorFlow counts
+    # the `tf.function`s of all families as one, since their code is the same, and warns that it is traced too often.
     @functools.cached_property
     def values(self) -> Any:
         """A function `f(points [s, q], held, y [n, *event], weights [n])`.
@@ -79,7 +83,7 @@ class Density:
 
     @functools.cached_property
     def has_derivatives(self) -> bool:
-        """Whether TensorFlow has the second derivative of each operation."""
+        """Whether TensorFlow has the second derivative of each operation in the log-density."""
         try:
             return bool(self.derivatives)
         except LookupError:
@@ -112,7 +116,7 @@ class Density:
 
     @functools.cached_property
     def of_samples(self) -> tuple[Any, Any]:
-        """Two functions `f(w [b, p], y [n, b, *event], weights [n, b])` of `b` samples, each with its own `w`.
+        """Two functions `f(w [b, p], y [n, b, *event], weights [n, b])` of `b` samples. Each sample has its own `w`.
 
         The first returns the weighted sums of log-densities, `[b]`. The second returns the sums, and their gradients
         `[b, p]` and Hessians `[b, p, p]` with respect to `w`.
@@ -149,9 +153,10 @@ class Density:
     def rank(self) -> int:
         """The number of independent directions of `w` that change a density.
 
-        For example, a shift of a softmax's input changes no density. The number is the rank of the scores (gradients of
-        the log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are not suitable,
-        because they sum to 0: with few distinct outcomes, they are linearly dependent for any family.
+        For example, adding a number to all inputs of a softmax changes no density. The rank is computed from the scores
+        (gradients of the log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are
+        not suitable: their weighted sum is 0, so `k` distinct outcomes give a rank of at most `k - 1`, even if more
+        directions change a density.
         """
         coordinates, size, rank = self.coordinates, self.coordinates.size, 0
         if not size:
@@ -164,7 +169,7 @@ class Density:
         for y in self._outcomes(w, 20 + 10 * size):
             values = self.values(points, coordinates.held, y[None], tf.ones([1], tf.float64)).numpy()
             up, down, far_up, far_down = values.reshape(4, size)
-            with np.errstate(invalid="ignore"):  # outside the support, -inf minus -inf
+            with np.errstate(invalid="ignore"):  # -inf minus -inf, outside the support
                 score = (8 * (up - down) - (far_up - far_down)) / (12 * _RANK_STEP)
             scores = np.append(scores, np.where(np.isfinite(score), score, 0.0)[None], 0)
             norms = np.linalg.norm(scores, axis=0)
@@ -183,8 +188,8 @@ class Density:
 
         if _is_drawn_by_cdf(self.coordinates.family):  # a trace would take longer than the draw
             return tf.cast(outcomes(), self.dtype)
-        # Traced: some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if they are called
-        # eagerly with many shapes.
+        # The draw is traced, because some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if
+        # they are called eagerly with many shapes.
         return tf.cast(trace(tf.function(outcomes, autograph=False))(), self.dtype)
 
     def _drawn(self, parameters):
@@ -192,7 +197,8 @@ class Density:
         family = self.coordinates.family
         try:
             # The bijector below maps random numbers to outcomes near 0. If a location is held far from 0, or if the
-            # family is truncated or zero-inflated, such outcomes may have density 0, so draw from the distribution.
+            # family is truncated or zero-inflated, outcomes near 0 may have density 0. We then draw from the
+            # distribution instead.
             if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
                 return distribution.sample(seed=(0, 0))
             bijector = distribution.experimental_default_event_space_bijector()
@@ -224,6 +230,6 @@ class Density:
 def _is_drawn_by_cdf(family):
     """Whether a family's outcomes are drawn by inverting the CDF within a window.
 
-    The window of a `Hurdle` of counts is the counts above 0.
+    For a `Hurdle` of counts, the window contains all counts above 0.
     """
     return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

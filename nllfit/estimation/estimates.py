@@ -34,10 +34,10 @@ class Estimate(MaximumLikelihoodFit):
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified, because other parameter values give the same densities.
       covariance: the covariance matrix of the `q` numbers in `parameters`, `[q, q]`, in their order. It is the inverse
-        of the observed information, transformed to `parameters` by the delta method. Elements that do not exist are
-        NaN; `message` says why.
+        of the observed information, transformed to `parameters` by the delta method. Elements of a parameter without a
+        standard error are NaN; `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
-      num_observations: the number of observations, or the sum of the weights.
+      num_observations: the number of observations. If weights were given, it is their sum.
       num_parameters: the number of estimated parameters. Redundant ones do not count: for example, `k` class
         probabilities sum to 1 and count as `k - 1`.
       converged: whether the estimate is a verified local maximum. Mixtures and some other families can have several
@@ -87,8 +87,10 @@ class Estimate(MaximumLikelihoodFit):
 
         The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
         `2 (log_likelihood - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not
-        depend on the parametrisation. The chi-square distribution has 1 degree of freedom. It has 2 for a parameter
-        that is an end of the support, such as the `low` of a Uniform, because there the log-likelihood falls linearly.
+        depend on the parametrisation. The chi-square distribution has 1 degree of freedom, or 2 if the parameter is an
+        end of the support, such as the `low` of a Uniform. From such an estimate, the log-likelihood falls linearly.
+        Twice its fall to the true value is exponentially distributed with mean 2: this is the chi-square distribution
+        with 2 degrees of freedom.
 
         Args:
           level: the probability, between 0 and 1.
@@ -212,13 +214,13 @@ class Estimate(MaximumLikelihoodFit):
 def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | None = None, **fixed: Any) -> Estimate:
     """Fits a family to a sample by maximum likelihood: `argmax_theta sum_i w_i log p(y_i | theta)`.
 
-    Newton's method maximises the log-likelihood in float64. It replaces positive parameters by their logarithms. The
+    Newton's method maximises the log-likelihood in float64, as a function of the logarithms of positive parameters. The
     search starts at TFP's closed-form estimate, provided that TFP has one, no parameter is held and all weights are
     equal. Otherwise it starts at the most likely of up to a thousand random parameter values, whose magnitudes are
-    derived from the sample. If the likelihood may have several maxima, as for a mixture, up to ten of these values are
-    starts. For a location-scale family, the sample is first centred at its median and divided by its spread. If the
-    likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that maximises the
-    likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
+    derived from the sample. If the likelihood may have several maxima, as for a mixture, the search is repeated from up
+    to ten of these values. For a location-scale family, the sample is first centred at its median and divided by its
+    spread. If the likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that
+    maximises the likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, or a family object: a `Family`, a `MixtureFamily` or a

@@ -15,7 +15,8 @@ from nllfit.quantiles import quantile
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
 _LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
-# If the counts from the smallest to the largest outcome are more than this, only some of them may be ends of bins.
+# If there are more counts than this from the smallest to the largest outcome, the bins may end only at quantiles of the
+# fitted distribution.
 _MOST_COUNTS = 2**16
 # Replaces smaller probabilities, so that their logarithms are finite.
 _TINY = 1e-300
@@ -149,7 +150,8 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the statistics `[b]`, by name, that compare samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
-    below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]  # the CDF of angles may start at any angle
+    # We sort the probabilities and not `y`, because `probabilities` moves angles to near `loc`, in another order.
+    below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]
     n = y.shape[1]
     i = np.arange(1, n + 1)
     logs = np.log(np.maximum(below, _TINY)) + np.log(np.maximum(above[:, ::-1], _TINY))
@@ -166,7 +168,8 @@ def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """
     n = y.shape[1]
-    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected. A single outcome may be many times larger.
+    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no bin can end above it. It limits the
+    # number of counts that are tried: the largest outcome may be many times larger.
     last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
     least, most = y.min(), max(min(y.max(), last_edge), y.min())
     is_wide = most - least >= _MOST_COUNTS

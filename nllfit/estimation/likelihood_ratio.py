@@ -29,10 +29,10 @@ _WITHIN = {
     ("Normal", "StudentT"): {"df": math.inf},
     ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
-# A negative statistic of at most this size, in nats, counts as 0. The cause is rounding, or a search that stopped just
-# before it reached a bound.
+# A statistic between minus this number, in nats, and 0 counts as 0. The cause is a rounding error, or a fit of the
+# general family that stopped just before a parameter reached its bound, where the special case is.
 _ROUNDING = 0.02
-_SHARE = "zero_probs"  # a key in the dicts of `_num_at_bound`
+_SHARE = "zero_probs"  # the argument of `ZeroInflated` and `Hurdle` that holds the share of zeros at a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +93,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         - `a` is not known to be a special case of `b`.
         - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
         - `a` holds a parameter that is free in `b` and is an end of the support, such as the `low` of a Uniform.
-        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`. A
-          special case holds it as well: a Cauchy is a `StudentT` with `df` 1.
+        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`. This
+          includes a parameter that `a` does not have: a Cauchy holds the `df` of a `StudentT` at 1.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
         - `b` has a lower likelihood than `a`.
 

@@ -149,7 +149,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
             f"{distribution.name} are {dtype.name} numbers, up to {dtype.max}: remove larger ones."
         )
     outcomes = tf.cast(tf.convert_to_tensor(values), dtype)
-    finite = values[np.isfinite(values)].astype(np.float64)  # the range of small integers may exceed their dtype
+    finite = values[np.isfinite(values)].astype(np.float64)  # the range of int8 numbers can exceed int8
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(
@@ -161,7 +161,8 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 def _check_support(distribution, outcomes):
     """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density is computed as 0."""
-    if isinstance(distribution, MIXTURE_SAME_FAMILY):  # an outcome may be in the support of only some components
+    # We check each component of a mixture, because the density of an outcome may be 0 in some components only.
+    if isinstance(distribution, MIXTURE_SAME_FAMILY):
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
     if isinstance(distribution, MIXTURE):

@@ -58,7 +58,8 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
-    # A smooth optimum that is only as high as a corner is this corner. Its curvature means nothing, so the corner wins.
+    # If the smooth optimum is only as high as the best corner, Newton's method has ended at this corner. We then return
+    # the fit that holds the parameter there, because the curvature at a corner gives no standard errors.
     least = -_LEAST_GAIN
     for _ in range(_TURNS):
         corners = _held_at_corners(problem, name, natural)
@@ -90,7 +91,8 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
     We try the observations nearest to the parameter's present value, and others that are spread over the sample. If the
     lower bound of the support is a parameter of the family, another problem holds the corner parameter at the smallest
-    observation and the lower bound just below it. The same applies to the upper bound and the largest observation.
+    observation, and the lower bound just below this observation. The same applies to the upper bound and the largest
+    observation. If an outcome has several elements, another problem holds each element at its most likely observation.
     """
     family = problem.family
     seen = family.seen(problem.y)
@@ -125,7 +127,7 @@ def _by_element(problem: Problem, name: str, natural: Numbers, observed: np.ndar
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Returns the coordinates `[s, p]` of the highest local maxima on a grid of values of `SearchPolicy.scattered`.
 
-    The grid consists of the observations and their midpoints. The other parameters are those of `w`.
+    The grid consists of the observations and their midpoints. The other parameters have their values at `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:

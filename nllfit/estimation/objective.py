@@ -1,7 +1,7 @@
 """The log-likelihood of a sample as a function of a family's coordinates, with its derivatives.
 
-TensorFlow computes the derivatives of the log-likelihood exactly. Central differences replace them if TFP's derivatives
-are wrong, or if their trace would take longer than the fit.
+TensorFlow computes exact derivatives of the log-likelihood. We use central differences instead if TFP's derivatives are
+wrong, or if tracing them would take longer than a fit with differences.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ __all__ = ["Objective"]
 
 # The largest number of elements in a chunk of `y`, which limits the memory for intermediate results.
 _CHUNK_SIZE = 1 << 18
-# The largest number of log-densities in one call. A log-density that is computed by quadrature takes the memory of 340
-# numbers.
+# The largest number of log-densities in one call, which limits the memory. A log-density that is computed by quadrature
+# takes the memory of 340 numbers.
 _LOG_DENSITIES_AT_ONCE = 1 << 14
 # A subsample of this size suffices to check derivatives and to choose the step sizes of finite differences.
 _FEW_OBSERVATIONS = 200
@@ -35,15 +35,18 @@ _MOST_OPERATIONS = 1000
 class Objective:
     """The mean weighted log-likelihood of a sample, as a function of a family's coordinates `w` `[p]`, in float64.
 
+    The sample and all parameters are in the scaled units of `Units`.
+
     Attributes:
       density: the family's `Density`.
       coordinates: the `Coordinates` that map `w` to parameters.
-      y: the sample, `[n, *event]`.
-      weights: the number of times that each observation counts, `[n]`.
+      y: the sample, `[n, *event]`. For a discrete family, these are the distinct outcomes.
+      weights: the number of times that each outcome in `y` counts, `[n]`.
       held: the values of the held parameters by name.
       profiled: the value at which a profile likelihood holds one element, as `{HeldCoordinates.VALUE: value}`. It is
         empty if no element is held.
-      log_volume: the log-density of `y` minus the log-density of the sample in its original units.
+      log_volume: the log-density of an outcome in scaled units minus its log-density in the user's units. It is
+        subtracted from the mean log-likelihood, which therefore refers to the user's units.
       exact: whether TensorFlow computes the derivatives; otherwise they are finite differences.
       chunks: the sample and its weights as tensors, in parts that fit into memory.
     """
@@ -125,7 +128,7 @@ class Objective:
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:
             total = sum(self._totals(points, *chunk) for chunk in self.chunks)
-        except tf.errors.InvalidArgumentError:  # some operations always check class labels
+        except tf.errors.InvalidArgumentError:  # raised for invalid class labels, even without checks
             return np.full(len(w), -np.inf)
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
@@ -145,7 +148,7 @@ class Objective:
             found = self._by_tensorflow(w)
             if found.finite or not np.isfinite(found.value):
                 return found
-            # A derivative is not finite. For example, an unused branch of a `tf.where` can make it NaN.
+            # Only a derivative is not finite. For example, an unused branch of a `tf.where` can make it NaN.
         return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
@@ -177,7 +180,7 @@ class Objective:
         value, up, down, pair_up, pair_down = np.split(
             self.values(w + moves), np.cumsum([1, len(w), len(w), len(pairs)])
         )
-        with np.errstate(invalid="ignore"):  # outside the support, -inf minus -inf
+        with np.errstate(invalid="ignore"):  # -inf minus -inf, outside the support
             second = up + down - 2 * value
             mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
             hessian = np.diag(second)

@@ -27,6 +27,8 @@ __all__ = ["Problem", "problem_of"]
 class Problem:
     """A sample and the family to be fitted to it.
 
+    The docstring of the package `estimation` defines *coordinates* and *natural* and *held* parameters.
+
     Attributes:
       family: the family object, such as a `Family` or a `Censored`.
       y: the observations of positive weight, `[n, *event]`, in float64.
@@ -115,7 +117,8 @@ class Problem:
         """Returns a message about the first observation outside the support at `w`, or None if all are inside."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.search.kinks:
-            # Components have different supports. It is enough if an outcome is in the support of one component.
+            # The components have different supports. An outcome need only be in one of them, but TFP's checks would
+            # reject an outcome that is not in all of them.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -137,8 +140,9 @@ class Problem:
         """Returns the degrees of freedom of `2 (maximum - profile log-likelihood)` for elements of the parameter.
 
         At the true value of an element, this statistic has a chi-square distribution in large samples. It has 1 degree
-        of freedom, or 2 if the element is an end of the support, because the log-likelihood then falls linearly with
-        the distance from the maximum.
+        of freedom, or 2 if the element is an end of the support. From such an estimate, the log-likelihood falls
+        linearly. The statistic is then exponentially distributed with mean 2: this is the chi-square distribution with
+        2 degrees of freedom.
         """
         at_end = name in self.held and name in innermost(self.family).search.ends
         return tf.constant(2.0 if at_end else 1.0, tf.float64)
@@ -153,7 +157,8 @@ class Problem:
     def _open(self):
         """Returns which intervals are open below, and which are open above, as boolean arrays `[n, ...]`.
 
-        An interval is open if it reaches the end of the support.
+        An interval is open if it reaches the end of the support. If the end depends on the parameters, only an interval
+        with an infinite end counts as open.
         """
         lower, upper = self.y[..., 0], self.y[..., 1]
         if self.family.search.corner or self.family.search.kinks:  # the support depends on the parameters

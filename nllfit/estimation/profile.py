@@ -16,9 +16,9 @@ __all__ = ["Profile"]
 
 # The shortest step towards a value, relative to the distance of the value from the estimate.
 _SHORTEST_STEP = 1e-2
-# If the interval extends farther than this from the estimate, its end is infinite, or the bound of the domain. The unit
-# is the half-width of the Wald interval. If the domain is bounded, the limit also applies in the unconstrained
-# coordinate, for example the logarithm.
+# If an interval extends farther from the estimate than 64 half-widths of the Wald interval, its end is infinite, or the
+# bound of the domain. If the domain is bounded, the same holds if the interval extends farther than 64 in the
+# unconstrained coordinate, for example the logarithm.
 _FAR = 64
 
 
@@ -29,8 +29,9 @@ class Profile:
       fit: a converged fit.
       name: the name of a natural parameter.
       place: the index of the element in the flattened parameter.
-      standard_error: the standard error of the element, or NaN. It is 0 for a constant, such as an element above the
-        diagonal of a `scale_tril`, and infinite if the element is not identified.
+      standard_error: the standard error of the element. It is NaN if the likelihood is not smooth in the element, 0 for
+        a constant, such as an element above the diagonal of a `scale_tril`, and infinite if the element is not
+        identified.
     """
 
     def __init__(self, fit: Fit, name: str, place: int, standard_error: float):
@@ -40,7 +41,7 @@ class Profile:
         self.estimate = float(np.ravel(fit.natural[name])[place])
         self._coordinates = {self.estimate: fit.optimum.w}
         self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        spread = self.problem.family.stand_ins(self.problem.y).std()  # the ends of censored outcomes may be infinite
+        spread = self.problem.family.stand_ins(self.problem.y).std()  # `y` may be infinite: the end of an interval
         self._unit = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
@@ -57,8 +58,8 @@ class Profile:
             reached, converged = self._climb(target, at)
             if converged and target == value:
                 return reached
-            # After a failed search we halve the step. A search may fail because its start is far from the last optimum:
-            # if the support depends on the parameters, an observation may be outside the support at the start.
+            # After a failed search we halve the step from `at` to `target`. For example, a search fails if a long step
+            # moves an end of the support past an observation, so that the likelihood is 0 at its start.
             at, target = (target, value) if converged else (at, (at + target) / 2)
         return self._climb(value, at)[0]
 

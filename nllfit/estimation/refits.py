@@ -1,8 +1,8 @@
 """Fits one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
-One traced function per family takes a step of Newton's method in all samples together, starting at the estimate from
-the original sample. If this does not converge in a sample, that sample gets a full `search` of its own. If the
-likelihood is not smooth or may have several maxima, every sample gets a search of its own.
+Newton's method starts at the estimate from the original sample. Each step computes the derivatives for all samples in
+one call of a traced function. A sample in which Newton's method does not converge gets a separate, full `search`. If
+the likelihood is not smooth or may have several maxima, every sample gets a separate search.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _NEAR = 1e-4
 # The relative rounding error of a log-likelihood.
 _NOISE = 1e-12
 # If the logarithm of a parameter has a standard error above this, the parameter may tend to 0 or infinity. The sample
-# then gets a search of its own.
+# then gets a separate search.
 _WIDE = 20.0
 
 
@@ -42,7 +42,7 @@ class Refits:
     Attributes:
       problem: the problem of the original sample.
       w: the coordinates of the fits, `[b, p]`. The rows of the samples in `separate` are not used.
-      separate: maps the index of each sample that had a search of its own to its `Fit`, or to None if the sample has no
+      separate: maps the index of each sample that had a separate search to its `Fit`, or to None if the sample has no
         estimate.
     """
 
@@ -69,7 +69,8 @@ class Refits:
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`.
 
-        They are NaN for a sample without an estimate. An angle is moved to within `pi` of the fitted `loc`.
+        The outcomes `[1, k]` are the same for all fits. The results are NaN for a sample without an estimate. An angle
+        is moved to within `pi` of the fitted `loc`.
         """
         found = np.full([2, len(self.w), y.shape[1]], np.nan)
 

@@ -56,11 +56,11 @@ class Fit:
 
     @functools.cached_property
     def natural_errors(self) -> np.ndarray:
-        """A square root `E` `[q, r]` of the covariance `E E^T` of the `q` natural parameters.
+        """A matrix `E` `[q, r]` whose product `E E^T` is the covariance of the `q` elements of the natural parameters.
 
-        It is NaN if the fit did not converge. The row of a parameter contains a NaN if the likelihood is not smooth in
-        the parameter, and an infinite element if the parameter is not identified. For example, the cutpoints and the
-        location of an ordered logistic distribution can be shifted together without changing a density.
+        All elements are NaN if the fit did not converge. The row of a parameter contains a NaN if the likelihood is not
+        smooth in the parameter, and an infinite element if the parameter is not identified. For example, the cutpoints
+        and the location of an ordered logistic distribution can be shifted together without changing a density.
         """
         if not self.converged:
             return np.full([sum(value.size for value in self.natural.values()), 1], np.nan)

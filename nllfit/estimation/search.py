@@ -117,7 +117,7 @@ def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
 
     If another family is a limit of the family, as the InverseGaussian is of the NormalInverseGaussian, the likelihood
     often has a second, higher supremum near the limit. The valley between the maximum and this supremum is several
-    standard errors away. So we also search from points at a distance of `_BEYOND` standard errors, on either side.
+    standard errors away. So we also search from the two points at `_BEYOND` standard errors on either side.
     """
     if not optimum.converged or not optimum.rank:
         return optimum

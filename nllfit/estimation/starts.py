@@ -10,7 +10,7 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-# Subsamples of these sizes suffice to rank the candidates, which differ by large factors.
+# Subsamples of these sizes suffice to rank the candidates, because their likelihoods differ by large factors.
 _VERY_FEW_OBSERVATIONS = 20
 _FEW_OBSERVATIONS = 200
 
@@ -48,7 +48,7 @@ def _ranked(objective, w):
 
 def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
-    draws = 1 + len(family.component_shape)  # leading axes: the candidates and, for a mixture, its components
+    draws = 1 + len(family.component_shape)  # number of leading axes: candidates and, for a mixture, components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
     line = _on_scale_of_line(family.search.line, y)
     for name, value in drawn.items():

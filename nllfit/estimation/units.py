@@ -90,8 +90,8 @@ def _is_closed(family, moves):
     """Tests numerically whether the family is closed under scaling and, with `moves`, also under shifts."""
     if not family.has_unit:
         return False
-    # A held value or a floor is in the unit of the data, so its parameter cannot be scaled. A positive parameter can be
-    # scaled, but not shifted.
+    # A held value or a floor is in the unit of the data, so its parameter cannot be scaled. A parameter with a link of
+    # the user's may have a bounded domain, so it cannot be scaled or shifted. A positive one can be scaled.
     policy, given = family.search, {*family.fixed, *family.floor}
     given |= family.link.keys() - set(family.positive).difference(policy.places if moves else ())
     changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}

@@ -40,7 +40,8 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    rises = objective.values(w + single_moves) >= objective.value(w)  # for a move in each coordinate
+    # One element for each coordinate: whether a move of 1 in this coordinate does not lower the log-likelihood.
+    rises = objective.values(w + single_moves) >= objective.value(w)
     fastest = ranked[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
@@ -52,7 +53,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    # The second condition is for a parameter without bounds, which moves by `_INFINITY`, as its coordinate does.
+    # The second condition is for a parameter without bounds. It equals its coordinate, so it moved by `_INFINITY`.
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:
         bound = "infinity" if limit > 0 else "-infinity"
     else:

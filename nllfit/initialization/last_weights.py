@@ -20,21 +20,27 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-# This number of evenly spaced rows, and the largest row, suffice to check that the output does not depend on the input.
+# This number of evenly spaced rows, and the row of largest values, suffice to check that the output does not depend on
+# the input.
 _SPACED_ROWS = 4
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes for every `x`.
 
-    In the layer before a head, the kernel becomes zero and the bias becomes the maximum-likelihood estimate from all
-    outcomes, or from 20000 random ones if the head has more than 20 parameters. Bounds of the support then move outward
-    from the ends of the sample, and parameters at which the likelihood is flat move toward 0, so that training can
-    change them. Shared parameters of the head are set as well, unless the head is frozen. So training starts at about
-    the negative log-likelihood of the marginal distribution. If the outcomes are large, a network with random weights
-    may start 1e15 nats higher. The components of a mixture start at different parts of the sample. (If the head has
-    more than 20 parameters and a component could concentrate at a value that is often repeated, the components keep
-    this start.) All other weights keep their values.
+    In the layer before a head, the kernel becomes zero, and the bias becomes an estimate of the parameters. Shared
+    parameters of the head are set as well, unless the head is frozen. All other weights keep their values. Training
+    then starts at about the negative log-likelihood of the marginal distribution. With random weights, the loss may
+    start 1e15 nats higher if the outcomes are large.
+
+    The estimate is the maximum-likelihood estimate from all outcomes, or from 20000 random ones if the head has more
+    than 20 parameters, with two changes. A bound of the support moves outward from the end of the sample, so that a
+    training step does not move it past an outcome. A large parameter at which the likelihood is flat moves toward 0,
+    because training could not change it: its gradient is about 0.
+
+    If a mixture has more than 20 parameters, the search for the estimate starts with each component at another part of
+    the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound. In
+    this case there is no search, and the components keep their starts.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
@@ -205,7 +211,8 @@ def _indices_of_biases(tape, params, variables):
     Yields None for a variable that is not a bias. The gradient of an element of `params` with respect to a bias is 1
     for one element of the bias and 0 for the others. (If `params` has more axes, such as the steps of a sequence, the
     gradient is summed over their positions.) A few gradients identify all elements. The `k`-th is the gradient of the
-    sum over those elements of `params` that have a 1 as the `k`-th binary digit of their index.
+    sum over all elements of `params` whose index has the `k`-th binary digit 1. For each element of the bias, this
+    gradient is the `k`-th digit of the index of the element of `params` to which it is added.
     """
     size = params.shape[-1]
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
@@ -226,7 +233,7 @@ def _indices_of_biases(tape, params, variables):
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` if the head's input does not equal `params` for all rows after the bias was set."""
+    """Raises a `ValueError` if, after the bias was set, the head's input differs from `params` in any of the rows."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):

@@ -25,11 +25,11 @@ _STEPS = 200
 # In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
 # A parameter that bounds the support, such as the `low` of a Uniform, starts at least this share of the sample's range
-# away from the sample. (If the bound is a scale parameter, the distance is a share of the bound.) Otherwise a training
-# step could move the bound past an outcome.
+# away from the sample. (If the bound is a scale parameter, the distance is a share of the bound.) Without this margin,
+# a training step could move the bound past an outcome.
 _MARGIN = 1e-3
-# At a parameter of a larger absolute value, a link or the likelihood may be flat. Training could then not change the
-# parameter.
+# If a parameter has a larger absolute value, its link or the likelihood may be flat there. Its gradient is then about
+# 0, so training could not change it.
 _FAR = 10.0
 # The halvings of large parameters may raise the loss by at most this number of nats in total.
 _MOST_LOSS = 1e-3
@@ -41,10 +41,10 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     If the family has at most 20 parameters, `maximum_likelihood` estimates them. Otherwise, or if outcomes are soft
-    labels, L-BFGS estimates them. (But the components of a mixture keep their start if a component could concentrate at
-    a value that is often repeated.) Then the result is changed so that training can continue from it: bounds of the
-    support move outward from the ends of the sample, and large parameters, at which the likelihood is flat, move
-    toward 0.
+    labels, L-BFGS estimates them. L-BFGS is skipped if a component of a mixture could concentrate at a value that is
+    often repeated: the estimate is then the start of L-BFGS. Finally the estimate is changed so that training can
+    continue from it: bounds of the support move outward from the ends of the sample, and large parameters, at which the
+    likelihood is flat, move toward 0.
 
     Args:
       family: a family without shared parameters.
@@ -52,7 +52,8 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
       weights: the number of times that each observation counts, `[n]`.
 
     Raises:
-      ValueError: as from `maximum_likelihood`, or if fractions are no soft labels, because the family checks outcomes.
+      ValueError: as from `maximum_likelihood`, or if outcomes of a discrete family are fractions, but the family does
+        not have `validate_args=False`, which soft labels need.
     """
     if family.params_size > _MOST_FOR_NEWTON and len(y) > _MOST_ROWS:
         rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
@@ -127,7 +128,7 @@ def _may_concentrate(problem: Problem) -> bool:
 
 
 def _start(problem: Problem) -> np.ndarray:
-    """Returns the start of L-BFGS. The components of a mixture start at different parts of the sample."""
+    """Returns the start of L-BFGS, `[p]`. Each component of a mixture starts at another part of the sample."""
     family = problem.family
     if not isinstance(family, MixtureFamily):
         closed_form = problem.closed_form()
@@ -190,11 +191,11 @@ def _unconstrained(family: ParametricFamily, natural: Numbers) -> np.ndarray:
 def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarray) -> np.ndarray:
     """Repeatedly halves parameters above `_FAR` in absolute value, while the loss rises by less than `_MOST_LOSS`.
 
-    The likelihood often has no maximum in such a parameter, and the search ended at an arbitrary large number.
+    Often the likelihood has no maximum in such a parameter, so the search ended at an arbitrary large number.
     """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # no trace of `loss` if none is needed
+    lowest = loss(numbers) if far.size else np.inf  # if there are none, `loss` is not traced
     for place in far:
         while abs(numbers[place]) > _FAR:
             nearer = np.array(numbers)

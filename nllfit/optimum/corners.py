@@ -13,7 +13,7 @@ __all__ = ["corners", "lowest_at_corners"]
 
 _ASIDE = 1e-9  # slopes are computed at this distance from 0, over which the slope of a smooth function hardly changes
 _LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
-_NEAR = 1e-2  # coordinates closer to 0 are tested for a corner, in units that make the second derivative 1
+_NEAR = 1e-2  # coordinates closer to 0 are tested for a corner, in units in which the second derivative is 1
 _STEPS = 20
 _GAIN = 1e-10  # the search ends if the next step would lower the function by less than this share of `1 + |value|`
 

@@ -26,7 +26,7 @@ FLAT = 1e-13  # smaller curvatures count as zero, after the information is scale
 LEAST_DROP = 1e-4  # nats; one standard error from a maximum, the log-likelihood is lower by at least this (usually 1/2)
 
 _DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
-_SUFFICIENT = 1e-4  # the least rise of an accepted step, as a share of the rise that the slope predicts
+_SUFFICIENT = 1e-4  # the least rise of an accepted step, relative to the rise that the slope predicts
 _HALVINGS = 34  # the number of scales to try; the smallest is 2^-33, at which a step hardly moves the point
 
 
@@ -77,8 +77,8 @@ def backtrack(
 ) -> tuple[Any, Any]:
     """Halves a step until it raises a function. Returns the scale 1, 1/2, 1/4, ... of the step, and the value there.
 
-    The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales, the
-    function returns the scale 0 and the value at `w`.
+    The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales,
+    `backtrack` returns the scale 0 and the value at `w`.
 
     Args:
       function: maps points `[..., p]` to numbers `[...]`. NaN is never a rise.
@@ -113,7 +113,7 @@ def drops_around(
 
     Moves along the axes are not enough. If two axes have the same curvature, `eigh` may return any two orthogonal
     directions in their plane. One axis may then mix a coordinate along which the function rises without end with a
-    coordinate along which it falls.
+    coordinate along which it falls, and the function may fall along all axes.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.

@@ -3,9 +3,9 @@
 A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a few passes
 over the data. The standard errors also need this information.
 
-`scipy.optimize` does not suffice. Its Newton methods measure the gradient and the step in units of the coordinates, and
-not in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood has
-no maximum because it rises without end. Quasi-Newton methods only approximate the Hessian.
+`scipy.optimize` does not suffice. Its Newton methods stop at a small gradient or step in units of the coordinates, not
+in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood has no
+maximum because it rises without end. Its quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize",
 
 _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
 _WIDE = 20.0  # if a logarithm has a larger standard error or change, its parameter may tend to 0 or infinity
-_LEAP = 5.0  # if a maximum exists, a step this many times longer than Newton's lowers the log-likelihood
-_LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times longer
-_UNENDING = 0.01  # standard errors; an endless climb stops after a step below this, about 0.01^2 nats from its limit
+_LEAP = 5.0  # near a maximum, a step this many times as long as Newton's reaches a lower value than Newton's step
+_LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times as long
+_UNENDING = 0.01  # standard errors; an endless climb stops after a shorter step, about 0.01^2 nats below its limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # the climb is endless if the last allowed step is below `_UNENDING` but moves a coordinate by over 0.1
+_FAR = 0.1  # a climb out of steps is endless if the last was below `_UNENDING` but moved a coordinate by over 0.1
 _AT_REST = 1e-5  # standard errors; a start this close to the maximum is final: a step would only add rounding errors
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
@@ -190,7 +190,7 @@ class _Climb:
       w, value: the current point, and the mean log-likelihood there.
       seen: the latest `Derivatives`.
       distance: the length in standard errors of the Newton step that `look` computed last.
-      step: this Newton step, shortened if a logarithm would change by more than `_LONGEST`.
+      step: this Newton step, shortened so that no logarithm changes by more than `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -221,7 +221,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next one would reach no lower value."""
+        """Whether steps shrink slowly, and `_LEAP` times the next step would reach no lower value than the step."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -249,7 +249,7 @@ class _Climb:
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        # `rises_along` moves a coordinate by up to 16. If it is a logarithm, this is a factor of e^16.
+        # A rise that continues over a move of 16 (a factor of e^16 if the coordinate is a logarithm) counts as endless.
         if rises_along(self._function.values, self.w, direction, _NOISE):
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)
