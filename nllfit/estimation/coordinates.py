@@ -34,7 +34,7 @@ class Coordinates:
     """The maps from unconstrained coordinates `w` to the free parameters of a family, and back.
 
     Args:
-      family: a `Family` or `MixtureFamily`.
+      family: a family object, such as a `Family` or a `Censored`.
       held: names of the parameters that are not free. Each map takes a dict of their values as its argument `held`.
 
     Attributes:
@@ -42,7 +42,7 @@ class Coordinates:
       shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.
-      held: random values of the held parameters by name. Only their shapes matter: traces need them.
+      held: random values of the held parameters by name. They only provide the shapes that a trace needs.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 

@@ -41,7 +41,7 @@ class Density:
     that are not free are an argument, the dict `held`.
 
     Args:
-      family: a `Family` or `MixtureFamily`.
+      family: a family object, such as a `Family` or a `Censored`.
       held: names of parameters that are not free.
 
     Attributes:

@@ -150,7 +150,7 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
 def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the statistics `[b]`, by name, that compare samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
-    # We sort the probabilities and not `y`, because `probabilities` moves angles to near `loc`, in another order.
+    # We do not sort `y`, because `probabilities` moves angles to near `loc`, which changes their order.
     below, above = np.sort(below, 1), np.sort(above, 1)[:, ::-1]
     n = y.shape[1]
     i = np.arange(1, n + 1)
@@ -168,8 +168,8 @@ def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.
     Each bin has at least `_LEAST_EXPECTED` expected outcomes.
     """
     n = y.shape[1]
-    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no bin can end above it. It limits the
-    # number of counts that are tried: the largest outcome may be many times larger.
+    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no bin can end above it. Without this
+    # bound, a single outcome that is many times larger would make us try many more counts.
     last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
     least, most = y.min(), max(min(y.max(), last_edge), y.min())
     is_wide = most - least >= _MOST_COUNTS

@@ -149,7 +149,7 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
             f"{distribution.name} are {dtype.name} numbers, up to {dtype.max}: remove larger ones."
         )
     outcomes = tf.cast(tf.convert_to_tensor(values), dtype)
-    finite = values[np.isfinite(values)].astype(np.float64)  # the range of int8 numbers can exceed int8
+    finite = values[np.isfinite(values)].astype(np.float64)  # a difference of int8 numbers can overflow
     width = np.ptp(finite) if finite.size else 0.0
     if outcomes.dtype == tf.float32 and width and np.any(np.abs(np.float32(finite) - finite) > _MOST_ROUNDING * width):
         raise ValueError(

@@ -91,7 +91,8 @@ def _is_closed(family, moves):
     if not family.has_unit:
         return False
     # A held value or a floor is in the unit of the data, so its parameter cannot be scaled. A parameter with a link of
-    # the user's may have a bounded domain, so it cannot be scaled or shifted. A positive one can be scaled.
+    # the user's may have a bounded domain, so it cannot be scaled or shifted. If the link maps to the positive numbers,
+    # the parameter can be scaled, but not shifted.
     policy, given = family.search, {*family.fixed, *family.floor}
     given |= family.link.keys() - set(family.positive).difference(policy.places if moves else ())
     changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}

@@ -40,7 +40,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
-    # One element for each coordinate: whether a move of 1 in this coordinate does not lower the log-likelihood.
+    # For each coordinate: whether the log-likelihood stays equal or rises if only this coordinate moves, by 1.
     rises = objective.values(w + single_moves) >= objective.value(w)
     fastest = ranked[np.argmax(rises)]
     far = w.copy()

@@ -66,7 +66,7 @@ class Function(Protocol):
     """A mean log-likelihood of `p` coordinates.
 
     Attributes:
-      total_weight: the number of observations. The log-likelihood of the sample is `total_weight` times the mean.
+      total_weight: the sum of the weights. The log-likelihood of the sample is `total_weight` times the mean.
       are_logarithms: which coordinates are the logarithms of positive numbers, `[p]`.
       rank: `p` minus the number of independent directions along which the likelihood is constant.
     """
