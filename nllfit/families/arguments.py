@@ -43,16 +43,16 @@ _NO_NUMBERS = "cmMOSU"  # dtype kinds of NumPy: complex numbers, durations, date
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """Returns the class of distributions that `distribution` is or names.
+    """Returns a class of distributions. `distribution` is the class itself or its name.
 
-    It is a class of `tfp.distributions` or the user's own. Raises a `ValueError` if there is no such class, or if the
-    class does not describe its parameters.
+    The class is one of `tfp.distributions` or a user's own. Raises a `ValueError` if `distribution` is neither a class
+    nor a known name, or if the class does not describe its parameters.
     """
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
     found: Any = getattr(tfd, name, None)
     if found is None:  # a user's own class, or the name under which it is registered with Keras
         found = registered(name) if isinstance(distribution, str) else distribution
-    # A user's class must not have the name of a TFP class, because a saved head would load TFP's class.
+    # A user's class must not have the name of a TFP class. A saved head contains the name, and would load TFP's class.
     if not _is_family(found) or distribution not in (name, found):
         message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
         message += " TFP has a class of the same name: rename yours." if _is_family(distribution) else ""
@@ -116,7 +116,7 @@ def as_names(argument: str, names: Any) -> tuple[str, ...]:
 def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf.Tensor:
     """Converts values to a tensor. Raises a `ValueError` if they are not real numbers, or rows differ in length."""
     refuse_misread(f"`{name}`", values)
-    try:  # with a dtype hint, TensorFlow would convert text to numbers and drop imaginary parts
+    try:  # checks the dtype first: with a dtype hint, TensorFlow would convert text and drop imaginary parts
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
         tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
     except (TypeError, ValueError):
@@ -211,7 +211,7 @@ def refuse_with_family(options: Mapping[str, Any]) -> None:
 
 
 def _pairs(data):
-    # We read private attributes, because `CensoredData` has no public ones. The pairs keep SciPy's order.
+    # We read private attributes, because `CensoredData` has no public ones. The pairs are sorted by kind, as in SciPy.
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
     pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
@@ -222,7 +222,10 @@ def _is_family(value):
 
 
 def as_labels(name: str, values: Any) -> np.ndarray:
-    """Converts labels of any type to an array. NumPy would convert numbers to texts if a list contains both."""
+    """Converts labels of any type to an array.
+
+    If a list contains numbers and texts, NumPy would convert the numbers to texts. So the result has dtype object.
+    """
     refuse_misread(f"`{name}`", values)
     found = np.asarray(values)
     return np.asarray(values, object) if found.dtype.kind in "US" and not hasattr(values, "dtype") else found
@@ -233,7 +236,7 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
     if labels.dtype != object:
         return labels != labels
     unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison with NA has no truth value
-    # Texts and arrays are not missing. The comparison of an array would have no truth value.
+    # A NaN differs from itself. Texts and arrays are not missing; the comparison of an array would have no truth value.
     found = [
         label is None or label is unknown or (not hasattr(label, "__len__") and bool(label != label))
         for label in labels.flat
@@ -244,7 +247,7 @@ def is_missing(labels: np.ndarray) -> np.ndarray:
 def label_indices(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Returns an index `[n]` for each label. Equal labels have the same index. Labels need not be sortable.
 
-    Labels of rows that are not `counted`, `[n]`, are ignored: their index is 0.
+    Rows for which the mask `counted` `[n]` is False get the index 0, whatever their labels.
     """
     places: dict[Any, int] = {}
     found = np.zeros(len(labels), int)
@@ -253,7 +256,11 @@ def label_indices(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 
 def array_of_frame(values: Any) -> np.ndarray:
-    """Converts values to an array. Columns of numbers and booleans in a frame become numbers, not objects."""
+    """Converts values to an array.
+
+    NumPy would give the array dtype object if a pandas frame has columns of numbers and of booleans. Here it gets a
+    numeric dtype.
+    """
     found = np.asarray(values)
     names = list(getattr(values, "columns", []))
     if found.dtype == object and names and len(set(names)) == len(names):

@@ -53,7 +53,7 @@ BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
 
 
 class ByMean(Family):
-    """A family parametrised by its mean. All but the Exponential have a second parameter, which sets the variance.
+    """A family parametrised by its mean. All except the Exponential have a second parameter, which sets the variance.
 
     The distributions are the same as those of `Family(distribution)`. Only their parameters differ:
 

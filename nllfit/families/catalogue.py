@@ -1,4 +1,4 @@
-"""The named heads. They are defined once; `nllfit.heads` and `nllfit.keras3.heads` make layers from them.
+"""The named heads. From each class here, `nllfit.heads` and `nllfit.keras3.heads` make a layer of one Keras version.
 
 The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
 the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:
@@ -272,7 +272,7 @@ class OneHotCategorical(_OfClasses):
 
 
 class Poisson(Elementwise):
-    """A count. The loss is Keras's Poisson loss, without its epsilon, plus `log y!`, which no parameter changes.
+    """A count. The loss is Keras's Poisson loss (without its epsilon) plus `log y!`, which depends only on the outcome.
 
     Domain: y in {0, 1, 2, ...}. Link: log(rate) = u. Formula: -log p(y) = rate - y u + log y!.
 

@@ -1,4 +1,4 @@
-"""Censored outcomes: pairs `[lower, upper]` that are known to contain a number."""
+"""Censored outcomes: pairs `[lower, upper]`, the ends of an interval that contains a number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,22 +36,23 @@ class Censored(FamilyOf):
     | `lower = -inf` | left-censored, `y <= upper` | `log F(upper)` |
     | both finite | interval-censored, `lower < y <= upper` | `log(F(upper) - F(lower))` |
 
-    All terms and their derivatives are exact in both tails for intervals of any width. The interval excludes its lower
-    end, also for counts: "three or more" is `[2, inf]`. A sample without inputs may also be SciPy's `CensoredData`.
-    Parameters, prediction, `cdf`, `survival` and `quantile` describe the number itself and not the interval.
+    These log-likelihoods and their derivatives are accurate in both tails and for intervals of any width. An interval
+    excludes its lower end, also for counts: "three or more" is `[2, inf]`. `maximum_likelihood` and other functions of
+    a sample also take SciPy's `CensoredData`. Parameters, prediction, `cdf`, `survival` and `quantile` describe the
+    number itself and not the interval.
 
     Args:
       family: a family of numbers or counts that has a CDF. It is a class of `tfp.distributions` or its name, or a
         `Family`, `ByMean`, `ZeroInflated`, `Hurdle` or `Truncated` family, or a `MixtureFamily` of event shape (). For
         a `Truncated` family, the probabilities are conditional on the window from `low` to `high`.
-      event_shape: the shape of the numbers, if `family` is a name or class. An outcome has the shape
-        `[*event_shape, 2]`, by default `[2]`.
+      event_shape: the shape of the numbers of one row, if `family` is a name or class; by default (). An outcome has
+        the shape `[*event_shape, 2]`.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
-      ValueError: if the family has no CDF, is a family of angles (`VonMises`) or is censored already; if its elements
-        depend on each other; if another argument is given together with a family object; or for a reason given at
-        `Family`.
+      ValueError: if the family has no CDF, is a family of angles (`VonMises`) or is censored already; if the elements
+        of an outcome depend on each other; if another argument is given together with a family object; or for a reason
+        given at `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -84,7 +85,7 @@ class Censored(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # some of TFP's distributions do not keep this argument
+        checks = given.get("validate_args", True)  # not read from the distribution: some of TFP's do not store it
         return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
 
     def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
@@ -106,18 +107,18 @@ class Censored(FamilyOf):
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
-        known = y[exact][..., 1:]  # the number, and its window if there is one
+        known = y[exact][..., 1:]  # the number, and the ends of its truncation window if there is one
         return self.family.seen(known if self.family.columns else known[..., 0])
 
 
 class CensoredDistribution(Observed):
-    """The distribution of a pair `[lower, upper]` that contains a number from a scalar `distribution`.
+    """The distribution of a pair `[lower, upper]`: an interval that contains a draw from a scalar `distribution`.
 
-    The event shape is `[2]`. If each outcome has a truncation window of its own, the ends of the window follow the
-    pair, and the event shape is `[3]` or `[4]`.
+    The event shape is `[2]`. If truncation windows differ between outcomes, an outcome also contains one or both ends
+    of its window, after the pair. Then the event shape is `[3]` or `[4]`.
 
-    `kind` may say that all outcomes are "exact", or lie "above" a number, "below" a number or "between" two numbers.
-    Then `log_prob` computes only the formula for this kind.
+    `kind` is None, or the common kind of all outcomes: "exact", "above" (right-censored), "below" (left-censored) or
+    "between" (interval-censored). With a `kind`, `log_prob` computes only the formula for this kind.
     """
 
     _prefix = "Censored"
@@ -277,7 +278,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 def _read(time, observed):
     times, seen = _numbers("time", time), as_labels("observed", observed)
-    seen = np.where(is_missing(seen), -1, seen)  # a comparison with pandas's NA has no truth value
+    seen = np.where(is_missing(seen), -1, seen)  # -1 is refused below; to compare pandas's NA would fail
     if times.shape != seen.shape:
         raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
     if not np.all((seen == 0) | (seen == 1)):
@@ -289,7 +290,7 @@ def _numbers(name, values):
     refuse_misread(f"`{name}`", values)
     found = np.asarray(values)
     try:
-        if found.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert durations to nanoseconds
+        if found.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts
             raise TypeError
         values = found.astype(np.float64)
     except (TypeError, ValueError):

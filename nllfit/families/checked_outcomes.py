@@ -32,14 +32,14 @@ def as_outcomes(
 ) -> tf.Tensor:
     """Converts outcomes to a tensor. Raises a `ValueError` if their shape is wrong.
 
-    The tensor has the distribution's dtype. But if this is an integer dtype, floating-point outcomes are not cast.
-    If `y_true` is only a slice of a user's array, `rows` is the number of rows of the whole array. The error message
-    then shows the shape of the whole array.
+    The tensor has the distribution's dtype. But if the distribution has an integer dtype, floating-point outcomes keep
+    their dtype. If `y_true` is only a slice of a user's array, `rows` is the number of rows of the whole array. The
+    error message then shows the shape of the whole array.
     """
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if floating or not outcomes.dtype.is_floating:  # a cast would hide fractions, which TFP refuses as labels
+    if floating or not outcomes.dtype.is_floating:  # a cast would hide fractions from TFP's assertions
         outcomes = tf.cast(outcomes, distribution.dtype)
     if law_of(distribution).has_class_labels and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)
@@ -52,7 +52,10 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Replaces infinite ends of intervals and windows by 0. A caller can then check whether all numbers are finite."""
+    """Replaces infinite numbers by 0 if outcomes contain ends of intervals or windows, which may be infinite.
+
+    A caller can then check the outcomes of any distribution for numbers that are not finite.
+    """
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
     return outcomes
@@ -86,8 +89,8 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
     """Replaces outcomes that have no weight by an outcome in the support.
 
     `outcomes` has shape `[*batch, *event]`. The boolean tensor `counts` has shape `[*batch]` and is False for outcomes
-    to be replaced. Such an outcome may be padding, and its log-density may be NaN. Multiplied by the weight 0, a NaN
-    would still be NaN, and so would its gradient.
+    to be replaced. An outcome without weight may be padding, and its log-density may be NaN. The weight 0 times NaN is
+    NaN, so the loss and its gradient would be NaN.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -95,7 +98,10 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether outcomes in the support have a finite log-likelihood. False if a parameter is NaN or overflows."""
+    """Whether one outcome in the support of each distribution has a finite log-likelihood.
+
+    The result is False if a parameter is NaN or overflows.
+    """
     try:
         log_prob = distribution.log_prob(law_of(distribution).some_outcome())
     except tf.errors.InvalidArgumentError:
@@ -130,7 +136,7 @@ def _shape_message(name, given, expected, distribution, rows):
 
 
 def _advice_on_columns(given, expected):
-    """Returns advice on the shape of outcomes of a `Censored` head or of a `Truncated` head with windows per row."""
+    """Returns advice on the shape of outcomes that contain the ends of intervals or of windows per row."""
     *elements, columns = expected
     if given == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"

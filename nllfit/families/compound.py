@@ -59,14 +59,14 @@ class Censored(_HeadOf):
 
 
 class Truncated(Head):
-    """A number that is recorded only within a window.
+    """A number that is recorded only if it lies within a window.
 
     Domain: low <= y <= high; for counts low < y <= high. Links: those of the family. The parameters describe the number
     before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
     `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,
-    the output is the family's own prediction, as without truncation.
+    the output is the prediction for the number before truncation.
 
     Args:
       family: a family with a CDF, or its name.
@@ -131,7 +131,7 @@ class Hurdle(_HeadOf):
 
     Domain: 0, and that of the family without negative counts. Links: logit(pi) = u, and those of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
-    Of a family with negative counts, such as Skellam, only the counts above 0 are possible: the last term is then
+    If the family has negative counts, as Skellam has, only its counts above 0 are possible, and the last term is
     log P_family(Y > 0).
 
     Args:

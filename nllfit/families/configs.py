@@ -17,7 +17,8 @@ _KIND = "family_class"  # a family is saved as a dict; this key holds the name o
 def plain(value: Any) -> Any:
     """Converts an argument of a head to text, numbers, lists and dicts.
 
-    A family becomes a dict with its class name and its arguments.
+    A TFP class or a registered function becomes its name. A family becomes a dict with the name of its class and its
+    arguments.
     """
     if isinstance(value, ParametricFamily):
         return {_KIND: type(value).__name__} | plain(value.arguments)
@@ -42,7 +43,10 @@ def restored(value: Any) -> Any:
 
 
 def _family_classes(cls):
-    """Returns the subclasses of a class of families, by name. Only those of `nllfit` can be in a saved file."""
+    """Returns the subclasses of a class of families that are defined in `nllfit`, by name.
+
+    A saved file contains no families of other classes.
+    """
     found: dict[str, type] = {}
     for known in cls.__subclasses__():
         is_saved = known.__module__.startswith("nllfit.") and not inspect.isabstract(known)

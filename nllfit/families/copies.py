@@ -53,9 +53,11 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`. A flow inside the distribution is not copied to another `dtype`.
-    `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same one. Here `rank`
-    counts the axes of the flow after `[*batch]`.
+    corrections of `facts.corrected`. If `dtype` is one of the `arguments`, a flow (a `TransformedDistribution`) of
+    another dtype inside the distribution is left as it is.
+
+    `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. The
+    batch shape of the flow is `[*batch, ...]`, and here `rank` counts its axes after `[*batch]`.
     """
     cls = corrected(plain_class(type(distribution)))
     given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -80,15 +82,16 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow of another dtype. Its bijector may not be able to compute in `dtype`."""
+    """Whether a distribution is a flow whose dtype is not `dtype`. Its bijector may be unable to compute in `dtype`."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 
 
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
-    """Returns the arguments of the constructor by name.
+    """Returns the arguments of a distribution's constructor by name.
 
-    TFP's inflated families store some of them in a dict `kwargs`. The function merges this dict into the result.
+    TFP's inflated families, such as `ZeroInflatedNegativeBinomial`, store some of them in a dict `kwargs`. The result
+    contains the items of this dict instead.
     """
     given: Any = distribution.parameters
     if "kwargs" not in given:
@@ -124,9 +127,9 @@ def constant(distribution: tfd.Distribution) -> tfd.Distribution:
 def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distribution:
     """Returns a copy without assertions. The parameters of a row get a gradient only if `rows` is True for the row.
 
-    `rows` has shape `[..., *batch]`. Use the copy in a branch of `tf.where` that is selected only for these rows. For
-    the other rows, the gradient of the original would be 0 times a derivative, which is NaN if the derivative is
-    infinite.
+    `rows` has shape `[..., *batch]`. Use the copy in a branch of `tf.where` that is selected only for these rows. With
+    the original distribution, a row that is not selected would get the gradient 0 times a derivative, which is NaN if
+    the derivative is infinite.
     """
 
     def change(value, event_ndims):
@@ -148,15 +151,16 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
 
     try:
         return distribution[rows]  # TFP's slicing also slices the parameters of bijectors
-    except TypeError:  # slicing fails for TFP's inflated families, because their `parameters` contain `kwargs`
+    except TypeError:  # TFP's inflated families, whose `parameters` contain a dict `kwargs`, cannot be sliced
         return with_parameters(distribution, chosen)
 
 
 def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: int = 0) -> tfd.Distribution:
-    """Broadcasts the parameters of a distribution, a part of the distribution `whole`, to the batch of `whole`.
+    """Returns a copy of a distribution whose parameters are broadcast to the batch of another distribution, `whole`.
 
-    The last `axes` axes of the part's batch follow the batch of `whole`. Draws of the result are independent in all
-    rows. A part that already has this batch shape is returned unchanged.
+    `distribution` is a part of `whole`, such as its components. The batch shape of the copy is that of `whole`,
+    followed by the last `axes` axes of the part's batch, such as the axis of the components. A draw of the copy is
+    independent for each row, even if the rows share a parameter. A part with this batch shape is returned unchanged.
     """
     given = distribution.batch_shape
     last = given.rank - axes
@@ -191,9 +195,10 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
 
 
 class _AxesInOrder(tfb.Bijector):
-    """Applies a bijector of numbers to arrays whose axes are in another order.
+    """Applies an elementwise bijector to arrays whose axes are permuted.
 
-    The last axes of an array are those for which `bijector` was made, in the order of the list `order`.
+    The parameters of `bijector` broadcast to arrays with the original order of axes. Axis `i` of a permuted array is
+    the original axis `order[i]`, if only the last `len(order)` axes are counted.
     """
 
     def __init__(self, bijector, order, validate_args=False, name="axes_in_order"):
@@ -240,7 +245,7 @@ class _AxesInOrder(tfb.Bijector):
 
 
 def _in_order(values, order):
-    """Puts the last axes of an array in the order of the list `order`. Axes that the array lacks get size 1."""
+    """Permutes the last axes of an array: axis `i` of the result is axis `order[i]`. Missing axes get size 1."""
     values = tf.convert_to_tensor(values)
     missing = max(len(order) - values.shape.rank, 0)
     values = tf.reshape(values, tf.concat([[1] * missing, tf.shape(values)], 0))

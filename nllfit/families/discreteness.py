@@ -18,9 +18,9 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     """Whether outcomes are counts or labels. These have probabilities instead of a density.
 
     Outcomes are discrete if the class derives from TFP's `DiscreteDistributionMixin` or the dtype is an integer. They
-    are continuous if the distribution is fully reparameterized, or if there is a bijector from the real line onto the
-    support. Otherwise they are discrete if all components of the distribution are discrete. A TFP class without
-    components is continuous.
+    are continuous if the distribution is fully reparameterized or a `Deterministic`, or if there is a bijector from the
+    real line onto the support. Otherwise the components decide: outcomes are discrete if all components are discrete. A
+    TFP class without components is continuous.
 
     Raises:
       ValueError: if the distribution is of a user's class, has no components and meets none of these conditions.
@@ -32,7 +32,7 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     try:
         if line(distribution) is not None:
             return False
-    except TypeError:  # TFP's bijector onto a simplex fails with NumPy 2.4
+    except TypeError:  # the support is a simplex: TFP's bijector onto it fails with NumPy 2.4
         return False
     parts = parts_of(distribution)
     if not parts and is_own(plain_class(type(distribution))):
@@ -46,11 +46,14 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 
 
 def line(distribution: Any) -> tfb.Bijector | None:
-    """Returns TFP's bijector from the real line onto the support of a continuous distribution, or None."""
+    """Returns a bijector from the real line onto the support of a continuous distribution, or None if TFP has none.
+
+    If the components of a mixture have different supports, it maps onto the smallest interval that contains them all.
+    """
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = distribution.components_distribution
         found = line(components)
-        if found is None or found.experimental_batch_shape().rank == 0:  # the same support for all
+        if found is None or found.experimental_batch_shape().rank == 0:  # all components have the same support
             return found
         if not isinstance(found, Between):
             ends = [found.forward(tf.constant(end, components.dtype)) for end in (-math.inf, math.inf)]
@@ -69,8 +72,8 @@ class Between(tfb.Bijector):
     """The bijector from the real line onto the numbers between `low` and `high`. Both ends may be infinite.
 
     The map is `low + (high - low) sigmoid(x)` if both ends are finite, `low + softplus(x)` or `high - softplus(-x)` if
-    one end is finite, and `x` if both are infinite. TFP has a bijector for each case, but the case may differ between
-    rows.
+    one end is finite, and `x` if both are infinite. TFP has a bijector for each of these cases, but none for a batch
+    whose rows belong to different cases.
     """
 
     def __init__(self, low: tf.Tensor, high: tf.Tensor, validate_args: bool = False, name: str = "between"):
@@ -113,7 +116,7 @@ class Between(tfb.Bijector):
         return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
 
     def _ends(self):
-        """Returns `low`, `high` and their distance. Finite numbers replace infinite ones."""
+        """Returns `low`, `high` and their distance. An infinite end is replaced by 0, and the distance then by 1."""
         low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
         high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
         both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)

@@ -14,8 +14,8 @@ class DistributionOf(tfd.AutoCompositeTensorDistribution):
     """The base class of distributions that modify a scalar `distribution`.
 
     An outcome is a number, or a vector such as the two ends of an interval. The elements of the vector are called
-    columns. The constructor of a subclass stores its arguments and calls `_begin`. A subclass defines
-    `_parameter_properties` and `_log_prob`. If outcomes are vectors, it also defines `_columns`.
+    columns. The constructor of a subclass stores its arguments as attributes and then calls `_begin`. A subclass
+    defines `_parameter_properties` and `_log_prob`. If its outcomes are vectors, it also defines `_columns`.
     """
 
     distribution: tfd.Distribution

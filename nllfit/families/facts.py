@@ -46,7 +46,7 @@ class Facts:
       finite_mean: whether the mean is finite for all parameters. Then a prediction never needs the median.
       center: the point prediction if there is no mean; for class labels, the probabilities of the classes. The default
         is TFP's median, or its mode if TFP has no median.
-      log_prob: the log-density. Needed if TFP's is wrong or slow.
+      log_prob: the log-density. Needed if TFP's log-density is wrong or slow.
       is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
       surface: the name of the surface on which outcomes lie. Needed if the density is per unit area of this surface.
       by_row_of_head: the advice in the error message for users who hold a head's parameter at one value per row.
@@ -56,16 +56,16 @@ class Facts:
       has_share: whether the family mixes another family with zeros.
       marginal: the scalar distribution of each element of an outcome, of batch `[*batch, *event]`.
       ends: the lower and the upper end of the support of a density. Needed if TFP's bijector does not give them.
-      cdf: `P(Y <= y)` and `P(Y > y)` within the support. Needed if TFP's lose digits or derivatives.
+      cdf: `P(Y <= y)` and `P(Y > y)` within the support. Needed if TFP's values are inaccurate or have no gradient.
       log_tails: the logarithms of both tails in closed form.
-      integrated_tails: the logarithms of both tails, computed by quadrature. Needed if there is no closed form, and
-        quadrature of the family's own density is inaccurate.
-      has_exact_cdf: whether the log-probability of an interval can be computed from the CDF. For counts the CDF must be
-        exact in both tails. For real numbers the density must also be smooth, after a change of variables, so that
-        quadrature is exact.
+      integrated_tails: the logarithms of both tails, computed by quadrature of a standardized or transformed density.
+        Needed if there is no closed form, and quadrature of the family's own density is inaccurate.
+      has_exact_cdf: whether the log-probability of an interval can be computed from the CDF. The CDF must be accurate
+        in both tails. For real numbers, the density must also be smooth except at a `density_corner`, because
+        `interval_probability` integrates it.
       density_corner: the name of a parameter, such as `loc`. The density is not smooth where `y` equals this parameter.
       crps: the continuous ranked probability score in closed form, computed in float64.
-      search: the facts that estimation needs.
+      search: properties of the likelihood that a search for its maximum needs.
     """
 
     links: Mapping[str, Callable[[Mapping[str, Any]], tfb.Bijector]] = dataclasses.field(default_factory=dict)

@@ -37,11 +37,11 @@ class Family(ParametricFamily):
         independent. For a family of vectors (`MultivariateNormalTriL`, `OneHotCategorical`), the last axis is the axis
         of the vector.
       shared: names of parameters that are the same for all inputs. Their unconstrained numbers are a separate vector of
-        length `shared_size`. It is the second argument of the method `distribution(params, shared)`.
+        length `shared_size`, the second argument of the method `distribution(params, shared)`.
       floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. For `softplus` it replaces `eps`.
       link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
         `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
-        `gumbel_min_cdf`. `{"probs": "normal_cdf"}` replaces the parameter `logits` by `probs`.
+        `gumbel_min_cdf`. With `{"probs": "normal_cdf"}`, the parameter is `probs` instead of TFP's default, `logits`.
       num_classes: the number of classes, for families of class labels such as `Categorical`.
       **fixed: values at which parameters are held (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of
         the distribution's constructor. `validate_args` is True by default, so an outcome outside the support raises an
@@ -51,7 +51,7 @@ class Family(ParametricFamily):
       ValueError: if one of these is true:
         - The distribution is unknown or has no `parameter_properties`.
         - A named parameter does not exist, or `shared`, `floor` or `link` names a parameter that is fixed.
-        - A fixed value is outside its domain, or has neither the shape of a number nor the shape of an outcome.
+        - A fixed value is outside its domain, or its shape does not fit an outcome of shape `event_shape`.
         - A parameter without a default link is not fixed, or every parameter is fixed.
         - `num_classes` is missing or not needed, or another argument is invalid.
 
@@ -83,7 +83,7 @@ class Family(ParametricFamily):
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
         shared = as_names("shared", shared)
-        # These are copies, because a family is hashed by its arguments.
+        # Copies: if the user later changed a dict or array, the hash of the family would change.
         self.floor, self.link = ({} if given is None else own_copy(given) for given in (floor, link))
         self.fixed = {name: own_copy(value) for name, value in fixed.items()}
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
@@ -163,7 +163,7 @@ class Family(ParametricFamily):
         described, facts = self._described(self.distribution_class), self.facts
         link = default_link(described, name, tf.float64)
         if link is None and name not in facts.links and name not in self.link:
-            # A parameter `distribution` cannot be held, because `Family` has an argument of this name.
+            # A parameter named `distribution` cannot be held at a value, because `distribution=...` gives the class.
             cannot = name in inspect.signature(Family).parameters
             advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
             raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
@@ -215,7 +215,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # a chosen link may return invalid values
+                for number in (-1.0, 1.0) * bool(self.link):  # the user's link may return values outside the domain
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:
@@ -234,7 +234,10 @@ class Family(ParametricFamily):
 
 @dataclasses.dataclass(frozen=True)
 class _FamilyLink:
-    """The link of a family's parameter. It is not a closure, so links can be compared and pickled."""
+    """The link of a family's parameter. It is a class and not a closure, so links can be compared and pickled.
+
+    `kind` and `low` are the entries of the parameter in the family's `link` and `floor`, or None.
+    """
 
     family_class: type[Family]
     distribution_class: type[tfd.Distribution]

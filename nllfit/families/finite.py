@@ -1,4 +1,4 @@
-"""The law of `tfd.FiniteDiscrete`, whose outcomes are given numbers. They need not be whole, and may be negative."""
+"""The law of `tfd.FiniteDiscrete`. Its outcomes are a given list of numbers, which may be fractions or negative."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +11,12 @@ __all__ = ["FiniteLaw"]
 
 @has_law(tfd.FiniteDiscrete)
 class FiniteLaw(Law):
-    """The law of a `tfd.FiniteDiscrete`. Its `outcomes` ascend."""
+    """The law of a `tfd.FiniteDiscrete`. TFP requires that `outcomes` are in ascending order."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution
-        # TFP's default tolerance depends on the dtype. The copy in float64 gets the tolerance of the original dtype.
+        # TFP's default tolerance depends on the dtype. The copy in float64 gets the tolerance of the original dtype,
+        # because outcomes that were rounded to this dtype must still match.
         default = 10 * np.finfo(d.dtype.as_numpy_dtype).eps if d.dtype.is_floating else 0.0
         given = [default if d.parameters[name] is None else d.parameters[name] for name in ("rtol", "atol")]
         outcomes, probs, rtol, atol = (tf.cast(part, tf.float64) for part in (d.outcomes, d.probs_parameter(), *given))

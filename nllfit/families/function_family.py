@@ -18,24 +18,24 @@ from nllfit.families.tfp_classes import parameter_properties, parts_of
 __all__ = ["DistributionLambda", "FunctionFamily"]
 
 _NUMBERS = "params"
-_ROWS = 3  # the number of rows of a test call; a single row could be broadcast by mistake
+_ROWS = 3  # the number of rows of a test call; with one row, a wrong batch shape `[1]` would look right
 
 
 class DistributionLambda(Head):
-    """The distribution that a user's function makes from the layer's inputs, for example a normalizing flow.
+    """A head whose distribution is made by a user's function from the layer's inputs, for example a normalizing flow.
 
     The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y).
-    As a tensor, the output is the distribution's mean, or its median or mode if it has no mean. If a flow has none of
-    them, the output is the bijector's value at the mean of the base distribution. A saved model contains only the name
-    of the function, which must be registered with Keras.
+    As a tensor, the output is the distribution's mean, or its median or mode if it has no mean. If TFP knows none of
+    these for a flow, the output is the bijector's value at the mean of the base distribution. A saved model contains
+    only the name of the function. The function must be registered with Keras under this name.
 
     Args:
       make_distribution: a function, or its registered name. It maps numbers `[..., params_size]` to a
         `tfd.Distribution` of batch `[...]` and of the event shape of the outcomes. It must not create variables.
       params_size: the number of inputs per row.
       validate_args: True (the default): an outcome outside the support raises an error, whatever the `validate_args`
-        of the function's distribution. False: the `validate_args` of the function's distribution decides. It is False
-        by default in TFP, which allows soft labels.
+        of the function's distribution. False: the `validate_args` of the function's distribution decides. TFP's default
+        is False, which allows soft labels.
 
     Raises:
       ValueError: if one of these is true:
@@ -125,7 +125,10 @@ class FunctionFamily(ParametricFamily):
 
 
 def _check_described(distribution):
-    """Raises a `ValueError` if a class has no `parameter_properties`. Without them, we cannot copy the distribution."""
+    """Raises a `ValueError` if the class of a distribution, or of a part of it, has no `parameter_properties`.
+
+    Without them, we cannot copy the distribution.
+    """
     try:
         parameter_properties(type(distribution))
     except NotImplementedError as error:

@@ -30,10 +30,10 @@ _KERAS_PACKAGES = {
 
 
 class Head:
-    """The base class of heads, without the part that depends on the Keras version.
+    """The base class of heads, without the code that depends on the Keras version.
 
-    A subclass defines `make_family(*args, **kwargs)`, which makes the family from the arguments of the head. A head
-    derives from the subclass and, after it, from a layer class of one Keras version. The layer class defines
+    A subclass defines `make_family(*args, **kwargs)`, which makes the family from the arguments of the head. The class
+    that users call has two bases: this subclass, and a layer class of one Keras version. The layer class defines
 
     - `keras_package`, the package of the Keras version;
     - `layer_arguments`, the names of the arguments that the layer takes;
@@ -83,11 +83,12 @@ class Head:
         super().__init__(autocast=False, **layer_arguments)  # type: ignore[call-arg]  # arguments of the layer class
         self.family = family
         self.as_tensor, self.regularizer, self.seed = as_tensor, regularizer, seed
-        self._regularizer_layers = [] if regularizer is None else list(regularizer.layers)  # Keras tracks them
+        self._regularizer_layers = [] if regularizer is None else list(regularizer.layers)  # so that Keras tracks them
         if as_tensor == "sample" or regularizer is not None:
             self._start_draws(random.randint(1, 10**9) if seed is None else seed)
         self.supports_masking = True
-        # `head.params_size()` needs no arguments, but `Normal.params_size(...)` needs the arguments of the head.
+        # `Normal.params_size(...)` needs the arguments of a head. The object `head` has them already, so that
+        # `head.params_size()` needs none.
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = self._learned = self._step = None
@@ -106,7 +107,7 @@ class Head:
         learned, step = (None if part is None else tf.convert_to_tensor(part) for part in (self._learned, self._step))
         learned = None if learned is None else tf.cast(learned, distribution.dtype)
         term = self.regularizer.term(distribution, mask, self._next_seed(), learned, step)
-        self.add_loss(term)  # type: ignore[attr-defined]  # of the layer
+        self.add_loss(term)  # type: ignore[attr-defined]  # a method of the layer class
         if self._step is not None and training:
             self._step.assign_add(1)
 
@@ -123,7 +124,7 @@ class Head:
 
     @classmethod
     def head_family(cls, *args: Any, **kwargs: Any) -> ParametricFamily:
-        """Returns the family of a head with these arguments. Raises a `ValueError` if the network sets no parameter."""
+        """Returns the family of a head with these arguments. Raises a `ValueError` if all its parameters are shared."""
         family = cls.make_family(*args, **kwargs)
         if not family.params_size:
             raise ValueError(f"Every free parameter of {family.name} is shared: leave one for the network to set.")
@@ -145,7 +146,7 @@ class Head:
         package = type(inputs).__module__.partition(".")[0]
         if package in _KERAS_PACKAGES and package != self.keras_package:
             raise TypeError(f"{self._advice()}.")
-        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]  # of the layer
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]  # the layer class defines it
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}: {self.family!r}>"
@@ -155,8 +156,8 @@ class Head:
     def __format__(self, spec: str) -> str:
         """Returns advice if the other Keras version formats a head, and `str(self)` otherwise.
 
-        The other version formats a head only for an error message, because it does not accept the head as a layer. The
-        advice names the head to use in that version.
+        The other version formats a head only to write the error message that the head is not a layer. The advice then
+        becomes part of this message. It names the head to use in that version.
         """
         asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
@@ -235,14 +236,14 @@ class Elementwise(Head):
 class Origin:
     """The family and the parameter vectors of a distribution that a head returned.
 
-    They make it possible to rebuild the distribution with other arguments, and to join the distributions of batches.
+    With them, one can rebuild the distribution with other arguments, and join the distributions of several batches.
 
     Attributes:
       family: the family.
       params: the unconstrained numbers, `[B, params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. It is given only for the predictions
-        for a whole data set.
+      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. Only the prediction for a whole data
+        set has a mask.
       draw: the draw that the head returned as a tensor, or None.
     """
 
@@ -286,7 +287,8 @@ def traced_distribution(
 def _served(origin):
     """Builds the distribution with assertions. In a graph, or if an assertion fails, builds it without assertions.
 
-    An assertion fails if a parameter of one row is NaN. The other rows must still get a prediction.
+    If a parameter of one row is NaN, an assertion about the whole batch fails. But the other rows must still get a
+    prediction.
     """
     if tf.executing_eagerly():
         try:

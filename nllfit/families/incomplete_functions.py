@@ -1,18 +1,18 @@
 """Regularized incomplete gamma and beta functions. They are accurate in both tails and for parameters of any size.
 
-TensorFlow's series stop after a fixed number of terms and subtract values of `lgamma`. Near the mean, `tf.math.igamma`
-is wrong by 4e-6 at a shape of 2e5 and by 0.26 at 1e7. For ordinary parameters this module uses TensorFlow's functions.
-For large parameters it uses two other methods:
+TensorFlow's functions sum a fixed number of terms and subtract values of `lgamma`, so they are inaccurate for large
+parameters. Near the mean, the absolute error of `tf.math.igamma` is 4e-6 at shape 2e5 and 0.26 at shape 1e7. So this
+module uses TensorFlow's functions only for smaller parameters. For large parameters it uses two other methods:
 
 - If the gamma shape is large, or both beta parameters are, it uses quadrature. The density of `log x` (for a Beta, of
   the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. The
   relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
-- If only one beta parameter is large, it uses an incomplete gamma function and the first two terms of the asymptotic
-  correction.
+- If only one beta parameter is large, it uses an incomplete gamma function and two correction terms; see
+  `_beta_by_gamma`.
 
 All functions compute in float64 and return the dtype of `x`. Values and derivatives are computed by `tf.function`s that
-take vectors. TensorFlow traces these only once in a process, although the Hessian of a censored likelihood calls them
-about thirty times.
+take vectors. TensorFlow traces each of them only once in a process. This saves time, because the Hessian of a censored
+likelihood calls them about thirty times.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992,
 for the expansion in incomplete gamma functions.
@@ -180,8 +180,8 @@ def _beta_by_parameters(a, b, x, rest):
 def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
     """Returns `computed(True)` if any row is selected, else `computed(False)`, which omits the costly quadrature.
 
-    If derivatives are needed, `computed` must return them, because XLA cannot compile the derivative of a `tf.cond`
-    inside a called function.
+    If derivatives are needed, `computed` must compute and return them itself, because XLA cannot compile the derivative
+    of a `tf.cond` inside a called function.
     """
     first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
     return first, second
@@ -194,7 +194,8 @@ def _where(rows, tails, others):
 def _integral(log_ratio, slope, curvature, right):
     """Integrates `exp(log_ratio(v))` over the positive numbers where `right` is True, else over the negative numbers.
 
-    `log_ratio` is nearly quadratic. `slope` and `curvature` at 0 tell how far the integral must reach.
+    `log_ratio` is 0 at 0 and nearly quadratic. At 0, `slope` is its first derivative, up to the sign, and `-curvature`
+    is its second derivative. They give the distance at which `log_ratio` is about `-_NATS`, where the integral ends.
     """
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))
@@ -209,7 +210,7 @@ def _sides(tail, right):
 
 def _gamma_by_quadrature(rows, shape, x):
     shape = tf.where(rows, shape, _LARGE_SHAPE)
-    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # beyond these bounds, one tail is 0
+    x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # outside these bounds, one tail is 0
     right = x > shape
     of_nodes, size = x[..., None], shape[..., None]
     part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
@@ -233,8 +234,9 @@ def _beta_by_quadrature(rows, a, b, x, rest):
 def _beta_by_series(rows, a, b, x, rest):
     """Computes the tails by TensorFlow's series.
 
-    Because `x <= rest`, `x` has more correct digits than `rest`. So the lower tail is computed from `x`, and the upper
-    tail is 1 minus the lower tail. Only an upper tail below 0.001 is computed from `rest`.
+    Because `x <= rest`, `x` has a smaller rounding error than `rest`. So the lower tail is computed from `x`, and the
+    upper tail is 1 minus the lower tail. This subtraction loses digits if the upper tail is small. So an upper tail
+    below 0.001 is computed from `rest`.
     """
     a, b = (tf.stop_gradient(tf.where(rows, part, 1.0)) for part in (a, b))
     x, rest = (tf.stop_gradient(tf.where(rows, part, 0.5)) for part in (x, rest))

@@ -23,11 +23,12 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
 
 class ZeroInflated(FamilyOf):
-    """A family with zeros of two kinds: the zeros of the family itself, and additional zeros of probability `pi`.
+    """A family with additional zeros: with probability `pi`, an outcome is 0, else it follows the family.
 
     `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
-    density and no zeros of its own, so `p(0) = pi`. In the parameter vector, `zero_logits = logit(pi)` comes before the
-    parameters of the family. The `parameters` of an estimate contain `zero_probs = pi`.
+    density and gives the single number 0 no probability, so `p(0) = pi`. In the parameter vector,
+    `zero_logits = logit(pi)` comes before the parameters of the family. The `parameters` of an estimate contain
+    `zero_probs = pi`.
 
     Args:
       family: a family of numbers with a CDF: a class of `tfp.distributions` or its name, or a `Family`, `ByMean` or
@@ -112,10 +113,10 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A mixture of zeros and of a family conditional on outcomes that are not 0.
+    """A family with separate zeros: with probability `pi`, an outcome is 0, else it follows the family without 0.
 
     `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
-    outcomes that are not 0. If a family has negative counts (Skellam), it is conditional on counts above 0. For a
+    outcomes that are not 0. If the family has negative counts (Skellam), only its counts above 0 are possible. For a
     family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same parameters and arguments as
     `ZeroInflated`, and raises the same errors.
 

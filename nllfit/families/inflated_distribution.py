@@ -51,7 +51,7 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
-        # Two calls of `tf.where`: at 0 the density may be infinite, and its derivative may be NaN.
+        # A double where: at 0, the density may be infinite and its derivative NaN, so 0 is replaced before `log_prob`.
         others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
         rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
         if not own.is_discrete or own.lowest > 0:
@@ -88,7 +88,7 @@ class InflatedLaw(Law):
 
     @property
     def own(self) -> Law:
-        """The law of the distribution that is mixed with zeros. Its batch is that of the mixture."""
+        """The law of the distribution that is mixed with zeros, broadcast to the batch of the mixture."""
         return law_of(over_batch(self.distribution.distribution, self.distribution))
 
     @property
@@ -151,7 +151,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """The law of TFP's `ZeroInflatedNegativeBinomial`. Its marginals are `InflatedDistribution`s."""
+    """The law of TFP's `ZeroInflatedNegativeBinomial`. Probabilities come from an equal `InflatedDistribution`."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

@@ -1,8 +1,8 @@
-"""Computes the log-probability of an interval. It is exact in both tails and for intervals of any width.
+"""Computes the log-probability of an interval, accurately in both tails and for intervals of any width.
 
-The difference of two CDF values loses digits if both are near 0 or near 1, or if the interval is narrow. So we subtract
-probabilities of the smaller tail. If the interval is narrow, this difference also loses digits. Then we integrate the
-density, or sum the probabilities of the counts.
+The difference of two CDF values loses digits if both are near 1. So we subtract the left tails at the two ends of the
+interval, or the right tails, whichever are smaller. If the interval is narrow, the two tails are nearly equal, and the
+difference loses digits, too. Then we integrate the density, or sum the probabilities of the counts.
 """
 
 import math
@@ -25,9 +25,10 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _NEGLIGIBLE = 700.0  # nats: where the log-density is this much lower than at the start of the tail, we take it as -inf
 _STEP = 1e-6  # the relative step of the difference quotient of a log-density
 _TERMS = 64  # the largest number of probabilities of counts in a sum
-# To integrate a tail, we place nodes at the distances `exp(u) - 1` from its start. The unit of distance is the tail
-# probability divided by the density at the start. A light tail is negligible beyond u = 4. The density of a power-law
-# tail decreases only exponentially in `u`, so the panels reach u = 520.
+# A tail is integrated over a variable `u` by Gauss-Legendre quadrature on the panels between the numbers `_PANELS`. The
+# distance from the start of the tail is `exp(u) - 1`, in units of the tail probability divided by the density at the
+# start. A light tail is negligible beyond u = 4. The density of a power-law tail decreases only exponentially in `u`,
+# so the panels reach u = 520.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -38,7 +39,7 @@ _LOG_WEIGHTS = np.log((_WIDTHS * _GAUSS_WEIGHTS / 2).ravel()) + _U
 
 def middle(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     """Returns a finite number between `low` and `high` for each element of a batch. Both ends may be infinite."""
-    low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the derivative of an infinite end is NaN
+    low, high = tf.stop_gradient(low), tf.stop_gradient(high)  # the gradient would be NaN if an end is infinite
     one_sided = tf.where(tf.math.is_finite(low), low + 1, tf.where(tf.math.is_finite(high), high - 1, 0.0))
     return tf.where(tf.math.is_finite(low) & tf.math.is_finite(high), low + (high - low) / 2, one_sided)
 
@@ -76,7 +77,8 @@ def between_numbers(law: Any) -> LogInterval:
         gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
         # We integrate the density if the tail probabilities at the two ends are nearly equal and the log-density varies
         # by less than 1 nat between the ends. For a smooth density, Gauss-Legendre quadrature is then exact up to
-        # rounding. Across a corner of the density it is not, so `most` is smaller for a density with a corner.
+        # rounding. Across a corner of the density it has an error, which is smaller for narrower intervals. So `most`,
+        # the limit for narrow intervals, is smaller for a density with a corner.
         narrow = gap < most
         start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
@@ -90,7 +92,10 @@ def between_numbers(law: Any) -> LogInterval:
 
 
 def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
-    """Returns the logarithms of both tails of a continuous distribution at `y`. It integrates the density."""
+    """Returns the logarithms of both tails of a continuous distribution at `y` in the support.
+
+    The smaller tail is the integral of the density. The other tail is 1 minus the smaller one.
+    """
     low, high = law.ends()
     fixed = tf.stop_gradient(y)
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - middle(low, high)))
@@ -107,13 +112,14 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
     x, tail = inverse(y), tf.where(left, below, above)
     slope = log_slope(x)
     height += slope
+    # The unit of distance for the nodes. If the tail underflows, we use the inverse of the slope of the log-density.
     excess = tf.where(tail > _TINY, tail / tf.exp(height), tf.abs(step / (beside - height + slope)) * tf.exp(-slope))
     scale = tf.stop_gradient(tf.where((excess > 0) & tf.math.is_finite(excess), excess, tf.ones_like(excess)))
     distances, weights = (_column(part, tf.rank(x), x.dtype) for part in (_DISTANCES, _LOG_WEIGHTS))
     places = x + tf.where(left, -scale, scale) * distances
     outcomes = tf.stop_gradient(forward(places))
     inside = (outcomes > low) & (outcomes < high) & tf.math.is_finite(outcomes)
-    # A derivative can be NaN where a density has underflowed.
+    # Nodes of negligible density are left out, because the derivative of a density that underflows can be NaN.
     inside &= tf.stop_gradient(log_prob(tf.where(inside, places, x)) - height) > -_NEGLIGIBLE
     values = tf.where(inside, log_prob(tf.where(inside, places, x)), tf.constant(-math.inf, x.dtype))
     small = tf.reduce_logsumexp(values + weights, 0) + tf.math.log(scale)
@@ -123,14 +129,14 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _unbounded(low, high, left):
-    """Returns a change of variables from the real line onto the support, its inverse, and its log-derivative.
+    """Returns a function from the real line into the support, its inverse, and the logarithm of its derivative.
 
-    After the change, the tail to integrate is unbounded. `left` is True for the rows whose left tail is integrated.
+    It is a change of variables that makes the integrated tail unbounded. `left` is True for the rows whose left tail is
+    integrated.
 
-    - If both ends of the support are finite, the change of variables is a scaled sigmoid.
-    - If only one end is finite, it is `low + exp(x)` or `high - exp(-x)` for the tail at this end. The other tail is
-      already unbounded, and for this tail it is the identity.
-    - If no end is finite, it is the identity.
+    - If both ends of the support are finite, the function is a scaled sigmoid.
+    - If only one end is finite and the tail is at this end, the function is `low + exp(x)` or `high - exp(-x)`.
+    - Otherwise the tail is unbounded already, and the function is the identity.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
     start, end = _if(has_low, low), _if(has_high, high, 1.0)
@@ -161,16 +167,18 @@ def _if(condition, value, other=0.0):
 def between_counts(law: Any) -> LogInterval:
     """Returns the `LogInterval` of a distribution of counts.
 
-    If an interval contains few counts, their probabilities are summed. Otherwise two tails are subtracted.
+    If an interval contains few counts, or if its probability is close to underflow, probabilities of single counts are
+    summed. Otherwise two tails are subtracted.
     """
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
     some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # `known` is False for rows in which a rate overflows. In such rows all probabilities are 0, and derivatives NaN.
+    # `known` is False for rows in which a parameter overflows. Their probabilities are 0, their derivatives NaN. So no
+    # gradient may flow to their parameters.
     known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
 
     def terms(law, first, last):
-        """Sums `_TERMS` probabilities from `first` up, or from `last` down if `first` is infinite. Returns the log."""
+        """Returns the log of a sum of up to `_TERMS` probabilities: up from a finite `first`, else down from `last`."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -181,7 +189,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the left or right tails at both ends, the larger tail first, and True where they are left tails."""
+        """Returns the left tails, or the right tails if smaller: the larger, the smaller, and True for left tails."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
