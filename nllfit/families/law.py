@@ -1,8 +1,8 @@
-"""Laws compute probabilities, quantiles, scores and predictions of distributions of any class.
+"""`Law` computes probabilities, quantiles, scores and predictions of a distribution of any class.
 
-`law_of` chooses the `Law` of a distribution by its class, never by names or attributes. So the law of a user's class
-uses only the methods of this class, even if a TFP class is similar. A subclass of `Law` overrides a few methods, such
-as the ends of the support, the CDF and the logarithms of both tails. `Law` derives its other methods from them.
+`law_of` chooses a subclass of `Law` by the class of the distribution, never by names or attributes. So a user's class
+never gets the formulas of a TFP class that has the same name or attributes. A subclass of `Law` overrides a few
+methods, such as `ends`, `cdf` and `log_tails`. The other methods of `Law` call these methods.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 
 class Law:
-    """The law of a distribution whose class is one of TFP's.
+    """Computes probabilities, quantiles, scores and predictions of `distribution`, whose class is one of TFP's.
 
     Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
-    `log_interval` return functions of outcomes. So loops and branches do not repeat the work that needs no outcomes.
+    `log_interval` return functions of outcomes, so that a loop repeats only the computations that need outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -42,14 +42,15 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns the distribution of the number if outcomes contain an interval or a window, else `distribution`."""
+        """Returns `distribution`; if outcomes are intervals or have a window, the distribution of the number itself."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        It has no assertions, because searches for quantiles and modes evaluate it outside the support. Unless it is a
-        flow, it is in float64: in float32, an incomplete gamma function of shape 1e4 has only two correct digits.
+        The result has no assertions, because searches for quantiles and modes evaluate it outside the support. Unless
+        it is a flow, the result is in float64, because an incomplete gamma function of shape 1e4 has only two correct
+        digits in float32.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.
@@ -87,14 +88,14 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether the energy score is used: for vectors, except of counts. TFP's draws of counts have no gradient."""
+        """Whether outcomes are vectors with an energy score. Counts have none, because their draws have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
         """Returns the lower and the upper end of the support. Their shapes broadcast to the batch."""
         dtype = real_dtype(self.distribution)
         low, high = (tf.cast(tf.convert_to_tensor(end), dtype) for end in ends_of(self, dtype))
-        return tf.minimum(low, high), tf.maximum(low, high)  # some bijectors decrease
+        return tf.minimum(low, high), tf.maximum(low, high)  # a decreasing bijector swaps the ends
 
     @property
     def lowest(self) -> float:
@@ -120,7 +121,8 @@ class Law:
     def cdf(self) -> Callable[[tf.Tensor], Pair]:
         """Returns the function that maps real numbers `y` `[..., *batch]` to `P(Y <= y)` and `P(Y > y)`.
 
-        Both have full relative accuracy, unless one is 1 minus the other. The CDF is 0 below the support, 1 above it.
+        Both have full relative accuracy, except where TFP computes `P(Y > y)` as `1 - P(Y <= y)`. The CDF is 0 below
+        the support and 1 above it.
         """
         return cdf_on_line(self)
 
@@ -139,7 +141,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes the log-tails by the closed form. If one is infinite, both are constants, to avoid NaN gradients."""
+        """Computes both log-tails by the closed form. If one is infinite, both get no gradient: it would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -206,7 +208,7 @@ class Law:
 
     @property
     def atoms(self) -> Pair | None:
-        """Numbers `[num, *batch]` and their probabilities, if all other outcomes have a density. Otherwise None."""
+        """Numbers `[num, *batch]` of positive probability, and the probabilities. None for counts or without atoms."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
@@ -230,7 +232,7 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """In a graph, returns the law of a copy without assertions, because TensorFlow never prunes assertions."""
+        """Returns `self`. In a graph, returns the law of a copy without assertions, as TensorFlow never prunes them."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(unchecked(self.distribution))

@@ -47,24 +47,26 @@ class Exp(tfb.Exp):
 class _OfProbability:
     """A mix-in class for links of a probability. It clips the probability to numbers above 0 and below 1.
 
-    The log-probability of an outcome of probability 0 is infinite, and its gradient, or that of the other outcome, NaN.
+    If the probability were exactly 0 or 1, one of the two outcomes would have an infinite log-probability, and the
+    gradient of a log-probability would be NaN.
     """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         known = np.finfo(x.dtype.as_numpy_dtype)
         link: Any = super()
         ends = tf.constant([known.tiny, 1 - known.epsneg], x.dtype)
-        # The number is clipped, too, because the derivative may overflow where the probability is 0 or 1.
+        # The unconstrained number is clipped, too: where the probability rounds to 0 or 1, the derivative of the link
+        # may overflow.
         probability = link._forward(tf.clip_by_value(x, *tf.unstack(link._inverse(ends))))
         return tf.clip_by_value(probability, *tf.unstack(ends))
 
 
 class NormalCDF(_OfProbability, tfb.NormalCDF):
-    """TFP's `NormalCDF`, clipped."""
+    """TFP's `NormalCDF`, clipped to numbers above 0 and below 1."""
 
 
 class Sigmoid(_OfProbability, tfb.Sigmoid):
-    """TFP's `Sigmoid` onto the numbers between 0 and 1, clipped."""
+    """TFP's `Sigmoid`, clipped to numbers above 0 and below 1."""
 
 
 class Absolute(tfb.Identity):
@@ -102,7 +104,7 @@ class _GumbelCDF(tfb.Bijector):
 
 
 class GumbelCDF(_OfProbability, _GumbelCDF):
-    """`_GumbelCDF`, clipped."""
+    """`_GumbelCDF`, clipped to numbers above 0 and below 1."""
 
 
 class _GumbelMinCDF(tfb.Bijector):
@@ -119,11 +121,11 @@ class _GumbelMinCDF(tfb.Bijector):
 
 
 class GumbelMinCDF(_OfProbability, _GumbelMinCDF):
-    """`_GumbelMinCDF`, clipped."""
+    """`_GumbelMinCDF`, clipped to numbers above 0 and below 1."""
 
 
 def _nonzero_abs(x):
-    """Returns the absolute value, but at least `sqrt(tiny)`. So its square is positive, and its reciprocal finite."""
+    """Returns the absolute value, at least `sqrt(tiny)`, so that its square is positive and its reciprocal finite."""
     return tf.maximum(tf.abs(x), np.sqrt(np.finfo(x.dtype.as_numpy_dtype).tiny))
 
 
@@ -182,7 +184,7 @@ def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | N
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
     """Returns the link named `kind`, shifted so that parameters are above `low`.
 
-    If `low` is None, only `softplus` is shifted: parameters are above the resolution of the dtype.
+    If `low` is None, only `softplus` is shifted. The shift is the resolution of the dtype, 1.2e-7 in float32.
     """
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))

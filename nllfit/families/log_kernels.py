@@ -16,7 +16,7 @@ from nllfit.families.traced_formulas import traced_once
 
 __all__ = ["LARGE", "beta_stirling", "gamma_stirling", "in_float64", "log_beta_kernel", "log_gamma_kernel"]
 
-LARGE = 1e2  # for larger parameters, Stirling's formula has 13 digits, and the density is close to a Normal density
+LARGE = 1e2  # for larger parameters, Stirling's formula has 13 correct digits, and the density is nearly Normal
 _TINY = np.finfo(np.float64).tiny
 
 

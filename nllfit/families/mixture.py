@@ -108,8 +108,8 @@ def mixture_of(
       weights: one positive number for each distribution. Their sum is 1. None means equal weights.
 
     Returns:
-      The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and it is a `Rowwise`. If
-      parameters of some rows are NaN, it has no assertions.
+      The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and its class has the mix-in
+      `Rowwise`. If parameters of some rows are NaN, the mixture has no assertions.
     """
     try:
         return _mixture(family, params, shared, weights)

@@ -1,4 +1,4 @@
-"""Computes modes. If TFP has no formula, it searches for the highest point of the density."""
+"""Computes the mode of a distribution: by TFP's formula, or else by a search for the highest point of the density."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["mode_of"]
 # too few digits for TFP's formulas.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
-_NUM_PEAKS = 8  # only this many local maxima on the first grid are refined, the highest ones
+_NUM_PEAKS = 8  # finer grids are evaluated only around this many local maxima of the first grid, the highest ones
 _SHARES = np.linspace(0, 1, 17)  # grid points in a bracket `[0, 1]`; each round makes the bracket eight times narrower
 _ROUNDS = 18  # 8**18 is about 1 / the precision of float64
 
@@ -58,10 +58,10 @@ def _most_probable(points, probs):
 def _highest_point(law):
     """Returns the number with the highest density or probability.
 
-    If several numbers share the maximum, the lowest is returned. If the density is 0 or NaN on all grids, the result is
-    NaN. The first grid consists of quantiles of each component. Each local maximum on this grid is refined on finer and
-    finer grids. If there are several maxima between two neighbours of the first grid, one may be missed. For counts,
-    the last grids contain every count.
+    The first grid consists of quantiles of each component. Around the highest local maxima on this grid, the search
+    evaluates finer and finer grids. For counts, the last grids contain every count near a maximum. If there are several
+    maxima between two neighbouring points of the first grid, one may be missed. If several numbers share the maximum,
+    the lowest is returned. If the density is 0 or NaN on all grids, the result is NaN.
     """
     counts, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
     infinity = tf.constant(math.inf, dtype)

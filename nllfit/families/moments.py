@@ -11,7 +11,7 @@ __all__ = ["moments_by_tails"]
 
 
 def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean and the variance `[*batch]` of a scalar distribution in float64. It integrates over the tails.
+    """Returns the mean and the variance `[*batch]` of a scalar distribution in float64, as integrals of its tails.
 
     `m` is the median, `F` the CDF and `S = 1 - F`. `E[Y - m]` is the integral of `S` above `m` minus the integral of
     `F` below `m`. `E[(Y - m)^2]` is the integral of `2 |y - m| S` above `m` plus that of `2 |y - m| F` below `m`.
@@ -24,7 +24,7 @@ def moments_by_tails(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     if law.is_discrete:
         # For counts, `E[Y - m]` is the sum of `S(k)` over `k >= m` minus the sum of `F(k)` over `k < m`. `E[(Y - m)^2]`
         # is the sum of `(2 (k - m) + 1) S(k)` over `k >= m` plus the sum of `(2 (m - k) - 1) F(k)` over `k < m`.
-        # `tail_sums` leaves out the term `S(m)`, so we add it to both.
+        # `tail_sums` leaves out the term `S(m)` of both sums over `k >= m`, so we add it here.
         _, beyond = law.cdf()(center)
         mean, square = mean + beyond, square + beyond + above - below
     return center + mean, square - tf.square(mean)

@@ -7,13 +7,14 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["expected_distance", "of_normals"]
 
-_BLOCK = 16  # the number of rows of the matrix of component pairs that are computed at once, to limit memory
+_BLOCK = 16  # pairs of components form a matrix, of which this many rows are computed at once, to limit memory
 
 
 def of_normals(mixture: tfd.MixtureSameFamily, y: tf.Tensor) -> tf.Tensor:
     """Returns the CRPS `E|X - y| - E|X - X'| / 2` of a mixture of Normals.
 
-    `X - X'` is also a mixture of Normals. It has one component for each pair of components.
+    `X` and `X'` are independent draws. `X - X'` follows a mixture of Normals, too, with one component for each pair of
+    components of the mixture.
 
     Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
     its application to mesoscale forecast ensemble verification, 2006.

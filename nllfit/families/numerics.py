@@ -80,11 +80,11 @@ def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
     right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
     x = tf.where(far, -z, FAR * tf.ones_like(z))
     tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # not `right` at 0: `relu` has a gradient of 0 there
+    return tf.where(far, tail, tf.where(z <= 0, left, right))  # `left` at 0: `relu` in `right` has gradient 0 there
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
-    """Evaluates a smooth function. Its formula is 0 / 0 at `hole`, and inexact near `hole`.
+    """Evaluates a smooth function whose formula is 0 / 0 at `hole` and inexact near `hole`.
 
     Within 0.003 of the hole, the function is interpolated by a polynomial through six points around the hole. For a
     function that changes over distances of 0.5 or more, the error of the result is about 1e-13.
@@ -103,9 +103,10 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     """Returns `log sum_j q^j / (j! Gamma(j + order + 1))` for `order > -1`, in float64.
 
     This is `log(I_order(2 sqrt(q)) / q^(order / 2))`, and `I` is the modified Bessel function. The result has
-    derivatives with respect to `order` and `log_q`. Only terms around the largest one are summed. The terms fall off
-    like a Normal density of known width. If the width is large, only every `stride`-th term is summed, and the sum
-    is multiplied by `stride`. This costs no accuracy, because `stride` is less than half of the width.
+    derivatives with respect to `order` and `log_q`. Only terms around the largest one are summed. As a function of `j`,
+    the terms resemble a Normal density whose standard deviation is `width`. If the width is large, only every
+    `stride`-th term is summed, and the sum is multiplied by `stride`. This costs no accuracy: `stride` is less than
+    `width / 2`, and with such a step the trapezoidal rule is exact to rounding for a Normal density.
     """
     order, log_q = order[..., None], log_q[..., None]
     fixed = tf.stop_gradient(order) / 2

@@ -15,8 +15,7 @@ class Observed(DistributionOf):
     """The base class of distributions whose outcomes are vectors that describe the observation of a number.
 
     An outcome consists of the ends of an interval that contains the number, or of the number and the ends of its
-    truncation window. A subclass defines `_columns` and `_observed`, as well as the methods that `DistributionOf` asks
-    for.
+    truncation window. A subclass defines `_columns`, `_observed` and the methods that `DistributionOf` requires.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:

@@ -44,8 +44,8 @@ class Parameter:
       link: makes the bijector from the unconstrained numbers to the constrained value.
       natural: the name of the natural value, such as `rate` or `probs`. It is empty if the two names are equal.
       to_natural: makes the bijector from the constrained value to the natural value.
-      shared: 0 if the parameter depends on the inputs. A parameter that is the same for all inputs has a positive
-        number, and such parameters are sorted by this number.
+      shared: 0 if the parameter depends on the inputs. If it is the same for all inputs, a positive number: the
+        parameters in the vector `shared` are sorted by this number.
       components: the leading axes of the parameter in a mixture: `(num_components,)`.
     """
 

@@ -54,8 +54,8 @@ class ParametricFamily(abc.ABC):
       name: the name in error messages.
       label: the name with the given arguments, except `event_shape`.
       event_shape: shape of one outcome.
-      records: the parameters in the order of the vector. The parameters named in `fixed` are held.
-      fixed: the held values and other arguments of the distribution's constructor, by name.
+      records: all parameters. The vector `params` holds those that are neither shared nor in `fixed`, in this order.
+      fixed: the values at which parameters are held, and other arguments of the distribution's constructor, by name.
       floor: the lowest values of parameters, by name.
       link: maps the name of a parameter to the name of the link that replaces TFP's.
       num_classes: the number of classes if outcomes are class labels, else None.
@@ -195,7 +195,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """Which elements of `params` are logarithms, `[params_size]`. Those with a user's `link="exp"` do not count."""
+        """A mask `[params_size]`: True for logarithms of a parameter, but False for a user's `link="exp"`."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
             return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
@@ -221,8 +221,8 @@ class ParametricFamily(abc.ABC):
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
         """Groups the rows of a sample by kind, such as exact and censored.
 
-        Returns a family and row indices for each kind. Each of these families has the same parameters as `self`. For
-        its rows it computes the same likelihoods with a shorter formula.
+        Returns a family and row indices for each kind. Each of these families has the same parameters as `self`, and
+        computes the same likelihoods of its rows by a shorter formula.
         """
         return [(self, np.arange(len(y)))]
 
@@ -286,13 +286,13 @@ def _total(parameters):
 
 
 def _as_hashable(value: Any) -> Hashable:
-    """Converts an argument to a hashable value. For arrays of equal numbers, the hashable values are equal."""
+    """Converts an argument to a hashable value. Arrays of equal numbers get equal values, whatever their dtype is."""
     if isinstance(value, Mapping):
         return tuple((name, _as_hashable(item)) for name, item in sorted(value.items()))
     if isinstance(value, str | None | ParametricFamily) or callable(value):
         return value
     array = np.asarray(value)
     if array.dtype.kind in "fiub":
-        array = array if array.dtype.kind == "b" else array.astype(np.float64)  # a saved file does not hold the dtype
+        array = array if array.dtype.kind == "b" else array.astype(np.float64)  # a saved file lacks the dtype
         return array.shape, array.dtype.str, array.tobytes()
     return tuple(map(_as_hashable, value)) if isinstance(value, list | tuple) else id(value)

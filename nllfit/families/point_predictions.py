@@ -33,7 +33,7 @@ def central_value(law: Any) -> tf.Tensor:
 
 
 def _of_each_row(law, value):
-    """Returns values `[*batch, *event]`. A mean lacks some of these axes if it depends only on a shared parameter."""
+    """Broadcasts values to `[*batch, *event]`. A mean that depends only on a shared parameter lacks the batch axes."""
     d = law.distribution
     if value.shape == d.batch_shape + d.event_shape:  # the usual case, without further operations
         return value

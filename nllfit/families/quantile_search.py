@@ -1,4 +1,4 @@
-"""Quantiles of scalar distributions. If the CDF does not confirm TFP's quantile, the root of `CDF - level` is used."""
+"""Computes quantiles of scalar distributions: TFP's, or the root of `CDF - level` where TFP's are inaccurate."""
 
 from typing import Any
 
@@ -46,9 +46,10 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
 def _root(excess, zeros, noise, counts):
     """Finds the least numbers at which a rising function is at least 0. It uses Chandrupatla's method.
 
-    The search runs over all numbers of a dtype in the order of their bit patterns. So the number of steps does not
-    depend on the scale, and no bracket must be found. If `counts` is True, the function has steps at whole numbers, and
-    the search evaluates it only at whole numbers. `noise` is the rounding error of the function.
+    The search runs over the indices of all numbers of a dtype in increasing order. The indices are computed from the
+    bit patterns of the numbers. So the number of iterations hardly depends on the scale of the root, and the first
+    bracket can reach from 0 to the largest number. If `counts` is True, the function is a step function with steps at
+    whole numbers, and the search evaluates it only at whole numbers. `noise` is the rounding error of the function.
     """
     dtype = zeros.dtype
     integer = tf.int64 if dtype == tf.float64 else tf.int32
@@ -72,7 +73,7 @@ def _root(excess, zeros, noise, counts):
         y = number(x1 + tf.cast(share * distance(x2, x1), tf.int64))
         y = tf.math.floor(y) if counts else y
         value = tf.cast(excess(y), tf.float64)
-        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # a CDF may overflow
+        value = tf.where(tf.math.is_nan(value), tf.cast(tf.sign(y), tf.float64), value)  # a CDF may overflow to NaN
         x = index_of(y) if not counts else tf.where(value < 0, index_of(y + 1) - 1, index_of(y))
         same = (value >= 0) == (f1 >= 0)
         x3, f3 = tf.where(same, x1, x2), tf.where(same, f1, f2)

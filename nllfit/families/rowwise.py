@@ -36,7 +36,7 @@ class Rowwise:
     """
 
     def _mode(self) -> tf.Tensor:
-        """Returns TFP's mode, or `nllfit.mode` if TFP has none. TFP has none for a mixture."""
+        """Returns TFP's mode. If TFP has none, for example for a mixture, returns `nllfit.mode`."""
         known: Any = super()
         try:
             return known._mode()
@@ -44,7 +44,8 @@ class Rowwise:
             return law_of(constant(made_by_head(self))).mode()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reduced: Any = super().__reduce_ex__(protocol)  # contains the derived class, which is in no module
+        # `pickle` cannot find the derived class in a module, so we store the class from which it was derived.
+        reduced: Any = super().__reduce_ex__(protocol)
         _, (cls, *arguments), *state = reduced
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
@@ -83,8 +84,8 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     """Returns `log_prob` of a draw from the same distribution. It does not check the draw.
 
-    In a graph, a check would rebuild the distribution. The caches of the new bijectors would not contain the draw, so
-    the bijectors would have to invert it.
+    In a graph, a check would rebuild the distribution. The rebuilt bijectors would not have the draw in their caches,
+    so they would have to compute its inverse.
     """
     asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
     return asked.log_prob(value)
@@ -106,7 +107,7 @@ def _check(distribution, value):
         return
     expected = batch + event
     last = given[max(given.rank - expected.rank, 0) :]
-    # On a batch axis of size 1, values may have any size.
+    # Where a batch axis has size 1, the axis of the value may have any size.
     taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event
     if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
         raise ValueError(

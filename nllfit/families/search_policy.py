@@ -25,14 +25,15 @@ class SearchPolicy:
       places: the parameters that shift and scale with the sample.
       sizes: the parameters that scale with the sample and do not shift.
       rates: the parameters that scale inversely with the sample.
-      line: maps outcomes to the numbers that `places` and `sizes` shift and scale. For a LogNormal it is `log`. By
-        default it is the identity.
+      line: the function of the outcomes whose location and scale `places` and `sizes` describe. For a LogNormal it is
+        `log`. By default it is the identity.
       statistics: maps a parameter in which the likelihood is not smooth to a function of a sample `[n, *event]` and
         weights `[n]`. For any values of the other parameters, the likelihood is largest if the parameter equals the
         value of this function.
       corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
-      bounds: the two parameters that are the ends of the support. If the corner is at the smallest or the largest
-        observation, the end of the support on this side may be just beyond this observation.
+      bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
+        maximum, the corner may be at the smallest observation and the lower end just below this observation, or the
+        corner at the largest observation and the upper end just above it.
       has_corners: a function of the values of the parameters. It returns whether the likelihood has corners in all
         elements of an outcome. None means that the likelihood always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.

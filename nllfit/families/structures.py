@@ -14,7 +14,9 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-_MAX_CUTS = 32  # with all cuts, the cost of an integral would rise as the square of the number of components
+# The largest number of points of `cuts`. With the points of all components, the cost of an integral would rise as the
+# square of the number of components.
+_MAX_CUTS = 32
 
 
 @has_law(INDEPENDENT)
@@ -54,7 +56,7 @@ class MixtureLaw(Law):
 
     @property
     def components(self) -> Law:
-        """The law of the components, which are one distribution of batch `[*batch, num_components]`."""
+        """The law of the distribution that holds all components. Its batch is `[*batch, num_components]`."""
         return law_of(over_batch(self.distribution.components_distribution, self.distribution, 1))
 
     def latent(self) -> tfd.Distribution:
@@ -170,7 +172,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # A `Deterministic` is left out, because the ends of its law are infinite.
+        # A `Deterministic` is left out, because its law has infinite ends (see `laws.labels`).
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)
@@ -240,6 +242,6 @@ def _check_has_cdf(mixture):
 
 
 def _normalized(categorical, dtype):
-    """Returns the probabilities in another dtype, divided by their sum. TFP raises an error if the sum is not 1."""
+    """Casts the probabilities and divides them by their sum. TFP requires a sum of 1 to the precision of `dtype`."""
     probs = tf.cast(categorical.probs_parameter(), dtype)
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)

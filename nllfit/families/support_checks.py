@@ -1,6 +1,6 @@
 """Support checks. `checked` returns a copy of a distribution that raises an error for outcomes outside the support.
 
-`first_refused` finds the first such outcome.
+`first_refused` finds the first outcome outside the support.
 """
 
 import functools
@@ -31,7 +31,7 @@ from nllfit.families.tfp_classes import (
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
 _NUMBERS = 2**20  # the largest number of rows times parameters in one call of `log_prob`; it limits the memory
-# Only these two classes are without assertions. Their subclasses, such as `tfd.LogNormal`, have assertions.
+# These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)
 
 
@@ -50,7 +50,8 @@ class _Lenient:
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
-        # At an end of the support, some of TFP's log-densities are NaN. The copy has no assertions.
+        # At an end of the support, some of TFP's log-densities are NaN. We treat such an outcome as impossible. The
+        # constant copy is used, because its `log_prob` has no assertions that would raise an error for the outcome.
         possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
         some = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
@@ -82,32 +83,36 @@ def _lenient(cls):
     return derived(strict(cls), (_Lenient,))
 
 
-# The class is derived from the private base class, because `_Lenient` components need not be `CompositeTensor`s.
+# Components of a `tfd.MixtureSameFamily` are `CompositeTensor`s, but components with `_Lenient` need not be. So we
+# derive the class from the private base class of `tfd.MixtureSameFamily`, whose components can be of any class.
 _MIXED = derived(MIXTURE_SAME_FAMILY, (_Mixed,))
 
 
 def checked(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
-    But a component of a `tfd.Mixture`, or of a `tfd.MixtureSameFamily` whose components have different supports,
-    accepts outcomes outside its support, because they may come from another component. It gives them the density 0.
-    Only a component of dependent elements, such as a Dirichlet, still raises an error.
+    Exception: a component of a `tfd.Mixture`, or of a `tfd.MixtureSameFamily` whose components have different supports,
+    accepts outcomes outside its support, because they may come from another component. Their density is 0 in this
+    component. A component whose elements are dependent, such as a Dirichlet, still raises an error.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
 
 def mixed(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
-    """Returns a mixture whose components accept outcomes outside their support, as the copy by `checked` does.
+    """Returns the copy by `checked`, in which a component accepts outcomes outside its support.
 
-    Without assertions, or if all components have the same support, this is the mixture itself.
+    If the mixture has no assertions, or all components have the same support, the mixture itself is returned.
     """
     return checked(mixture) if mixture.validate_args and _has_supports(mixture) else mixture
 
 
 def _has_supports(distribution):
-    """Whether the components of a `tfd.MixtureSameFamily` have different supports. Then the ends have batch axes."""
+    """Whether the components of a `tfd.MixtureSameFamily` may have different supports.
+
+    If the supports are the same, both ends are scalars. If they depend on parameters, an end has batch axes.
+    """
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
-    element = law_of(element).latent()  # of an interval, the number in it
+    element = law_of(element).latent()  # if outcomes are intervals, the distribution of the number itself
     if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
         return False
     try:
@@ -140,7 +145,7 @@ def _component(part):
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
-    """Whether outcomes are in the support: in that of each element, and of at least one component of a mixture."""
+    """Whether all elements of outcomes are in the support. A mixture has the union of its components' supports."""
     if isinstance(distribution, INDEPENDENT):
         rank = distribution.event_shape.rank - distribution.distribution.event_shape.rank
         return tf.reduce_all(_inside(distribution.distribution, value), range(-rank, 0))
@@ -163,7 +168,7 @@ def _between_ends(distribution, value):
         low, high = law.ends()
     except NotImplementedError:  # a class without a bijector and a CDF
         return inside
-    known = low < high  # False if a bijector is not monotone, or has no limit
+    known = low < high  # False if a bijector is not monotone or has no limit: then its ends are wrong
     value = tf.cast(value, low.dtype)
     return inside & (~known | ((value >= low) & (value <= high)))
 
@@ -177,8 +182,8 @@ def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str
     """Returns the text of TFP's error for outcomes `y`, or None if TFP raises none.
 
     The distribution must have been built with `validate_args=True`. Otherwise TFP raises no errors.
-    If `finite` is True, an infinite log-density is also an error. This finds outcomes at the end of an open support,
-    which TFP's assertions accept.
+    If `finite` is True, an infinite log-density is also an error. This finds outcomes that equal an end of the support
+    although the support does not contain this end. TFP's assertions accept them.
     """
     try:
         log_prob = distribution.log_prob(y)

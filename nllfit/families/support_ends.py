@@ -1,4 +1,4 @@
-"""The support of a `Law`: its ends, an outcome in it, the CDF on the whole real line, and angles in one turn."""
+"""The support of a `Law`: its ends, an outcome in it, the CDF on the whole real line, and angles modulo `2 pi`."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["as_labels", "cdf_on_line", "ends_of", "in_one_turn", "is_circular", "outcome_in"]
 
-_MIDDLE = 0.5  # a bijector maps this number into the support; at 0 some densities are infinite
+_MIDDLE = 0.5  # a bijector maps this number into the support; it is not 0, because some densities are infinite at 0
 
 
 def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ def _lowest_of(law, dtype):
         return 0.0
     try:
         below = unchecked(law.distribution).cdf(tf.constant(-1, law.distribution.dtype))
-    except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or it refuses -1
+    except (NotImplementedError, TypeError, ValueError):  # there is no CDF, or it raises an error for -1
         return 0.0
     return tf.where(below > 0, tf.constant(-math.inf, dtype), 0.0)
 
@@ -80,7 +80,7 @@ def is_circular(distribution: tfd.Distribution) -> bool:
 
 
 def in_one_turn(law: Any, y: Any) -> Any:
-    """Moves angles by turns of `2 pi` to within `pi` of the prediction. Returns other outcomes unchanged."""
+    """Adds multiples of `2 pi` to angles to bring them within `pi` of the prediction. Keeps all other outcomes."""
     if not is_circular(law.distribution):
         return y
     start = law.central_value() - math.pi

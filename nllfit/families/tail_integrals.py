@@ -9,7 +9,7 @@ import tensorflow as tf
 __all__ = ["corners_of", "cuts_of", "tail_integrals"]
 
 _LEVELS = np.array([0.02, 0.5, 0.98])
-# The distance from an outer quantile at which a light tail has ended, in units of the distance from the median to this
+# At this distance from an outer quantile, a light tail is negligible. The unit is the distance from the median to this
 # quantile.
 _FAR = 20
 _STEP = 0.1
@@ -38,7 +38,7 @@ def tail_integrals(
     narrower than the mixture.
 
     Args:
-      law: the `Law` of a scalar continuous distribution of batch `[*batch]`. The result of `Law.elements` is one.
+      law: the `Law` of a scalar continuous distribution of batch `[*batch]`, such as the result of `Law.elements`.
       y: `[*batch]`, in float64.
       function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
 
@@ -96,8 +96,8 @@ def cuts_of(law: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns points `[num, *batch]` between which a CDF is smooth, and two masks `[*batch]` about the support.
 
     The points are the finite ends of the support, the corners of the CDF, the quantiles at 0.02, 0.5 and 0.98, and two
-    points far outside these quantiles, where a light tail has ended. The first mask is True where the support is
-    unbounded below, and the second where it is unbounded above.
+    points far outside these quantiles, beyond which a light tail is negligible. The first mask is True where the
+    support is unbounded below, and the second where the support is unbounded above.
     """
     law = law.constant()
     levels = _column(_LEVELS, law.distribution.batch_shape.rank)

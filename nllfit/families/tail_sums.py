@@ -23,7 +23,7 @@ def tail_sums(
     those of a `Zipf`.
 
     Args:
-      law: the `Law` of a scalar distribution of counts of batch `[*batch]`. The result of `Law.elements` is one.
+      law: the `Law` of a scalar distribution of counts of batch `[*batch]`, such as the result of `Law.elements`.
       count: `[*batch]`, whole numbers in float64.
       function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
     """
@@ -39,7 +39,7 @@ def _sums(law, count, function, low, high):
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
     """Returns the CRPS `[*batch]` of counts: the integral of `F^2` below `y` plus that of `(1 - F)^2` above `y`."""
     low, high = _likely_counts(law)
-    # Outside the likely counts, the score grows linearly with the distance from them.
+    # Outside the likely counts, the CDF is 0 or 1, so the score grows by 1 for each unit of distance from them.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)
@@ -48,7 +48,7 @@ def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
 
 
 def _likely_counts(law):
-    """Returns two counts `[*batch]`. The probability of a count that is not between them is at most 2e-12."""
+    """Returns two counts `[*batch]`. The probability that a count is not between them is at most 2e-12."""
     levels = tf.constant(_LEVELS.reshape([-1, *[1] * law.distribution.batch_shape.rank]))
     low, high = tf.unstack(law.constant().quantile(levels), num=2)
     return low, high

@@ -80,7 +80,7 @@ def unwrapped(distribution: Any, wrappers: Any = (INDEPENDENT, MIXTURE_SAME_FAMI
 def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
     """Returns the distributions of which a distribution consists, except `Deterministic`s.
 
-    A `Deterministic` does not show whether outcomes are counts or real numbers.
+    A `Deterministic` is left out, because it does not show whether outcomes are counts or real numbers.
     """
     given: Any = distribution.parameters.values()
     if isinstance(distribution, MIXTURE):  # the `parameters` of some mixtures do not contain their arguments

@@ -12,17 +12,17 @@ from nllfit.families.windows import TruncatedDistribution
 
 __all__ = ["TfpTruncatedLaw"]
 
-# In a narrower window, or at a larger distance of the window from `loc`, in units of the scale, the closed form of the
-# CRPS has fewer than 9 correct digits.
+# In units of the scale: the closed form of the CRPS has fewer than 9 correct digits if the window is narrower than
+# `_NARROW`, or if its distance from `loc` is larger than `_FAR`.
 _NARROW, _FAR = 1e-2, 30.0
 
 
 @has_law(tfd.TruncatedCauchy, tfd.TruncatedNormal)
 class TfpTruncatedLaw(Law):
-    """The law of TFP's own truncated families. It computes probabilities as `TruncatedLaw` does.
+    """The law of TFP's own truncated families. It computes probabilities by `TruncatedLaw`, for two reasons.
 
-    TFP's bijector gives NaN as the ends of a window that is open on one side, and TFP's survival function is
-    `1 - cdf`.
+    TFP's bijector gives NaN as the ends of a window that is open on one side. TFP's survival function is `1 - cdf`,
+    which loses digits in the upper tail.
     """
 
     @property

@@ -16,8 +16,8 @@ __all__ = ["traced_once", "without_slopes"]
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates an elementwise function of float64 tensors, so that TensorFlow traces it only once.
 
-    The trace takes vectors. The decorated function reshapes its arguments, which must have the same shape, to vectors,
-    and gives the result this shape again.
+    The trace takes vectors. The arguments of the decorated function must have the same shape. They are reshaped to
+    vectors, and the result is reshaped back.
     """
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
@@ -35,7 +35,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a function whose derivative is missing or slow to trace. Its gradient raises a `LookupError`."""
+    """Decorates a function whose derivative is missing or slow to trace. The derivative raises a `LookupError`."""
 
     @tf.custom_gradient
     def called(*values):

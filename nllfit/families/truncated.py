@@ -30,9 +30,10 @@ class Truncated(FamilyOf):
     `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`, `survival`
     and `quantile` are those of the number before truncation.
 
-    A `Truncated` family may be the family of a `Censored` one. Then an outcome is the pair, followed by the ends that
-    differ between rows, such as `[lower, upper, low, high]`. The log-likelihood is conditional on the window:
-    `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In this formula, `lower` and `upper` are clipped to the window.
+    The family of a `Censored` family may be a `Truncated` family. An outcome is then the pair `[lower, upper]`,
+    followed by the ends of the window that differ between rows, such as `[lower, upper, low, high]`. The log-likelihood
+    is conditional on the window: `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In this formula, `lower` and
+    `upper` are clipped to the window.
 
     Args:
       family: a family with a CDF, as for `Censored`. It must not be a `Censored` family, and must not be a `Truncated`
@@ -137,7 +138,7 @@ class Truncated(FamilyOf):
             ends = [np.broadcast_to(end, whole.batch_shape + whole.event_shape) for end in elements_of(whole).ends()]
             element: Any = elements_of(self._within(whole, tf.float64, (), True))
         if any(not np.array_equal(*end) for end in ends):
-            return  # the support depends on the parameters, so it may move to the window
+            return  # the support depends on the parameters, so other parameters may give the window a probability
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(

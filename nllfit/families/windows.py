@@ -19,7 +19,8 @@ from nllfit.families.support_checks import assertions_of
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
-_NARROW = 1e-3  # the least ratio of the window's probability to the smaller tail for which CDFs may be subtracted
+# We subtract CDF values only if the result exceeds `_NARROW` times the smaller of `P(Y <= high)` and `P(Y > low)`.
+_NARROW = 1e-3
 
 
 class _Window(DistributionOf):
@@ -112,7 +113,7 @@ class TruncatedLaw(Law):
         """Returns both ends of the window. An end is infinite if there is no bound.
 
         The probability of the window is `P(low < Y <= high)`, without `low` itself. But a window from 0 must contain an
-        atom at 0. So the end 0 is moved to `-tiny`, because TensorFlow treats numbers nearer to 0 as 0.
+        atom at 0. So a `low` of 0 is replaced by `-tiny`. (TensorFlow treats numbers nearer to 0 as 0.)
         """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
@@ -164,7 +165,10 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def share(first, last):
-            """Returns the probability between two points. We subtract in the smaller tail, to lose fewer digits."""
+            """Returns the probability between two points from their CDF and survival function.
+
+            We subtract the smaller tails, because their difference loses fewer digits.
+            """
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
@@ -181,7 +185,7 @@ class TruncatedLaw(Law):
             return tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
 
         window, zeros = share(start, end), tf.zeros(self.distribution.batch_shape_tensor(), low.dtype)
-        # If a window is narrow, or far in a tail, the difference of two CDF values loses too many digits.
+        # If a window is narrow, or far in a tail, the difference of two CDF values has too few digits, or underflows.
         known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return both
 
@@ -195,7 +199,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # if the window has only one end, the moment is finite if it is finite without the window
+        try:  # with only one end, the moment is finite if the moment without the window is finite
             whole = (self.whole.mean, self.whole.variance)[order]()
             has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -207,13 +211,13 @@ class TruncatedLaw(Law):
 
     def center(self) -> tf.Tensor:
         median = self.median()
-        middle = tf.cast(self.whole.central_value(), median.dtype)  # replaces a median that overflows
+        middle = tf.cast(self.whole.central_value(), median.dtype)  # used if the median overflows
         return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
 
 
 @has_law(AboveZero)
 class AboveZeroLaw(TruncatedLaw):
-    """The law of the counts above 0."""
+    """The law of an `AboveZero`: of counts, conditional on a count above 0."""
 
     @property
     def lowest(self) -> float:
@@ -262,7 +266,7 @@ class WindowedDistribution(Observed):
         return (1 + len(self.by_row),)
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
-        """Returns the distribution of the number. `window` `[..., len(by_row)]` contains the ends in `by_row`."""
+        """Returns the distribution of `y`. `window` `[..., len(by_row)]` contains the ends in the order of `by_row`."""
         given = {name: window[..., place] for place, name in enumerate(self.by_row)}
         ends = {"low": self.low, "high": self.high} | given
         return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)

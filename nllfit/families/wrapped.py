@@ -60,9 +60,9 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # A statistic that maximises the likelihood of `self.family` does not maximise the likelihood of this family.
-        # The maximum is at an exactly known outcome or between two of them. So if only one parameter has
-        # a statistic or a corner, it becomes the `corner`.
+        # `SearchPolicy.statistics` gives the maximum of the likelihood of `self.family` in a parameter, but not that of
+        # this family, which is at an exactly known outcome or between two such outcomes. So if only one parameter has a
+        # statistic or a corner, this parameter is searched as the `corner`.
         whole, part = self.family.search, self.family.search.of_a_part
         part = dataclasses.replace(part, several_maxima=whole.several_maxima)
         if self.component_shape or len(part.kinks) != 1:
@@ -124,7 +124,7 @@ def checked_cdf(family: ParametricFamily) -> None:
 
 
 def innermost(family: ParametricFamily) -> ParametricFamily:
-    """Returns the family inside all wrappers."""
+    """Returns the family inside all `FamilyOf`s."""
     return innermost(family.family) if isinstance(family, FamilyOf) else family
 
 

@@ -70,8 +70,8 @@ def _pert_cdf(d: tfd.PERT, y: tf.Tensor) -> Tails:
 def _pert_tails(d: tfd.PERT, y: tf.Tensor) -> Tails:
     """Computes the log-tails by quadrature.
 
-    The limits of the integral must not depend on parameters, so the outcome and the PERT are rescaled to the interval
-    [0, 1].
+    `by_quadrature` needs a support whose ends do not depend on parameters, so the outcome and the PERT are rescaled to
+    the interval [0, 1].
     """
     width = d.high - d.low
     unit = tfd.PERT(tf.zeros_like(width), (d.peak - d.low) / width, tf.ones_like(width), d.temperature)
@@ -112,7 +112,7 @@ def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) ->
 def _exponential_share(slope, y):
     """Returns `log((exp(slope y) - 1) / (exp(slope) - 1))`."""
     rises = slope >= 0
-    up = tf.where(rises, slope, tf.zeros_like(slope))  # we factor out `exp(slope)`, which may overflow
+    up = tf.where(rises, slope, tf.zeros_like(slope))  # `exp(slope)` may overflow, so we factor it out
     size = tf.where(rises, slope, -slope)  # not `tf.abs`, whose derivative at 0 is 0
     parts = expm1_ratio(-size * y) / expm1_ratio(-size)
     return tf.math.log(y) + up * y - up + tf.math.log(parts)
@@ -132,7 +132,7 @@ def _triangular_log_tails(d: tfd.Triangular, y: tf.Tensor) -> Tails:
 
 
 def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
-    """Computes the CRPS.
+    """Computes the CRPS: the integral of the squared CDF below `y` and of the squared survival function above `y`.
 
     Below the peak, the CDF is a multiple of the squared distance from `low`. Above the peak, the survival function is a
     multiple of the squared distance from `high`.
@@ -163,8 +163,8 @@ BOUNDED: Mapping[type, Facts] = {
         integrated_tails=_beta_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
-    # TFP's mean is NaN for `concentration1_denominator <= 1`, and TFP has no median or mode. The prediction is then the
-    # quotient of the means of the two Betas.
+    # TFP's mean is NaN for `concentration1_denominator <= 1`, and TFP has no median or mode. If the mean is NaN, the
+    # prediction is the quotient of the means of the two Betas.
     tfd.BetaQuotient: Facts(
         center=lambda d: (
             tfd.Beta(d.concentration1_numerator, d.concentration0_numerator).mean()

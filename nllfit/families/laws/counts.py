@@ -51,9 +51,9 @@ def _negative_binomial_cdf(d: tfd.NegativeBinomial, k: tf.Tensor) -> Tails:
 def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     """Computes the CDF of the difference of two Poisson counts.
 
-    The CDF of the count with the larger rate is averaged over 128 values of the other count. If the smaller rate is
-    large, these values are more than 1 apart. The probabilities are then so smooth that the sum over the values is
-    exact.
+    The counts are `N1` and `N2`. The CDF of the count with the larger rate is averaged over 128 values of the other
+    count. If the smaller rate is large, these values are more than 1 apart. The sum over them is nevertheless exact to
+    rounding, because the probabilities are then a smooth function of the count.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
@@ -62,7 +62,7 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     stride = tf.math.ceil((rate + 10 * tf.sqrt(rate) + 20 - low) / 128)
     j = low + stride * tf.range(128, dtype=k.dtype)
     weights = stride * tf.exp(j * tf.math.log(rate) - rate - tf.math.lgamma(j + 1))
-    upper = tf.where(first >= second, k + j, j - k - 1)  # K <= k: N1 <= k + N2, or N2 > N1 - k - 1
+    upper = tf.where(first >= second, k + j, j - k - 1)  # N1 - N2 <= k if N1 <= k + N2, or N2 > N1 - k - 1
     known = upper >= 0
     above, below = gamma_tails(tf.nn.relu(upper) + 1, other)
     poisson = tf.where(known, below, 0.0), tf.where(known, above, 1.0)
@@ -147,7 +147,8 @@ def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
     stop, log_go = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
     inside, count = _counted(y, np.inf)
     go = tf.exp(log_go)
-    # `steps` is the sum of `1 - 2 S(k)` over the counts `k` below `count`. `part` is the integral from `count` to `y`.
+    # `S` is the survival function. `steps` is the integral of `1 - 2 S` from 0 to `count`, which is a sum over counts.
+    # `part` is the integral of `1 - 2 S` from `count` to `y`.
     steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
     part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
     return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))

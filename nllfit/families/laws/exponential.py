@@ -34,7 +34,7 @@ def _with_survival(x):
 def _of_log(log_x):
     """Returns the log-tails of a distribution with `log P(Y <= y) = -x`.
 
-    The argument is `log x`, because `x` may underflow.
+    The argument is `log x`, because `x` itself may underflow to 0, which would make `log P(Y > y)` infinite.
     """
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
@@ -167,7 +167,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         crps=_laplace_crps,
         search=SearchPolicy(statistics={"loc": median}),
     ),
-    # `loc` and `scale` describe the logarithm of an outcome.
+    # `loc` and `scale` are the location and the scale of the logarithm of an outcome.
     tfd.LogLogistic: Facts(
         log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
     ),

@@ -40,7 +40,8 @@ def _gamma_gamma_cdf(d: tfd.GammaGamma, y: tf.Tensor) -> Tails:
 
 
 def _chi_tails(d: tfd.Chi, y: tf.Tensor) -> Tails:
-    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))  # a Chi's density is infinite where y^2 underflows
+    # We integrate the density of `y^2`, because TFP's density of a Chi is infinite where `y^2` underflows.
+    return by_quadrature(law_of(tfd.Chi2(d.df)), tf.square(y))
 
 
 def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:

@@ -25,7 +25,7 @@ def _probit_bernoulli_cdf(d: tfd.ProbitBernoulli, k: tf.Tensor) -> Tails:
 
 
 def _cdf_of_classes(probs_of: Callable[[Any], tf.Tensor]) -> Callable[[Any, tf.Tensor], Tails]:
-    """Returns a CDF that sums probabilities in both tails. TFP's survival function is `1 - cdf`."""
+    """Returns a CDF that sums the probabilities of each tail. TFP's survival function, `1 - cdf`, loses digits."""
 
     def cdf(d, k):
         probs = probs_of(d)

@@ -27,7 +27,7 @@ def phi(z: tf.Tensor) -> tf.Tensor:
 
 
 def _both(z):
-    return phi(z), phi(-z)  # as accurate as `_log_both`, in a third of the time
+    return phi(z), phi(-z)  # as accurate as the `exp` of `_log_both`, in a third of the time
 
 
 def _log_both(z):
@@ -137,8 +137,8 @@ NORMAL: Mapping[type, Facts] = {
         has_exact_cdf=True,
         density_corner="loc",
         # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has a peak at each observation.
-        # For a power up to 1.3, Newton's method may stop between two observations. The likelihood may have a second
-        # maximum at the largest power, where the distribution is uniform.
+        # For a power up to 1.3, Newton's method may stop between two observations, so we treat these powers alike. The
+        # likelihood may have a second maximum at the largest power, where the distribution is nearly uniform.
         search=SearchPolicy(
             corner="loc",
             has_corners=lambda p: bool(np.all(np.less_equal(p.get("power", 0.0), 1.3))),

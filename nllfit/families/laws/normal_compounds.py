@@ -113,8 +113,8 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
     tfd.InverseGaussian: Facts(
         cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
     ),
-    # TFP has no link for `skewness`, because it lies between `-tailweight` and `tailweight`. Both parameters have the
-    # unit `1 / y`.
+    # TFP has no link for `skewness`, because its bounds `-tailweight` and `tailweight` depend on another parameter.
+    # `skewness` and `tailweight` have the unit `1 / y`.
     tfd.NormalInverseGaussian: Facts(
         links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},
         log_prob=_normal_inverse_gaussian_log_prob,

@@ -16,7 +16,7 @@ _TINY = 1e-300  # replaces 0, whose logarithm has no derivative
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """Returns `|y|`. The derivative at 0 is 1, as the formulas of the scores require. TensorFlow's is 0."""
+    """Returns `|y|`. The derivative at 0 is 1, as the formulas of the scores require. That of `tf.abs` is 0."""
     return tf.where(y < 0, -y, y)
 
 
@@ -66,9 +66,10 @@ def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale
 def _of_stretched(standard, y, left, right):
     """Returns the CRPS of a symmetric distribution whose halves are stretched by the factors `left` and `right`.
 
-    The density stays continuous at 0. On the side of `y`, the tail probability is a multiple of the tail probability of
-    the symmetric distribution. So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the
-    symmetric distribution. With `left = 0`, only the upper half remains.
+    The halves have the probabilities `left / (left + right)` and `right / (left + right)`, so the density is continuous
+    at 0. On the side of `y`, the tail probability is a multiple of the tail probability of the symmetric distribution.
+    So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the symmetric distribution. With
+    `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, far = tf.where(y < 0, left, right), distance(y)

@@ -26,7 +26,7 @@ def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def at_power_zero(
     cls: type[tfd.Distribution], powers: Callable[[Any, tf.Tensor], list[tuple[tf.Tensor, tf.Tensor]]]
 ) -> LogProb:
-    """Returns TFP's log-density of a class. Its derivatives are correct also where an exponent is 0.
+    """Returns TFP's log-density of a class, with derivatives that are correct also where an exponent is 0.
 
     Args:
       cls: the class of the distributions.

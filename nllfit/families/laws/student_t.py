@@ -43,8 +43,8 @@ def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
     return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
 
 
-# The ends of an integral must not depend on parameters, so the next two functions integrate the densities of
-# distributions with location 0 and scale 1.
+# `by_quadrature` needs a support whose ends do not depend on parameters, and a density without a corner. So the next
+# two functions give it a half or a symmetric distribution with location 0 and scale 1.
 
 
 def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
@@ -60,8 +60,8 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 def _standard_crps(df, z):
     """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c) / (df - 1)`. It is finite for `df > 1/2`.
 
-    `f` is the density of `T`, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at `df = 1`.
-    So it is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
+    `T` is a StudentT, `f` its density, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at
+    `df = 1`. So it is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
     """
     finite = df > 0.5
     df = tf.where(finite, df, 2.0)
@@ -97,8 +97,8 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # As for a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`, and
-    # TFP has no median.
+    # As for a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`. The
+    # prediction is then the median, which TFP lacks.
     tfd.HalfStudentT: Facts(
         center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),
         cdf=_half_cdf,

@@ -110,8 +110,8 @@ VECTORS: Mapping[type, Facts] = {
         integrated_tails=_von_mises_tails,
         search=SearchPolicy(circular="loc"),
     ),
-    # TFP's assertions compare outcomes with a float32 number. For other dtypes this raises an error.
+    # TFP's assertions compare outcomes with a float32 number. If outcomes have another dtype, this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
-    # The scale of a Wishart is proportional to the square root of its outcomes.
+    # The scale of a Wishart is proportional to the square root of its outcomes, so it does not scale with the outcomes.
     tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(sizes=())),
 }
