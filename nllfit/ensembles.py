@@ -53,8 +53,8 @@ class Ensemble:
       num_samples: as given.
 
     Raises:
-      TypeError: if `models` is not a list, or a member is not a Keras model; when the ensemble is called, if a member
-        does not end in a head.
+      TypeError: if `models` is not a list, or a member is not a Keras model. A call of the ensemble raises
+        this error if a member does not end in a head.
       ValueError: if one of these is true:
         - `num_samples` is not an integer of at least 1, or there is no member.
         - The members are of two Keras versions, or some compute in float32 and others in float64.
@@ -209,7 +209,8 @@ class Ensemble:
         Raises:
           ValueError: if the folder does not exist, or has no file of a member, or a file in it is damaged.
         """
-        # The folders of calibrated models contain `model.keras`, which would predict without its calibration.
+        # Not `*.keras`: the folder of a calibrated model contains `model.keras`, which alone would predict without the
+        # calibration.
         files = sorted(pathlib.Path(folder).glob("member-*.keras"))
         if not files:
             raise ValueError(

@@ -17,8 +17,9 @@ of the posterior.
 
 The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
 mean gradient is `-decay * w * (sqrt(v) + epsilon)`, where `v` is the mean square of the batch gradients. If a batch
-contains all rows, `v` goes to 0 with the gradient, so AdamW finds the maximum of the likelihood if `decay * abs(w)` is
-below 1. With smaller batches `v` stays positive, so the decay shrinks the weights.
+contains all rows, `sqrt(v)` is the absolute value of the mean gradient. Then, if `decay * abs(w)` is below 1, the
+equation holds only where the gradient is almost 0, so AdamW finds the maximum of the likelihood. With smaller batches
+`v` stays positive, so the decay shrinks the weights.
 """
 
 import dataclasses

@@ -3,9 +3,9 @@
 A head is a `tfp.layers.DistributionLambda` that makes the distributions of a `Family`. The docstring of each head
 documents its family and arguments. Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported
 model), the output is converted to the distribution's `central_value`: the mean, the probabilities of classes, or the
-median of a distribution without a finite mean or with a fixed window (`Truncated`). A mixture predicts the weighted
-mean of the predictions of its components. A head computes in the dtype of its input, or in float32 if the input has 16
-bits.
+median if the mean is not finite or the distribution is truncated to a fixed interval (`Truncated`). The `central_value`
+of a mixture is the weighted mean of the central values of its components. A head computes in the dtype of its input, or
+in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
@@ -42,8 +42,8 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         value = tf.convert_to_tensor(distribution)
-        # Keras casts sample weights to the dtype of the distribution. For class labels this is an integer dtype, so we
-        # replace it by the dtype of the prediction.
+        # Keras casts sample weights to the dtype of the distribution. For class labels this is an integer dtype, which
+        # would truncate the weights, so we replace it by the dtype of the prediction.
         set_dtype(distribution, value.dtype)
         self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()

@@ -133,8 +133,8 @@ class Laplace:
         numbers = trace(self._program, specs)(x)
         if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(numbers[1]).numpy()):
             return numbers
-        # A Jacobian is a sum over rows, in which 0 times NaN is NaN. So a NaN in one row of `x` makes all rows NaN.
-        # Then we compute each half of the rows separately.
+        # TensorFlow computes the Jacobian of a row as a sum over all rows, with the factor 0 for the other rows. But 0
+        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. Then we compute each half separately.
         half = num_rows(x) // 2
         parts = self._numbers(rows_of(x, 0, half)), self._numbers(rows_of(x, half, num_rows(x)))
         return tuple(tf.concat(part, 0) for part in zip(*parts, strict=True))
@@ -169,7 +169,7 @@ def laplace(
     Each weight has the prior `Normal(0, s)`. The posterior is `Normal(mean, inv(F + I / s^2))`, where `F` is the Fisher
     information of the `n` outcomes about the weights. `F` is estimated from at least 100 draws for each row if TFP has
     no formula for the divergence of the head's family, as for a StudentT, or if the density is not smooth, as for a
-    Laplace. Its error is then about 2% for 30 rows.
+    Laplace. The error of `F` is then about 2% for 30 rows.
 
     - With `layers="last"`, the mean is the maximum of the posterior. Newton's method finds it, starting at the model's
       weights.

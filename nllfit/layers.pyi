@@ -1,4 +1,4 @@
-"""The variational layers, for editors and type checkers; `bayes/variational_layers.py` makes them from a table."""
+"""A stub for editors and type checkers. `bayes/variational_layers.py` makes the classes from a table."""
 
 from typing import Any
 

@@ -23,6 +23,6 @@ class _MeanScore(tf_keras.metrics.Mean):
 
 
 _metric = functools.partial(completed, keras=tf_keras, module=__name__, package="nllfit.metrics")
-# Files that version 0.1 saved have the first metric under this package name.
+# The package is "nllfit", because files that version 0.1 saved refer to `NegativeLogLikelihood` by this package name.
 NegativeLogLikelihood = _metric(shared_metrics.NegativeLogLikelihood, _MeanScore, package="nllfit")
 CRPS = _metric(shared_metrics.CRPS, _MeanScore)

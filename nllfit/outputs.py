@@ -63,7 +63,7 @@ def output_like(output: Any, distribution: tfp.distributions.Distribution, predi
     """
     if hasattr(output, "log_prob"):
         return with_mask(distribution, mask_of(output))
-    # Copied, because `prediction` may be a parameter of `distribution`.
+    # We copy `prediction`, because it may be a parameter's own tensor, which must not get the attribute.
     prediction = tf.identity(tf.cast(prediction, output.dtype))
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))

@@ -221,7 +221,7 @@ def dataset_inputs(data: tf.data.Dataset) -> Iterator[Any]:
 
 
 def check_one_shape(batches: Iterable[list[tf.TensorShape]]) -> None:
-    """Raises a `ValueError` if tensors of several batches have different shapes. Their first axis is that of rows."""
+    """Raises a `ValueError` if the shapes of several batches' tensors differ in more than the first axis, the rows."""
     if len({tuple(shape[1:] for shape in shapes) for shapes in batches}) > 1:
         raise ValueError(
             "The batches in `x` have distributions of different shapes, because their sequences differ in length: pad "
@@ -254,9 +254,10 @@ def _numbers(origin, output):
 def _program(models, specs):
     """Traces a function that calls the models on all batches. Returns it, and `_head` of each output.
 
-    The function takes inputs, a batch size and a number of passes, and returns the tensors of `_numbers` for all rows,
-    `[passes, rows, ...]`. The loop over the batches is in the graph, so no Python code runs between batches. The
-    function holds only weak references to the models, so a cached function does not keep them alive.
+    The function takes inputs, a batch size and a number of passes. Each pass calls each model on all batches. The
+    function returns the tensors of `_numbers` for all rows, `[passes, rows, ...]`. The loop over the batches is in the
+    graph, so no Python code runs between batches. The function holds only weak references to the models, so a cached
+    function does not keep them alive.
     """
     references = [weakref.ref(model) for model in models]
     heads: list = []

@@ -33,7 +33,7 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       TypeError: if `distribution` is not a distribution.
       ValueError: if `y` is not numeric or has another shape.
       NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`; or if
-        outcomes are angles of a mixture, because each component starts at another point of the circle.
+        outcomes are angles of a mixture, because the CDF of each component starts at another point of the circle.
 
     Example:
       >>> head = nllfit.heads.Poisson()

@@ -1,4 +1,4 @@
-"""The heads, for editors and type checkers; `families/head_table.py` has the classes, a test compares the two."""
+"""A stub for editors and type checkers. A test compares it with the list of heads in `families/head_table.py`."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ class DistributionLoss(keras.losses.Loss):
 def scored(score: Any, y_true: Any, y_pred: Any) -> tf.Tensor:
     """Returns `score(y_true, y_pred.distribution)`. Raises a `TypeError` if `y_pred` has no distribution.
 
-    If Keras is only inferring shapes, it returns zeros.
+    While Keras only infers shapes, `y_pred` has no distribution, and the result is zeros.
     """
     if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
         return score(y_true, y_pred.distribution)

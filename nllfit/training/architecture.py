@@ -2,8 +2,9 @@
 
 A program is traced for one model. The trace reads the layers, the optimizer, the loss and the metrics of that model.
 Another model may use the program only if its own trace would be the same. The traces of two models are certainly the
-same if the parts of the models are of the same classes, have equal configs, and come from libraries whose code does not
-change. A user's code may read anything, such as a global variable, so a model that contains a user's code has no key.
+same if their layers, optimizers, losses and metrics are of the same classes, have equal configs, and come from
+libraries whose code does not change. A user's code may read anything, such as a global variable, so a model that
+contains a user's code has no key.
 """
 
 import functools
@@ -24,16 +25,16 @@ __all__ = ["architecture_of"]
 _LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
 _STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
 _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
-# Attributes that the configs of Keras's layers, losses and metrics lack, besides arguments of some constructors.
+# The configs of Keras's layers, losses and metrics lack these attributes, so `_config_of` adds them.
 _UNSAVED = "autocast", "dtype", FUNCTION_ARGUMENTS
 
 
 class _UnknownError(Exception):
-    """Raised for a part of a model that cannot be compared with parts of other models."""
+    """Raised for a layer, optimizer, loss or metric whose trace is not determined by its class and config."""
 
 
 def architecture_of(model: Model, y: Any) -> Hashable | None:
-    """Returns the key of a compiled model's training program, or None if the model has parts that cannot be compared.
+    """Returns the key of a compiled model's training program, or None if the model cannot be compared with others.
 
     Models with equal keys have their `training_variables` in the same order. As a side effect, this function creates
     the variables that a first step on outcomes `y` would create.
@@ -90,12 +91,16 @@ def _topology(model):
 
 
 def _config_of(part):
-    """Returns the config of a part of a model. Raises an `_UnknownError` if the part has no complete config."""
+    """Returns the config of a layer, optimizer, loss or metric, with the constructor arguments and `_UNSAVED` added.
+
+    Raises an `_UnknownError` if the config is incomplete.
+    """
     try:
         config = part.get_config()
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # Keras cannot save a `partial`
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # for example, for a `partial`
         raise _UnknownError from error
-    # In tf_keras every layer takes an `activity_regularizer`, but the configs of few layers contain it.
+    # In tf_keras every layer takes an `activity_regularizer`, but few configs contain it. Without it, two layers with
+    # equal configs may have different losses.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
     kind: Any = type(part)
@@ -172,7 +177,7 @@ def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True
         _check(value)
         config = _config_of(value)
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
-            config = config | {"learning_rate": None}  # models may differ in the rate, because it is in a variable
+            config = config | {"learning_rate": None}  # not compared, because a program reads the rate from a variable
         # The name of a metric is compared, because it is a key in the logs.
         return type(value), _of(config, numbers, named=hasattr(value, "update_state"))
     raise _UnknownError

@@ -146,8 +146,8 @@ def _manager_of(state, folder):
     if manager is not None and manager.latest_checkpoint is not None:
         return manager
     newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
-    # A run that was killed while it wrote its first backup left no file `checkpoint`. It had not trained, so a new
-    # run may begin in the folder.
+    # A run that was killed while it wrote its first backup leaves no file `checkpoint`. The first backup is written
+    # before the first step, so nothing is lost if a new run begins in the folder.
     if "checkpoint" not in files and newest <= 1:
         return manager
     file, fault = os.path.join(folder, "checkpoint"), "damaged" if "checkpoint" in files else "missing"
@@ -162,8 +162,8 @@ class _Memory(tf.train.experimental.PythonState):
     """The state that a backup contains besides variables, converted to arrays.
 
     It has three parts: the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch.
-    If the callbacks are of other classes than before, a stopped run trains on. Only callbacks that the run still has
-    get their state back.
+    The key of the second part contains the classes of all callbacks. So if a run that was stopped is resumed with
+    callbacks of other classes, it trains on. Only callbacks that the run still has get their state back.
     """
 
     def __init__(self, model, callbacks):

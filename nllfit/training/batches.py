@@ -1,7 +1,7 @@
 """Batches: checks the user's data and divides them into the chunks that programs train on.
 
-A program gathers the rows of each batch from data in memory. `Arrays` keeps all data in memory and makes a permutation
-of the rows for each epoch. A `Stream` reads the data piece by piece.
+A program gathers the rows of each batch from data in memory. `Arrays` keeps all data in memory and permutes the row
+indices for each pass over the data. A `Stream` reads the data piece by piece.
 """
 
 import dataclasses
@@ -56,7 +56,8 @@ def batches_of(
       floatx: the dtype to which floats of NumPy arrays are cast.
       check: a function `check(example, name)`, such as `outcome_support.outcome_check` with its first argument bound to
         a model. `example` is one or more rows of the data, and `name` is the name of the outcomes in messages. `check`
-        returns another function, which checks the outcomes of a batch, may replace some of them, and returns the batch.
+        returns another function. The returned function checks the outcomes of a batch, may replace outcomes
+        that do not count (masked or of weight 0), and returns the batch.
       class_weight: `{label: weight}` or None.
       batch_size: rows per batch of arrays. The default is 32. If `steps` is given, the default is the number of rows
         divided by `steps`, rounded up.
@@ -110,7 +111,7 @@ def checked_arrays(
 
     Args:
       x, y, sample_weight, floatx, check, class_weight, name: as in `batches_of`.
-      reader: the method that needs all the data at once, such as "L-BFGS". An error message contains this text.
+      reader: the method that needs all the data at once, such as "L-BFGS", for the error about an iterable.
       takes_sparse: whether `x` may be sparse.
 
     Raises:
@@ -200,7 +201,7 @@ class Arrays:
 
     @functools.cached_property
     def _rounded(self):
-        """Pads the data with unused rows, so that data sets with nearly the same number of rows share a program."""
+        """The data, padded with unused rows, so that data sets with nearly the same number of rows share a program."""
         if not self.is_small:
             return self.data
         rows = np.minimum(np.arange(round_up(self.num_rows)), self.num_rows - 1)
@@ -208,7 +209,7 @@ class Arrays:
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def chunk(self, epoch, epochs=1, capacity=1):
-        """Returns the `Chunk` of `epochs` epochs, which must have the same layout."""
+        """Returns a `Chunk` of `epochs` epochs of the same layout. Its tensors have room for `capacity` epochs."""
         parts = [self._parts(epoch + i)[0] for i in range(epochs)]
         return self._chunk(parts, capacity)
 
@@ -230,8 +231,8 @@ class Arrays:
     def stacks(self):
         """Returns the batches of an evaluation as pairs `(stack, count)`.
 
-        A stack contains batches, `[k, batch_size, ...]`. Only its first `count` batches are used; the others pad it.
-        The stacks are the same in all epochs, because `restarts` is true for validation data.
+        A stack contains batches, `[k, batch_size, ...]`. Only its first `count` batches are used; the others are
+        padding. The stacks are the same in all epochs, because `restarts` is true for validation data.
         """
         ((full, rest),) = self._parts(0)
         steps = len(full) // self._batch_size
@@ -279,7 +280,7 @@ class Arrays:
 def round_up(number):
     """Rounds a number up to four significant binary digits, which adds less than an eighth.
 
-    Data sets of nearly the same size get equal numbers, so they can share a program.
+    Data sets of nearly the same size then have tensors of equal shapes, so they can share a program.
     """
     unit = 1 << max(0, number.bit_length() - 4)
     return -(-number // unit) * unit

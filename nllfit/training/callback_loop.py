@@ -22,7 +22,7 @@ class CallbackLoop:
     One call of a program trains several epochs. Then this class calls the callbacks of each of these epochs. Callbacks
     that only read the model get a `WatchedModel`, which shows them the weights after their epoch. If a callback may
     change the model, or if there are backups, each call trains only one epoch. If a callback that may change the model
-    defines `on_test_begin`, the `on_test_begin` of all callbacks are called before the model is evaluated. Otherwise
+    defines `on_test_begin`, all callbacks' `on_test_begin` methods are called before the model is evaluated. Otherwise
     they are called after the evaluation.
 
     Args:

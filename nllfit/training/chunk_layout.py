@@ -1,6 +1,6 @@
-"""Chunks, which contain the tensors for one call of a program, and their layout.
+"""Chunks and their layouts. A chunk contains the tensors for one call of a program.
 
-A program is traced for one layout: the structure, shapes and dtypes of the tensors.
+A layout is the structure, shapes and dtypes of these tensors. A program is traced for one layout.
 """
 
 import dataclasses
@@ -15,13 +15,14 @@ __all__ = ["Bounds", "Chunk", "Layout"]
 
 
 class Bounds(NamedTuple):
-    """The steps and epochs of a call. A call does one or several epochs, or a part of one epoch.
+    """The steps and epochs of one call of a program. A call runs one or several epochs, or a part of one epoch.
 
     Attributes:
-      first, last: each epoch does the full batches `first <= i < last`.
-      epochs: number of epochs.
-      starts: whether `first` is the start of an epoch. If it is, the metrics are reset.
-      ends: whether `last` is the end of an epoch. If it is, the partial last batch is also done.
+      first, last: each epoch takes a step on each full batch `first <= i < last`.
+      epochs: the number of epochs.
+      starts: whether the call begins at the start of an epoch. If so, the metrics are reset.
+      ends: whether the call ends at the end of an epoch. If so, the call also takes a step on the partial last
+        batch, if there is one.
     """
 
     first: Any = 0
@@ -100,16 +101,16 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """The tensors for one call of a program, which does steps of one or several epochs.
+    """The tensors for one call of a program.
 
-    The program gathers the rows of each batch from the data.
+    The program gathers the rows of each batch from `data`.
 
     Attributes:
       data: a tuple of structures of tensors `[n, ...]`.
-      order: the rows of each full batch of each epoch, `[capacity, steps, batch_size]`, where `capacity` is the maximum
-        number of epochs.
-      rest: the rows of a partial last batch of `r` rows in each epoch, `[capacity, r]`, or None.
-      bounds: the steps and epochs to do.
+      order: the row indices of each full batch of each epoch, `[capacity, steps, batch_size]`, where `capacity` is the
+        maximum number of epochs.
+      rest: the row indices of the partial last batch of each epoch, `[capacity, r]`, or None if there is none.
+      bounds: the steps and epochs of this call.
       held_out: the validation batches, as pairs `(stack, count)`. A stack contains batches, `[k, batch_size, ...]`, of
         which the first `count` are used.
       evaluates: whether to evaluate after each epoch, `[capacity]`.

@@ -48,7 +48,7 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
         if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank for spec in specs):
             take_from = _take_from_dataset
     begin = functools.partial(take_from, iterable, convert)
-    if isinstance(iterable, tf.distribute.DistributedDataset):  # all workers must read equally many batches
+    if isinstance(iterable, tf.distribute.DistributedDataset):  # keeps empty batches, so workers read equally many
         return begin
     return lambda most: functools.partial(_take_with_rows, begin(most))
 

@@ -41,7 +41,8 @@ def epochs_per_call(model: Model, train: Any) -> int:
     """
     if not train.have_same_layout:
         return 1
-    # Adam's slots take twice as much memory as the weights, and may not exist yet.
+    # An order of rows takes 4 bytes per row. A state takes up to three times the memory of the weights, because Adam
+    # has two slots for each weight. The slots may not exist yet, so we multiply the size of the weights by 3.
     size = max(4 * num_rows(train.data), 3 * num_bytes(variables_of(model)))
     return 1 << max(0, min(MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)
 
@@ -54,7 +55,7 @@ class Stretch(NamedTuple):
         epochs in a call. An unfinished epoch has the logs so far.
       scores: the logs of the evaluation after each epoch, in the same form.
       states: for each variable that training changes, its values after each epoch, `[capacity, ...]`.
-      epochs: the number of epochs that were started.
+      epochs: the number of epochs that were started. The call ends after an epoch that is not `finite`.
       finite: whether the loss and the weights were finite after the last epoch.
       seconds: the duration of the call.
     """
@@ -119,7 +120,7 @@ class Program:
         return [variables[place] for place in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:
-        """Returns the next call, which depends on the timings so far."""
+        """Returns the next call, in the graph or in XLA, and its maximum number of steps, from the timings so far."""
         with self._lock:
             return next_call(request, self.operations, self.timings)
 
@@ -160,7 +161,7 @@ class Program:
         self.timings = dataclasses.replace(self.timings, xla=state)
 
     def _compile(self, tensors):
-        """Makes XLA compile the program, by calling it for 0 epochs.
+        """Makes XLA compile the program, by a call that trains 0 epochs.
 
         The call gets new variables in place of the model's, because another thread may be training the model.
         """

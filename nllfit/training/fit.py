@@ -47,7 +47,7 @@ def fit(
     seed=None,
     compile="auto",
 ):
-    """Trains a compiled Keras model like `model.fit`, but without Python between the steps.
+    """Trains a compiled Keras model like `model.fit`, but runs no Python code between the steps.
 
     The results are those of `model.fit`, with five exceptions:
 
@@ -55,7 +55,7 @@ def fit(
     - With `shuffle=True`, the batches of a `Sequence` or `PyDataset` keep their order. `model.fit` shuffles them.
     - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same
       distribution. XLA's draws also differ from the graph's.
-    - Freezing or unfreezing a layer after `compile` has an effect at once.
+    - Freezing or unfreezing a layer after `compile` has an effect at once. In Keras, it needs another `compile`.
     - If a model has several outputs, the logged loss of each output weights all rows equally. Keras 3 gives a partial
       last batch the weight of a full one.
 
@@ -66,7 +66,7 @@ def fit(
     If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have the state after the
     last complete epoch, which is also the last in the history. An epoch is complete when its evaluation has ended. But
     after an exception in `on_test_begin`, `on_test_end` or `on_epoch_end`, the model has the state after the current
-    epoch. The history lacks that epoch, as after `model.fit`, because it records an epoch after the other callbacks.
+    epoch. As after `model.fit`, the history lacks this epoch, because the other callbacks run before the history.
 
     Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
     layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
@@ -79,11 +79,11 @@ def fit(
     be divisible by the number of replicas.
 
     Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
-    weights differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of Adam(0.01) on a 16-64-64-2
-    network with tanh, weights differed by up to 3.6. Under `compile="auto"` the clock decides when XLA takes over. If
-    `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op determinism is enabled, the switch
-    depends only on the number of steps. If the order of rows is also fixed, by `seed` or `shuffle=False`, such a run
-    can be repeated, and resumed, to the last digit, with three exceptions:
+    the weights from graph and XLA differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of
+    Adam(0.01) on a 16-64-64-2 network with tanh, they differed by up to 3.6. Under `compile="auto"`, measured times
+    decide when XLA takes over. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op
+    determinism is enabled, the switch depends only on the number of steps. If the order of rows is also fixed, by
+    `seed` or `shuffle=False`, a repeated or resumed run has the same weights to the last digit, with three exceptions:
 
     - tf_keras's dropout under `compile="xla"`, and in a resumed run without
       `tf_keras.backend.experimental.enable_tf_random_generator()`;
@@ -95,11 +95,11 @@ def fit(
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
         `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
         `PyDataset` is read ahead by as many threads as its attribute `workers` says. Batches without rows are skipped.
-        The sequences of a batch may have another length than those of other batches.
+        The length of sequences may differ between batches.
       y: outcomes `[n, ...]`, an array or a structure of them.
-      batch_size: rows per step of arrays; the last batch of an epoch may have fewer. The default is 32. If
-        `steps_per_epoch` is given, the default is the number of rows divided by `steps_per_epoch`, rounded up. For data
-        other than arrays, `batch_size` has no effect.
+      batch_size: rows per step, if the data are arrays; the last batch of an epoch may have fewer. The default is 32.
+        If `steps_per_epoch` is given, the default is the number of rows divided by `steps_per_epoch`, rounded up. For
+        data other than arrays, `batch_size` has no effect.
       epochs: the number of epochs, including those before `initial_epoch`.
       verbose: 0 for no output, 1 or `"auto"` for Keras's progress bar, 2 for a line per epoch. If one call of the
         program trains several epochs, their mean time is shown for each of them.
@@ -112,8 +112,8 @@ def fit(
         generator goes on from its current position. With such data, the weights are the same only if every epoch reads
         the same batches in the same order. A backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint`
         and `ReduceLROnPlateau`, but not of other callbacks. If a callback had stopped the run, the same call trains no
-        more epochs, and a call with callbacks of other classes goes on. Without a `seed`, a resumed run draws a new
-        seed. If the killed run had no more epochs to train, `history` contains only the logs of the last epoch. The
+        more epochs, but a call with callbacks of other classes trains on. Without a `seed`, a resumed run draws a
+        new seed. If the killed run had no more epochs to train, `history` contains only the logs of the last epoch. The
         `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous file
         only when the new one has been written.
       validation_split: the fraction of rows to hold out as validation data, which are the last rows of the arrays;
@@ -125,10 +125,10 @@ def fit(
       sample_weight: a factor in the loss of each row, `[n]`, or of each step of a sequence, `[n, steps]`; or a
         structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
-      steps_per_epoch: steps per epoch; by default one for each batch of the data. If an epoch has fewer steps, the next
-        epoch continues at the next batch. (Each epoch of tf_keras's `Sequence` begins at the first batch, as in
-        tf_keras.) If the end of arrays is reached within an epoch, the epoch continues at their beginning (Keras 3 ends
-        the epoch there). Other data must not end within an epoch. An infinite `tf.data.Dataset` needs
+      steps_per_epoch: steps per epoch; by default one for each batch of the data. If there are more batches than steps,
+        the next epoch continues at the next batch. (Each epoch of tf_keras's `Sequence` begins at the first batch, as
+        in tf_keras.) If the end of arrays is reached within an epoch, the epoch continues at their beginning (Keras 3
+        ends the epoch there). Other data must not end within an epoch. An infinite `tf.data.Dataset` needs
         `steps_per_epoch`.
       validation_steps: steps per evaluation; by default one for each batch. Each evaluation begins at the first batch,
         unless the data come from a generator.
@@ -167,11 +167,13 @@ def fit(
         - A weight that was frozen in the first fit, when the optimizer created its variables, is trainable now.
         - A step fails, for example because an index is out of range.
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
-        written, for example because the disk is full. In the second case the previous backup is intact.
+        written, for example because the disk is full. If a write fails, the previous backup is intact.
       ConnectionError: if one of several workers is lost and TensorFlow's message names a worker. The error says how to
-        start again, and which worker was lost if that can be known. Other messages of TensorFlow remain as they are.
-      FloatingPointError: if the loss or a trainable weight is not finite after an epoch, or after a part of a long one,
-        or if a parameter of a head is not finite in a step. The message names the first layer with such a weight.
+        start again, and which worker was lost if that can be known. If TensorFlow's message names no worker,
+        TensorFlow's error is raised.
+      FloatingPointError: if the loss or a trainable weight is not finite after an epoch or after a part of a long
+        epoch, or if a parameter of a head is not finite in a step. The message names the first layer with a weight
+        that is not finite.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)
@@ -220,7 +222,7 @@ def fit(
 def _way(compile, replicas):
     """Returns the value of `compile` to use.
 
-    Several replicas train in the graph, because XLA does not support sums over replicas.
+    With several replicas it is always "graph", because XLA does not support sums over replicas.
     """
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')

@@ -59,7 +59,7 @@ def _check_versions(model, adapter):
 
 
 def as_integers(lowest: int = 1, optional: bool = False, **numbers: Any) -> list:
-    """Converts the arguments to Python integers, because NumPy integers have a fixed size and lack some methods.
+    """Converts the arguments to Python integers, because NumPy integers can overflow and lack some methods.
 
     Raises:
       ValueError: if an argument is not an integer >= `lowest`. With `optional`, None is allowed.

@@ -12,8 +12,8 @@ from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["ROUNDING", "copy_in_float64", "copy_weights"]
 
-# `_agree` compares a model and its copy at the weights of the model, and again after each weight changes by at most
-# this number. The second comparison is needed for a penalty that is 0 at the weights of the model.
+# `_agree` compares the losses of a model and its copy at the weights of the model, and again after each weight has
+# changed by at most this number. The first comparison misses a penalty that is 0 at the weights of the model.
 _MOVE = 0.1
 # The largest difference of two losses, relative to `1 + abs(loss)`, that rounding errors in float32 explain.
 ROUNDING = 1e-5
@@ -23,8 +23,8 @@ def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model |
     """Returns a compiled copy of a model that computes in float64, or None if the model cannot be copied.
 
     A copy is made from the configs of the layers. A config lacks what a user added later, such as an attribute or the
-    penalty of an `add_loss`. So a second copy is made, which computes in the dtypes of the model. The model cannot be
-    copied if the losses of this copy and of the model differ.
+    penalty of an `add_loss`. To detect this, a second copy is made that computes in the dtypes of the model. If
+    the losses of the model and of this copy differ by more than rounding, the result is None.
 
     Args:
       model: a compiled model.

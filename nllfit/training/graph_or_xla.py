@@ -1,8 +1,9 @@
 """Decides whether the next call of a program runs in the graph or in XLA, and for how many steps.
 
-XLA pays off for a program that many runs share, so `_is_worth_compiling` counts the work of all of them. `next_call`
-is a pure function of the request, the operations in a step and the timings so far. It reads no clock and does not call
-TensorFlow. `epoch_programs.Program` stores the timings, under a lock, and executes the returned `Call`.
+XLA takes time to compile a program, and saves time in all runs that share the program. So `_is_worth_compiling` adds
+the time of past runs to the time that this run still needs. `next_call` is a pure function of the request, the
+operations in a step and the timings so far: it reads no clock and does not call TensorFlow. `epoch_programs.Program`
+stores the timings, under a lock, and executes the returned `Call`.
 """
 
 import dataclasses
@@ -109,10 +110,10 @@ class Call:
 def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
     """Returns the next call of a program.
 
-    Under `"auto"` a program first runs in the graph. If enough work is left, XLA compiles in another thread. Then XLA
-    is timed, and the program uses the faster of the two. A repeatable run switches at an epoch that depends only on the
-    number of steps before it, and waits for XLA there. A step that draws random numbers from a state outside variables
-    stays in the graph, because XLA's draws from such a state cannot be repeated.
+    Under `"auto"` a program first runs in the graph. If that takes long (`MIN_GRAPH_SECONDS_FOR_XLA`), XLA compiles the
+    program in another thread. Then XLA is timed, and the program uses the faster of the two. A repeatable run switches
+    at an epoch that depends only on the number of steps before it, and waits for XLA there. A step that draws random
+    numbers from a state outside variables stays in the graph, because XLA's draws from such a state cannot be repeated.
 
     Args:
       request: the request of a run.
@@ -161,7 +162,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Returns True if the graph is not timed yet, or if XLA was slower in all its trials."""
+    """Returns True if XLA was slower in all its trials, or if the graph still has to be timed."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

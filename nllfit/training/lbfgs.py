@@ -43,8 +43,8 @@ def fit_lbfgs(
     The objective is the loss that `model.evaluate` would return for one batch of all rows, including regularisers.
     Layers run in prediction mode (`training=False`), so the loss is a function of the weights. For a convex model, such
     as logistic regression with a penalty, the result is the optimum. The search is in float64, and only the final
-    weights are rounded to the dtype of the model. (A model is searched in its own dtype if the configs of its layers do
-    not determine its loss: a subclassed model, or one with an `add_loss` or with attributes that were set later.)
+    weights are rounded to the dtype of the model. (The search is in the model's own dtype if the configs of the layers
+    do not determine the loss: if the model is subclassed, has an `add_loss`, or has attributes that were set later.)
 
     The method depends on the number of weights: Newton's method for up to 200; L-BFGS and then Newton's method for up
     to 2000; only L-BFGS for more. A model with more than 33 weights changes to L-BFGS, whose steps are cheaper, after
@@ -165,7 +165,8 @@ def _history(model, before, found):
 def _went_to_marginal(model, data):
     """Sets the model to predict the marginal distribution of the outcomes. Returns False if that is impossible.
 
-    If inputs are large, random weights may lie where every link is flat, and no search leads away from there.
+    If inputs are large, the numbers that random weights give may be so large that the gradient of every link is 0. No
+    search leads away from such weights.
     """
     try:
         initialize(model, *data)

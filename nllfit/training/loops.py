@@ -51,16 +51,16 @@ def one_step(model, mode):
 class TracedEpochs:
     """The function that a program traces.
 
-    In mode "train" it does epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
-    does epochs of test steps.
+    In mode "train" it runs epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
+    runs epochs of test steps.
 
-    A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. But the states are
-    those of `_joined`; `split` extracts the state of each variable from them.
+    A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. But the states are the
+    vectors of `_joined`. `split` extracts the states of each variable from these vectors.
 
     Args:
       model: the model that is trained or evaluated.
       mode: `"train"` or `"test"`.
-      steps: for each mode, the function of a batch that does a step.
+      steps: maps each mode to its step, a function of a batch.
       layout: the layout of the chunk.
       changed: the variables to record after each epoch.
       weights: the variables that must stay finite.
@@ -106,7 +106,8 @@ class TracedEpochs:
 
     def _batches(self, inputs, epoch):
         """Returns the function that gathers the batch of a step."""
-        # We copy the rows once per epoch into the order of the batches. Each batch is then read in half the time.
+        # At the start of an epoch we copy small data into the order of the batches. Then a step gathers the rows of its
+        # batch in half the time, because they are next to each other in memory.
         if self._layout.is_small:
             return functools.partial(_gathered, _gathered(inputs.data, inputs.order[epoch]))
         return lambda i: _gathered(inputs.data, inputs.order[epoch, i])
@@ -141,7 +142,7 @@ def _repeated(step, batch, first, last, logs):
 
     Returns the logs of the last step, or `logs` if there is no step.
     """
-    # XLA would compile `tf.range(last)` again for each number of steps.
+    # A `while_loop`, because XLA would compile a loop over `tf.range(last)` again for each value of `last`.
     return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 
 

@@ -58,7 +58,7 @@ class Surface:
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the trace for the data, because looking it up takes as long as running it
+        self._of_data: Any = None  # the trace for the data, kept because TensorFlow's lookup takes as long as a run
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
@@ -92,7 +92,7 @@ class Surface:
 
     @property
     def curvature_eps(self) -> float:
-        """The relative error of the Hessian."""
+        """The relative error of the Hessian. Central differences of the gradient lose a third of the digits."""
         return self.eps ** (2 / 3) if self._differs else self.eps
 
     @property
@@ -157,9 +157,9 @@ class Surface:
         return (ends[:, 0] - ends[:, 1]).T / (2 * sizes)
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
-        """Runs TFP's L-BFGS from weights `[p]` until no slope exceeds `gradient`, or for at most `steps` steps.
+        """Runs at most `steps` steps of TFP's L-BFGS from weights `[p]`, until no derivative is larger than `gradient`.
 
-        Returns TFP's result, and the number of steps.
+        Returns TFP's result, and the number of steps taken.
         """
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)
@@ -174,7 +174,7 @@ class Surface:
         assign(self._weights, position)
         with tf.GradientTape() as tape:
             loss = self.objective(self._model, data)
-            if loss is None:  # of tf_keras; Keras 3 raises an error
+            if loss is None:  # tf_keras returns None if the model has no loss; Keras 3 raises an error
                 raise ValueError("No loss to compute: give `compile` a `loss`.")
         gradients = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, self._flat(gradients)
@@ -210,8 +210,8 @@ _S = TypeVar("_S", bound=Surface)
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     """A context with the surface of a model over its data, an instance of `kind`.
 
-    All models of an architecture share one compiled surface. A model gets its own surface only if the architecture has
-    no key, if the model cannot be copied, or if the model is too large for a copy to stay in memory.
+    All models of an architecture share one compiled surface. A model gets its own surface only if `architecture_of`
+    returns None, if the model cannot be copied, or if the model is too large for a copy to stay in memory.
     """
     is_small = num_bytes(variables_of(model)) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None

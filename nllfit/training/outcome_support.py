@@ -32,13 +32,13 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 
     If the loss is one of nllfit's, outcomes that are masked or have a weight of 0 do not count and may have any value.
     If such an outcome is not finite, it is replaced by one in the support. Otherwise Keras's own metrics would be NaN,
-    because 0 times NaN is NaN. (If a metric ignores weights, only masked outcomes are replaced. If it is one of
-    nllfit's, outcomes of weight 0 count.)
+    because 0 times NaN is NaN. (The `metrics` of `compile` ignore weights. If there are any, only masked outcomes are
+    replaced. If one of them is nllfit's, outcomes of weight 0 must be in the support.)
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`. A call of the model on the first row determines the distributions. A later batch
-        with inputs of another shape needs another such call.
+      example: a batch `(x, y, ...)`. The model is called on the first row to determine the distributions, and again on
+        the first row of a later batch whose inputs have another shape.
       name: the name of the outcomes in messages.
       has_metrics: whether metrics are computed, as in `fit`.
 
@@ -72,7 +72,7 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
     Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
     raises a `ValueError`.
     """
-    outputs = known_outputs(model, x)[0] if has_loss else []  # the sequences of a batch may have a length of their own
+    outputs = known_outputs(model, x)[0] if has_loss else []  # of each batch, because the length of sequences may vary
     filled = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
@@ -201,6 +201,6 @@ def _first_outside(y, distribution, counts):
     """
     outcomes = _of_rows(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)
-    if row is not None and not has_finite_likelihoods(distribution):  # the parameters are at fault, not the outcomes
+    if row is not None and not has_finite_likelihoods(distribution):  # no likelihood is finite: check only the support
         return first_refused(distribution, outcomes)
     return row, reason

@@ -85,5 +85,5 @@ ALONE = Replicas()
 
 
 def _bound(size, part, parts):
-    """Returns the index at which a part of a batch begins, as in `np.array_split`."""
+    """Returns the index at which part number `part` of `parts` begins in a batch, as in `np.array_split`."""
     return size // parts * part + min(part, size % parts)

@@ -26,8 +26,8 @@ __all__ = ["Run", "numbers"]
 
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
-# A stretch is the epochs of one call. This is the index of the state before a stretch. The states after the epochs of
-# the stretch have the indices 0, 1, ...
+# A stretch is the epochs that one call of a program trains. The states of the model after these epochs have the indices
+# 0, 1, ... The state before the stretch has this index.
 _BEFORE = -1
 
 
@@ -38,7 +38,7 @@ class Run:
       model: the compiled model.
       compile: `"auto"`, `"xla"` or `"graph"`.
       train, validation: `Arrays` or a `Stream`, or None for no validation.
-      epochs: the number of epochs to do.
+      epochs: the number of epochs to train.
       repeatable: whether the choice between graph and XLA must not depend on a clock.
     """
 
@@ -55,7 +55,7 @@ class Run:
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
         self._program = self.program("train", train.layout(self._capacity, self._held_out))
-        self._variables = training_variables(model)  # read after the program was made, because it creates some
+        self._variables = training_variables(model)  # read after the program was traced, which creates some variables
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)
@@ -89,7 +89,7 @@ class Run:
         first = self._train.first
         architecture = architecture_of(self._model, first[1] if len(first) > 1 else None)
         shared = own if architecture is None else shared_by(("programs", architecture), _new_programs)
-        with shared.lock:  # another thread may be tracing it for another model
+        with shared.lock:  # another thread may be tracing the same program for another model
             program = shared.get(key) or Program(self._model, mode, layout, architecture is not None)
             if program.is_shared:
                 shared.put(key, program)
@@ -133,7 +133,7 @@ class Run:
         """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
 
         After an error, `look` restores the state before the stretch. But if `begin_test` raised the error, `look`
-        restores the state after the epoch.
+        restores the state after the epoch that was to be evaluated.
 
         Args:
           epoch: the first epoch.
@@ -154,7 +154,7 @@ class Run:
                 self._states, self._is_at = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
                     if begin_test:
-                        self._shown = self._is_at  # an error in it leaves the state after the epoch, as in Keras
+                        self._shown = self._is_at  # if `begin_test` fails, the model is as after the epoch, as in Keras
                         begin_test()
                         self._shown = _BEFORE
                     return stretch._replace(scores=self._scores(epoch))

@@ -1,7 +1,7 @@
 """A stand-in for the model, for callbacks that only read it, such as `EarlyStopping`.
 
-One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. Each must see the
-weights after its own epoch. To restore weights takes time, so they are restored only when a callback reads the model.
+One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. A callback must find
+the weights after its own epoch. Restoring weights takes time, so this is done only when a callback reads the model.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ __all__ = ["WatchedModel"]
 
 
 class WatchedModel:
-    """Stands for a model in callbacks that only read it. Writes files atomically.
+    """Stands in for the model in callbacks that only read it. Its `save` and `save_weights` write files atomically.
 
     Args:
       model: the model.
-      look: a function that restores the model to its state after the epoch of the running callbacks. It is called
-        before anything is read.
+      look: a function that restores the model to its state after the epoch whose callbacks run. It is called before
+        anything is read.
       weights: a function that returns the weights of that epoch without restoring the model.
     """
 

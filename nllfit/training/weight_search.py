@@ -2,7 +2,8 @@
 
 The gain of a Newton step is the decrease of the loss that the gradient and the Hessian predict for the step. Near the
 optimum, where the loss is quadratic, the gain is the difference between the loss and its minimum. The search ends when
-the gain is less than the rounding error. The gain does not depend on the units of weights and outcomes.
+the gain is at most a rounding error, or the given tolerance. The gain does not depend on the units of weights and
+outcomes.
 """
 
 import dataclasses
@@ -21,8 +22,8 @@ __all__ = ["Found", "search"]
 # For at most 200 weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
-# The number of L-BFGS steps between two checks. If rows times weights are at least `_HEAVY`, a tenth of this number is
-# used, so that the progress bar is updated.
+# The number of L-BFGS steps between two checks. The progress bar is updated only at a check. So if rows times weights
+# are at least `_HEAVY`, which makes steps slow, a check follows a tenth of this number of steps.
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
 # A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`. After `_POOR_STEPS` poor steps
@@ -33,16 +34,17 @@ _POOR_STEPS = 3
 _ROUGH_GRADIENT = 1e-6
 # The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if no `tolerance` is given.
 _CONVERGED_GAIN = 1e-10
-# A leap is a Newton step times `_LEAP`. If there is a minimum nearby, the loss is higher after the leap than after the
-# step. If it is not higher for `_LEAPS` steps in a row, the optimum is at infinity.
+# A leap is a Newton step times `_LEAP`. If there is a minimum nearby, the leap goes past it, and the loss is higher
+# after the leap than after the step. If the loss is not higher for `_LEAPS` steps in a row, the optimum is at infinity.
 _LEAP = 8.0
 _LEAPS = 5
 # If two losses differ by less than this, relative to `1 + abs(loss)`, the later weights are kept.
 _RELATIVE_TIE = 1e-8
-# More noise than this, relative to `1 + abs(loss)`, hides the optimum.
+# If `Found.noise` is larger than this, relative to `1 + abs(loss)`, the optimum is lost in rounding errors.
 _HIDING_NOISE = 1e-5
 _POLISHES = 10
-# The search tries these multiples of an axis of negative curvature.
+# Where a Newton step gains nothing, the loss may be at a saddle. So the search also tries these multiples of each axis
+# of negative curvature.
 _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])
 
 
@@ -58,12 +60,14 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": the gain is less than a rounding error of `start`, and still more than 1/16 of the previous gain;
+        "zero": each step only divides the loss by a factor, so no optimum is near: the gain is at most a rounding error
+          of `start - value`, but more than 1/16 of the previous gain;
         "stuck": no lower loss was found;
         "cut short": after `max_iterations`;
         "out of time": after `max_seconds`.
       gain: the amount by which a Newton step would lower a quadratic loss with the same gradient and Hessian.
-      noise: the size of `gain` that rounding errors of the weights and the gradient can cause at the optimum.
+      noise: the size of `gain` that rounding errors of the weights and the gradient can cause at the optimum. After
+        L-BFGS, it is the gain at which L-BFGS ends.
       start: the loss at the start of the search.
       rounding_change: the change of the loss when the last digit of the weights changes.
       axes: the axes of the Hessian at `w`, or None.
@@ -104,9 +108,9 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
 
     Args:
       surface: the loss.
-      w: the start.
+      w: the weights to start at, `[p]`.
       max_iterations: the maximum number of steps.
-      tolerance: the gain below which the search ends; None for the limit of rounding errors.
+      tolerance: the gain at which the search ends; None to search until the gain is lost in rounding errors.
     """
     value = surface.value(w)
     found = Found(w, value, 0, "cut short", gain=np.inf, noise=0.0, start=value, rounded=w, loss=value)
@@ -117,8 +121,8 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         found = yield from _newton(surface, found, max_iterations, tolerance)
         if found.end != "stuck":
             break
-        # The loss has kinks or is far from quadratic. Then a step of L-BFGS gains as much as a Newton step, and needs
-        # no Hessian.
+        # Newton's method was stuck, because the loss has kinks or is far from quadratic. On such a loss, a step of
+        # L-BFGS lowers the loss as much as a Newton step, and needs no Hessian.
         limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
         further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
@@ -145,8 +149,8 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         try:
             result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
             if taken > 1 and not np.all(np.isfinite(result.position)):
-                # TFP divided by the change of the gradient, which is 0 on a straight piece of the loss, as in a mean
-                # absolute error. So the descent ends before this step, and the next one starts without a memory.
+                # In its last step, TFP divided by the change of the gradient. This change is 0 where the loss is
+                # linear, as a mean absolute error is. So we repeat the descent without its last step.
                 steps = taken - 1
                 result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
         except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that make an outcome impossible
