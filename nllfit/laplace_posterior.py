@@ -65,7 +65,7 @@ class Laplace:
     def __init__(self, model: Model, places: Sequence[int], posterior: Posterior):
         self.model, self.mean, self.covariance = model, posterior.mean, posterior.covariance
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
-        self._places = tuple(map(int, places))  # the indices of the chosen variables
+        self._places = tuple(map(int, places))  # the indices of the weights in `trainable_variables`
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
         self._program = tf.function(self._posterior_of_numbers, autograph=False)
 

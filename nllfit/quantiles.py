@@ -66,7 +66,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
-      q: a probability, or several `[num]`, each above 0 and below 1. A tensor of a `tf.function` is not accepted.
+      q: a probability, or several `[num]`, each above 0 and below 1; not a symbolic tensor in a `tf.function`.
 
     Returns:
       Quantiles `[*batch, *event]`, or `[num, *batch, *event]` for several probabilities, in the unit of the outcome.

@@ -1,4 +1,7 @@
-"""Losses of a distribution and an outcome for Keras 3 models. `nllfit.losses` defines the same losses for tf_keras."""
+"""The losses for Keras 3 models, which compare an outcome with a predicted distribution.
+
+`nllfit.losses` defines the same losses for tf_keras.
+"""
 
 import functools
 from typing import Any

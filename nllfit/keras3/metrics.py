@@ -1,4 +1,7 @@
-"""Metrics of a distribution and an outcome for Keras 3 models. `nllfit.metrics` defines them for tf_keras."""
+"""The metrics for Keras 3 models, which compare an outcome with a predicted distribution.
+
+`nllfit.metrics` defines the same metrics for tf_keras.
+"""
 
 import functools
 from typing import Any

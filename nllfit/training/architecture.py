@@ -41,7 +41,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
-    if not hasattr(model.optimizer, "build"):  # tf_keras's legacy optimizers create their slots only in a step
+    if not hasattr(model.optimizer, "build"):  # a legacy optimizer of tf_keras, whose variables only a step creates
         return None
     adapter = adapter_of(model)
     if adapter.excludes_from_weight_decay:

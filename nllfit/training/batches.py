@@ -244,8 +244,8 @@ class Arrays:
     def _parts(self, epoch):
         """Returns the indices of the rows of an epoch, in order, as a list of pairs `(full, rest)`.
 
-        `full` contains the rows of consecutive full batches. `rest` contains the rows of the partial batch after them,
-        and is empty if there is none.
+        `full` are the indices for consecutive full batches. `rest` are the indices for the partial batch after them,
+        and are empty if there is none. An epoch that continues in another pass may contain several partial batches.
         """
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         todo, done = self.steps, 0 if self._restarts else epoch * self.steps
@@ -287,5 +287,5 @@ def round_up(number):
 
 
 def _of_this_process(leaf):
-    """Joins this process's rows of a leaf of a `tf.distribute.DistributedDataset`. Returns any other leaf unchanged."""
+    """Joins the rows of a `tf.distribute.DistributedValues` that this process has. Returns any other leaf unchanged."""
     return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf

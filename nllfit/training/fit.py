@@ -80,7 +80,7 @@ def fit(
 
     Reproducibility: graph and XLA compute the same formulas, but round differently. After 100 steps of a small network,
     the weights from graph and XLA differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of
-    Adam(0.01) on a 16-64-64-2 network with tanh, they differed by up to 3.6. Under `compile="auto"`, measured times
+    Adam(0.01) on a 16-64-64-2 network with tanh, weights differed by up to 3.6. Under `compile="auto"`, measured times
     decide when XLA takes over. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op
     determinism is enabled, the switch depends only on the number of steps. If the order of rows is also fixed, by
     `seed` or `shuffle=False`, a repeated or resumed run has the same weights to the last digit, with three exceptions:

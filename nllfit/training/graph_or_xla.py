@@ -22,7 +22,7 @@ LOCKSTEP_CALL_STEPS = 32
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
 # The assumed time of a step in the graph before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4
-# The first calls in XLA do as many steps as the graph does in this time.
+# The first calls in XLA take as many steps as the graph takes in this time, so that a slow XLA program costs little.
 XLA_TRIAL_GRAPH_SECONDS = 0.015
 # The graph is judged faster only after more than this number of calls in XLA. Each time the number of calls in the
 # graph has grown 16-fold, XLA gets another call, because a busy machine can hide that XLA is faster.

@@ -22,7 +22,7 @@ def one_step(model, mode):
 
     The batch is `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
     """
-    strategy = model.distribute_strategy  # Keras 3's optimizers create their variables in its scope
+    strategy = model.distribute_strategy  # Keras 3's optimizers create their variables in the strategy's scope
     replicas = Replicas.of(strategy)
     # If the logs are metrics, `TracedEpochs` computes them over all replicas, at the end of an epoch.
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
@@ -96,7 +96,7 @@ class TracedEpochs:
             return logs, scores, [array.stack() for array in states_of], epoch, finite
 
     def _trained(self, inputs, bounds, epoch, no_logs):
-        """Does the steps of an epoch and returns the logs."""
+        """Runs the steps of an epoch and returns the logs."""
         tf.cond(bounds.starts > 0, self._reset_metrics, lambda: 0)
         batch = self._batches(inputs, epoch)
         logs = _repeated(self._step, batch, bounds.first, bounds.last, no_logs)
@@ -138,7 +138,7 @@ class TracedEpochs:
 
 
 def _repeated(step, batch, first, last, logs):
-    """Does steps on `batch(i)` for `first <= i < last`.
+    """Runs a step on each `batch(i)` for `first <= i < last`.
 
     Returns the logs of the last step, or `logs` if there is no step.
     """

@@ -39,7 +39,7 @@ def outputs_of(model: Model, x: Any, row: int = 0) -> list[Output]:
     try:
         with refusal_of(f"row {row} of `x`"), sparse_if_taken(model, x):
             if not model.built:
-                trace_call(model, specs_of_rows(x))  # builds it for any number of rows
+                trace_call(model, specs_of_rows(x))  # builds the model for any number of rows
             outputs = model(rows_of(x, row, row + 1), training=False)
     except NotImplementedError:  # a model with a training step but without `call`
         return []

@@ -115,7 +115,7 @@ class Run:
         """Returns the same as `look` and then `model.get_weights()`, in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
-        # A frozen weight, a mirrored weight and a lookup table have no recorded state.
+        # Frozen weights, mirrored weights and lookup tables have no recorded state. Then `look` restores the model.
         recorded = [state for state in found if state is not None]
         if self._shown in (self._is_at, _BEFORE) or len(recorded) < len(found):
             self.look()
@@ -130,7 +130,7 @@ class Run:
         bars: Iterable = (),
         begin_test: Callable[[], None] | None = None,
     ) -> Stretch:
-        """Trains one or several epochs: as many as one call may do, but at most `len(evaluates)`.
+        """Trains one or several epochs: as many as one call may train, but at most `len(evaluates)`.
 
         After an error, `look` restores the state before the stretch. But if `begin_test` raised the error, `look`
         restores the state after the epoch that was to be evaluated.
