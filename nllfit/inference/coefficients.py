@@ -11,7 +11,7 @@ from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_
 
 __all__ = ["Coefficients"]
 
-# The number of characters of a row after its name.
+# The width of all columns of numbers in a summary, in characters.
 _WIDTH_OF_NUMBERS = 58
 
 
@@ -58,7 +58,7 @@ class Coefficients(MaximumLikelihoodFit):
 
     @property
     def p_values(self) -> np.ndarray:
-        """The two-sided p-values `P(|Z| > |z|)`, `[q]`, of the hypotheses that a coefficient is 0; `Z` is Normal."""
+        """The two-sided p-values of the hypotheses that a coefficient is 0, `P(|Z| > |z|)`, `[q]`; `Z` is N(0, 1)."""
         return tf.math.erfc(tf.constant(np.abs(self.z_values) / math.sqrt(2))).numpy()
 
     def confidence_intervals(self, level: float = 0.95) -> np.ndarray:

@@ -15,14 +15,15 @@ from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]
 
-# The number of rows in one computation of derivatives. The cost of a Jacobian grows with the square of this number.
+# The number of rows in one Jacobian. The cost of a Jacobian grows with the square of this number, because the loss of
+# each row is differentiated through the computation for all rows.
 _BLOCK = 64
 
 
 class Likelihood(Surface):
     """The negative log-likelihood of all the data as a function of a model's weights. It is a sum over rows, in nats.
 
-    It uses the head's distribution and not the compiled loss, which may be a mean and may contain regularizers.
+    The likelihood comes from the head's distribution. The compiled loss may be a mean and may contain regularizers.
     """
 
     of = "likelihood"  # the name of the function in messages
@@ -61,10 +62,11 @@ class Likelihood(Surface):
 
 
 class PenalizedLikelihood(Likelihood):
-    """The negative log posterior of a model's weights, up to a constant. The regularizers are the negative log prior.
+    """The negative log posterior of a model's weights, up to a constant. The regularizers determine the prior.
 
-    A compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the number of rows. Keras
-    adds the regularizers to this loss, so they are multiplied by `n` here.
+    Without regularizers, a compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the
+    number of rows. Keras adds the regularizers to this quotient. Times `n`, the regularizers are the negative log
+    prior.
     """
 
     of = "posterior"

@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, but a head's shared parameters with their natural values."""
+"""The coefficients of a model: its weights, where a head's shared parameters have natural values, such as `scale`."""
 
 import numpy as np
 import tensorflow as tf

@@ -30,7 +30,8 @@ _POLISHES = 3
 # log-likelihood, and _MOST_NOISE nats.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1
-# A coefficient is not identified if a larger share of its gradient than this lies in the flat directions.
+# The likelihood is constant along flat directions of the weights. A coefficient is not identified if more than this
+# share of its gradient with respect to the weights lies in flat directions.
 _UNIDENTIFIED = 1e-4
 _NAMES_SHOWN = 6  # the largest number of coefficient names in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
@@ -79,7 +80,7 @@ def standard_errors(
 
     Raises:
       TypeError, ValueError: if one of these is true:
-        - `fit_lbfgs` refuses the data, or the model for another reason than a constraint, or `x` is sparse.
+        - `fit_lbfgs` refuses the data or the model (here, weights may have constraints), or `x` is sparse.
         - The model has no head, several outputs or too many weights.
         - `covariance` is unknown.
         - `groups` has the wrong length, a missing label or only one label, or is given without "sandwich".
@@ -98,7 +99,7 @@ def standard_errors(
     Source: White, Maximum likelihood estimation of misspecified models, 1982.
     """
     check_trainable(model)
-    if covariance not in list(_KINDS):  # a list compares values that have no hash
+    if covariance not in list(_KINDS):  # a dict would raise a TypeError if `covariance` is not hashable
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
     data, family = checked(model, x, y, sample_weight)
     check_size(model.trainable_variables)
@@ -256,8 +257,8 @@ def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     """Returns the middle factor of the sandwich, `[r, r]`: the sum of outer products of scores over rows or clusters.
 
-    The blocks `[rows, r]` of `scores` contain each row's score times its frequency, so an outer product contains the
-    square of the frequency and is divided by the frequency once.
+    The blocks `[rows, r]` of `scores` contain each row's score times its frequency. The outer product of a row would
+    contain the square of the frequency, so it is divided by the frequency.
     """
     of_rows = np.concatenate(list(scores))
     if clusters is not None:

@@ -23,10 +23,10 @@ def feature_names(model: Model, x: Any) -> Features:
 def weight_names(model: Model, features: Features) -> list[list[str]]:
     """Returns the names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
-    The names of the layer and of the models around it are included only as far as they are needed to tell two weights
-    apart. In the first layer, the first index of a kernel is the name of a column of the inputs. In the layer before
-    the head, the last index is the name of a parameter of the head. All other indices are numbers. An axis with only
-    the index 0 is left out.
+    A name begins with the names of the layer and of the models around the layer only if two weights would otherwise
+    have the same name. In the first layer, the first index of a kernel is the name of a column of the inputs. In the
+    layer before the head, the last index is the name of a parameter of the head. All other indices are numbers. An axis
+    of length 1 is left out.
 
     Args:
       model: a model that has been built.
@@ -75,7 +75,7 @@ def unique(names: Sequence[str]) -> list[str]:
 def _of_graph(layer, end):
     """Returns the `input` or `output` tensor of a layer, or None.
 
-    There is none if the model is not functional or if the layer was called twice.
+    The result is None if the model is not functional or if the layer was called twice.
     """
     try:
         return getattr(layer, end)
@@ -98,6 +98,6 @@ def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
         known = (b for b in layers if tensor is not None and _of_graph(b, "output") is tensor)
-        before = next((b for b in known if b is not layer), None)  # an input layer of tf_keras is its own input
+        before = next((b for b in known if b is not layer), None)  # the input of a tf_keras `InputLayer` is its output
         found += leading_to(before, layers, addition) if isinstance(before, addition) else [before]
     return found

@@ -1,8 +1,9 @@
 """Newton's method for the coefficients that maximise a regression's likelihood.
 
-The likelihood of a row depends only on a few linear predictors, so the Hessian is a sum of small Hessians over rows. An
-iteration costs one pass over the rows. `fit_lbfgs` finds the same maximum for any Keras model. It searches again, from
-its own start, if this search does not end in a maximum.
+The loss of row `i` depends on the coefficients `b` only through a few linear predictors, `u_i = X_i b`. Let `H_i` be
+the Hessian of this loss with respect to `u_i`. Then the Hessian of the sum of all losses with respect to `b` is
+`sum_i X_i' H_i X_i`, so an iteration costs one pass over the rows. If this search does not end at a maximum,
+`nllfit.regression.fitting` searches again with `fit_lbfgs`.
 """
 
 import dataclasses
@@ -27,12 +28,15 @@ __all__ = ["Objective", "maximum"]
 _ITERATIONS = 100
 _GAIN = 1e-9  # relative to the loss; the search ends if a step gains less
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, we also try a step twice as long
-_FLAT = 1e-13  # the least ratio of the smallest to the largest curvature at a maximum
+_FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by the largest, is less than this
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """The negative log-likelihood of all rows as a function of the coefficients `[q]`."""
+    """The negative log-likelihood of all rows as a function of the coefficients `[q]`.
+
+    `y` are the outcomes, `[n, *event]`. `weights` are the numbers of times that the rows count, `[n]`.
+    """
 
     family: ParametricFamily
     predictors: list[Predictor]
@@ -52,7 +56,8 @@ class Objective:
         try:
             negative_log_likelihood(self.y, distribution)
         except ValueError:
-            # All coefficients are 0 here. So without offsets, all rows have the distribution of the first row.
+            # The coefficients are 0, so without offsets all rows have the same distribution. Therefore we look for the
+            # invalid outcome with the distribution of the first row.
             row, reason = first_refused(checked(batch_rows(distribution, slice(1))), self.y, finite=True)
             if row is None or not has_finite_likelihoods(distribution):
                 raise
@@ -77,7 +82,7 @@ class Objective:
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[n, P]` and Hessian `[n, P, P]` of each row's loss with respect to its `P` linear predictors.
 
-        They are 0 in rows of weight 0.
+        Both are 0 in rows of weight 0.
         """
         slopes, bends = self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
         slopes, bends = self._counted(slopes, bends)
@@ -89,10 +94,10 @@ class Objective:
 
     @functools.cached_property
     def basis(self) -> tuple[Designs, np.ndarray]:
-        """Designs of orthonormal columns, and the matrix `[q, q]` that maps their coefficients to ours.
+        """Orthonormal designs `Q`, and the matrix `[q, q]` that maps coefficients of `Q` to coefficients of `designs`.
 
-        Derivatives with respect to our coefficients lose digits if columns are nearly dependent, such as the powers of
-        a year.
+        If `X` is a matrix of `designs`, `X = Q R`, and `inv(R)` is a block of the returned matrix. If columns of `X`
+        are nearly dependent, such as the powers of a year, derivatives with respect to coefficients of `X` lose digits.
         """
         factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]
         blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.places]
@@ -103,13 +108,16 @@ class Objective:
         return [(q, None) for q, _ in factors], back
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[q]` and the Hessian `[q, q]` at our coefficients, with respect to those of `basis`."""
+        """The gradient `[q]` and the Hessian `[q, q]` of the loss with respect to the coefficients of `Q` in `basis`.
+
+        `coefficients`, where both are evaluated, are the coefficients of `designs`.
+        """
         slopes, bends = self.derivatives(coefficients)
         gradient = self.weights @ by_coefficients(self.predictors, self.basis[0], slopes)
         return gradient, summed(self.predictors, self.basis[0], self.weights[:, None, None] * bends)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient of each row's loss at our coefficients, `[n, q]`, with respect to those of `basis`."""
+        """The gradient `[n, q]` of each row's loss with respect to the coefficients of `Q` in `basis`. See `local`."""
         return by_coefficients(self.predictors, self.basis[0], self.slopes(coefficients))
 
     @functools.cached_property
@@ -118,7 +126,7 @@ class Objective:
 
 
 def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Runs Newton's method. Returns the last coefficients `[q]`, and whether they maximise the likelihood."""
+    """Runs Newton's method from `start`. Returns the last coefficients `[q]`, and whether they are a maximum."""
     w, value = start, objective.value(start)
     for _ in range(_ITERATIONS):
         gradient, axes, curvature = _local(objective, w)
@@ -140,7 +148,10 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _local(objective, w):
-    """Returns the gradient `[q]`, and the principal axes and curvatures of the information, in `Objective.basis`."""
+    """Returns the gradient `[q]` and the principal axes and curvatures of the information, all for `Objective.basis`.
+
+    If the information is not finite, its diagonal replaces the curvatures, so at least one curvature may not be finite.
+    """
     gradient, information = objective.local(w)
     if not np.isfinite(information).all():
         return gradient, information, np.diag(information)
@@ -148,7 +159,10 @@ def _local(objective, w):
 
 
 def _polished(objective, w, step):
-    """Makes two more steps. Returns the coefficients, and whether the likelihood falls in all directions from them."""
+    """Makes `step` and one more Newton step.
+
+    Returns the coefficients `[q]`, and whether the likelihood falls in all directions from them.
+    """
     w = w + step
     gradient, axes, curvature = _local(objective, w)
     if not (np.isfinite(curvature).all() and curvature.min() > _FLAT * curvature.max()):

@@ -64,12 +64,12 @@ class CoefficientTable(MaximumLikelihoodFit):
 
     @property
     def llf(self) -> float:
-        """The log-likelihood in nats. It equals `log_likelihood`, under statsmodels' name."""
+        """The attribute `log_likelihood`, in nats, under the name that statsmodels uses."""
         return self.log_likelihood
 
     @property
     def nobs(self) -> float:
-        """The number of rows, or the sum of their weights. It equals `num_observations`, under statsmodels' name."""
+        """The attribute `num_observations` under the name that statsmodels uses."""
         return self.num_observations
 
     def cov_params(self) -> Any:

@@ -1,4 +1,4 @@
-"""Competing risks: Cox models, one per cause, give the probability of an event of each cause by a time."""
+"""Competing risks: the probability that an event of each cause happens by a time, from one Cox model per cause."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
       times: the times, `[k]`, or one time.
 
     Returns:
-      A dict by cause of `DataFrame`s with one row per row of `data` and one column per time.
+      A dict `{cause: DataFrame}`. Each `DataFrame` has one row per row of `data` and one column per time.
 
     Raises:
       TypeError: if `fits` is not a dict, or `data` is not a table.

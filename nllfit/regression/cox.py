@@ -58,13 +58,13 @@ def cox_regression(
       A `CoxRegression`.
 
     Raises:
-      ImportError, TypeError: as from `regression`.
-      ValueError: as from `regression`. Also if one of these is true:
+      ImportError, TypeError: in the cases that `regression` lists.
+      ValueError: in the cases that `regression` lists, and if one of these is true:
         - The outcome is not `Surv(...)`, or the formula has no terms.
         - A time is not finite, or a `stop` is not after its `start`.
         - An event is neither 0 nor 1, or there is no event.
         - A column does not vary between rows that are at risk at the same time. The partial likelihood then does not
-          depend on its coefficient.
+          depend on the column's coefficient.
 
     Example:
       >>> data = {"time": [6, 7, 10, 15, 19, 25], "event": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 0.5, 2.0, 0.5, 1.0]}
@@ -160,15 +160,18 @@ class CoxRegression(Hypotheses):
         sums = np.zeros([clusters.max() + 1, len(bread)])
         for label, part in self._likelihoods.items():
             np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
-        moves = sums @ bread  # rounding errors do not raise the rank of `moves.T @ moves` above the number of clusters
+        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise its rank above the number of clusters. For
+        # as many constraints as clusters, `test` would then return a p-value and not NaN.
+        moves = sums @ bread
         return moves.T @ moves
 
     def schoenfeld_residuals(self) -> Any:
         """Returns the Schoenfeld residuals of the events.
 
-        A residual is the difference between the columns of the event's row and their hazard-weighted mean over the rows
-        at risk. With ties, the mean is averaged over Efron's terms. A trend of the residuals over time contradicts
-        proportional hazards.
+        The residual of row `i`, which has an event, is `x_i - mean(x)`. Here `x_i` are the columns of row `i`, and
+        `mean(x)` is their mean over the rows at risk, weighted by the hazards. If several events have the same time,
+        `mean(x)` is averaged over the terms of Efron's sum. If the residuals have a trend over time, the hazards are
+        not proportional.
 
         Returns:
           A `DataFrame` with a row for each event. Its columns are `time` and the columns of the formula.
@@ -224,8 +227,8 @@ class CoxRegression(Hypotheses):
         """Returns the cumulative hazard of each row at each time, a `DataFrame` with one column per time.
 
         Args:
-          data: a table with the columns of the formula, which are assumed to be constant in time; or None for the
-            fitted rows.
+          data: a table with the columns of the formula, or None for the fitted rows. The values of a row are assumed
+            not to change over time.
           times: the times, `[k]`, or one time.
           stratum: the label of the rows' stratum; needed only if the fit has strata.
 
@@ -235,7 +238,7 @@ class CoxRegression(Hypotheses):
         """
         if stratum is None and len(self._likelihoods) == 1:
             (stratum,) = self._likelihoods
-        if stratum not in list(self._likelihoods):  # a list, because a given stratum may have no hash
+        if stratum not in list(self._likelihoods):  # a dict would raise a TypeError if `stratum` is not hashable
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         part = self._likelihoods[stratum]
         hazard, u = part.hazards(self.estimates)

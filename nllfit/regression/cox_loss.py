@@ -15,14 +15,15 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     predictions does not change the loss, so the last layer needs no bias. `cox_regression` fits the linear case, and
     also returns a coefficient table and baseline hazards.
 
-    The sums are computed in float64. If predictions differ by more than 700, terms underflow to 0.
+    The sums are computed in float64. If the predictions of all rows at risk at an event are lower than the largest
+    prediction by more than 700, their exponentials underflow. The term of this event in the loss is then 0.
 
     Args:
       y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.
       y_pred: `[n, 1]`, the logarithm of the hazard ratio. A Keras 2 or Keras 3 model without a head predicts it.
 
     Returns:
-      A scalar. So Keras's `sample_weight` does not weight single rows.
+      A scalar, so Keras's `sample_weight` cannot give single rows a weight.
 
     Raises:
       ValueError: if `y_true` or `y_pred` has another shape.
@@ -43,7 +44,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         )
     u = tf.cast(tf.reshape(y_pred, [-1]), tf.float64)  # in float32, ratios below exp(-100) would underflow
     order = tf.argsort(y_true[:, 0], direction="DESCENDING", stable=True)
-    # Times keep their dtype, because rounding them to that of `u` could tie them.
+    # Times keep their dtype, because rounding them to the dtype of `u` could make different times equal.
     time, event, u = (
         tf.gather(y_true[:, 0], order),
         tf.cast(tf.gather(y_true[:, 1], order), u.dtype),
@@ -57,7 +58,8 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     before = tf.cumsum(event) - event
     place = (before - tf.gather(tf.math.segment_min(before, group), group)) / tf.maximum(count, 1)
     sums = at_risk - place * tied
-    # If a sum underflows, the row's own risk replaces it, and the term is 0. A double-where keeps gradients finite.
+    # If a sum underflows to 0, `u - top` replaces its logarithm, so the row's term is 0. The double-where keeps the
+    # gradient finite.
     known = sums > 0
     log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
     terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))

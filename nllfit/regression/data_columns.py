@@ -64,10 +64,10 @@ def _with_numpy_dtypes(data: Any) -> Any:
 
 
 def _with_numpy_dtype(column: Any) -> Any:
-    """Converts a column of numbers to int64 or float64, and texts of a dtype of pandas to objects.
+    """Converts a column of numbers to int64 or float64, and a column of a pandas string dtype to dtype object.
 
-    formulaic would take numbers of dtype object for labels, and texts of a dtype whose missing value is `pandas.NA` for
-    numbers. An expression such as `x - 200` or `x**2` would wrap around or overflow in a small or unsigned dtype.
+    formulaic would treat numbers of dtype object as labels, and texts of a dtype whose missing value is `pandas.NA` as
+    numbers. In a small or unsigned dtype, an expression such as `x - 200` or `x**2` would wrap around or overflow.
     """
     if getattr(column.dtype, "na_value", None) is pd.NA or column.dtype == object:
         column = column.astype(object).infer_objects()

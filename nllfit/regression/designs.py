@@ -15,10 +15,12 @@ __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 
 INTERCEPT = "Intercept"
 
-_DEPENDENT = 1e-10  # a column depends on earlier ones if its residual is shorter than this, relative to its norm
+# A column counts as a linear combination of the earlier columns if its residual, after a projection on them, is shorter
+# than this, relative to the norm of the column.
+_DEPENDENT = 1e-10
 _LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
-_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a quoted name that needs no quotes
-_UNSEEN = "outside of the nominated levels"  # part of formulaic's warning
+_QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a name in backticks that is also valid without them
+_UNSEEN = "outside of the nominated levels"  # part of formulaic's warning about a level without fitted rows
 
 
 def sides(formula: Any) -> tuple[str, str]:
@@ -75,8 +77,8 @@ class Design:
 
         Raises:
           ValueError: if `data` is a table and the argument `offset` was an array, because the array has no values for
-            other rows; or if a column of labels has numbers in `data`, which formulaic would multiply by the columns of
-            the levels.
+            other rows; or if a column contains numbers in `data` but labels in the fitted data, because formulaic would
+            multiply the numbers by the columns of the levels.
         """
         if data is None:
             return self.matrix, self.offset
@@ -172,9 +174,9 @@ def _context() -> dict[str, Any]:
 
 
 def _inside(term: Any) -> Any:
-    """Returns the term of the expression inside `offset(...)`.
+    """Returns the term for the expression inside `offset(...)`.
 
-    We do not pass a function `offset` to formulaic, because a column may have this name.
+    We remove `offset(...)` and do not define `offset` as a function for formulaic, because a column may have this name.
     """
     (factor,) = term.factors
     return _parsed("0 + {" + factor.expr.removeprefix("offset(").removesuffix(")") + "}")[0]
@@ -210,7 +212,7 @@ def _evaluated(spec: Any, data: Any, text: str) -> np.ndarray:
 
 
 def _guarded(make: Any, data: Any, text: str) -> Any:
-    """Returns `make()`. Errors and warnings of formulaic become `ValueError`s with one sentence."""
+    """Returns `make()`. Raises a `ValueError` for errors of formulaic and for its warning about unseen levels."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:

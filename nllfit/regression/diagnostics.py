@@ -17,10 +17,12 @@ from nllfit.regression.linear_predictors import LinearPredictors
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-# If the information of all rows but one has a smaller curvature than this, relative to the information of all rows, the
-# curvature counts as zero.
+# `influence` leaves out one row. A curvature of the information of the other rows counts as zero if it is smaller than
+# this, relative to the information of all rows.
 _FLAT = 1e-10
-_INSIDE = 1e-15  # in a deviance, the mean of the saturated model stays this far from the ends of the support
+# In a deviance, the mean is set to the outcome. The mean stays this far from the ends of the support, because a family
+# such as the Bernoulli cannot have a mean there.
+_INSIDE = 1e-15
 
 
 class Diagnostics(LinearPredictors):
@@ -44,7 +46,7 @@ class Diagnostics(LinearPredictors):
         Args:
           kind: "quantile", "response", "pearson" or "deviance". A Categorical or an OrderedLogistic has only quantile
             residuals. If there are more than two classes, the outcome must be a column of numbers or an ordered
-            categorical column. Deviance residuals need a family whose main parameter is its mean, or a transformation
+            categorical column. Deviance residuals need a family whose main parameter is the mean, or a transformation
             of the mean such as `log_rate`.
           seed: the seed of the uniform random numbers.
 
@@ -122,7 +124,8 @@ class Diagnostics(LinearPredictors):
         matrix unless `scale` is fixed.
 
         If `H - H_i` is not positive definite, `dfbeta` and Cook's distance of the row are NaN. An example is the only
-        row of a level: the other rows do not determine its coefficient. If the fit did not converge, all are NaN.
+        row of a level: the other rows do not determine the coefficient of this level. If the fit did not converge, all
+        results are NaN.
 
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
@@ -137,7 +140,7 @@ class Diagnostics(LinearPredictors):
         scores = objective.weights[:, None] * by_coefficients(self.predictors, designs, slopes)
         curved = of_each_row(self.predictors, designs, objective.weights[:, None, None] * bends)
         axes, curvature = principal_axes(curved.sum(0))
-        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # in these units, `H` is 1
+        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # in these units, `H = I`
         shares = units.T @ curved @ units
         rest, turns = np.linalg.eigh(np.nan_to_num(np.eye(len(b)) - shares))  # the information of the other rows
         rest = np.where(rest[:, :1] > _FLAT, rest, np.nan)

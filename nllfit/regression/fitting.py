@@ -41,23 +41,23 @@ def regression(
     link: Mapping[str, str] | None = None,
     **parameters: Any,
 ) -> Regression:
-    """Fits a regression by maximum likelihood. A formula describes it.
+    """Fits a regression, which a formula and a table describe, by maximum likelihood.
 
     The formula describes the main parameter of the family: the `loc` of a Normal, the `mean` of a Gamma, a Beta or a
-    NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull. Before its
-    link, this parameter is
+    NegativeBinomial, the `logits` of a Bernoulli, the `log_rate` of a Poisson, the `scale` of a Weibull. For row `i`,
+    the link maps the linear predictor `u_i` to this parameter:
 
         u_i = x_i' b + offset_i
 
     `x_i` are the columns that `formulaic` makes from the formula for row `i`, and `b` are the coefficients. The
     notation is R's: `y ~ x`, `y ~ a * b`, `y ~ C(group)`, `y ~ C(group, contr.sum)`, `y ~ spline(age, 4)` (a B-spline
-    with 4 columns), `y ~ log(x) + offset(log(exposure))`. Any other parameter is one number for all rows, unless it has
-    its own formula as a keyword argument: `scale="~ z"`. Positive parameters have the link `exp`, so their coefficients
-    are on the scale of the logarithm. A family object keeps its own links.
+    with 4 columns), `y ~ log(x) + offset(log(exposure))`. Any other parameter is one number for all rows, unless a
+    keyword argument gives a formula for it: `scale="~ z"`. Positive parameters have the link `exp`, so their
+    coefficients are on the scale of the logarithm. A family object keeps its own links.
 
     The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
-    Newton's method finds the coefficients. If Newton's method does not end in a maximum, `fit_lbfgs` searches again
-    from its own start.
+    Newton's method finds the coefficients. If Newton's method does not end at a maximum, `fit_lbfgs` searches again
+    from the beginning.
 
     Args:
       formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
@@ -170,8 +170,9 @@ def _check_clusters(objective, clusters):
 def _start(objective):
     """Returns the coefficients at which the search starts. They are 0 by default.
 
-    If the likelihood at 0 is not finite, or does not depend on one of the linear predictors, least squares fits the
-    linear predictors to the parameters of the marginal distribution of the outcomes.
+    If the likelihood at 0 is not finite, or its gradient with respect to one of the linear predictors is 0 in all rows,
+    the search starts near the marginal distribution of the outcomes: least squares fits each linear predictor to the
+    unconstrained parameter of this distribution.
     """
     zeros = np.zeros(objective.num_coefficients)
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():

@@ -109,7 +109,7 @@ def _evaluated(text, data, **functions):
     """Evaluates a column, or an expression that may call the functions in `_FUNCTIONS` and `functions`."""
     if (name := text.strip("`")) in data.columns:
         return data[name]
-    columns = {str(column): data[column] for column in named_columns(text, data)}  # others might hide a function
+    columns = {str(column): data[column] for column in named_columns(text, data)}  # other columns could hide a function
     shown = ", ".join(map(str, data.columns))
     try:
         quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)

@@ -13,7 +13,9 @@ from nllfit.regression.extras import pandas as pd
 
 __all__ = ["Hypotheses", "WaldTest"]
 
-_SINGULAR = 1e-12  # smaller eigenvalues count as zero, relative to the largest, after scaling to a unit diagonal
+# `R V R'` (see `WaldTest`) is scaled to a unit diagonal. Its eigenvalues count as zero if they are smaller than this,
+# relative to the largest eigenvalue.
+_SINGULAR = 1e-12
 _UNQUOTED = "(?=(?:[^`]*`[^`]*`)*[^`]*$)"  # matches a position that is not between backticks
 _ROUNDING = 1e-8  # the rounding error of a statistic, relative to the log-likelihood
 
@@ -97,7 +99,7 @@ class Hypotheses(CoefficientTable):
 
         Raises:
           TypeError: if an argument is not a fit.
-          ValueError: if there is no larger fit; or if one of these is true for a fit, compared with the one before:
+          ValueError: if there is no larger fit; or if one of these is true for two successive fits:
             - One is a `regression`, the other a `cox_regression`.
             - The outcomes, weights or strata differ.
             - The larger fit does not have more coefficients, or its likelihood is lower.
@@ -125,7 +127,7 @@ class Hypotheses(CoefficientTable):
             text = constraint if isinstance(constraint, str) else ", ".join(constraint)
             try:
                 found = constraints.LinearConstraints.from_spec(_in_pairs(text), list(self.names))
-            except Exception as error:  # the parser raises many types, and an expression may raise any
+            except Exception as error:  # the parser raises errors of many types
                 raise ValueError(
                     f"The constraint `{text}` cannot be read: {str(error).splitlines()[0].rstrip('.')}. The "
                     f"coefficients are {', '.join(self.names)}; quote names that are not a single word with backticks."

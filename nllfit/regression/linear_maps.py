@@ -44,7 +44,7 @@ def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray)
 def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
     """Returns the Hessian of each row's loss with respect to the coefficients, `[n, q, q]`.
 
-    `bends` are as in `summed`.
+    `bends` are the Hessians of the rows' losses with respect to the linear predictors, `[n, P, P]`.
     """
     blocks = _blocks(predictors, designs)
     rows = [[bends[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]

@@ -44,7 +44,7 @@ class LinearPredictors(CoefficientTable):
           data: a table with the columns of the formulas; by default the fitted rows.
 
         Raises:
-          TypeError, ValueError: as from `Regression.predict`.
+          TypeError, ValueError: in the cases that `Regression.predict` lists.
         """
         return numbers_of(self.predictors, self._designs(data), self._coefficients)
 
@@ -71,9 +71,9 @@ class LinearPredictors(CoefficientTable):
         return [p.design.of(data) for p in self.predictors]
 
     def _error(self, designs, slopes):
-        """Returns the standard errors `[m]` of a quantity.
+        """Returns the standard errors `[m]` of a quantity by the delta method.
 
-        `slopes` `[m, params_size]` is its gradient with respect to the linear predictors.
+        `slopes` `[m, params_size]` is the gradient of the quantity with respect to the linear predictors.
         """
         by = by_coefficients(self.predictors, designs, slopes)
         return np.linalg.norm(by @ self._root, axis=1)

@@ -97,19 +97,22 @@ class PartialLikelihood:
 
     @functools.cached_property
     def _nodes(self):
-        """Returns pairs of indices: of rows that enter late, and of nodes of the tree.
+        """Returns a list of pairs of index arrays, `(rows, nodes)`: rows that enter late, and their nodes of the tree.
 
-        The leaves below the nodes of a row are the times at which it is at risk. The difference of two cumulative sums
-        would lose the risks that are small compared with risks at other times.
+        The leaves below the nodes of a row are the times at which the row is at risk. We do not subtract the cumulative
+        sum at `start` from that at `stop`, because the difference would lose the digits of risks that are small
+        compared with risks at other times.
         """
         first, last = self._places
         rows, found = np.flatnonzero((first > 0) & (first < last)), []
         low, high = first[rows] + self._size, last[rows] + self._size
         while len(rows):
+            # The range from `low` to `high - 1` begins with a right child, or ends with a left child. The sibling of
+            # this child is outside the range, so no higher node can replace the child.
             is_right, is_left = (
                 low % 2 == 1,
                 high % 2 == 1,
-            )  # the first node and the last one are without their siblings
+            )
             found += [(rows[is_right], low[is_right]), (rows[is_left], high[is_left] - 1)]
             low, high = (low + 1) // 2, high // 2
             rows, low, high = (part[low < high] for part in (rows, low, high))
@@ -232,9 +235,9 @@ class PartialLikelihood:
         return self._centred[self.event] - sums[at] / np.bincount(of_time)[at, None]
 
     def hazards(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
-        """Returns Breslow's estimate of the hazard at each event time, `[m]`, and the `u` of a row with this hazard.
+        """Returns Breslow's estimate of the hazard at each event time, `[m]`, and the `u` for which it holds.
 
-        This `u` is the largest of the stratum. The hazard for `u = 0` may overflow.
+        `u` is the largest linear predictor of the stratum, because the hazard of a row with `u = 0` may overflow.
         """
         u = self.numbers(coefficients)
         top = u.max()

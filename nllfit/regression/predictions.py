@@ -18,7 +18,7 @@ from nllfit.regression.linear_predictors import LinearPredictors
 
 __all__ = ["Predictions"]
 
-_STEP = 6e-6  # a central difference of this relative step has the least error, about 1e-10
+_STEP = 6e-6  # in float64, a central difference with this relative step has the least error, about 1e-10
 _ROUNDING = 1e-13  # smaller relative changes of a prediction are rounding errors
 
 
@@ -28,8 +28,8 @@ class Predictions(LinearPredictors):
     def predict(self, data: Any = None) -> Any:
         """Returns the prediction for each row: the mean of its distribution, or the probability of each class.
 
-        If the distribution has no mean, the prediction is its median or mode. The classes are those of a Categorical or
-        an OrderedLogistic. For a Bernoulli, the mean is the probability of the second label.
+        If the distribution has no mean, the prediction is its median or mode. Only a Categorical and an OrderedLogistic
+        predict the probability of each class. For a Bernoulli, the mean is the probability of the second label.
 
         Args:
           data: a table with the columns of the formulas and offsets; by default the fitted rows.
@@ -106,7 +106,7 @@ class Predictions(LinearPredictors):
             along = np.zeros_like(slopes)
             along[:, main] = 1.0
             low, high = wald_interval(numbers[:, main], self._error(designs, along), level).T
-            tried = low, high, np.clip(0.0, low, high)  # links such as `square` turn at 0
+            tried = low, high, np.clip(0.0, low, high)  # links such as `square` have an extremum at 0
             reached = [self._central(np.where(along, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))

@@ -26,7 +26,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
     Attributes:
       model: the fitted Keras model; `inputs(data)` returns its inputs.
-      family: the family of its head.
+      family: the family of the model's head.
       formula, names, estimates, covariance, kind, ratios, label, converged, message, log_likelihood, num_observations,
         num_parameters: see `CoefficientTable`.
       outcome: the name, values and labels of the outcomes.
@@ -138,5 +138,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         np.add.at(sums, clusters, weights[:, None] * scores)
         rows = weights.sum()
         factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-        moves = sums @ bread  # rounding errors do not raise the rank of `moves.T @ moves` above the number of clusters
+        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise its rank above the number of clusters. For
+        # as many constraints as clusters, `test` would then return a p-value and not NaN.
+        moves = sums @ bread
         return factor * moves.T @ moves

@@ -57,7 +57,7 @@ def _programs(family):
 def _traced(family):
     """Traces the functions of a family. Returns a dict of concrete functions.
 
-    TensorFlow would warn of retracing if the dict contained a `tf.function` for each of many families.
+    The dict does not contain `tf.function`s, because TensorFlow would warn of retracing if many families each had one.
     """
     zero, size = tf.UnconnectedGradients.ZERO, family.params_size
     specs = tf.TensorSpec([None, size], tf.float64), tf.TensorSpec([None, *family.event_shape], tf.float64)

@@ -48,9 +48,9 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
         of more than four components it is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
       - Other counts, and mixtures of counts: the sum over counts. If more than 512 counts on a side of the outcome are
         likely, only every second, third, ... count is summed. The relative error is then about 1e-8, but up to 1e-2 for
-        a mixture whose components are far narrower than itself, such as Poissons of the rates 5 and 1e5.
-      - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score. It
-        has the same formula with Euclidean distances, and is estimated from 256 draws with a fixed seed.
+        a mixture that is far wider than its components, such as a mixture of Poissons with the rates 5 and 1e5.
+      - Families of vectors, such as MultivariateNormalTriL and Dirichlet, and mixtures of them: the energy score, which
+        has the same formula with Euclidean distances. It is estimated from 256 draws with a fixed seed.
 
       The score is finite for some distributions without a mean, such as a Cauchy. It is infinite for a StudentT with
       `df <= 1/2`, for a GeneralizedPareto or GeneralizedExtremeValue with a concentration of 2 or more, and for a Zipf
@@ -61,7 +61,7 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       ValueError: if `y_true` is not numeric or does not have the shape `[B, *event]`.
       NotImplementedError: if one of these is true:
         - TFP does not know the marginal distribution of the elements.
-        - The outcomes are intervals (`Censored`) or angles of a mixture.
+        - The outcomes are intervals (`Censored`), or angles whose distribution is a mixture.
         - Each outcome contains the ends of its truncation window (`Truncated` with "row").
         - The distribution is a flow of scalars (a `tfd.TransformedDistribution`) in float32.
 

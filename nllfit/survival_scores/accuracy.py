@@ -15,8 +15,8 @@ __all__ = ["CalibrationAtTime", "brier_score", "calibration_at", "integrated_bri
 def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train = None) -> np.ndarray:
     """Returns the Brier score of predicted survival probabilities at each time, `[k]`. Smaller is better.
 
-    It is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. A bracket `[...]` is 1 if
-    the condition is true for row `i`, else 0. `S_i` is the prediction for row `i`, and `G(t)` is the estimated
+    The score is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. A bracket `[...]` is
+    1 if the condition is true for row `i`, else 0. `S_i` is the prediction for row `i`, and `G(t)` is the estimated
     probability that a row is not censored by `t`.
 
     Args:
@@ -27,7 +27,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
     Raises:
       ValueError: if a shape is wrong, an event is neither 0 nor 1, a time is not finite, `survival` contains a number
-        that is not a probability, or `G` is 0 at one of `times` or at the time of an event by the last of `times`.
+        that is not a probability, or `G` is 0 at one of `times` or at an event that is not after the last of `times`.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """
@@ -63,8 +63,8 @@ class CalibrationAtTime:
 
     Attributes:
       predicted: the mean prediction of each group, `[g]`.
-      observed: the Kaplan-Meier estimate of each group, `[g]`. It is NaN if the time is after the last time of the
-        group and the row of that last time is censored, because the estimate ends there.
+      observed: the Kaplan-Meier estimate of each group, `[g]`. It is NaN if the last row of the group is censored
+        before the time of the comparison, because the Kaplan-Meier estimate ends at the last row.
       standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula. They are NaN where `observed`
         is NaN.
       num_rows: the number of rows of each group, integers `[g]`.

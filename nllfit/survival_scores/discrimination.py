@@ -99,7 +99,7 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
       ValueError: if one of these is true:
         - A shape is wrong, a time is not finite, an event is neither 0 nor 1, or a risk is NaN.
         - One of `times` is before the first event, or is not before the last time.
-        - `G` is 0 at the time of an event by the last of `times`.
+        - `G` is 0 at an event that is not after the last of `times`.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """

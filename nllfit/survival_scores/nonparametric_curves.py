@@ -117,7 +117,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
     """Returns the Kaplan-Meier estimate of the probability that a row is not censored by a time.
 
-    It is computed from `train`, or from `time` and `event` if `train` is None.
+    The estimate is computed from `train`, or from `time` and `event` if `train` is None.
     """
     times, events = (time, event) if train is None else train
     return kaplan_meier(times, events, censoring=True)
