@@ -5,7 +5,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # so that TensorFlow's log lines do not mix with the output
 
-if sys.argv[:1] == ["-m"]:  # `python -m` is about to import an experiment from this package
+if sys.argv[:1] == ["-m"]:  # `python -m` runs an experiment, and has imported only this package so far
     from experiments import startup
 
     startup.begin()

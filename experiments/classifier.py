@@ -18,7 +18,7 @@ def network(tools, x, head, units):
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        is_unsigned = np.issubdtype(x.dtype, np.unsignedinteger)  # 8 or 16 bits become numbers from 0 to 1
+        is_unsigned = np.issubdtype(x.dtype, np.unsignedinteger)  # scaled to numbers from 0 to 1
         body = [layers.Rescaling(1 / np.iinfo(x.dtype).max if is_unsigned else 1.0)]
         if input_shape[-1] == 3:  # photographs are augmented
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
@@ -66,7 +66,10 @@ def trained_members(tools, x, y, head, units, arguments, title, folder):
 
 
 def compared(models, x, y, x_test, y_test):
-    """Evaluates the first model and the ensemble, before and after temperature scaling on validation rows."""
+    """Evaluates the first model and the ensemble on test rows, before and after temperature scaling.
+
+    The validation rows determine the temperature. Returns a dict of evaluations by the name of the model.
+    """
     _, x_validation, _, y_validation = _split(x, y)
     found = {}
     for name, model in {"one network": models[0], f"ensemble of {len(models)}": nllfit.Ensemble(models)}.items():

@@ -87,10 +87,10 @@ def toolkit(version):
 
 
 def checked(arguments, **lowest):
-    """Returns the arguments.
+    """Returns the arguments if they are valid.
 
-    Raises a `ValueError` if an argument, or a number in it, is NaN or smaller than its value in `lowest`. The seed must
-    be at most `HIGHEST_SEED`.
+    Raises a `ValueError` if an argument, or a number in a list, is NaN or smaller than the argument's value in
+    `lowest`, or if the seed is not between 0 and `HIGHEST_SEED`.
     """
     for name, value in {"seed": 0, **lowest}.items():
         given = getattr(arguments, name)
@@ -105,7 +105,7 @@ def checked(arguments, **lowest):
 def run_folder(arguments):
     """Opens the folder of a run. If `--out` is the folder of an interrupted run, that run is resumed.
 
-    Until the run is complete, the subfolder `unfinished` contains the parts of the work that are done.
+    Until the run is complete, the subfolder `unfinished` contains intermediate results, such as trained networks.
     """
     out = _out(arguments)
     config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
@@ -129,18 +129,21 @@ def run_folder(arguments):
         print(f"\nunfinished: the same command with --out {out} resumes this run", file=sys.stderr)
         raise
     shutil.rmtree(unfinished)
-    print(f"\nThe run is in {out}/", file=sys.stderr)  # standard output may be JSON
+    print(f"\nThe run is in {out}/", file=sys.stderr)  # on stderr, because stdout may be JSON
 
 
 def kept(path, make):
-    """Returns the values of `make()` and writes them to a JSON file. If the file exists, returns its values."""
+    """Returns the values in a JSON file. If the file does not exist, first writes the values of `make()` to it."""
     if not path.exists():
         write_json(path, make())
     return json.loads(path.read_text())
 
 
 def trained(model, path, train):
-    """Trains a model with `train()` and returns the history. If the file exists, reads weights and history from it."""
+    """Trains a model with `train()`, saves weights and history in the file `path`, and returns the history.
+
+    If the file exists, the model is not trained, and its weights and the history are read from the file.
+    """
     if not path.exists():
         history, part = train(), path.with_suffix(".part")
         with part.open("wb") as file:
@@ -153,7 +156,7 @@ def trained(model, path, train):
 
 
 def _out(arguments):
-    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # two runs may start in the same second
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # %f: two runs may start in one second
     return pathlib.Path(arguments.out or f"runs/{arguments.name}-{time}")
 
 
@@ -166,7 +169,7 @@ def write_json(path, values):
 
 def largest_difference(ours, theirs):
     """Returns the largest absolute difference between two lists of arrays, or NaN if one of the differences is NaN."""
-    return float(np.max([np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)]))  # `max` would ignore NaN
+    return float(np.max([np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)]))  # `max` could ignore NaN
 
 
 def failure(done):
@@ -195,12 +198,12 @@ def progress_bar(keras, title):
 def run(main):
     """Runs an experiment from the command line. A user's mistake ends it with one line on stderr and exit status 2."""
     try:
-        if callable(signal.getsignal(signal.SIGINT)):  # a background process of a shell ignores SIGINT
+        if callable(signal.getsignal(signal.SIGINT)):  # false in a shell's background process, which ignores SIGINT
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
         sys.stdout.flush()  # raises here if the pipe is closed
     except BrokenPipeError:  # a reader, such as `head`, closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's flush at exit must not fail
         sys.exit(128 + signal.SIGPIPE)  # the usual exit status after a closed pipe
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())  # an error may quote several lines of a file

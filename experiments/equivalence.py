@@ -4,11 +4,13 @@
 
 For each Keras loss in the README's table (three crossentropies, squared error, absolute error and Poisson), two models
 start from the same weights and train on the same batches of real data in float64. One model has the Keras loss. Its
-twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The crossentropies use Adam.
-The other losses use plain SGD, and the twin's learning rate is divided by the known factor between the two losses.
+twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The loss of the twin is a
+known factor times the Keras loss, plus a known offset. For the crossentropies the factor is 1, and both models use
+Adam. For the other losses both models use plain SGD, and the learning rate of the twin is divided by the factor, so
+that both models take the same steps.
 
-Expected: only rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final weights. Keras's
-Poisson loss adds Keras's epsilon to the rate, so the experiment sets this epsilon to 0.
+Expected: the models differ only by rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final
+weights. Keras's Poisson loss adds Keras's epsilon to the rate, so the experiment sets this epsilon to 0.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the scale of Normal and Laplace heads; the factor between the losses is 2, so dividing by it is exact
+SIGMA = 0.5  # the scale of Normal and Laplace heads; the factor is then 2, and a division by 2 has no rounding error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +83,8 @@ def body(keras, num_inputs, units, seed):
 def compare(tools, twins, epochs, seed):
     """Trains both twins.
 
-    Returns the factor and the offset between the losses, the relative differences of the first losses and of the first
-    gradients, and the absolute difference of the final weights.
+    Returns the factor and the offset between the losses, the relative differences of the losses and of the gradients
+    before training, and the largest absolute difference of the final weights.
     """
     row, x, y, size = twins.row, twins.x, twins.y, twins.size
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))

@@ -12,10 +12,11 @@ bound of the scale (a floor), beta-NLL (Seitzer et al. 2022) and the CRPS. Then 
 an ensemble. The scales of the ensemble are also multiplied by a factor that is chosen on held-out training rows.
 Finally, `nllfit.tabular.DistributionRegressor` chooses both the factor and the regularization.
 
-Expected: training with the NLL gives a test NLL of about 8. A Normal that ignores the inputs has 1.4. Other losses do
-not help: with beta-NLL and the CRPS, networks learn the mean faster, so they overfit more and end above 40. The floor
-and the ensemble each lower the test NLL to 2.8, and the factor lowers the ensemble's test NLL to 1.7. The inputs are
-useful only with regularization: the `DistributionRegressor` reaches 1.0.
+Expected: training with the NLL gives a test NLL of about 8. A Normal that ignores the inputs has a test NLL of 1.4.
+Other losses do not help: with beta-NLL and the CRPS, networks learn the mean faster, so they overfit more, and their
+test NLL ends above 40. The floor and the ensemble each lower the test NLL to 2.8, and the factor lowers the ensemble's
+test NLL to 1.7. A network needs regularization to be better than the Normal that ignores the inputs: the test NLL of
+the `DistributionRegressor` is 1.0.
 """
 
 import functools
@@ -124,7 +125,7 @@ def plot(curves, metrics, path):
 
 
 def main(argv=None):
-    """Runs the experiment and returns its metrics. Their unit is the standard deviation of the target."""
+    """Runs the experiment and returns its metrics for the standardised target."""
     parser = common.parser(__doc__, "overconfidence")
     parser.add_argument("--epochs", type=int, default=300, help="epochs of each network (default: %(default)s)")
     parser.add_argument("--splits", type=int, default=5, help="random splits into 90%% and 10%% (default: %(default)s)")

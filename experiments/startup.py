@@ -9,7 +9,7 @@ __all__ = ["begin"]
 
 
 def begin() -> None:
-    """Imports TensorFlow and hides its first log lines, which ignore its log level. Ctrl-C ends the process."""
+    """Imports TensorFlow and hides the lines that it logs first, at any log level. Ctrl-C ends the process."""
     sys.stderr.flush()
     stderr = os.dup(2)
 

@@ -46,7 +46,7 @@ def regression(tools, family, num_inputs):
 def held_out_losses(model, name, x, y, train, test):
     """Returns the summed negative log-likelihoods of the test rows, without and with age."""
     alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
-    # The fit gets all rows. Held-out rows have the weight 0.
+    # The fit gets all rows, but held-out rows have the weight 0 and do not count.
     nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     losses = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(model, x[test]))
     return {

@@ -11,7 +11,7 @@ LONGEST = 2**20  # the most characters in a line
 
 
 def lines(file):
-    """Yields the lines of a file. Raises a `ValueError` if one has `LONGEST` characters: such a file is not text."""
+    """Yields the lines of a file. Raises a `ValueError` if a line has `LONGEST` characters and so cannot be text."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
             raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is not a text file.")
@@ -69,7 +69,7 @@ def check(path, num_inputs, target):
 
 
 def splits(num_rows, limit=None):
-    """Returns the training and the test rows of each split: the splits of Hernandez-Lobato and Adams (2015)."""
+    """Yields the indices of the training and the test rows of each split, as in Hernandez-Lobato and Adams (2015)."""
     state = np.random.RandomState(1)
     for _ in range(min(limit or 20, 5 if num_rows > LARGE else 20)):
         order = state.choice(range(num_rows), num_rows, replace=False)

@@ -20,7 +20,7 @@ import nllfit
 from experiments import common, data
 from nllfit import plots
 
-DRAWS = 20  # the number of draws of the latent variable at once
+DRAWS = 20  # the number of draws of the latent variable in one call of the decoder
 
 
 def load(arguments):
@@ -90,7 +90,7 @@ def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
 
 
 def mosaic(rows):
-    """Joins images `[rows, columns, height, width]` into one image. Lines separate them."""
+    """Joins images `[rows, columns, height, width]` into one image, with lines between them."""
     padded = np.pad(rows, [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=0.5)
     return np.concatenate([np.concatenate(row, 1) for row in padded], 0)
 

@@ -4,12 +4,12 @@
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
 processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each worker takes its share of every batch, and
-finds the addresses of all workers in `TF_CONFIG`. Here all workers run on one machine; the commands for several
-machines are also printed. If a worker dies, the others cannot continue without its gradients. Then all workers are
-restarted and resume from the backup of the last epoch.
+finds the addresses of all workers in the environment variable `TF_CONFIG`. Here all workers run on one machine; the
+commands for several machines are also printed. If a worker dies, the others cannot continue without its gradients, so
+all workers are restarted and resume from the backup of the last epoch.
 
-Expected: the weights agree to 1e-6. Steps are a few milliseconds longer, because the gradients and the metrics are
-summed over the workers.
+Expected: the weights of both runs agree to 1e-6. A step with several workers takes a few milliseconds longer than a
+step in one process, because the gradients and the metrics are summed over the workers.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ NUM_IMAGES = 1797
 def digits(batch_size):
     """Returns images of 64 intensities, and their labels.
 
-    There are only whole batches, because the workers share each batch equally.
+    Rows that do not fill a batch are left out, because the workers must share each batch equally.
     """
     images, labels = datasets.load_digits(return_X_y=True)
     rows = len(images) // batch_size * batch_size
@@ -87,7 +87,10 @@ def work(tools, arguments):
 
 
 def run_workers(arguments, folder, argv):
-    """Trains with workers on this machine. Each writes a log. Returns the weights, and a dict of loss and seconds."""
+    """Trains with workers on this machine, each of which writes a log.
+
+    Returns the trained weights, and a dict with the last loss and the seconds per step.
+    """
     module = ["experiments.benchmarks.distributed", *argv, "--out", str(folder)]
     worker_processes.run(arguments.workers, module, folder)
     with np.load(folder / "weights.npz") as file:

@@ -1,4 +1,4 @@
-"""Whose predicted distributions are better, and faster? `DistributionRegressor` and other packages on the same splits.
+"""Which package predicts the best distributions, and how fast? `DistributionRegressor` and others on the same splits.
 
     python -m experiments.benchmarks.peers --data FOLDER
 

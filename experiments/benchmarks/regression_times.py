@@ -5,7 +5,8 @@
 
 Each regression has five columns of artificial data. In one process, `nllfit` and the other package take turns to fit
 and summarise it, `--fits` times each. The table shows the CPU seconds of the first fit with `nllfit`, and the median of
-the later fits with each package. In the first fit with the first number of rows, TensorFlow traces the family.
+the later fits with each package. The first fit of a family is slower, because TensorFlow traces the family. All
+later fits, with any number of rows, use this trace.
 
 Expected: in `nllfit`, the first fit of a family takes one to three seconds longer than later fits. Later fits of 1,000
 rows take about 0.1 to 0.2 s in `nllfit`, and 0.01 to 0.2 s in the other packages. With 100,000 rows, `nllfit` takes

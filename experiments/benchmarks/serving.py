@@ -9,10 +9,11 @@ For each named head, a small network is exported in three forms:
 - TensorFlow Lite converts it to a model that computes the mean.
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for
-1000 rows. The table shows, for each form, the largest difference from the answers of the model, relative to the largest
-answer, or to 1 if that is larger. TensorFlow Lite is compared for one row. The table also shows the milliseconds of two
-functions for 1 row and for 1000 rows: `serve` computes the mean, the interval and the log-likelihood; `numbers`
-computes only the input of the head, which a network without a head would return.
+1000 rows. The table shows, for each form, the largest difference from the answers of the original model, divided by the
+largest answer (or by 1 if the largest answer is smaller). TensorFlow Lite is compared for one row. The table also shows
+the milliseconds that two functions of the SavedModel take for 1 row and for 1000 rows: `serve` computes the mean, the
+interval and the log-likelihood; `numbers` computes only the input of the head, which a network without a head would
+return.
 
 Expected: the differences are rounding errors. Intervals are slower for heads that find quantiles by a search.
 """
@@ -99,7 +100,7 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder, seed):
-    """Exports a model in all forms. Returns its answers, and how far `.keras` and TensorFlow Lite are from them."""
+    """Exports a model in all forms. Returns its answers, and the differences of `.keras` and TensorFlow Lite."""
     model, numbers, outcome = built(tools, name, x, seed)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()
@@ -122,7 +123,7 @@ def lite(folder, x, mean):
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["mean"])
     try:
         content = converter.convert()
-    except Exception as error:  # of any type; the table shows the type
+    except Exception as error:  # the conversion raises errors of many types
         return type(error).__name__
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notice that the interpreter will move to another package
@@ -132,9 +133,10 @@ def lite(folder, x, mean):
 
 
 def difference(found, expected):
-    """Returns the largest difference of the answers, relative to the largest answer, or to 1 if that is larger.
+    """Returns the largest difference between two dicts of answers, relative to the size of the answers.
 
-    Equal infinities do not differ. The difference is NaN if an answer is NaN.
+    For each item, the difference is `max |found - expected|` divided by `max(1, max |expected|)`. Infinite answers do
+    not count in the divisor, and equal infinities do not differ. The result is NaN if an answer is NaN.
     """
     differences = []
     for key, value in expected.items():

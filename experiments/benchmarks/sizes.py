@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.sizes
 
 Six sizes grow in turn by factors of ten: the numbers of rows, columns, classes, components of a mixture and elements of
-an outcome, and the size of a batch that contains all rows. `--only rows columns` selects two of them. A new process
-measures each value. The process trains two epochs with `nllfit.fit`, then evaluates and predicts.
+an outcome, and the size of a batch that contains all rows. `--only rows columns` selects the first two. Each value of a
+size is measured in a new process, which trains two epochs with `nllfit.fit`, then evaluates and predicts.
 
 The table has these columns:
 
@@ -56,7 +56,10 @@ def head(heads, classes, components, event):
 
 
 def measured(tools, what, size, seed=0):
-    """Returns the seconds and megabytes of a job. `what` has the value `size`, and other sizes are those of `USUAL`."""
+    """Returns the seconds and megabytes of a job, by the names in `COLUMNS`.
+
+    `what` is one of the sizes in `SIZES`, and `size` is its value. The other sizes have the values in `USUAL`.
+    """
     number = {**USUAL, what: size}
     batch = number.pop("batch")
     if batch:

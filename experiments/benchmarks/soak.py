@@ -178,7 +178,7 @@ def against_keras(shop):
 
 
 def stopped(shop):
-    """Compares a run that a callback stops with an error, and a run that ends with the same epoch."""
+    """Compares the weights of a run that a callback stops by an error, and of a run that ends with the same epoch."""
     last = random.Random(shop.job.seed).randrange(shop.job.epochs)
 
     class Raises(shop.tools.keras.callbacks.Callback):
@@ -259,7 +259,7 @@ def size():
 
 
 def soak(arguments, folder):
-    """Runs at least one round, until the time is over. Each round writes the metrics, which are also returned.
+    """Runs rounds until the time is over, but at least one. Writes the metrics after each round, and returns them.
 
     If the folder contains the metrics of an interrupted run, adds rounds to them.
     """
@@ -272,7 +272,7 @@ def soak(arguments, folder):
         trial, job = round_of(number, arguments.keras)
         try:
             found = TRIALS[trial](Workshop(job))
-            worst[trial] = float(np.maximum(worst[trial], found))  # NaN stays, which `max` would ignore
+            worst[trial] = float(np.maximum(worst[trial], found))  # `max` could ignore NaN
             rounds[trial] += 1
             problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
         except Exception as error:  # an error of any type must not stop the next rounds

@@ -9,23 +9,24 @@ There are three parts:
 1. Every contender trains the same networks with Adam on the same rows, in a separate process. The process measures the
    microseconds per step (the median of `--repeats` calls), the seconds of the first call, which includes tracing, and
    the peak memory.
-2. Every contender runs whole jobs on 455 rows (13-50-2, batch 32); predictions and scores use 64,000 rows. Each job
-   runs in `--repeats` new processes, and the contenders take turns. The median time includes tracing and compilation
-   but not imports. Two jobs, a model that is fitted again and the members of an ensemble, are timed after a few seconds
-   of training, in which XLA compiles.
+2. Every contender runs whole jobs. They train a network with 13 inputs, 50 hidden units and 2 classes on 455 rows with
+   batches of 32; predictions and scores use 64,000 rows. Each job runs in `--repeats` new processes, and the contenders
+   take turns. The median time includes tracing and compilation but not imports. Two jobs, a model that is fitted again
+   and the members of an ensemble, are timed after a few seconds of training, in which XLA compiles.
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
 If a run is interrupted, the same command with `--out` keeps the results of the finished models and jobs.
 
-PyTorch and JAX are included if they are installed (`pip install torch jax`). Everything takes half an hour, most of it
-in Keras; `--repeats 1` takes a third of that.
+PyTorch and JAX are included if they are installed (`pip install torch jax`). The whole benchmark takes half an hour, of
+which Keras takes most. With `--repeats 1` it takes about ten minutes.
 
-Ratios are relative to `nllfit` with the same Keras. Expected on two cores: on the smallest model, where Python takes
-most of the time, a step of `tf_keras` takes at least 38 times as long. On the CNN, where arithmetic takes most of the
-time, a step of `tf_keras` takes at least 1.4 times as long. A head costs nothing: the ratio of the two step times is
-1.00 +- 0.03. On a 16-256-256-2 network, JAX's step is 10% faster than ours, because jaxlib 0.10 computes five of the
-eight matrix products with YNNPACK. TensorFlow 2.21 uses YNNPACK only with
+Ratios are relative to `nllfit` with the same version of Keras. Expected on two cores: on the smallest model, where
+Python takes most of the time, a step of `tf_keras` takes at least 38 times as long as a step of `nllfit`. On the CNN,
+where arithmetic takes most of the time, this ratio is at least 1.4. A head costs nothing: the time per step with a
+head, divided by the time without a head, is 1.00 +- 0.03. On a 16-256-256-2 network, a step of JAX is 10% faster than a
+step of `nllfit`, because jaxlib 0.10 computes five of the eight matrix products with YNNPACK, a library of CPU kernels.
+TensorFlow 2.21 uses YNNPACK only with
 `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` (docs/training.md).
 """
 
@@ -105,7 +106,7 @@ def seconds(work):
 
 
 def settled(train, epochs, settle):
-    """Calls `train` for `settle` seconds, in which XLA compiles. Returns the seconds of the first call."""
+    """Returns the seconds of a first call of `train`. Then calls it for `settle` seconds, in which XLA compiles."""
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)
@@ -206,7 +207,7 @@ def growth(seed):
 
 
 def head_cost(repeats, seed):
-    """Measures steps with a head and with Keras's loss in turns. Returns their microseconds and the ratio."""
+    """Measures steps with a head and steps with Keras's loss in turns. Returns microseconds per step, and the ratio."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(128 * 1000, 16)).astype("float32"), rng.integers(0, 2, (128 * 1000, 1)).astype("float32")
     trains = [contenders.bernoulli(head, x, y, 128) for head in (True, False)]
@@ -243,7 +244,7 @@ def in_this_process(arguments):
 
 
 def ours(name, rows):
-    """Returns the contender with which `name` is compared: `nllfit` with the same Keras, or the first one available."""
+    """Returns the contender with which `name` is compared: `nllfit` with the same Keras, else the first of `rows`."""
     rival = "nllfit_keras3" if name in ("keras", "nllfit_keras3") else "nllfit"
     return rival if rival in rows else next(iter(rows))
 

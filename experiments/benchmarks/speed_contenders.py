@@ -16,7 +16,7 @@ __all__ = ["bernoulli", "jax", "keras", "nllfit", "nllfit_keras3", "scoring", "t
 
 @functools.cache
 def _seed(k):
-    """Seeds Keras once per process, because seeding clears TensorFlow's cache of kernels."""
+    """Seeds Keras once per process. Seeding clears TensorFlow's cache of kernels, which takes time to fill again."""
     k.utils.set_random_seed(0)
 
 

@@ -5,8 +5,8 @@
 The folder contains tables NAME.txt: numbers separated by blanks, with the target in the last column. Each table is
 split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. The
 splits equal those of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each
-split. It selects its network, its weight decay and its spread on training rows. The table shows four scores of the test
-rows:
+split. It selects its network, its weight decay and a factor on its predicted scales on training rows. The table shows
+four scores of the test rows:
 
 - the mean negative log-likelihood (NLL), in nats;
 - the root mean squared error (RMSE), in the unit of the target;
@@ -19,7 +19,8 @@ lower the NLL of rounded targets without bound. If the folder contains a `publis
 ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.44 on
-protein. Each is lower than all published results. Expected with free heads: -6.9 on naval and 1.83 on protein.
+protein. Each of these NLLs is lower than all published results. Expected with free heads: an NLL of -6.9 on naval and
+1.83 on protein.
 
 Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
@@ -64,7 +65,7 @@ def chosen(model):
 
 
 def fit_table(arguments, folder, name, table):
-    """Returns the scores of all splits of a table. Each is saved when it is done."""
+    """Fits all splits of a table and returns their scores. The scores of a split are saved when it is done."""
     (x, y), done, halves = table, [], list(tables.splits(len(table[0]), arguments.splits))
     for i, (train, test) in enumerate(halves):
         split = functools.partial(fit_split, x, y, train, test, arguments.seed + i)
@@ -115,7 +116,7 @@ def summary(splits):
 
 
 def print_table(title, rows, published):
-    """Prints a line for each data set with our scores, their standard errors, and the best published NLL and RMSE."""
+    """Prints a line for each data set: the scores of nllfit, standard errors, and the best published NLL and RMSE."""
     print(f"\n{title:26} {'NLL':>16} {'RMSE':>18} {'CRPS':>18} {'calibration':>15}   best published NLL, RMSE")
     for name, row in rows.items():
         scores = [f"{row[score]:9.4g} ± {row[f'{score}_se'] or np.nan:<6.2g}" for score in SCORES]
@@ -127,7 +128,7 @@ def print_table(title, rows, published):
 
 
 def plot(metrics, published, path):
-    """Draws a panel for each data set. It shows our test NLLs with two standard errors, and published NLLs."""
+    """Draws a panel for each data set. It shows the test NLLs of nllfit +- 2 standard errors, and published NLLs."""
     figure = Figure(figsize=(3.2 * len(metrics), 3.6), layout="constrained")
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     for ax, (name, row) in zip(axes, metrics.items(), strict=True):

@@ -16,7 +16,7 @@ SECONDS_TO_REPORT = 10.0  # after a worker dies, the others have this time to lo
 
 
 def run(count, module, folder):
-    """Runs `python -m` with `module`, a list of its name and arguments, in `count` workers until all succeed.
+    """Runs `python -m` in `count` workers until all succeed. `module` is a list: a module's name and its arguments.
 
     Worker `i` appends its output to `worker-i.log` in the folder.
     """

@@ -49,7 +49,7 @@ def check_size(weights: Sequence, owner: str = "The model", advice: str = f"{_FR
 
     Args:
       weights: the weights.
-      owner: the owner of the weights in messages.
+      owner: the name of the model or layer that has the weights, for messages.
       advice: what to do if there are too many.
     """
     size = sum(variable_of(w).shape.num_elements() for w in weights)

@@ -26,8 +26,8 @@ from nllfit.regression.row_losses import RowLosses
 __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
-_GAIN = 1e-9  # relative to the loss; the search ends if a step gains less
-_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if a step gains more, we also try a step twice as long
+_GAIN = 1e-9  # relative to the loss; the search ends if Newton's method predicts a smaller gain of a step
+_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if the predicted gain is larger, the search also tries a step twice as long
 _FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by the largest, is less than this
 
 

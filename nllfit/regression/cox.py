@@ -17,7 +17,7 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
-_GAIN = 1e-10  # relative to the log-likelihood; the search ends if a step gains less
+_GAIN = 1e-10  # relative to the log-likelihood; the search ends if Newton's method predicts a smaller gain of a step
 _FLAT = 1e-10  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
 
 

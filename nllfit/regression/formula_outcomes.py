@@ -114,7 +114,7 @@ def _evaluated(text, data, **functions):
     try:
         quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)
         known = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
-        return eval(quoted, known, columns)  # formulaic also evaluates the right side with `eval`
+        return eval(quoted, known, columns)  # no new risk: formulaic also calls `eval` for the right side
     except NameError as error:
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None
     except KeyError as error:

@@ -67,8 +67,8 @@ class Predictions(LinearPredictors):
         interval of the mixture of these distributions.
 
         Args:
-          data: as for `predict`.
-          level: the probability of both intervals.
+          data: a table with the columns of the formulas and offsets; by default the fitted rows.
+          level: the probability of each of the two intervals.
           num_draws: the number of draws of the coefficients, such as 200; 0 to use only the estimates.
           seed: the seed of the draws.
 
