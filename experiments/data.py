@@ -97,7 +97,7 @@ def _read_image(path, size):
             with Image.open(path) as file:  # reads only the header
                 if file.format == "BMP":  # TensorFlow takes the palette indices of a BMP file as gray values
                     image = tf.constant(np.array(file.convert("RGB")))
-                else:  # Pillow clips 16-bit PNG files
+                else:  # Pillow would clip 16-bit PNG files
                     image = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error} Give a smaller image.") from None

@@ -14,7 +14,7 @@ def begin() -> None:
     stderr = os.dup(2)
 
     def leave(*_):
-        # We exit at once, because modules may catch an exception while they are imported.
+        # We do not raise `KeyboardInterrupt`, because a module that is being imported may catch it.
         os.write(stderr, b"interrupted\n")
         os._exit(130)
 

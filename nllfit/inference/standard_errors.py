@@ -104,7 +104,7 @@ def standard_errors(
     data, family = checked(model, x, y, sample_weight)
     check_size(model.trainable_variables)
     frequencies = np.ones(num_rows(data))
-    # Weights `[n, steps]` of time steps are not frequencies of rows.
+    # Weights `[n, steps]` belong to time steps. They are not frequencies of rows, so the frequencies stay 1.
     if np.size(data[-1]) == len(frequencies) and sample_weight is not None:
         frequencies = np.ravel(data[-1]).astype(np.float64)
     counted = frequencies > 0 if sample_weight is None else np.reshape(data[-1], [len(frequencies), -1]).any(1)

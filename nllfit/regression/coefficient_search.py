@@ -27,7 +27,7 @@ __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
 _GAIN = 1e-9  # relative to the loss; the search ends if Newton's method predicts a smaller gain of a step
-_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats; if the predicted gain is larger, the search also tries a step twice as long
+_GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats per row; if the predicted gain is larger, a step twice as long is tried, too
 _FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by the largest, is less than this
 
 
@@ -159,7 +159,7 @@ def _local(objective, w):
 
 
 def _polished(objective, w, step):
-    """Makes `step` and one more Newton step.
+    """Takes `step` and one more Newton step.
 
     Returns the coefficients `[q]`, and whether the likelihood falls in all directions from them.
     """

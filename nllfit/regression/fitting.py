@@ -109,7 +109,7 @@ def regression(
     left, right = sides(formula)
     if covariance not in ("information", "sandwich"):
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
-    if "exposure" in parameters:  # the name in statsmodels
+    if "exposure" in parameters:  # an argument of statsmodels
         raise ValueError("`exposure` is not an argument: add the term `offset(log(years))` to the formula.")
     outcome = Outcome.of(left, data)
     formulas = {n: v for n, v in parameters.items() if isinstance(v, str) and "~" in v}

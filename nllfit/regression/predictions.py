@@ -106,7 +106,7 @@ class Predictions(LinearPredictors):
             along = np.zeros_like(slopes)
             along[:, main] = 1.0
             low, high = wald_interval(numbers[:, main], self._error(designs, along), level).T
-            tried = low, high, np.clip(0.0, low, high)  # links such as `square` have an extremum at 0
+            tried = low, high, np.clip(0.0, low, high)  # a link such as `square` is least at 0, not at an end
             reached = [self._central(np.where(along, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))
