@@ -51,16 +51,17 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     def fit_batches(self: _Estimator, batches: Any) -> _Estimator:
         """Fits the estimator to a table that is larger than memory and comes in batches of rows.
 
-        A sample of at most 32,768 rows stays in memory. It determines the scales, the bins, the categories and the
-        classes, and the models are compared on it. Then the ensemble of the best model is trained on all rows, batch
-        after batch. The trees of `"trees"` and `"forest"` only see the sample.
+        A sample of at most 32,768 rows stays in memory. The sample determines the scales, the bins, the categories and
+        the classes, and it is the training set of all trials. If the best model is a network, its ensemble is then
+        trained on all rows, batch after batch. The trees of `"trees"` and `"forest"` are grown only on the sample.
 
         The batches are read twice to draw the sample, and once in each epoch. They are also read once if the
         distribution is `"auto"`, to find the smallest and the largest outcome, and once if `"Values"` is one of the
         distributions, to find all outcomes. For `n` rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`.
 
-        Shuffle the table first: batches are read in order, and the training shuffles rows only within parts of at least
-        16,384 rows. With `shuffle=False`, the sample is in the order of the batches, and its last rows are held out.
+        Shuffle the table first: batches are read in order and joined into parts of at least 16,384 rows, and the
+        training shuffles rows only within a part. With `shuffle=False`, the sample is in the order of the batches, and
+        its last rows are held out.
 
         Args:
           batches: an iterable of batches `(X, y)` or `(X, y, sample_weight)` of arrays or frames, or a function that
@@ -151,7 +152,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
             search = Search(rows, settings, make_target, stream)
-        search.make_target = make_target  # that of an earlier fit may not know the outcomes for "Values"
+        # The function of an earlier `fit` without "Values" lacks the distinct outcomes, which "Values" needs.
+        search.make_target = make_target
         self.trials_, self.predictor_ = search.run(distributions, networks)
         if self.warm_start:
             self._search = search

@@ -17,8 +17,8 @@ from nllfit.tabular.targets import Target, has_few_values
 __all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of", "values_of"]
 
 HISTOGRAM, MIXTURE, VALUES = "Histogram", "Mixture", "Values"
-_COMPONENTS = 5
-_FLOOR = {"scale": 1e-3}  # the least scale, in standard deviations of the outcomes
+_COMPONENTS = 5  # the number of Normals in a "Mixture"
+_FLOOR = {"scale": 1e-3}  # the least scale of location-scale families, in standard deviations of the outcomes
 
 
 def checked_names(distribution: Any) -> list[Any]:
@@ -30,7 +30,7 @@ def checked_names(distribution: Any) -> list[Any]:
 
 
 def default(rows: Rows) -> list[Any]:
-    """The distributions to try if the user gave none."""
+    """Returns the distributions to try if the user gave none."""
     is_one_number = rows.y.shape[1] == 1
     return ["Normal", HISTOGRAM] if is_one_number else ["Normal"]
 
@@ -38,7 +38,8 @@ def default(rows: Rows) -> list[Any]:
 def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
     """Returns the distributions to try if the user gave "auto". Their supports contain the outcomes.
 
-    If `rows` are a sample of a stream, the whole stream is read, because the final networks train on all rows.
+    If `rows` are a sample of a stream, the whole stream is read, because the final networks are trained on all rows and
+    a support must also contain the outcomes that are not in the sample.
     """
     y = rows.numbers()
     found: list[Any] = ["Normal", MIXTURE]
@@ -61,14 +62,18 @@ def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
 
 
 def _extremes(y):
-    """Returns the least and the largest of outcomes `[n, 1]`, and one that is not a whole number, if there is any."""
+    """Returns three of the outcomes `[n, 1]`: the least, the largest, and one that is not an integer, if there is any.
+
+    `plausible` needs only these outcomes of rows that are not in the sample.
+    """
     return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
 
 
 def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray | None:
     """Returns the sorted distinct outcomes of a training set, or None if `"Values"` is not among the distributions.
 
-    If `rows` are a sample of a stream, the whole stream is read, because the final networks train on all rows.
+    If `rows` are a sample of a stream, the whole stream is read, because the final networks are trained on all rows and
+    `"Values"` must have a probability for each outcome.
     """
     if VALUES not in distributions:
         return None
@@ -82,8 +87,9 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, h
     Args:
       distribution: a name or a family.
       rows: the rows to train on: all rows, a sample of them, or the training rows of a fold.
-      values: the sorted distinct outcomes of all rows; None for those of `rows`. `"Values"` has a probability for each.
-      has_few: whether a `"Histogram"` has one interval for each value; None if the outcomes of `rows` decide this.
+      values: the values that `"Values"` has a probability for: the sorted distinct outcomes of all rows; None for the
+        outcomes of `rows`.
+      has_few: whether a `"Histogram"` has one interval for each value; None if this depends on the outcomes of `rows`.
 
     Raises:
       ValueError: if TFP has no such distribution; or if the family has class labels, shared parameters, or outcomes

@@ -38,8 +38,8 @@ class Classes(Target):
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None, values: np.ndarray | None = None) -> "Classes":
         """Returns the target for outcomes `[n, 1]` that have a few distinct values.
 
-        The sorted `values` are those of all rows. Some may be missing in `y`, which may be a sample or a fold's
-        training rows. Without `values`, they are the values of `y`.
+        `values` are the sorted distinct outcomes of the whole table; None for those of `y`. `y` may lack some of them,
+        because it may be a sample of the table or the training rows of a fold.
         """
         values = np.unique(y) if values is None else values
         if len(values) == 1:  # a Categorical needs two classes
@@ -51,7 +51,7 @@ class Classes(Target):
 
     def statistics(self, y: np.ndarray) -> np.ndarray:
         labels, classes = self.seen(y)[:, None], np.arange(len(self.frequencies))
-        # Values have an order, so trees predict the CDF.
+        # Class labels have no order, so trees predict probabilities. Values have an order, so trees predict the CDF.
         return labels == classes if self.values is None else labels <= classes[:-1]
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:

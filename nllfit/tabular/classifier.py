@@ -21,9 +21,9 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
     """Predicts class probabilities from a table, by temperature scaling of an ensemble of networks or a forest.
 
     It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
-    network and the temperature, by which log-probabilities are divided. The prediction is a mixture of the resulting
-    probabilities and the class frequencies of the training set. The frequencies have the weight
-    `1 / (validation_fraction * n)` in this mixture, so no class has a probability of 0. `score` is the accuracy, as in
+    network and the temperature. The temperature is a number by which log-probabilities are divided. The prediction is a
+    mixture of the resulting probabilities and the class frequencies of the training set. The frequencies have the
+    weight `1 / (validation_fraction * n)`, so no class has a probability of 0. `score` is the accuracy, as in
     scikit-learn.
 
     Args:
@@ -114,7 +114,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return checked_rows(self._read(x), self._indices(y)[:, None], sample_weight, least=0)
 
     def _indices(self, y):
-        """The index of each label in `classes_`."""
+        """Returns the index of each label in `classes_`. Raises a `ValueError` for a label that is not there."""
         refuse_misread("`y`", y)
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_).tolist()
@@ -136,7 +136,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self.predict_distribution(X).probs_parameter().numpy()
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithms of `predict_proba`, in nats."""
+        """Returns the logarithm of each class probability, in nats, `[n, num_classes]`."""
         return np.log(self.predict_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -148,7 +148,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         """Returns the accuracy: the share of rows whose most probable class is their label. See `fit` for arguments.
 
         Raises:
-          ValueError: if labels or weights are masked, or the columns of `X` are not those of `fit`.
+          ValueError: if labels or weights have masked values, or the columns of `X` are not those of `fit`.
         """
         refuse_misread("`y`", y)
         refuse_misread("`sample_weight`", sample_weight)

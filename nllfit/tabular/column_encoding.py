@@ -28,8 +28,8 @@ class Column:
       name: the column's name in error messages.
       categories: the categories with an indicator column; None for a column of numbers or booleans. A column without
         any value in the training rows has no categories, and all its values count as missing.
-      fill: the number that replaces a missing one: the median of the training rows.
-      has_gaps: whether a training row had a missing value. Then one more indicator column marks missing values.
+      fill: the number that replaces a missing number: the median of the training rows.
+      has_gaps: whether a training row had a missing value. If so, one more indicator column marks missing values.
     """
 
     name: str
@@ -79,7 +79,8 @@ class Columns:
         """Returns the table as numbers `[n, k]` in float64.
 
         Raises:
-          ValueError: if `of` refuses the table, or a column has text now but had numbers in training, or the reverse.
+          ValueError: if the table is invalid, as described for `of`; or if a column contains text but had numbers in
+            training, or contains numbers but had text.
         """
         parts = []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
@@ -91,7 +92,7 @@ class Columns:
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
                     f"convert the column to {then}."
                 )
-            if is_text != was_text:  # all values are missing
+            if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
         return np.concatenate(parts, axis=1)
@@ -117,7 +118,11 @@ def _learned(name, values):
 
 
 def _spellings(category, categories):
-    """Returns the texts of a category. pandas changes categories of ints to floats if a value is missing."""
+    """Returns the texts that denote a category. An int has two, such as "1" and "1.0".
+
+    pandas converts a column of ints to floats if a value is missing, so the same category can be "1" in one table and
+    "1.0" in another.
+    """
     short = category.removesuffix(".0")
     other = f"{short}.0" if short == category else short
     is_number = short.removeprefix("-").isdigit()
@@ -145,7 +150,10 @@ def is_frame(x: Any) -> bool:
 
 
 def with_nan(values: Any) -> Any:
-    """Replaces the missing values of an array of objects by NaN, because NumPy cannot convert pandas's NA."""
+    """Replaces the missing values of an array of objects by NaN, because NumPy cannot convert pandas's NA to a float.
+
+    Other arrays are returned unchanged.
+    """
     if getattr(getattr(values, "dtype", None), "kind", None) != "O":
         return values
     return np.where(is_missing(np.asarray(values)), np.nan, values)

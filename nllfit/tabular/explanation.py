@@ -16,7 +16,7 @@ from nllfit.tabular.regressor import DistributionRegressor
 
 __all__ = ["Explanation", "explain"]
 
-_ENDS = 0.05, 0.95  # the quantiles of a column between which its dependence is computed
+_ENDS = 0.05, 0.95  # the dependence on a column is computed between these quantiles of the column
 
 
 def explain(
@@ -32,9 +32,10 @@ def explain(
     """Measures how a predicted distribution depends on each column of a table.
 
     The importance of a column is the decrease of the mean log-likelihood when the column's values are shuffled. It
-    includes the effect of the column on the spread and the shape of the distribution, not only on the mean. The
-    dependence of a quantile on a column is a function of the column's value: all rows get this value, and the predicted
-    quantile is averaged over them.
+    includes the effect of the column on the width and the shape of the distribution, not only on the mean.
+
+    The dependence of a quantile on a column is a function of the column's value. To compute this function at a value,
+    `explain` sets the column to the value in all rows, predicts the quantile of each row, and averages over the rows.
 
     Args:
       model: a fitted `DistributionRegressor` of one outcome.
@@ -44,9 +45,10 @@ def explain(
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
       num_points: the largest number of values of a numeric column at which the dependence is computed. If the column
-        has at least `num_points` values, the computed points are spread evenly from its 5% to its 95% quantile. If
-        these are equal, as in a column of 96% zeros, the points are spread from the smallest to the largest value. A
-        column of categories has one point for each category.
+        has fewer distinct values, the dependence is computed at each of them. Otherwise, it is computed at `num_points`
+        values that are spread evenly from the column's 5% quantile to its 95% quantile. If these quantiles are equal,
+        as in a column of 96% zeros, the values are spread from the smallest to the largest. For a column of categories,
+        the dependence is computed at each category.
       random_state: the seed of the shuffles.
 
     Returns:
@@ -82,7 +84,7 @@ def explain(
     for i, (name, (_, values)) in enumerate(zip(names, columns_of(table), strict=True)):
         rows = _safe_indexing(table, np.flatnonzero(~is_missing(values)))
         is_numeric = values.dtype != object
-        if is_numeric and is_frame(rows):  # a point may be a fraction if the column has ints
+        if is_numeric and is_frame(rows):  # a column of ints cannot hold a point between two ints
             rows = rows.astype({rows.columns[i]: float})
         present = np.asarray(_safe_indexing(rows, i, axis=1))
         points = _points(present, num_points) if is_numeric else np.unique(present)
@@ -100,9 +102,9 @@ class Explanation:
       importances: `{column: importance}`. The importance is the decrease of the mean log-likelihood when the column is
         shuffled, in nats per row.
       importance_stds: `{column: standard deviation}`, the standard deviation of the decrease over the repeats.
-      quantiles: the probabilities of the quantiles.
-      dependence: `{column: (values, means)}`: values `[points]` of the column, and the mean quantiles at each value,
-        `[quantiles, points]`.
+      quantiles: the probabilities of the quantiles in `dependence`.
+      dependence: `{column: (values, means)}`. `values` are values of the column, `[points]`. `means` are the predicted
+        quantiles at each value, averaged over the rows, `[quantiles, points]`.
     """
 
     importances: dict[str, float]
@@ -119,7 +121,7 @@ class Explanation:
         return ax
 
     def plot_dependence(self, ax: Any, column: str) -> Any:
-        """Draws the mean quantiles as lines over the values of a column. Returns `ax`.
+        """Draws a line for each quantile in `dependence`, over the values of a column. Returns `ax`.
 
         Raises:
           ValueError: if there is no such column.
@@ -147,7 +149,7 @@ def _points(column, num_points):
 
 
 def _dependence(model, rows, i, values, quantiles):
-    """Returns the mean quantiles `[quantiles, points]` after setting column `i` to each of `values`."""
+    """Returns the mean quantiles over all rows, `[quantiles, points]`, if column `i` is set to each of `values`."""
     rows, means = rows.copy(), np.zeros([len(quantiles), len(values)])
     for point, value in enumerate(values):
         (rows.iloc if is_frame(rows) else rows)[:, i] = value

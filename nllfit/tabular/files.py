@@ -1,4 +1,4 @@
-"""Files of fitted estimators. They contain only JSON and arrays, so reading them runs no code."""
+"""Writes and reads the files of fitted estimators. The files contain only JSON and arrays, so reading runs no code."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def write(folder: str | os.PathLike, values: Any) -> None:
     """Writes numbers, text, arrays, families and objects of this package to a new or empty folder.
 
     Raises:
-      TypeError: for a value of another class.
+      TypeError: if a value has another type.
       ValueError: if the folder is not empty.
     """
     arrays: dict[str, np.ndarray] = {}
@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """Converts a value to JSON's types. Each array moves into the dict `arrays` and leaves its key."""
+    """Converts a value to JSON's types. Each array is stored in the dict `arrays`, and its key replaces it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):

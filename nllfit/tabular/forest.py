@@ -14,7 +14,7 @@ _LEVELS = np.arange(1, 10) / 10
 MOST_ROWS = 8192  # the most rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
 _LARGEST = 1e38  # about the largest number in float32
-_LEAST_PROBABILITY = 1e-2  # log-odds are computed after clipping probabilities to between this and 1 minus this
+_LEAST_PROBABILITY = 1e-2  # probabilities `p` are clipped so that `p` and `1 - p` are at least this
 
 
 def grown(
@@ -22,10 +22,10 @@ def grown(
 ) -> tuple[ExtraTreesRegressor, np.ndarray, np.ndarray]:
     """Grows a scikit-learn forest on inputs `[n, m]`. It predicts the mean of each of the targets `[n, t]`.
 
-    Also returns the center and the unit of each column, `[m]`, by which the columns were standardised.
+    The columns of the inputs are standardised, because scikit-learn converts them to float32 and does not split values
+    that differ by less than 1e-7. The result is the forest, and the center and the unit of each column, `[m]` each.
 
-    If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows. The columns are
-    standardised, because scikit-learn converts them to float32 and does not split values that differ by less than 1e-7.
+    If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows.
 
     Source: Geurts, Ernst and Wehenkel, Extremely randomized trees, 2006.
     """
@@ -40,7 +40,7 @@ def grown(
 
 
 def _center_and_unit(x):
-    """Returns the median of each column, and the median of the distances from it that are not 0."""
+    """Returns the median of each column, and the median of the nonzero distances of its values from this median."""
     center = np.median(x, axis=0)
     distances = (column[column > 0] for column in np.abs(x - center).T)
     return center, np.array([np.median(found) if len(found) else 1.0 for found in distances])
@@ -50,7 +50,8 @@ class Forest:
     """The trees of a scikit-learn forest, stored as arrays so that they can be saved without scikit-learn's classes.
 
     Args:
-      forest, center, unit: the result of `grown`. The thresholds of the trees get back the unit of the inputs.
+      forest, center, unit: the result of `grown`. The trees' thresholds are converted from the standardised columns
+        back to the unit of the original columns.
     """
 
     def __init__(self, forest: ExtraTreesRegressor, center: np.ndarray, unit: np.ndarray):
@@ -59,7 +60,7 @@ class Forest:
         children = [np.stack([tree.children_left, tree.children_right]) for tree in trees]
         moved = [np.where(pair < 0, -1, pair + start) for pair, start in zip(children, self.starts, strict=True)]
         self.children = np.concatenate(moved, axis=1)
-        self.feature = np.maximum(np.concatenate([tree.feature for tree in trees]), 0)  # negative in leaves
+        self.feature = np.maximum(np.concatenate([tree.feature for tree in trees]), 0)  # a leaf has a negative index
         standard = np.concatenate([tree.threshold for tree in trees])
         self.threshold = center[self.feature] + unit[self.feature] * standard
         self.value = np.concatenate([tree.value[:, :, 0] for tree in trees]).astype("float32")
@@ -91,9 +92,12 @@ class ForestInputs:
     """Inputs of a network that describe the distribution that a forest predicts: its mean, and log-odds of `y <= t`.
 
     The trees predict the indicators `y <= t` and the standardised `y` itself. The thresholds `t` are the deciles of the
-    outcomes, or all values except the largest if the outcomes have few values. So the trees follow the whole
-    distribution, including jumps. The inputs of a training row come only from trees that were grown without this row,
-    because the other trees know its outcome.
+    outcomes, or all values except the largest if the outcomes have at most 20 different values. So the trees follow the
+    whole distribution, including jumps.
+
+    A tree that was grown on a row reproduces the outcome of this row, which it cannot do for a new row. A network that
+    is trained on such predictions would trust the trees too much. Therefore the inputs of a training row come only from
+    trees that were grown without this row.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """

@@ -11,7 +11,7 @@ __all__ = ["Histogram"]
 
 _INTERVALS = 0.5  # the number of intervals, divided by the square root of the number of rows
 _FEWEST, _MOST = 5, 50
-_LEAST = 1e-6  # a lower bound on the marginal frequencies
+_LEAST = 1e-6  # a lower bound on the marginal frequencies, whose logarithms are taken
 _FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes
 
 
@@ -25,8 +25,8 @@ class Histogram(Classes):
     overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The scale is at
     least a thousandth of the standard deviation of all outcomes. The mixture has one more Normal with the mean and the
     standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread of this target is
-    a temperature. An infinite temperature gives the marginal frequencies. Only trees predict this target, because a
-    network does not know that the intervals have an order.
+    a temperature. An infinite temperature gives the marginal frequencies. Only trees predict this target, because the
+    outputs of a network would be independent logits, which do not use the order of the intervals.
 
     Args:
       y: the outcomes, `[n, 1]`.
@@ -38,7 +38,7 @@ class Histogram(Classes):
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None, has_few: bool):
         self.lower = np.unique(y) if has_few else _lower_ends(y)
-        if len(self.lower) == 1:  # a fold's training rows may all have the same value; a Categorical needs two classes
+        if len(self.lower) == 1:  # equal outcomes, as a fold may have; a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.seen(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)

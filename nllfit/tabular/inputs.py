@@ -21,8 +21,8 @@ class Network:
     Args:
       units: the number of swish units of each hidden layer.
       inputs: the inputs in addition to the standardised columns. `"bins"` is a piecewise linear encoding of each column
-        with 20 bins between its quantiles, which helps the network to follow jumps. A table of more than 1000 columns
-        has no bins. `"forest"` is the distribution that a forest of randomised trees predicts.
+        with 20 bins between its quantiles, which helps the network to follow jumps. For a table of more than 1000
+        columns, `"bins"` has no effect. `"forest"` is the distribution that a forest of randomised trees predicts.
 
     Raises:
       ValueError: if `units` are not positive ints, or `inputs` contains another name.
@@ -90,7 +90,7 @@ class Bins:
 
 
 class Inputs:
-    """The inputs of a network: the standardised columns of a table, then the bins and forest predictions, if any."""
+    """The inputs of a network: the standardised columns of a table, and its bins and forest predictions if selected."""
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
         self.mean, self.scale = np.array([mean_and_spread(column, weights) for column in x.T]).T
@@ -102,7 +102,7 @@ class Inputs:
     def fit(
         cls, network: Network, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
     ) -> tuple["Inputs", np.ndarray]:
-        """Learns the scales and bins of a training set, and grows the forest.
+        """Learns the scales and bins of a training set, and grows the forest if the network uses one.
 
         Args:
           network: the `Network`, which determines the inputs.
@@ -113,7 +113,7 @@ class Inputs:
 
         Returns:
           The `Inputs`, and the array `[n, inputs]` of their values for the training set. The forest predictions in this
-          array are out-of-bag: those of a row come only from trees that were grown without this row.
+          array are out-of-bag: the prediction for a row comes only from trees that were grown without this row.
         """
         forest, of_forest = ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
         inputs = cls(network, x, weights, forest)

@@ -30,9 +30,9 @@ class LocationScale(Target):
         moments = [mean_and_spread(column, weights) for column in y.T]
         self.loc, self.unit = np.array(moments).T
         outcomes = self._standard(y)
-        # Predicted locations are clipped to the range of the outcomes, because one of many members may extrapolate
-        # wildly in some row. A censored outcome may be beyond all observed outcomes, so censoring removes the upper
-        # limit. Left-censoring also removes the lower limit.
+        # Predicted locations are clipped to the range of the training outcomes, because one network of the ensemble may
+        # extrapolate wildly in some row. If outcomes are censored, the true outcomes may be above this range, so there
+        # is no upper limit. If some outcomes are left-censored, there is no lower limit either.
         lowest, highest = outcomes.min(axis=0), outcomes.max(axis=0)
         if is_censored:
             highest = np.full_like(highest, np.inf)
@@ -62,7 +62,7 @@ class LocationScale(Target):
         low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
         spread = np.reshape(spread, [-1] + [1] * (one.batch_shape.rank - 1))
-        widest = tf.where(high > low, high - low, 1)  # a width of 0 becomes 1
+        widest = tf.where(high > low, high - low, 1)  # equal outcomes have a range of 0
         within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
         locs, scales = (tf.cast(values, tf.float64) for values in within)
         moved = {"loc": loc + unit * locs, "scale": unit * spread * scales}
@@ -85,8 +85,8 @@ class LocationScale(Target):
 def is_location_scale(family: Any) -> bool:
     """Tests numerically whether a family is a location-scale family.
 
-    The density of such a family satisfies `p(a + b y | a + b loc, b scale) b = p(y | loc, scale)` for all `a` and all
-    `b > 0`. The test checks this equation for one pair of `a` and `b`, at random `y`, `loc` and `scale`.
+    The density `p` of a location-scale family satisfies `p(a + b y | a + b loc, b scale) b = p(y | loc, scale)` for all
+    `a` and all `b > 0`. The function checks this equation for `a = 3` and `b = 2` at random `y`, `loc` and `scale`.
     """
     made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
     one, _ = _one_element(getattr(made, "components_distribution", made))
@@ -104,9 +104,9 @@ def is_location_scale(family: Any) -> bool:
 
 
 def _one_element(distribution):
-    """Returns the distribution inside an `Independent`, and the number of event axes of the `Independent`.
+    """Returns the distribution inside an `Independent`, and the number of event axes that the `Independent` adds.
 
-    If the argument is not an `Independent`, returns it and 0.
+    Any other distribution is returned unchanged, with 0.
     """
     if isinstance(distribution, tfd.Independent):
         return distribution.distribution, int(distribution.reinterpreted_batch_ndims)
@@ -121,8 +121,8 @@ def _parameters(distribution):
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """Returns the mean and the standard deviation of numbers `[n]`. The deviation of equal numbers becomes 1."""
-    if np.ptp(column) == 0:  # the rounding error of their mean would become their standard deviation
+    """Returns the mean and the standard deviation of numbers `[n]`. Equal numbers get the deviation 1."""
+    if np.ptp(column) == 0:  # otherwise the standard deviation would be the rounding error of the mean
         return column[0], 1.0
     loc = np.average(column, weights=weights)
     largest = np.abs(column - loc).max()  # the square of a tiny or a huge number would be 0 or infinite

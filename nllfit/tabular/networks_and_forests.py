@@ -22,11 +22,13 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Model", "Networks", "Trees", "model_class"]
 
-DECAYS = {"weak": 50, "strong": 500}  # divided by the number of rows, because a prior matters less with more rows
+# The weight decay is this number divided by the number of rows `n`. It acts like a Normal prior on the weights, and the
+# share of a prior in a mean loss over `n` rows is proportional to `1 / n`.
+DECAYS = {"weak": 50, "strong": 500}
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
 _MOST_NUMBERS = 2**17  # the most numbers in the leaves of a tree
-_CHECKED_ROWS = 2000
-_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median of the members by more than this
+_CHECKED_ROWS = 2000  # about the number of rows on which the losses of members are compared
+_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median of all members' by more than this
 
 
 class Model(abc.ABC):
@@ -103,7 +105,10 @@ class Networks(Model):
 
 
 def _successful(perceptron, weights, scaling, data):
-    """Returns the weights of all members but those in a bad local optimum, which would spoil the mixture."""
+    """Returns the weights of the members that have not failed.
+
+    A failed member is in a bad local optimum. Its predictions would spoil the mixture.
+    """
     x, y, factors = data
     of_likelihood = dataclasses.replace(perceptron, beta=0.0)
     losses = [float(of_likelihood.loss(each, *scaling, x, y, factors)) for each in weights]

@@ -15,7 +15,7 @@ __all__ = ["censored_pairs", "checked_outcomes"]
 def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> np.ndarray:
     """Returns the outcomes `[n]` or `[n, k]` as floats. Raises a `ValueError` if they are not finite numbers.
 
-    With `may_be_infinite`, infinite numbers and NaN are returned too.
+    With `may_be_infinite`, infinite numbers and NaN raise no error.
     """
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")

@@ -22,16 +22,17 @@ from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]
 
-_KNOTS = np.linspace(-39, 39, 33)  # Normal scores in the map that widens a distribution; the limit is 40
+_KNOTS = np.linspace(-39, 39, 33)  # Normal scores at which `_widened` defines its map; `Recalibrated` allows up to 40
 
 
 class OwnUnit(Target):
     """The target of families that are not location-scale families, such as families of amounts, counts or shares.
 
     Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
-    outcomes for all inputs. Its output for each parameter is multiplied by `step`: the inverse square root of the
-    Fisher information of one outcome about that parameter, clipped to between 1 and the standard deviation of the
-    outcomes. If this standard deviation is below 1, `step` is 1.
+    outcomes for all inputs. Its output for each parameter is multiplied by `step`, so that outputs of about 1 change
+    the distribution noticeably. `step` is the inverse square root of the Fisher information of one outcome about the
+    parameter, clipped to between 1 and the standard deviation of the outcomes. If this standard deviation is below 1,
+    `step` is 1.
 
     Args:
       family, rows: as in `LocationScale`.
@@ -58,7 +59,10 @@ class OwnUnit(Target):
         self.marginal = self.offset
 
     def _sizes(self, family, outcomes):
-        """Returns each parameter's `step` before clipping, from the Fisher information at the marginal distribution."""
+        """Returns each parameter's `step` before clipping: `1 / sqrt(Fisher information)` at the marginal distribution.
+
+        The information about a parameter is the mean of the squared derivative of the loss over at most 2000 outcomes.
+        """
         few = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):
@@ -102,7 +106,7 @@ class OwnUnit(Target):
         z, *others = (normal_scores(distribution, values.reshape(len(y), 1)) for values in outcomes)
         # The spread divides Normal scores: the density phi(z) becomes phi(z / spread) / spread.
         change = z**2 / 2 * (spreads**-2 - 1) + np.log(spreads)
-        for upper in others:  # the scores of the upper ends if outcomes are intervals, otherwise nothing
+        for upper in others:  # the scores of the intervals' upper ends; empty if outcomes are not censored
             intervals = _log_between(z, upper) - _log_between(z / spreads, upper / spreads)
             change = np.where(y[:, 0] == y[:, 1], change, intervals)
         return loss + np.average(change, axis=1, weights=weights)
@@ -133,7 +137,10 @@ def _log_between(lower, upper):
 
 
 def _spreads_of(distribution):
-    """Returns the factors to try on the width of a distribution, or only 1 if an outcome is not one real number."""
+    """Returns the factors to try on the width of a distribution.
+
+    The only factor is 1 if `_widened` does not support the distribution, for example because outcomes are angles.
+    """
     if distribution.event_shape.num_elements() > 1:
         return np.ones(1)
     try:
@@ -144,7 +151,10 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """Divides the Normal scores of a distribution by `spread`. The scale of a Normal is thus multiplied by `spread`."""
+    """Returns a distribution whose Normal scores `Phi^-1(F(y))` are those of the given one, divided by `spread`.
+
+    The scale of a Normal is thus multiplied by `spread`.
+    """
     observed = _KNOTS / max(1.0, spread)
     predicted = np.broadcast_to(spread * observed, [*distribution.event_shape, len(observed)])
     return Recalibrated(None, predicted, observed).calibrate(distribution)

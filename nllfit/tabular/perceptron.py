@@ -3,7 +3,7 @@
 `nllfit.fit` trains any Keras model, and compiles a program for each architecture, optimizer and number of rows. Each
 compilation takes about 3 CPU seconds. In this module, the weight decay, the learning rates and the batches are
 arguments of the program, and all weights are one vector. So all trials and ensembles with the same layer sizes, family,
-loss and batch size share one program, which is compiled in 0.7 s.
+loss and batch size share one program. Its compilation takes 0.7 s.
 """
 
 import dataclasses
@@ -21,16 +21,19 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
 _MIN_STEPS_FOR_XLA = 500  # in a shorter training, compilation takes longer than it saves
-_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22  # limits of one call of the program, which Ctrl-C cannot interrupt
+# The most rows, and the most elements of their inputs, in one call of the program. A call must be short, because Ctrl-C
+# cannot interrupt it.
+_CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22
 _RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # constants of Adam
 _MOST_PROGRAMS = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Perceptron:
-    """A network of swish layers and a linear layer.
+    """The architecture and the loss of a network with hidden swish layers and a linear output layer.
 
-    The parameters of the family are `offset + step * output`, with the `offset` and the `step` of a `Target`.
+    The weights are not stored here but are an argument of the methods: one vector of all kernels and biases. The
+    unconstrained parameters of the family are `offset + step * output`, with the `offset` and the `step` of a `Target`.
 
     Args:
       sizes: the number of inputs, followed by the number of units of each hidden layer.
@@ -54,7 +57,7 @@ class Perceptron:
         return np.concatenate(parts).astype("float32")
 
     def __call__(self, weights: Any, x: Any) -> tf.Tensor:
-        """Returns the outputs `[n, params_size]` for inputs `[n, inputs]`. All weights are in one vector."""
+        """Returns the outputs `[n, params_size]` for inputs `[n, inputs]`. `weights` is one vector of all weights."""
         kernels = self.shapes()
         parts = tf.split(weights, [size for before, after in kernels for size in (before * after, after)])
         hidden = tf.convert_to_tensor(x, tf.float32)
@@ -65,7 +68,7 @@ class Perceptron:
         return hidden
 
     def loss(self, weights: tf.Tensor, step: tf.Tensor, offset: tf.Tensor, x: Any, y: Any, factors: Any) -> tf.Tensor:
-        """Returns the mean of `factor * loss` over the rows of a batch."""
+        """Returns the mean over the rows of a batch of each row's loss times its factor. `factors` are `[n]`."""
         distribution = self.family.holding({"validate_args": False}).distribution(offset + step * self(weights, x))
         losses = variance_weighted_log_loss(y, distribution, self.beta) if self.beta else log_loss(y, distribution)
         return tf.reduce_mean(factors * losses)
@@ -103,7 +106,7 @@ class Trainer:
         Args:
           data: the inputs `[n, inputs]`, the outcomes `[n, ...]` and each row's weight `[n]`.
           epochs: the number of passes over the rows.
-          rng: the generator for the orders.
+          rng: the random generator that draws the orders.
 
         Raises:
           FloatingPointError: if TensorFlow reports an error, for example because a variance is not finite.
@@ -127,7 +130,7 @@ class Trainer:
         except tf.errors.OpError as error:
             if not self.compile:
                 raise _not_finite() from error
-            self.compile = False  # XLA does not support every operation
+            self.compile = False  # XLA may lack an operation, so repeat the call without XLA
             self._call(count, rates, x, y, weights)
 
     def weights(self) -> np.ndarray:
@@ -141,10 +144,10 @@ class Trainer:
 def batches_of(
     num_rows: int, batch_size: int, epochs: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields two arrays `[batch_size]` for each batch: the indices of its rows, and the factors of their losses.
+    """Yields two arrays `[batch_size]` for each batch: the indices of its rows, and the factors of the rows' losses.
 
-    If the last batch of an epoch is not full, it is padded with rows of factor 0. Its real rows then have a factor
-    above 1, so that the mean over the padded batch equals the mean over the real rows.
+    If the last batch of an epoch is not full, it is padded with rows of factor 0. The other rows of this batch have a
+    factor above 1, so that the mean of `factor * loss` over the padded batch equals the mean loss of the other rows.
     """
     steps = -(-num_rows // batch_size)
     shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size
@@ -173,7 +176,8 @@ def _rates(num_steps):
 def _program(perceptron, compile, batch_size):
     """Returns a TensorFlow function that performs several training steps in one call.
 
-    `batch_size` is only a key of the cache. It determines the shapes of a call, so each function has one trace.
+    `batch_size` is an argument only because it must be in the cache's key. It determines the shapes of the tensors in a
+    call. So each cached function is called with tensors of one shape, and is traced once.
     """
     del batch_size
 

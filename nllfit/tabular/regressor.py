@@ -26,38 +26,39 @@ __all__ = ["DistributionRegressor"]
 
 
 class DistributionRegressor(RegressorMixin, TabularEstimator):
-    """Predicts the distribution of one or several numbers from a table. It is an ensemble of networks or a forest.
+    """Predicts the distribution of one or several numbers from a table, by an ensemble of networks or a forest.
 
-    The defaults need no tuning. Inputs and outcomes are standardised. Two networks, a smooth one and one with binned
-    inputs, and a forest of randomised trees are compared on held-out rows. The better network and the trees are also
-    tried with a strong regularization if they are overconfident. The held-out rows also determine the spread, a factor
-    that widens or narrows the predicted distributions. If fewer than 500 rows are held out, as in a table of fewer than
-    2500 rows, the spread comes from cross-validation. Then the best model is trained on all rows. If it is a network,
-    the prediction is the mixture of the distributions of `num_members` networks. The prediction also contains the
-    marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`, so that an unusual new
-    row does not cost hundreds of nats.
+    The defaults need no tuning. Inputs are standardised, and so are the outcomes of location-scale families. Two
+    networks, a smooth one and one with binned inputs, and a forest of randomised trees are compared on held-out rows.
+    The better network and the trees are also tried with a strong regularization if their distributions are too narrow
+    for the held-out rows. These rows also determine the spread, a factor on the width of the predicted distributions.
+    If fewer than 500 rows are held out (by default, if the table has fewer than 2500 rows), the spread comes from
+    cross-validation. Then the best model is trained on all rows. If it is a network, `num_members` networks are trained
+    and the prediction is the mixture of their distributions. The prediction also contains the marginal distribution of
+    the training set, with the weight `1 / (validation_fraction * n)`. Without this component, the negative
+    log-likelihood of an unusual new row could be hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
-    A missing number becomes the median of its column, and an indicator marks it if training rows have missing values in
-    this column. A category that is not among the 50 most frequent ones of its column counts as missing. `fit` warns if
-    most rows of a column have such a category, as in a column of dates that are texts.
+    A missing number becomes the median of its column. If training rows have missing values in a column, an additional
+    input marks them. A category that is not among the 50 most frequent ones of its column counts as missing. `fit`
+    warns if more rows have a rare category than a frequent one, as in a column of dates that are texts.
 
     Args:
       distribution: the distribution to predict, as one of:
         - None: a Normal or, for one uncensored outcome, a `"Histogram"` if that is better on the held-out rows.
         - the name of a family of `tfp.distributions`, such as `"Normal"`, `"Gamma"` or `"Poisson"`. The scale of a
-          location-scale family, before the spread, is at least a thousandth of the outcomes' standard deviation.
+          location-scale family, divided by the spread, is at least 0.001 standard deviations of the outcomes.
         - `"Mixture"`: a mixture of five Normals.
         - `"Histogram"`: a probability for each interval between quantiles of the outcomes, or for each value if there
           are few. The number of intervals is about `sqrt(n) / 2`, at least 5 and at most 50. A histogram follows any
           shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. The CRPS decides
-          if these likelihoods cannot be compared. They can be compared among counts and `"Values"`, among densities,
-          and among densities with zeros such as `nllfit.ZeroInflated("Gamma")`, but not between these groups. A
-          `"Histogram"` of few values belongs to none of them. There is no CRPS for censored outcomes, so the list must
-          then be from one group. A distribution that no `network` can predict is left out, except the first.
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. Likelihoods can be
+          compared only within a group: counts and `"Values"`; densities; densities with zeros, such as
+          `nllfit.ZeroInflated("Gamma")`; and a `"Histogram"` of few values. If the list is from several groups, the
+          best CRPS decides. Censored outcomes have no CRPS, so they need a list from one group, unless all outcomes are
+          intervals. A distribution that no `network` can predict is left out, but is an error if it is the first.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -65,11 +66,12 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"forest"`: two hidden layers, with the predictions of randomised trees as inputs.
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
-        - a list of these. The best is selected. For this comparison, each network predicts the first `distribution`.
-          If none of them can predict a later `distribution`, the networks that can are compared with that one.
+        - a list of these. The best is selected. Each network that can predict the first `distribution` is tried on it.
+          Each later `distribution` is tried with the best of these networks that can predict it. If there is none, all
+          networks of the list that can predict this `distribution` are tried on it.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
-        loss is more than 0.5 nats above the median of the ensemble are left out.
+        mean loss on training rows is more than 0.5 nats above the ensemble's median are left out.
       max_epochs: a limit on the number of epochs, which is `900 / n^(1/3)` for `n` rows; None for no limit.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
@@ -227,8 +229,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         """Returns the mean log-likelihood of outcomes, in nats. Higher is better.
 
         Args:
-          X, y, sample_weight, observed: as for `fit`. Right-censored outcomes contribute `log P(Y > y)`, and intervals
-            their log-probability.
+          X, y, sample_weight, observed: as for `fit`. A right-censored outcome contributes `log P(Y > y)`. An interval
+            contributes the logarithm of its probability.
         """
         is_censored = self._takes_pairs or observed is not None
         if observed is not None and self.n_outputs_ > 1:

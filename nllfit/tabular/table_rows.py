@@ -21,8 +21,8 @@ _PART = 2**14  # each part of a stream has at least this many rows, except the l
 class Rows:
     """Rows of a table: inputs `[n, m]`, outcomes `[n, k]` and weights `[n]`.
 
-    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`. `places` are the rows' numbers in the
-    user's table, `[n]`, for messages; None if they are in the table's order.
+    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`. `places` are the indices of the rows in
+    the user's table, `[n]`, for error messages; None if row `i` is row `i` of the table.
     """
 
     x: np.ndarray
@@ -46,8 +46,8 @@ class Rows:
     def numbers(self) -> np.ndarray:
         """Returns the outcomes as finite numbers, `[n, k]`.
 
-        A censored outcome becomes the middle of its interval, or its finite end if the other end is infinite. If both
-        ends are infinite, it becomes the mean of the other outcomes.
+        A censored outcome becomes the middle of its interval. If one end of the interval is infinite, the outcome
+        becomes the other end. If both ends are infinite, it becomes the mean of the other outcomes.
         """
         if not self.is_censored:
             return self.y
@@ -71,13 +71,15 @@ class Settings:
 
 
 class Stream:
-    """Iterates over the `Rows` of batches. Each iteration reads the batches again, in parts of at least 16,384 rows.
+    """A table in batches. Each iteration over a `Stream` reads all batches and yields `Rows` of parts of the table.
+
+    `parts_of` joins the batches into parts of at least 16,384 rows.
 
     Args:
       batches: as for `parts_of`.
-      read: a function that returns the `Rows` of one part.
+      read: a function that returns the `Rows` of one part, which is a tuple that `parts_of` yields.
       sizes: the number of rows of each part.
-      mean_weight: the weights of all parts are divided by this number.
+      mean_weight: an estimate of the mean weight. All weights are divided by it, so that their mean is about 1.
     """
 
     def __init__(self, batches: Any, read: Callable[..., Rows], sizes: list[int], mean_weight: float):
@@ -93,7 +95,7 @@ class Stream:
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
     """Joins batches into parts of at least 16,384 rows, without the rows of weight 0. The last part may be smaller.
 
-    Each part is a tuple of the table, the outcomes, and the weights or None.
+    Yields a tuple for each part: the columns, the outcomes, and the weights or None.
 
     Args:
       batches: batches `(X, y)` or `(X, y, sample_weight)`: a `tf.data.Dataset` or another iterable that can be
@@ -126,7 +128,7 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
     """Draws at most 32,768 random rows from batches. Returns these rows, and the size of each part of `parts_of`.
 
-    The rows keep their order, because the last ones are held out if the order is that of time.
+    The rows keep their order, because the last rows of a table in order of time are held out (`shuffle=False`).
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.
@@ -151,7 +153,7 @@ def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarra
 def _counted(*batch):
     """Returns a batch without its rows of weight 0."""
     check_lengths(*batch)
-    if len(batch) == 2 or batch[2].ndim != 1:  # `fit` refuses weights of another shape
+    if len(batch) == 2 or batch[2].ndim != 1:  # `fit` later raises an error for weights of another shape
         return batch
     rows = np.flatnonzero(batch[2] != 0)
     return batch if len(rows) == len(batch[2]) else tuple(_safe_indexing(values, rows) for values in batch)
@@ -179,16 +181,17 @@ def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
         if library.__name__ == "pandas":
             table = library.concat([_with_text(table) for table in tables])
         else:
-            table = library.concat(tables, how="vertical_relaxed")  # a column may hold ints, floats or no value
+            table = library.concat(tables, how="vertical_relaxed")  # dtypes may differ between batches
     else:
         table = np.concatenate(tables)
     return table, np.concatenate(others[0]), np.concatenate(others[1]) if len(others) > 1 else None
 
 
 def _with_text(table):
-    """Returns a pandas frame whose categories are text instead of numbers.
+    """Returns a pandas frame with text instead of numbers as the categories of categorical columns.
 
-    `pandas.concat` would make a column of numbers from numeric categories that are not the same in all frames.
+    If the categories of a column differ between frames, `pandas.concat` returns a column that is not categorical.
+    Numeric categories would then become numbers. Text stays text, which the encoding treats as categories.
     """
 
     def renamed(column):

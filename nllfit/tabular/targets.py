@@ -27,14 +27,15 @@ class Target(abc.ABC):
       family: the family that is predicted.
       trained_family: the family in the training loss: `family`, or `Censored(family)` if outcomes are censored.
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
-      step, offset: arrays `[params_size]`. The parameters of the family are `offset + step * output`.
-      marginal: the parameters of the marginal distribution, if the method `mixture` adds this distribution as one more
-        member. None if the method `distribution` adds it.
+      step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
+        unconstrained parameters of the family.
+      marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, if `mixture`
+        adds this distribution as one more member. None if `distribution` adds it.
       spreads: the factors to try on the width of the predicted distributions.
-      is_for_networks: whether networks can predict the target, and not only trees.
+      is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.
       is_concentrated: whether the predicted distribution has a density that is concentrated at a few values.
-      has_atom: whether the predicted distribution has a density and a probability of the outcome 0.
+      has_atom: whether the predicted distribution has a density and a positive probability of the outcome 0.
     """
 
     spreads: np.ndarray = SPREADS
@@ -51,7 +52,7 @@ class Target(abc.ABC):
 
     @property
     def kind(self) -> tuple[bool, bool, bool]:
-        """The likelihoods of two targets can only be compared if this is equal for both."""
+        """The kind of the likelihood. The likelihoods of two targets can be compared only if their kinds are equal."""
         return self.is_discrete, self.is_concentrated, self.has_atom
 
     @property
@@ -59,9 +60,10 @@ class Target(abc.ABC):
         return Censored(self.family) if self.is_censored else self.family
 
     def mixture(self, outputs: Sequence[tf.Tensor]) -> tfd.Distribution:
-        """Returns the equally weighted mixture of the members' distributions. `outputs` are `[n, params_size]` each.
+        """Returns the equally weighted mixture of the distributions of an ensemble's members.
 
-        The mixture is in float64, because the log-probability of a large count would lose its digits in float32.
+        `outputs` are the outputs of each member, `[n, params_size]`. The mixture is in float64, because the
+        log-probability of a large count would lose its digits in float32.
         """
         params = [self.offset + self.step * tf.cast(output, tf.float64) for output in outputs]
         if self.marginal is not None:
@@ -70,15 +72,15 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def seen(self, y: np.ndarray) -> np.ndarray:
-        """Returns the outcomes in the form in which a network learns them."""
+        """Returns the outcomes `[n, ...]` in the form in which networks are trained on them, e.g. standardised."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
-        """Returns the numbers `[n, t]` that trees average, or None if trees cannot predict the target."""
+        """Returns `t` functions of each outcome, `[n, t]`, whose means trees predict; None if trees cannot be used."""
         del y
         return None
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
-        """Returns the outputs `[n, params_size]` for which the `statistics` have the given means, `[n, t]`."""
+        """Returns the outputs `[n, params_size]` of the distributions whose `statistics` have the means `[n, t]`."""
         raise NotImplementedError
 
     @abc.abstractmethod
@@ -102,7 +104,7 @@ class Target(abc.ABC):
         count = len(self.spreads)
         size = max(1, _MOST_NUMBERS // (count * outputs[0].shape[1]))
 
-        def losses(rows):  # one call for all spreads
+        def losses(rows):  # repeats the rows, to evaluate all spreads in one call
             predicted = self.mixture([tf.tile(output[rows], [count, 1]) for output in outputs])
             few = y[rows]
             distribution = self.distribution(predicted, np.repeat(self.spreads, len(few)), doubt)

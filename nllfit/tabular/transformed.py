@@ -1,4 +1,4 @@
-"""The log-density of outcomes, if scikit-learn's `TransformedTargetRegressor` transforms them."""
+"""The log-density of outcomes that scikit-learn's `TransformedTargetRegressor` transforms before a model is fitted."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,8 +11,9 @@ from nllfit.tabular.scoring import shaped
 
 __all__ = ["transformed_log_density"]
 
-# The steps of the difference quotients, relative to the outcome. For a smooth transformation, the relative error is
-# about 1e-11. Near the end of the domain, such as near 1 for the logit, only a small step stays inside the domain.
+# The steps of the difference quotients, relative to the outcome. For a smooth transformation, the relative error of the
+# derivative is about 1e-11. Near an end of the transformation's domain, such as near 1 for the logit, only a small step
+# stays inside the domain.
 _STEPS = 1e-3 / 4.0 ** np.arange(11)
 
 
@@ -30,7 +31,7 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
     Returns:
       The log-densities `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that
       was fitted to `y`. An outcome that has a probability instead of a density, as with `"Values"`, has the
-      log-probability of `t(y)`.
+      log-probability of `t(y)` instead.
 
     Raises:
       TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
@@ -71,11 +72,12 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 def _slopes(transform, y):
     """Returns the derivative of a transformation at outcomes `[n, 1]`, as `[n]`.
 
-    The step is reduced until the change of the difference quotient from one step to the next stops decreasing.
+    The step of the difference quotient is reduced until the quotient's change from one step to the next stops
+    decreasing. For smaller steps, rounding errors dominate.
     """
 
     def quotient(h):
-        with np.errstate(invalid="ignore", divide="ignore"):  # outside the domain; smaller steps follow
+        with np.errstate(invalid="ignore", divide="ignore"):  # `y + h` or `y - h` may be outside the domain
             return (transform(y + h) - transform(y - h)) / (2 * h)
 
     sizes = [step * np.where(y == 0, 1, np.abs(y)) for step in _STEPS]

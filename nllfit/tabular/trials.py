@@ -1,13 +1,15 @@
 """Trials compare networks, families and regularizations on held-out rows. The best model is then trained on all rows.
 
-All choices use only the training set. A network is overconfident after training: on new rows, the predicted
-distributions are too narrow. Therefore the held-out rows also determine the spread, a factor that widens or narrows the
-predicted distributions. On a small table, one set of held-out rows is too small to determine the spread, so the spread
-comes from cross-validation.
+The held-out rows belong to the training set. A trial trains a model on the other rows of the training set.
 
-With `n` held-out rows, about one new row in `n` may be unlike every held-out row, and such a row can cost a hundred
-nats. Therefore the prediction is a mixture: its last component is the marginal distribution of the outcomes, with the
-weight `1 / n`.
+Networks are often overconfident after training: on new rows, the predicted distributions are too narrow. Therefore the
+held-out rows also determine the spread, a factor that widens or narrows the predicted distributions. In a small table,
+the held-out rows of one trial are too few to determine the spread, so the spread comes from cross-validation.
+
+With `n` held-out rows, about one new row in `n` may be unlike all of them. A model can give the outcome of such a row
+an extremely small density, so that its negative log-likelihood is a hundred nats. Therefore the prediction is a mixture
+of the model's distribution and the marginal distribution of the outcomes, which has the weight `1 / n`. The negative
+log-likelihood of an outcome is then at most about `log n` nats larger than under the marginal distribution alone.
 """
 
 import dataclasses
@@ -41,18 +43,18 @@ _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """The scores of one network on the held-out rows, after training on the other rows.
+    """The scores of one network, or of trees, on the held-out rows after training on the other rows.
 
     Attributes:
       network: the name of the network, or a `Network`.
       regularization: `"weak"` or `"strong"`. The weight decay of networks is ten times as large with `"strong"` as with
         `"weak"`. Each leaf of a tree has at least 5 rows with `"strong"`, and at least 1 row with `"weak"`.
       distribution: the name of the distribution, or a family.
-      nll: the mean negative log-likelihood of the held-out rows, in nats, with the spread that minimises it.
-      spread: a factor on the width of the predicted distributions. It minimises `nll`. For the best trial it minimises
-        the mean of `nll` over all folds of the cross-validation.
-      crps: the mean continuous ranked probability score with the spread that minimises `nll`; None if only likelihoods
-        are compared.
+      nll: the mean negative log-likelihood of the held-out rows, in nats, with the spread for which it is smallest.
+      spread: a factor on the width of the predicted distributions. It minimises the mean negative log-likelihood of the
+        held-out rows. For the best trial, these are the held-out rows of all folds of the cross-validation.
+      crps: the mean continuous ranked probability score of the held-out rows, with the spread that minimises their
+        `nll`; None if the trials are compared only by `nll`.
     """
 
     network: Any
@@ -92,7 +94,8 @@ class Search:
       rows: the training set; the last rows are held out in trials.
       settings: the arguments that control the training.
       make_target: `make_target(distribution, rows)` returns the `Target` for a distribution and training rows.
-      stream: all training rows, if `rows` are only a sample of them. The final ensemble is trained on all rows.
+      stream: all training rows, if `rows` are only a sample of them; otherwise None. The final ensemble is trained on
+        all rows.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Search:
         self.rows, self.settings, self.make_target = rows, settings, make_target
         self.folds = _folds(len(rows), settings)
         self.trials: dict[_Key, Trial] = {}
-        self.losses: dict[_Key, list[np.ndarray]] = {}  # for each fold, an array `[spreads]`
+        self.losses: dict[_Key, list[np.ndarray]] = {}  # for each fold, the loss with each spread
         self.targets: dict[tuple[Any, _Fold | None], Target] = {}
         self.predictors: dict[_Key, Predictor] = {}
         self.bar: keras.utils.Progbar | None = None
@@ -115,7 +118,7 @@ class Search:
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
         """Runs the trials and trains the ensemble of the best one. Returns the sorted trials, and the ensemble."""
         if self.settings.verbose:
-            # The best network and the trees are each tried a second time if they are overconfident.
+            # `len(kinds)`: the best network and the trees may each have a second trial, with the strong regularization.
             kinds = {model_class(network) for network in networks}
             num_trials = len(networks) + len(kinds) + len(distributions) - 1 + len(self.folds) - 1
             num_networks = num_trials + self.settings.num_members
@@ -131,13 +134,15 @@ class Search:
     def best(self, distributions: Sequence[Any], networks: Sequence[Any]) -> list[Trial]:
         """Runs the trials and returns them sorted from the best to the worst score.
 
-        All networks predict the first distribution with the weak regularization. The best network and the trees are
-        also tried with the strong regularization if they are overconfident, which means that their spread exceeds 1.
+        First, each network that can predict the first distribution is tried with it, with the weak regularization. The
+        best network and the trees are also tried with the strong regularization if they are overconfident, which means
+        that their spread exceeds 1.
+
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
-        whose network can predict this distribution. If the new trial uses trees with the weak regularization and is
-        overconfident, trees with the strong regularization are also tried. If no earlier network can predict the
-        distribution, the networks that can are compared as for the first distribution. A distribution that no network
-        can predict has no trial.
+        whose network can predict this distribution. If this trial is of trees with the weak regularization, and they
+        are overconfident, trees with the strong regularization are also tried. If no earlier trial has a network that
+        can predict the distribution, all networks that can predict it are tried, in the way described for the first
+        distribution. A distribution that no network can predict has no trial.
 
         Raises:
           ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
@@ -158,7 +163,7 @@ class Search:
             if fitting is None:
                 ranked((network, "weak", distribution) for network in suitable[distribution])
                 of_this = (trial for trial in reversed(ranked([])) if trial.distribution == distribution)
-                kinds = {model_class(trial.network): trial for trial in of_this}  # the best of each kind
+                kinds = {model_class(trial.network): trial for trial in of_this}  # the last of a kind is its best
                 ranked((trial.network, "strong", distribution) for trial in kinds.values() if trial.spread > 1)
                 continue
             ranked([(fitting.network, fitting.regularization, distribution)])
@@ -186,7 +191,7 @@ class Search:
     def _needs_crps(self, distributions):
         """Whether the CRPS must compare the distributions, because some likelihoods are densities and some are not."""
         y, is_censored = self.rows.y, self.rows.is_censored
-        if is_censored and not np.any(y[:, 0] == y[:, 1]):  # all likelihoods are probabilities of intervals
+        if is_censored and not np.any(y[:, 0] == y[:, 1]):  # all likelihoods are probabilities
             return False
         differ = len({self._target(distribution).kind for distribution in distributions}) > 1
         if differ and is_censored:
@@ -250,7 +255,7 @@ class Search:
         return float(spreads[np.argmin(np.mean(losses, axis=0))])
 
     def _tested(self, key, fold):
-        """Trains a predictor on the rows outside a fold. Returns it, and its loss on the fold for each spread."""
+        """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss on the fold per spread."""
         predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
@@ -260,8 +265,8 @@ def _folds(num_rows, settings):
     """Returns the held-out rows of each fold. The first fold contains the last rows.
 
     The number of folds is the smallest one with which at least 500 rows are held out. If the table has too few rows for
-    this, the folds hold out all rows except a remainder smaller than a fold. If `shuffle` is false, there is only one
-    fold, because the rows are in order of time.
+    this, the folds hold out all rows except a remainder smaller than a fold. If `shuffle` is false, the rows are in
+    order of time. Then there is only the first fold, because models for the other folds would learn from later rows.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     size = min(size, num_rows - 1)  # at least one row is left to train on
