@@ -34,9 +34,10 @@ def estimated_divergence(q: tfd.Distribution, p: tfd.Distribution, draws: tf.Ten
 def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "the head's") -> None:
     """Raises a `ValueError` if a prior `p` does not fit `q`.
 
-    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. On a side where the support
-    of `q` has no end, the support of `p` must have none; otherwise the divergence is infinite. The supports are
-    compared only in eager mode.
+    The event shapes must be equal, and the batch of `p` must broadcast to the batch of `q`. `p` must not be a
+    distribution of counts if the outcomes of `q` are real numbers. If the support of `q` extends to infinity on a side,
+    the support of `p` must do so too, because otherwise the divergence is infinite. The supports are compared only in
+    eager mode, because tensors of a graph have no values. `others` describes the outcomes of `q` in error messages.
     """
     if _is_of_counts(p) and q.reparameterization_type == tfd.FULLY_REPARAMETERIZED:
         raise ValueError(
@@ -75,7 +76,10 @@ def _check_support(q, p, others):
 
 
 def _ends(distribution):
-    """Returns the ends of the support of an outcome's elements. They are NaN for counts, or if they are not known."""
+    """Returns the ends of the support of an outcome's elements. They are NaN for counts, or if they are not known.
+
+    Comparisons with NaN are False, so `_check_support` then raises no error.
+    """
     try:
         elements = elements_of(distribution)
     except NotImplementedError:

@@ -17,11 +17,11 @@ def reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: 
 
 
 def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Returns the outputs of a layer for one draw of its weights, with random signs for each row.
+    """Returns the outputs of a layer for one draw of its weights, whose deviations get random signs in each row.
 
-    The signs multiply the deviations of the weights from their means. For one draw `E` of the deviations, each row gets
-    the matrix `E * outer(signs of inputs, signs of outputs)`. This matrix has the distribution of `E` if the weights
-    are independent and symmetric about their means.
+    The deviations are the differences of the weights from their means. If `E` is the draw of the deviations, a row gets
+    the deviations `E * outer(signs of inputs, signs of outputs)`. They have the same distribution as `E` if the weights
+    are independent and symmetric about their means. Different signs in each row reduce the noise of the gradient.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     means = posterior.mean()
@@ -39,7 +39,7 @@ def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any
     weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
-    # The lower bound keeps the gradient of the root finite.
+    # The gradient of the square root is infinite at 0, so variances have a lower bound.
     scales = tf.sqrt(tf.maximum(variances, np.finfo(variances.dtype.as_numpy_dtype).tiny))
     noise = tf.random.stateless_normal(tf.shape(means), seed, dtype=means.dtype)
     return layer.activated(means + scales * noise)
@@ -70,7 +70,7 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 def _signs(tensor, channel_axis, seed):
     """Draws random signs for each row and channel of `[B, ...]`. All positions of a channel have the same sign.
 
-    Each bit of a random 32-bit word is one sign, because drawing a word for each sign takes ten times as long.
+    Each bit of a random 32-bit word is one sign. Drawing one word for each sign would take ten times as long.
     """
     channels = tensor.shape[channel_axis]
     words = tf.random.stateless_uniform([tf.shape(tensor)[0], -(-channels // 32)], seed, None, None, tf.int32)

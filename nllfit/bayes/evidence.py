@@ -59,7 +59,7 @@ class Expansion:
         return -self.value - terms.sum(1) / 2
 
     def best_scale(self) -> float:
-        """Returns the scale of the prior that maximises the evidence.
+        """Returns the scale of the prior that maximises the evidence, found by grids that narrow around the best scale.
 
         Raises:
           ValueError: if the evidence is largest at an end of the range from 1e-5 to 1e5.

@@ -21,7 +21,8 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-# The number of outcomes drawn if TFP has no formula for the divergence, and if the density has a corner.
+# The number of draws that estimate a divergence if TFP has no formula for it, and the number of draws that estimate the
+# Fisher information if the density has a corner.
 _DRAWS, _DRAWS_AT_CORNERS = 100, 400
 _SEED = 0, 0
 
@@ -105,9 +106,10 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 def _information(origin: Origin) -> tf.Tensor:
     """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
-    # A tape watches `params` below, but the divergence is from a constant distribution.
+    # `still` is the first distribution in `KL(still || other)` and must be constant, because only `other` varies. So
+    # `still` gets a copy of `params`: the tapes below watch `params` itself.
     still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-    if law_of(still).latent() is not still:  # true if an outcome is an interval or has a window
+    if law_of(still).latent() is not still:  # true if outcomes are censored, or truncated per row
         raise ValueError(
             f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
             f"Fisher information depends on how outcomes are censored or selected. Use "
@@ -137,9 +139,10 @@ def _curvature_of_divergence(
 def _covariance_of_scores(
     still: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
 ) -> tf.Tensor:
-    """Estimates the information from the first derivatives of the log-density at draws.
+    """Estimates the information as the mean of `s s'` over draws, where `s` is the gradient of the log-density.
 
-    If the density has a corner, as a Laplace has at `loc`, its second derivative lacks the curvature at the corner.
+    This needs no second derivative. If the density has a corner, as a Laplace has at `loc`, the second derivative is
+    wrong, because it lacks the curvature at the corner.
     """
     draws = still.sample(_DRAWS_AT_CORNERS, seed=tf.constant(_SEED))
     repeated = tf.repeat(params[tf.newaxis], _DRAWS_AT_CORNERS, 0)
@@ -151,7 +154,7 @@ def _covariance_of_scores(
 
 
 def _gradients(tape, targets, source):
-    """Returns the gradients of several targets, stacked on a last axis."""
+    """Returns the gradient of each target with respect to `source`, stacked on a new last axis."""
     return tf.stack([tape.gradient(target, source, unconnected_gradients="zero") for target in targets], -1)
 
 

@@ -35,12 +35,13 @@ class KLDivergence(HeadRegularizer):
     returns a draw and `num_samples` is None, the estimate uses this draw. `is_exact` tells whether the divergence is
     exact.
 
-    The mean is over all rows and steps that Keras does not mask. Sample weights do not change it.
+    The mean is over all rows and steps that Keras does not mask. Sample weights have no effect on it.
 
     Args:
       prior: one prior for all rows:
         - a `tfd.Distribution` with the event shape of the head;
-        - a `Family` without `shared`, whose parameters are learned as weights of the head (they start near 0);
+        - a `Family` without `shared`, whose unconstrained parameters are learned as weights of the head and start
+          near 0;
         - or a Keras model that ends in a head and is called on `tf.ones([1, 1])`.
       weight: a factor, the beta of a beta-VAE; by default 1:
         - a number of at least 0;
@@ -55,7 +56,7 @@ class KLDivergence(HeadRegularizer):
         - `weight` is negative or not finite, or `num_samples` is not an integer of at least 1.
         - The prior has a trainable variable. (Only the parameters of a `Family` are learned.)
       ValueError: from the head, when it is made or at its first batch, if one of these is true:
-        - The prior has another event shape than the head, or several rows.
+        - The prior has another event shape than the head, or is a batch of several distributions.
         - The prior's support is bounded on a side on which the support of the head's family is not.
         - The divergence must be estimated, but draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
@@ -78,9 +79,10 @@ class KLDivergence(HeadRegularizer):
         self.counts_steps = callable(self.weight)
 
     def __call__(self, output: Any, seed: Any = None) -> tf.Tensor:
-        """Returns the term for a head's output or a distribution, for `add_loss` in your own layer or model.
+        """Returns `weight` times the mean divergence of a head's output, or of a distribution, from the prior.
 
-        If `weight` is a schedule, its value at step 0 is used.
+        Pass the result to `add_loss` in your own layer or model. If `weight` is a schedule, its value at step 0 is
+        used.
 
         Raises:
           TypeError: if `output` has no distribution.
@@ -162,7 +164,7 @@ class KLDivergence(HeadRegularizer):
 
 
 def _mean(values, mask):
-    """Returns the mean of those values `[B, ...]` for which the mask `[B, ...]` is True."""
+    """Returns the mean of values `[B, ...]` where the mask is True. The mask may lack the last axes of the values."""
     if mask is None:
         return tf.reduce_mean(values)
     mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(values) - tf.rank(mask)], tf.int32)], 0))
@@ -174,7 +176,7 @@ def _mean(values, mask):
 def _as_weight(weight):
     """Returns the argument `weight` as a number, a `tf.Variable` or a function of the step.
 
-    A Keras variable becomes its `tf.Variable`.
+    A variable of Keras 3 is replaced by the `tf.Variable` that it contains.
     """
     if isinstance(weight, tf.Variable) or (callable(weight) and not hasattr(weight, "assign")):
         return weight

@@ -1,6 +1,6 @@
-"""Finds a Normal posterior of some weights of a network, which have a Normal prior.
+"""Finds a Normal approximation of the posterior of some weights of a network. These weights have a Normal prior.
 
-The mean of the posterior is either its maximum, which Newton's method finds, or the trained weights.
+The mean of the Normal is either the maximum of the posterior density, found by Newton's method, or the trained weights.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-# The search ends when the predicted gain of a Newton step in the log posterior is less than this, in nats.
+# Newton's method stops when the predicted gain of a step in the log posterior is less than this, in nats.
 _LEAST_RISE = 1e-12
 # The search for the prior's scale moves the scale's logarithm. The moves shrink from the first value to the second.
 _FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6
@@ -40,12 +40,12 @@ class Posterior:
 
 
 class Objective:
-    """The log posterior of some weights, while the other weights are held.
+    """The log posterior of some weights of a network. The other weights are constant.
 
     Args:
       surface: the likelihood as a function of all weights, with its derivatives.
       weights: all trainable weights, `[p]`.
-      places: the indices of the trainable variables that are not held.
+      places: the indices of the trainable variables that are not constant. They have `q` elements in total.
       prior_scale: the scale of the Normal prior of each weight; None for the scale that maximises the evidence.
 
     Raises:
@@ -59,14 +59,14 @@ class Objective:
         surface.value(weights)  # raises if the model draws random numbers
 
     def at_the_weights(self) -> Posterior:
-        """Returns the posterior that has the present weights as its mean."""
+        """Returns the Normal posterior whose mean is the given `weights`."""
         expansion, scale, _ = self._expansion(self._start, self._prior_scale)
         return self._posterior(expansion, scale, self._start)
 
     def at_the_maximum(self) -> Posterior:
-        """Returns the posterior whose mean is the maximum of the log posterior.
+        """Returns the Normal posterior whose mean is the maximum of the log posterior.
 
-        Newton's method finds the maximum, starting from the present weights.
+        Newton's method finds the maximum, starting from the given `weights`.
 
         Raises:
           ValueError: if no maximum is found.
@@ -77,8 +77,9 @@ class Objective:
     def _with_the_most_evidence(self, found):
         """Returns the posterior with the most evidence, after a search over the prior's scale that starts at `found`.
 
-        The search moves the logarithm of the scale by smaller and smaller steps. `Expansion.best_scale` is exact only
-        for a quadratic likelihood. For any other likelihood, the curvature at the maximum depends on the scale.
+        The search moves the logarithm of the scale by smaller and smaller steps. It is necessary because
+        `Expansion.best_scale` assumes a quadratic log-likelihood, whose curvature is the same everywhere. For any other
+        log-likelihood, another scale moves the maximum, and the curvature at the maximum changes.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:

@@ -35,10 +35,10 @@ def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots:
 def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns points `[m, size]` and their weights `[m]`, which sum to 1.
 
-    The weighted sum of a function over the points approximates its expectation under a standard Normal. The points are
-    a tensor product of Gauss-Hermite points with at most `_MAX_POINTS` points. If this limit leaves fewer than three
-    points per axis, we use random points and their negatives instead. Their mean and, for a `size` of at most
-    `_MAX_POINTS / 2`, their covariance are exact.
+    The weighted sum of a function over the points approximates its expectation under a standard Normal. For a `size` of
+    at most 4, the points are a grid: the tensor product of Gauss-Hermite points. For a larger `size`, a grid of at most
+    `_MAX_POINTS` points would have fewer than three points per axis. Then we use random points and their negatives,
+    whose mean is exactly 0. If `size` is at most `_MAX_POINTS / 2`, their covariance is exactly the identity.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:
@@ -46,6 +46,6 @@ def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
         points = np.array(list(itertools.product(nodes, repeat=size)))
         return points, np.prod(list(itertools.product(weights / weights.sum(), repeat=size)), axis=1)
     half = np.random.default_rng(0).normal(size=[_MAX_POINTS // 2, size])
-    if size <= len(half):  # orthogonal columns give the points the covariance of a standard Normal
+    if size <= len(half):  # orthogonal columns make the covariance of the points the identity
         half = np.linalg.qr(half)[0] * np.sqrt(len(half))
     return np.concatenate([half, -half]), np.full(_MAX_POINTS, 1 / _MAX_POINTS)

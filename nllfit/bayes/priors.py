@@ -45,7 +45,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def example(self) -> tfd.Distribution | None:
-        """Returns a distribution of the prior's class and shapes, or None if only a call of the layers reveals them."""
+        """Returns a distribution of the prior's class and shapes, or None if these depend on a call of the layers."""
 
     @abc.abstractmethod
     def config(self) -> Any:
@@ -71,7 +71,8 @@ class _Fixed(Prior):
         super().__init__(distribution)
 
     def distribution(self, learned):
-        # Models can share a traced program that contains an array as a constant, but not one that captured a tensor.
+        # The parameters become arrays, because several models can share a traced program only if it contains arrays as
+        # constants and has captured no tensor.
         return with_parameters(self.given, lambda value, _: _as_array(value))
 
     def example(self):
@@ -128,7 +129,7 @@ class _OfLayers(Prior):
 
 
 def as_prior(value: Any) -> Prior:
-    """Returns the prior for a user's argument, or for the config in a file."""
+    """Returns the prior for a user's argument `prior`, or for the result of `Prior.config`, which a file contains."""
     value = _restored_distribution(restored(from_keras(value)))
     if isinstance(value, ParametricFamily):
         return _Learned(value)
@@ -167,7 +168,7 @@ def _plain_distribution(value):
     if isinstance(value, tfd.Distribution):
         cls = plain_class(type(value))
         name = cls.__name__.lstrip("_")
-        if cls in getattr(tfd, name, object).__mro__[:2]:  # a class of TFP or its private base, see `tfp_classes`
+        if cls in getattr(tfd, name, object).__mro__[:2]:  # TFP's class, or its private base (see `tfp_classes`)
             arguments = {key: _plain_distribution(item) for key, item in arguments_of(value).items()}
             return {_DISTRIBUTION: name} | arguments
     elif isinstance(value, (str, bool, int, float)) or value is None:

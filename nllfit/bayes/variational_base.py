@@ -53,8 +53,8 @@ class Variational:
 
     All weights that the Keras layer adds in its `build` form one vector, which has a posterior. The parameters of this
     posterior are a variable of the layer. In each call, the `call` of the Keras layer computes with weights that an
-    estimator draws. The divergence is a regularizer of the variable, so it is added to the loss once, however often the
-    layer is called.
+    estimator draws. The divergence of the posterior from the prior is a regularizer of the variable, because Keras adds
+    a regularizer to the loss once, however often the layer is called.
     """
 
     _declared: list[_Declared] | None = None  # None, except while the Keras layer is built
@@ -79,7 +79,7 @@ class Variational:
         posterior = restored(posterior)
         if not isinstance(posterior, ParametricFamily):
             of_weights("posterior", posterior, 1)  # raises a `ValueError` for an unknown family
-        if estimator not in list(ESTIMATORS):  # a list compares values that have no hash
+        if estimator not in list(ESTIMATORS):  # a list, because a dict looks up only values with a hash
             raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
         for name, value in kwargs.items():
             is_of_weights = name.endswith(("_regularizer", "_constraint")) and name != "activity_regularizer"
@@ -93,7 +93,7 @@ class Variational:
         self._num_rows: int | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """While Keras builds the layer, records the weight and creates no variable. Later, creates one."""
+        """Records a weight that the Keras layer adds in its `build`. At other times, adds a variable as Keras does."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
@@ -103,10 +103,12 @@ class Variational:
 
     def build(self, input_shape: Any) -> None:
         declared: list[_Declared] = []
-        vars(self)["_declared"] = declared  # bypasses `setattr`, by which Keras would track the list
+        vars(self)["_declared"] = declared  # not by `setattr`, because Keras would then track the list
         super().build(input_shape)  # type: ignore[misc]
         vars(self)["_declared"] = None
-        self.built = False  # until the checks pass, because `Sequential` repeats a failed call
+        # Keras has set `built` to True. If a check below fails, `Sequential` calls the layer again. Then `build` must
+        # run again and raise the same error.
+        self.built = False
         self._slots = _Slots({name: value for name, value in vars(self).items() if isinstance(value, _Declared)})
         size = declared[-1].place.stop
         with tf.init_scope():
@@ -136,7 +138,7 @@ class Variational:
                     "number of rows: give the number, as in `kl_weight=1 / len(x)`."
                 )
             )
-        if not self.takes_indices:  # the estimators square inputs and change their signs
+        if not self.takes_indices:  # estimators compute with inputs before the Keras layer casts them
             inputs = tf.cast(inputs, self.compute_dtype)
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
 
@@ -149,9 +151,9 @@ class Variational:
         return self._prior.distribution(None if self._learned is None else tf.convert_to_tensor(self._learned))
 
     def kl_divergence(self) -> tf.Tensor:
-        """Returns the divergence of the posterior from the prior, in nats.
+        """Returns the KL divergence of the posterior from the prior, in nats.
 
-        If TFP has no formula, it is estimated from one draw.
+        If TFP has no formula, the divergence is estimated from one draw.
         """
         q = self.posterior()
         p = in_dtype_of(self.prior(), q)
@@ -164,7 +166,7 @@ class Variational:
         return self._arguments.kl_weight == _BY_ROWS
 
     def count_rows(self, num_rows: int | None) -> None:
-        """Sets a `kl_weight` of "1/n" to `1 / num_rows`. After a call with None, training raises an error."""
+        """Sets the number of rows for a `kl_weight` of "1/n". With None (unknown), training raises an error."""
         self._num_rows = num_rows
         if num_rows is not None and self._weight is not None:
             self._weight.assign([1 / num_rows])
@@ -216,7 +218,7 @@ class Variational:
 
 
 class _Slots:
-    """The recorded weights by the names of the layer's attributes. Keras would track a dict, but not this object."""
+    """The recorded weights by the names of the layer's attributes. It is not a dict, because Keras tracks dicts."""
 
     def __init__(self, by_name: dict[str, _Declared]):
         self.by_name = by_name

@@ -15,7 +15,7 @@ from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-# An initial scale is this factor times the scale that belongs to an unconstrained parameter of 0.
+# The initial scale of a weight is this factor times the scale that the family's link assigns to the number 0.
 _SPREAD = 0.07
 
 
@@ -24,7 +24,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 
     Args:
       argument: the name of the argument in messages.
-      family: a name, a class, or the family of one weight or of the vector.
+      family: the name or the class of a family, or a family object of one weight or of the vector of all weights.
       size: the number of weights.
 
     Raises:
@@ -52,9 +52,9 @@ def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
 
 
 def as_given(prior: Any) -> Any:
-    """Returns the argument `prior` of a layer from the user's value, or from its value in a config.
+    """Checks the argument `prior` of a layer. Returns it as a number, a name, a distribution or a family.
 
-    The result is a number, a name, a distribution or a family.
+    `prior` is the user's value or the value in a config.
 
     Raises:
       ValueError: if `prior` is anything else.

@@ -152,7 +152,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
             search = Search(rows, settings, make_target, stream)
-        # The function of an earlier `fit` without "Values" lacks the distinct outcomes, which "Values" needs.
+        # With `warm_start`, the search may have the function of an earlier `fit`. If "Values" was not a distribution of
+        # that `fit`, its function lacks the distinct outcomes that "Values" needs.
         search.make_target = make_target
         self.trials_, self.predictor_ = search.run(distributions, networks)
         if self.warm_start:

@@ -87,8 +87,8 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, h
     Args:
       distribution: a name or a family.
       rows: the rows to train on: all rows, a sample of them, or the training rows of a fold.
-      values: the values that `"Values"` has a probability for: the sorted distinct outcomes of all rows; None for the
-        outcomes of `rows`.
+      values: the outcomes to which `"Values"` gives a probability: the sorted distinct outcomes of all rows. None for
+        the outcomes of `rows`.
       has_few: whether a `"Histogram"` has one interval for each value; None if this depends on the outcomes of `rows`.
 
     Raises:

@@ -134,9 +134,9 @@ class Search:
     def best(self, distributions: Sequence[Any], networks: Sequence[Any]) -> list[Trial]:
         """Runs the trials and returns them sorted from the best to the worst score.
 
-        First, each network that can predict the first distribution is tried with it, with the weak regularization. The
-        best network and the trees are also tried with the strong regularization if they are overconfident, which means
-        that their spread exceeds 1.
+        First, each network that can predict the first distribution is tried with this distribution and the weak
+        regularization. The best network and the trees are also tried with the strong regularization if they are
+        overconfident, which means that their spread exceeds 1.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
         whose network can predict this distribution. If this trial is of trees with the weak regularization, and they
