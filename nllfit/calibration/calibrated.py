@@ -36,8 +36,8 @@ class Calibrated(abc.ABC):
 
     `predict_distribution`, `evaluate` and other functions of `nllfit` accept it in place of the model.
 
-    A call returns what the model returns: in Keras 2 a distribution, in Keras 3 a prediction with the attribute
-    `distribution`.
+    A call returns an object of the type that the model returns: in Keras 2 a distribution, in Keras 3 a prediction with
+    the attribute `distribution`.
 
     Attributes:
       model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, a `Laplace`, or another calibrated model.
@@ -87,7 +87,9 @@ class Calibrated(abc.ABC):
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Calibrated":
-        """Reads the folder that `save` wrote, in any process. Keras's safe mode runs no code from a file.
+        """Loads the model from a folder that `save` wrote, also in another process.
+
+        Keras loads the files in safe mode, which runs no code from a file.
 
         Raises:
           ValueError: if the folder does not exist, or contains a model of another class or a damaged file.
@@ -161,7 +163,8 @@ def with_event_of(
 ) -> tfd.Distribution:
     """Returns the calibrated distribution `make(elements, *knots)`.
 
-    Its event shape and `validate_args` are those of `distribution`.
+    `elements` are the scalar distributions of the elements of an outcome, and `knots` are the tensors that define the
+    correction. The event shape and `validate_args` of the result are those of `distribution`.
     """
     checks, rank = distribution.validate_args, distribution.event_shape.rank
     calibrated = make(checked(elements) if checks else elements, *knots)

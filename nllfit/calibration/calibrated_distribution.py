@@ -1,6 +1,7 @@
 """The base class of calibrated scalar distributions. It computes quantiles, samples and moments from Normal scores.
 
-The Normal score of a probability `p` is `Phi^-1(p)`. Scores keep digits in both tails, where `p` is near 0 or 1.
+The Normal score of a probability `p` is `Phi^-1(p)`. A score is precise in both tails. A probability is not: in
+float64, `1 - 1e-17` is rounded to 1.
 """
 
 import abc

@@ -1,4 +1,4 @@
-"""Conformal intervals: held-out outcomes decide how far the ends of intervals move. This guarantees their coverage."""
+"""Conformal intervals: held-out outcomes determine how far the ends move, which guarantees the coverage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-# If two neighbouring quantiles of real numbers move, they keep at least this share of their distance.
+# Two neighbouring ends keep at least this share of their distance when they move. (This does not apply to counts.)
 _MIN_SHARE = 1e-3
 _BELOW_ONE = 1 - 1e-12  # so that a product such as 100 * 0.55 = 55.00000000000001 is not rounded up to 56
 
@@ -49,8 +49,8 @@ def conformalize(
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
         elements; or an `Ensemble` or a `Laplace` of such models, if outcomes have one element. Each element of an
-        outcome has its own corrections. Each step of a sequence also has its own, from the rows in which Keras does not
-        mask the step.
+        outcome has its own corrections. Each step of a sequence has its own corrections, computed from the rows in
+        which Keras does not mask the step.
       x, y: rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       levels: the probabilities of the intervals, each at most `n / (n + 1)`.
       batch_size: the number of rows in each call of the model.
@@ -158,7 +158,7 @@ class Conformalized(Calibrated):
         return with_event_of(distribution, elements, _Moved, *knots)
 
     def _check_shape(self, of_row):
-        """Raises a `ValueError` if a correction is for outcomes of another shape than that of a row's outcome."""
+        """Raises a `ValueError` if the shape of a correction does not fit `of_row`, the shape of one row's outcome."""
         for level, correction in self.corrections.items():
             first = of_row.rank - correction.ndim
             if first < 0 or not of_row[first:].is_compatible_with(correction.shape):
@@ -218,12 +218,12 @@ def _ends(distribution, levels):
     def on_line(*levels):
         quantile = law.quantile(*levels)
         end = line.inverse(quantile)
-        # A quantile of a Beta may be so close to 1 that it is rounded to 1.
+        # A quantile of a Beta may be rounded to 1, which is infinity on the real line. Then we use the float below 1.
         inner = line.inverse(tf.math.nextafter(quantile, tf.cast(law.some_outcome(), quantile.dtype)))
         return tf.cast(tf.where(tf.math.is_inf(end), inner, end), tf.float64)
 
     one, other = on_line(tails), on_line(1 - tails, tails)
-    return tf.minimum(one, other), tf.maximum(one, other)  # some bijectors decrease
+    return tf.minimum(one, other), tf.maximum(one, other)  # a decreasing bijector swaps the ends
 
 
 class _Moved(CalibratedDistribution):

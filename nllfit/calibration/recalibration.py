@@ -33,22 +33,23 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     the distribution function of the held-out PITs, so `R(PIT)` is uniform. Recalibration corrects a spread, a bias or a
     shape that is wrong in the same way for all `x`. It does not correct an error that differs between values of `x`.
 
-    `R` works on Normal scores `z = Phi^-1(F)`, which it maps to `Phi^-1(R(Phi(z)))`. `Phi` is the standard Normal CDF.
-    Normal scores resolve the tails, so `R` can correct a spread that is wrong by a factor of ten. Cross-validation on
-    the `n` held-out rows chooses among three maps:
+    `Phi` is the standard Normal CDF. `R` is represented by a map of Normal scores: `z = Phi^-1(F)` becomes
+    `Phi^-1(R(Phi(z)))`. Normal scores resolve the tails, so `R` can correct a spread that is wrong by a factor of ten.
+    Cross-validation on the `n` held-out rows chooses among three maps:
 
     - the identity;
     - a line, which corrects a bias and a spread in Normal scores;
     - a spline through about `2 n^(1/3)` of the sorted PITs, and through the PITs of rank 1, 2, 4, ... from each end.
 
-    Because of this choice, a model that is already calibrated loses little: less than 0.01 nats with 100 held-out rows,
-    where the spline would cost 0.08. With fewer than ten rows the map is the identity.
+    Because of this choice, recalibration hardly harms a model that is already calibrated. With 100 held-out rows, its
+    mean negative log-likelihood rises by less than 0.01 nats; a spline would raise it by 0.08 nats. With fewer than ten
+    rows the map is the identity.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements;
         or an `Ensemble` or a `Laplace` of such models, if outcomes have one element. Each element of an outcome has its
         own `R`.
-      x, y: some hundreds of rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
+      x, y: a few hundred rows that the model was not trained on, in the forms that `nllfit.evaluate` takes.
       batch_size: the number of rows in each call of the model.
 
     Returns:
@@ -81,9 +82,9 @@ class Recalibrated(Calibrated):
     """A model whose predicted probabilities are mapped by a monotone spline. `recalibrate` returns it.
 
     Its distributions have a density, a CDF and quantiles. Their mean and variance are sums over quantiles. The error is
-    some hundredths of a standard deviation, or more if the tails are heavy: the standard deviation of a `StudentT` with
-    2.1 degrees of freedom comes out 15% too small. `save(folder)` writes the model, and `Recalibrated.load(folder)`
-    reads it.
+    a few hundredths of a standard deviation, or more if the tails are heavy: the standard deviation of a `StudentT`
+    with 2.1 degrees of freedom comes out 15% too small. `save(folder)` writes the model, and
+    `Recalibrated.load(folder)` reads it.
 
     Args:
       model: as for `recalibrate`.

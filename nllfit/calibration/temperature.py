@@ -54,10 +54,11 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     rows = rows_for_calibration(model, x, y, batch_size)
     log_probs = rows.counted(_class_log_probs(rows.distribution))
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    log_probs = tf.maximum(log_probs, -1e300)  # a class of probability 0 has -inf, which would become NaN
+    log_probs = tf.maximum(log_probs, -1e300)  # -inf, of a class of probability 0, would make 0 * -inf = NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
-    # The derivative of the NLL with respect to 1 / T. It increases with 1 / T, because the NLL is convex in 1 / T.
+    # The derivative of the NLL with respect to 1 / T. The NLL is convex in 1 / T, so the derivative increases, and the
+    # NLL is smallest at its only root.
     def slope(log_inverse):
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)
@@ -75,8 +76,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 class TemperatureScaled(Calibrated):
     """A classifier whose logits are divided by a temperature. `scale_temperature` returns it.
 
-    It computes in float64, so that different probabilities stay different. `save(folder)` writes the model, and
-    `TemperatureScaled.load(folder)` reads it.
+    It computes in float64, so that rounding does not make different probabilities equal. `save(folder)` writes the
+    model, and `TemperatureScaled.load(folder)` reads it.
 
     Args:
       model: as for `scale_temperature`.

@@ -28,7 +28,7 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
         if log_probs is None:
             return None
         shares = tf.nn.log_softmax(tf.cast(distribution.mixture_distribution.logits_parameter(), tf.float64))
-        rank = log_probs.shape.rank - distribution.components_distribution.batch_shape.rank  # of outcome and classes
+        rank = log_probs.shape.rank - distribution.components_distribution.batch_shape.rank  # of [*event, num_classes]
         shares = tf.reshape(shares, tf.concat([tf.shape(shares), [1] * rank], 0))
         return tf.reduce_logsumexp(shares + log_probs, -1 - rank)
     if isinstance(distribution, (tfd.Categorical, tfd.OneHotCategorical)):

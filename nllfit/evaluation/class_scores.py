@@ -81,7 +81,7 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     seen = labels[:, None] == np.arange(size)
     losses = evaluation.scores["nll"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        if len(losses) != len(labels):  # a row has several elements, whose losses are summed
+        if len(losses) != len(labels):  # `nll` sums over the elements of a row; here each counts
             losses = -np.log(probabilities[np.arange(len(labels)), labels])
         nll = np.bincount(labels, losses, size) / seen.sum(0)
     area, precision = np.array([_auc_and_precision(seen[:, k], probabilities[:, k]) for k in range(size)]).T

@@ -44,8 +44,8 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. Angles may be in any turn. For a model with several outputs, a dict of outcomes
-        by the name of the output.
+        is not masked counts as a row. Multiples of `2 pi` may be added to angles. For a model with several outputs, a
+        dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: the seed of the random numbers in `Evaluation.pit`, for counts and for censored outcomes.
@@ -105,8 +105,8 @@ class Evaluation:
       crps: the mean of `nllfit.crps`, in the unit of the outcome: a sum over the event, or the energy score of a vector
         (`MultivariateNormalTriL`). None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
-        The point prediction is the mean. For a `Truncated` family it is the median. If a mean is not finite, it is the
-        median or the mode.
+        The point prediction is the mean. For a `Truncated` family it is the median. If the mean is infinite or NaN, the
+        point prediction is the median or the mode.
       accuracy: for classes, the share of outcomes whose class has the largest probability.
       brier: for more than two classes, the mean of `sum_k (p_k - [k = y])^2`, between 0 and 2, where `[k = y]` is 1 for
         the observed class, else 0. For two classes, the mean of `(p - y)^2`, between 0 and 1, whether the head has one
@@ -123,8 +123,8 @@ class Evaluation:
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
         a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
-        two ends. None for classes, for outcomes that contain the ends of a window (`Truncated` with "row"), and if the
-        CDF of the elements is unknown, as for a mixture of angles.
+        two ends. None for classes, for outcomes that contain the ends of their truncation window (`Truncated` with
+        "row"), and if the CDF of the elements is unknown, as for a mixture of angles.
       probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
         if the outcomes are not classes.
       y: the outcomes.
@@ -240,7 +240,7 @@ def _row_means(values):
 
 
 def _scored(distribution, y, levels, rng):
-    """Returns the scores that the family has, `{name: [n, ..., *event]}`. The shape of the CRPS is `[n, ...]`."""
+    """Returns the scores that exist for the family, `{name: [n, ..., *event]}`. The shape of the CRPS is `[n, ...]`."""
     known: dict[str, np.ndarray] = {}
     y = np.asarray(in_one_turn(law_of(distribution), y))
     numbers = law_of(distribution).latent()

@@ -84,7 +84,8 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
     """Draws the histogram of probability integral transforms (PITs), which is flat if the model is correct.
 
     A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
-    they are biased. The band contains each bar of a correct model in 95% of samples, if the outcomes are independent.
+    they are biased. If the model is correct and the outcomes are independent, the top of each bar is inside the band in
+    95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -120,8 +121,8 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
     """Draws the share of outcomes inside the central interval of each probability (its coverage).
 
     The curve of a calibrated model is near the diagonal. Below the diagonal, intervals are too narrow; above it, they
-    are too wide. If the outcomes are independent, the curve of a correct model is inside the band at each probability
-    in 95% of samples.
+    are too wide. If the model is correct and the outcomes are independent, the curve at any one probability is inside
+    the band in 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

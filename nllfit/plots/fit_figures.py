@@ -20,7 +20,8 @@ def profile_curve(
     """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
 
     The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
-    95%. If the parameter is an end of the support, `chi2_2` replaces `chi2_1`, as in `Estimate.confidence_intervals`.
+    95%. `chi2_k` is the chi-squared distribution with `k` degrees of freedom. If the parameter is an end of the
+    support, `chi2_2` replaces `chi2_1`, as in `Estimate.confidence_intervals`.
 
     Args:
       ax: the axes.
@@ -68,7 +69,7 @@ def profile_curve(
     ends = max(low, values[0]), min(high, values[-1])
     ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g}% interval: {low:.4g} to {high:.4g}")
     ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
-    ax.legend(loc="lower center")  # below the maximum
+    ax.legend(loc="lower center")  # below the peak of the curve, where nothing is drawn
     return ax
 
 

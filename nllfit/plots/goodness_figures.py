@@ -30,10 +30,10 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 
     If the family is correct, the dots are near the diagonal. Dots that leave the diagonal at the ends show that the
     family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
-    the fitted distribution. The fitted quantile function maps two quantiles of a Beta(i, n + 1 - i) to the ends of the
-    band at the `i`-th of `n` dots. The levels of these quantiles are the same for all `i`. The fit moves the
-    distribution towards the sample, but the band assumes a known distribution. So the dots of a correct family stay
-    inside in more than 95% of samples.
+    the fitted distribution. The CDF at the `i`-th of `n` sorted outcomes follows a Beta(i, n + 1 - i) distribution. The
+    ends of the band at dot `i` are two quantiles of this Beta distribution, mapped by the fitted quantile function. The
+    levels of the two quantiles are the same for all `i`. The band assumes a known distribution, but the fitted one is
+    closer to the sample than the true one. So all dots of a correct family are inside in more than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -43,8 +43,8 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: if the outcomes are vectors or counts, are censored, contain the ends of a window, or have unequal
-        weights.
+      ValueError: if the outcomes are vectors or counts, are censored, contain the ends of a truncation window, or
+        have unequal weights.
 
     Example:
       >>> ax = qq(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
@@ -90,7 +90,7 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
     Example:
       >>> ax = pp(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
 
-    Source: as `qq`.
+    Source: the sources of `qq`.
     """
     y = _sample(estimate)
     ranks, low, high = rank_band(len(y))
@@ -110,17 +110,17 @@ def survival_curve(
     """Draws the nonparametric survival curve of censored times, and fitted survival curves.
 
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
-    n_i)` for `d_i` events among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's variance of
-    `log(-log S)`. A tick marks a right-censored time. If some times are left- or interval-censored, the curve is
-    Turnbull's nonparametric maximum-likelihood estimate. It has no interval. The data determine only how much this
-    estimate falls within certain intervals; the curve falls at the upper ends of these intervals.
+    n_i)` for `d_i` events at time `t_i` among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's
+    variance of `log(-log S)`. A tick marks a right-censored time. If some times are left- or interval-censored, the
+    curve is Turnbull's nonparametric maximum-likelihood estimate, drawn without an interval. The data determine only
+    how much this estimate falls within certain intervals; the curve falls at the upper ends of these intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
       time: the times, in one of these forms:
         - `[n]`, the times of the event or of censoring;
         - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
-        - `[n, 3]`, such pairs and the time of delayed entry, if all pairs are exact or right-censored.
+        - `[n, 3]`, these pairs followed by the time of delayed entry, if all pairs are exact or right-censored.
       observed: `[n]`, 1 or True if the event happened at the time, 0 or False if the time is that of censoring. By
         default, all events were observed. `observed` is allowed only for times `[n]`.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
@@ -131,9 +131,9 @@ def survival_curve(
     Raises:
       ValueError: if one of these is true:
         - `time` is empty or has another shape, or there is no event.
-        - `observed` has another length, contains anything but 0 and 1, or is given with pairs.
+        - `observed` has another length, contains a value other than 0 and 1, or is given with pairs.
         - A row contains NaN, an event at infinity, or a lower end above the upper end.
-        - A row contains an entry that is not before the event, or an interval together with an entry.
+        - A row contains a time of entry that is not before the event, or an interval together with a time of entry.
 
     Example:
       >>> y = nllfit.right_censored([2.0, 3.0, 5.0, 4.0], [True, True, False, True])
@@ -158,7 +158,7 @@ def survival_curve(
         ax.plot(censored, known.at(censored), "|", color="0.2", markersize=7, label="censored")
     grid = np.linspace(start, last, 300)[1:]
     for estimate in estimates:
-        # A flow such as `tfd.LogNormal` also has an attribute `distribution`.
+        # The attribute `distribution` does not identify an `Estimate`: `tfd.LogNormal` has this attribute, too.
         fitted = estimate.distribution if isinstance(estimate, Estimate) else estimate
         label = estimate.family.label if isinstance(estimate, Estimate) else estimate.name
         ax.plot(grid, np.asarray(survival(fitted, grid)), label=label)

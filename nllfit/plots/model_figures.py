@@ -64,7 +64,7 @@ def predictive_band(
         low, high = ends[i], ends[len(tails) + 1 + i]
         held = np.mean((low <= y) & (y <= high))
         label = f"central {100 * level:g}% (holds {100 * held:.0f}%)"
-        shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # opaque, so that the legend shows the same color
+        shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # opaque, so that overlaps keep the legend's color
         ax.fill_between(x[order], low[order], high[order], color=shade, linewidth=0, label=label)
     ax.plot(x[order], ends[len(tails)][order], color="tab:blue", label="median")
     ax.plot(x, y, ".", color="0.3", markersize=3, alpha=0.7, label="outcomes")

@@ -38,9 +38,10 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
     """Returns the nonparametric maximum-likelihood estimate of `P(T > t)`.
 
     If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
-    `d_i` events among the `n_i` rows at risk. The interval comes from Greenwood's variance of `log(-log S)`. If some
-    times are left- or interval-censored, it is Turnbull's estimate. The data determine only how much Turnbull's
-    estimate falls within certain intervals; the returned function falls at the upper ends of these intervals.
+    `d_i` events at time `t_i` among the `n_i` rows at risk. The interval comes from Greenwood's variance of
+    `log(-log S)`. If some times are left- or interval-censored, it is Turnbull's estimate. The data determine only how
+    much Turnbull's estimate falls within certain intervals; the returned function falls at the upper ends of these
+    intervals.
 
     Args:
       y: pairs `[n, 2]`, the outcomes of a `Censored` family. If all are exact or right-censored, `y` may be `[n, 3]`;
@@ -66,9 +67,9 @@ def _kaplan_meier(time, seen, entry):
 def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
-    Each iteration multiplies the fall in each interval by a gain. The log-likelihood is concave, so `max(gains) - 1` is
-    an upper bound of the amount by which the mean log-likelihood of a row can still rise. The algorithm stops if this
-    bound is small.
+    Each iteration multiplies each fall of the estimate by its gain, the derivative of the mean log-likelihood per row
+    with respect to the fall. The mean log-likelihood is concave and the falls sum to 1, so it can still rise by
+    at most `max(gains) - 1`. The algorithm stops if this bound is small.
     """
     # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
     # the interval from `(time, 0)` to `(time, 1)`. A censored time is the interval from `(lower, 2)` to `(upper, 1)`.
