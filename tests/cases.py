@@ -64,7 +64,7 @@ def _log_laplace(y, loc, scale):  # SciPy's `laplace.logpdf` underflows
 def _multivariate_normal(u, y, eps):
     loc, rest = u[:, :2], u[:, 2:]
     tril = np.zeros([len(u), 2, 2])
-    # The places to which TFP's FillTriangular moves the columns 0, 1 and 2 of `rest`: [[2, -], [1, 0]].
+    # TFP's FillTriangular puts the columns 0, 1 and 2 of `rest` at these places of the matrix: [[2, -], [1, 0]].
     tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1] = softplus(rest[:, 2]) + eps, rest[:, 1], softplus(rest[:, 0]) + eps
     return np.array([stats.multivariate_normal(m, s @ s.T).logpdf(v) for m, s, v in zip(loc, tril, y, strict=True)])
 
@@ -94,7 +94,7 @@ def _zero_inflated_poisson(y, eps, zero, u):
 
 def _shared_share(u, y, eps):
     count, logits = softplus(u[:, :1]) + eps, u[:, 1:]
-    own = stats.nbinom(count, special.expit(-logits)).logpmf(y) - np.log(2)  # the weight starts at 0
+    own = stats.nbinom(count, special.expit(-logits)).logpmf(y) - np.log(2)  # the shared logit starts at 0
     return np.where(y == 0, np.logaddexp(-np.log(2), own), own).sum(-1)
 
 
@@ -208,7 +208,7 @@ CASES = (
         "Normal",
         (),
         _column(-3, 0, 0.3, 5),
-        _elementwise(1, lambda y, eps, u: stats.norm(u, softplus(0) + eps).logpdf(y)),  # the weight starts at 0
+        _elementwise(1, lambda y, eps, u: stats.norm(u, softplus(0) + eps).logpdf(y)),  # the shared weight starts at 0
         invalid=None,
         prediction=(1,),
         kwargs={"shared": ("scale",)},

@@ -151,7 +151,7 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# The two turns together save each head once with each Keras version, in one of the two formats.
+# The two values of `turn` together save each head once with each Keras version, in one of the two formats.
 @pytest.mark.thorough
 @pytest.mark.parametrize("turn", range(2))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -60,7 +60,7 @@ def namespace(examples):
 
 
 def model():
-    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with other seeds the outcomes may be 40 deviations away
+    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with other seeds, outcomes may be 40 sigma away
     dense = tf_keras.layers.Dense(2, input_shape=(3,), kernel_initializer=initializer)
     return tf_keras.Sequential([dense, heads.Normal()])
 

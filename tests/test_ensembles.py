@@ -55,7 +55,7 @@ CASES = {
 
 
 @pytest.mark.thorough(but=("Categorical", "Mixture", "Normal"))
-@pytest.mark.parametrize(("name", "kit"), [*zip(CASES, KITS * 4, strict=True)], ids=CASES)  # each with one Keras
+@pytest.mark.parametrize(("name", "kit"), [*zip(CASES, KITS * 4, strict=True)], ids=CASES)  # one Keras version for each
 def test_an_ensemble_is_the_equal_mixture_of_its_members(kit, name):
     head, _, shared = name.partition("-")
     args, y = CASES[name]
@@ -66,7 +66,7 @@ def test_an_ensemble_is_the_equal_mixture_of_its_members(kit, name):
     expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(2)
     for distribution in (predict_distribution(ensemble, x), nllfit.outputs.distribution_of(ensemble(x))):
         assert isinstance(distribution, tfd.MixtureSameFamily)
-        np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # float32
+        np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # rounding of float32
     prediction = np.mean([tf.convert_to_tensor(model(x)) for model in ensemble.models], 0)
     called = ensemble(x)
     called = law_of(called).central_value() if hasattr(called, "log_prob") else called
@@ -106,7 +106,7 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # the tests of the documents run the same with tf_keras
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # the tests of the guide have tf_keras
 def test_members_train_in_parallel_and_are_reproducible(kit):
     x, y = rows()
 
@@ -120,7 +120,7 @@ def test_members_train_in_parallel_and_are_reproducible(kit):
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.allclose(weights[0][0], weights[0][1])
     assert [len(model.history.epoch) for model in first.models] == [3, 3]
-    assert [*first.models[0].history.history] == ["loss"]  # the same keys as for a single model
+    assert [*first.models[0].history.history] == ["loss"]  # the same keys as in the history of one model
 
 
 @pytest.mark.parametrize(

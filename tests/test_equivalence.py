@@ -74,7 +74,7 @@ def test_keras_losses_equal_the_heads_losses_in_value_and_gradient(row, dtype, k
     size_of_terms = np.abs(keras) + np.abs(offset) + np.abs(ours) + np.finfo(dtype).tiny / TOLERANCES[dtype]
     assert np.all(np.abs(ours - (keras + offset)) <= TOLERANCES[dtype] * size_of_terms)
     gradients = [tape.gradient(loss, u).numpy() for loss in (ours, keras)]
-    largest = np.abs(gradients).max((0, 2), keepdims=False)[:, None]  # of a row, whose sum may be 0
+    largest = np.abs(gradients).max((0, 2), keepdims=False)[:, None]  # in each row; the sum of a row may be 0
     assert np.all(np.abs(gradients[0] - gradients[1]) <= TOLERANCES[dtype] * largest + np.finfo(dtype).tiny)
 
 
@@ -100,7 +100,7 @@ def test_a_regularizer_is_a_prior_in_value_and_gradient(row, kit):
         np.testing.assert_allclose(row.prior(row.factor(scale, n), n).scale, scale, rtol=1e-12)
         factor = float(np.float32(row.factor(scale, n)))  # Keras stores it in float32
         regularizer = row.keras_regularizer(factor, kit.keras)
-        for name, value in vars(regularizer).items():  # Keras 3.12 multiplies no float64 weights by its float32 factor
+        for name, value in vars(regularizer).items():  # Keras 3.12 cannot multiply float64 by a float32 factor
             setattr(regularizer, name, tf.cast(value, tf.float64))
         prior = row.prior(factor, n)
         with tf.GradientTape(persistent=True) as tape:
@@ -120,7 +120,7 @@ def test_weight_decay_is_not_a_prior(kit):
     the same coefficient, 0.2, would move the weights by a sixth even with exact gradients.
     """
     optimum = np.array([0.3, -2.0], "float32")
-    for noise, tolerance in ((0.0, 1e-2), (3.0, 0.06)):  # of the gradient; of the weights
+    for noise, tolerance in ((0.0, 1e-2), (3.0, 0.06)):  # noise of gradients, tolerance of weights
         w = kit.keras.Variable([1.0, 1.0]) if kit.keras is keras else tf.Variable([1.0, 1.0])
         steps = kit.keras.optimizers.schedules.ExponentialDecay(0.3, 4, 0.9)
         optimizer = kit.keras.optimizers.AdamW(steps, weight_decay=0.2, beta_1=0.0, beta_2=0.9)

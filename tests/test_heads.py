@@ -55,7 +55,7 @@ def test_loss_is_minus_log_prob_and_its_gradient_is_the_difference_quotient(kit,
     with tf.GradientTape() as tape:
         tape.watch(u)
         loss = kit.losses(y, head(u))
-    # Both run the same operations, but the rounding of TensorFlow's kernels depends on the alignment in memory.
+    # The loss and `log_prob` run the same operations, but their rounding depends on the alignment in memory.
     np.testing.assert_array_max_ulp(loss.numpy(), -kit.distribution(head(u)).log_prob(y).numpy(), maxulp=4)
     gradient, step, size = tape.gradient(loss, u).numpy(), 1e-6, u.shape[1]
     shifted = [u + sign * shift for sign in (1, -1) for shift in step * np.eye(size)]  # evaluated in one call
@@ -198,7 +198,7 @@ def test_a_mean_has_a_gradient_but_a_median_that_replaces_it_has_none():
     with tf.GradientTape() as tape:
         center = tf.function(lambda: law_of(tfd.InverseGamma(concentration, 4.0)).central_value())()
     np.testing.assert_allclose(center[1], 2.0)
-    np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # float32
+    np.testing.assert_allclose(center[0], stats.invgamma(0.5, scale=4.0).median(), rtol=1e-5)  # rounding of float32
     np.testing.assert_allclose(tape.gradient(center, concentration)[1], -1.0)  # the derivative of 4 / (a - 1)
 
 

@@ -57,11 +57,11 @@ def first_loss(kit, model, x, y):
                 ("Weibull", {}),  # with Keras's initial weights the loss is 1e7
                 ("Moyal", {}),  # with Keras's initial weights the loss is NaN
                 ("Laplace", {"floor": {"scale": 1e-3}}),
-                ("Uniform", {}),  # with bounds at the extreme outcomes, which float32 rounds
+                ("Uniform", {}),  # its bounds are the extreme outcomes, which float32 rounds
                 ("Pareto", {}),
             ]
         ),
-        *alternately(  # because the estimate of a family does not depend on the Keras version
+        *alternately(  # one Keras version each, because the estimate does not depend on it
             [
                 ("Gamma", {}),
                 ("GeneralizedPareto", {}),
@@ -78,7 +78,7 @@ def test_the_first_loss_is_that_of_the_marginal_distribution(kit, family, estima
     nllfit.initialize(model, X, Y)
     (estimate,) = estimates
     expected = -estimate.log_likelihood / len(Y)
-    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats; not exact: bounds have a margin, `df` is finite
+    assert abs(first_loss(kit, model, X, Y) - expected) < 0.01  # nats; inexact: bounds have a margin, `df` is finite
 
 
 def entropy_of(rate):
@@ -170,7 +170,7 @@ def test_initialize_uses_masks_and_weights_and_sets_shared_parameters(kit):
     mean = np.average(y[:, :4, 0].mean(1), weights=weights)
     scale = np.sqrt(np.average(((y[:, :4, 0] - mean) ** 2).mean(1), weights=weights))
     distribution = kit.distribution(model(x[:1]))
-    np.testing.assert_allclose(distribution.mean()[0, :, 0], np.full(6, mean), rtol=1e-5)  # float32
+    np.testing.assert_allclose(distribution.mean()[0, :, 0], np.full(6, mean), rtol=1e-5)  # rounding of float32
     np.testing.assert_allclose(distribution.stddev()[0, :, 0], np.full(6, scale), rtol=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_initialize_sets_one_of_several_biases_that_are_added():
     wide, deep = layers.Dense(2)(inputs), layers.Dense(2)(layers.Dense(4, "relu")(inputs))
     model = keras.Model(inputs, nllfit.keras3.heads.Normal()(layers.Add()([wide, deep])))
     nllfit.initialize(model, X, Y)
-    np.testing.assert_allclose(model(X[:2]), np.full([2, 1], Y.mean()), rtol=1e-5)  # float32
+    np.testing.assert_allclose(model(X[:2]), np.full([2, 1], Y.mean()), rtol=1e-5)  # rounding of float32
 
 
 @pytest.mark.parametrize(
@@ -264,12 +264,12 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
         kit.keras.mixed_precision.set_global_policy("float32")
     nllfit.initialize(model, X, Y.astype("float64"))
     mean = kit.distribution(model(X[:1])).mean()
-    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # outcomes in float32; float16 has 11 bits
+    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # rounding in float32; in float16
     np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
 
 
 def test_initialize_finds_a_bias_of_many_steps_in_16_bits():
-    """In bfloat16, TensorFlow's sum of 301 ones is 256. A bias may also have its own elements for each step."""
+    """In bfloat16, TensorFlow's sum of 301 ones is 256. In the second model, the bias has elements for each step."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(5, 301, 1)).astype("float32"), rng.normal(2.0, 1.0, size=(5, 301, 1))
     head = nllfit.heads.Normal(1)
@@ -283,7 +283,7 @@ def test_initialize_finds_a_bias_of_many_steps_in_16_bits():
 
 @pytest.mark.thorough
 def test_a_parameter_with_its_estimate_at_infinity_stays_finite():
-    y = np.random.default_rng(0).uniform(-1, 1, 200)  # with lighter tails than any StudentT, so `df` is infinite
+    y = np.random.default_rng(0).uniform(-1, 1, 200)  # lighter tails than any StudentT, so the best `df` is infinite
     family = Family("StudentT")
     numbers = marginal_numbers(family, y, np.ones(200))
     assert np.abs(numbers).max() < 1000

@@ -30,11 +30,11 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     outputs = [head(u) for head in heads]
     losses = [kit.losses(case.outcomes, output).numpy() for kit, output in zip(KITS, outputs, strict=True)]
     assert losses[0].dtype == losses[1].dtype == np.float64
-    np.testing.assert_allclose(*losses, rtol=1e-12)  # the same operations, whose rounding depends on alignment
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # rounding depends on the alignment in memory
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# A head of each dtype of outcomes, and a weight of the head's own. Both Keras versions compute the same operations.
+# Heads with integer and real outcomes; the second one has a weight. Both Keras versions run the same operations.
 # `test_precision.py` compares all families under XLA.
 QUICK = [case for case in ONCE if case.id in ("Bernoulli", "Normal-shared=('scale',)")]
 
@@ -52,7 +52,7 @@ def test_losses_and_gradients_of_heads_are_the_same_under_xla():
     losses, gradients = losses_and_gradients(x)
     in_xla = tf.function(losses_and_gradients, autograph=False, jit_compile=True)(x)
     for name, loss in losses.items():
-        # The tolerance of float32: XLA's `lgamma` differs, and the mean of four losses has terms of up to 1e8.
+        # The tolerance of float32: XLA has another `lgamma`, and rounding errors are those of terms of up to 1e8.
         np.testing.assert_allclose(in_xla[0][name], loss, rtol=1e-5, err_msg=name)
     for weight, one, other in zip(model.trainable_weights, gradients, in_xla[1], strict=True):
         largest = np.abs(one).max()
@@ -60,8 +60,8 @@ def test_losses_and_gradients_of_heads_are_the_same_under_xla():
         assert largest > 0
 
 
-# Each head with one Keras. `tests/experiments/test_serving.py` exports most heads with the other one, and
-# `test_prediction.py` exports two heads in an ordinary run.
+# Each head is exported with one Keras version. `tests/experiments/test_serving.py` exports most heads with the other
+# version. An ordinary run exports only the two heads of `test_prediction.py`.
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "cases"), [(KITS[0], ONCE[::2]), (KITS[1], ONCE[1::2])], ids=["tf_keras", "keras"])
 def test_exported_heads_serve_their_predictions(kit, cases, tmp_path):
@@ -80,7 +80,7 @@ def assert_predicts_and_serves(kit, model, x, cases, folder):
         assert center.shape == (len(x), *case.prediction)
         assert np.isfinite(center).all()
         for value in (tf.convert_to_tensor(outputs[name]), served[name]):
-            np.testing.assert_allclose(value, center, rtol=1e-5, atol=1e-6, err_msg=name)  # float32, eager and graph
+            np.testing.assert_allclose(value, center, rtol=1e-5, atol=1e-6, err_msg=name)  # rounding of float32
 
 
 def test_masks_weights_and_reductions_match_keras_own_losses():
@@ -94,20 +94,20 @@ def test_masks_weights_and_reductions_match_keras_own_losses():
     prediction = model(x)
     output = keras3.heads.Normal(scale=1.0)(prediction)
     assert prediction._keras_mask is output._keras_mask
-    zero = keras.losses.MeanSquaredError  # of ones and zeros it is 1, and Keras applies weights and masks to it
+    zero = keras.losses.MeanSquaredError  # of ones and zeros: 1, times Keras's weights and masks
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
         for sample_weight in (None, weights):
             squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
             constant = zero(reduction)(tf.ones_like(y), _like(tf.zeros_like(y), prediction), sample_weight)
             ours = keras3.NegativeLogLikelihood(reduction)(y, output, sample_weight)
             expected = squared / 2 + np.log(2 * np.pi) / 2 * constant
-            np.testing.assert_allclose(ours, expected, rtol=1e-5)  # float32
+            np.testing.assert_allclose(ours, expected, rtol=1e-5)  # rounding of float32
     for sample_weight in (None, weights):
         metrics = [keras.metrics.MeanSquaredError(), keras3.metrics.NegativeLogLikelihood()]
         metrics[0].update_state(y, prediction, sample_weight)
         metrics[1].update_state(y, output, sample_weight)
         mse, nll = (metric.result() for metric in metrics)
-        np.testing.assert_allclose(nll, mse / 2 + np.log(2 * np.pi) / 2, rtol=1e-5)  # float32
+        np.testing.assert_allclose(nll, mse / 2 + np.log(2 * np.pi) / 2, rtol=1e-5)  # rounding of float32
 
 
 def _like(tensor, masked):
@@ -115,7 +115,7 @@ def _like(tensor, masked):
     return tensor
 
 
-@pytest.mark.thorough  # `tests/experiments` trains with tf_keras, and the losses of both versions agree to 1e-12
+@pytest.mark.thorough  # `tests/experiments` tests tf_keras, whose losses equal those of Keras 3 up to 1e-12
 @pytest.mark.parametrize("row", EQUIVALENCES[:4], ids=lambda row: row.loss.split("(")[0])
 def test_training_with_keras_own_losses_and_their_twins_stays_equal(row):
     x, digit = datasets.load_digits(return_X_y=True)
@@ -209,7 +209,7 @@ def test_a_users_layer_can_output_a_sample_of_a_head():
     x = np.zeros([1000, 4], "float32")
     (first, second) = (model(x).numpy() for _ in range(2))
     assert not np.allclose(first, second)
-    scale = np.log(2)  # softplus(0); the tolerance is four standard errors
+    scale = np.log(2)  # softplus(0)
     assert first.std() == pytest.approx(scale, abs=4 * scale / np.sqrt(2 * first.size))
 
 
@@ -220,7 +220,7 @@ def test_callbacks_know_that_smaller_losses_are_better():
     x = np.random.default_rng(0).normal(size=[20, 1])
     stop = keras.callbacks.EarlyStopping("val_nll")
     history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0).history
-    assert len(history["val_nll"]) == 2  # the training diverges, so the second epoch is worse and the last
+    assert len(history["val_nll"]) == 2  # training diverges, so the second epoch is worse and stops it
 
 
 def test_another_backend_is_refused(monkeypatch):

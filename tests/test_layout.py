@@ -130,7 +130,7 @@ def test_no_module_only_forwards(name):
     assert MODULES[name].name == "__init__.py" or len(body) > 1 + len(forwards) + len(names)
 
 
-# The code in these folders must not use what `PROBES` lists: it probes attributes, changes objects or reads frames.
+# The code in these folders must not use the keys of `PROBES`, which probe attributes, change objects or read frames.
 CLEAN = ("families", "scores")
 PROBES = {
     "hasattr": "ask the class: `law_of`, `isinstance` or `tfp_classes.defines`",

@@ -137,7 +137,7 @@ def test_predict_distribution_takes_datasets_and_refuses_nothing_and_non_heads()
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), heads.Normal()])
     x = np.random.default_rng(0).normal(size=[10, 3]).astype("float32")
     distribution = nllfit.predict_distribution(model, tf.data.Dataset.from_tensor_slices(x).batch(4))
-    np.testing.assert_allclose(distribution.mean(), model(x).mean(), rtol=1e-5)  # float32
+    np.testing.assert_allclose(distribution.mean(), model(x).mean(), rtol=1e-5)  # rounding of float32
     with pytest.raises(ValueError, match="`x` has no rows"):
         nllfit.predict_distribution(model, x[:0])
     with pytest.raises(TypeError, match="end the model in a head"):

@@ -55,7 +55,7 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     symbolic = dict(zip(model.output_names, model.outputs, strict=True))
     for case, name in zip(cases, y, strict=True):
 
-        def assert_near(value, expected, atol=0.0, case=case):  # float32, compiled or not, with different batch sizes
+        def assert_near(value, expected, atol=0.0, case=case):  # rounding of float32 in other programs and batches
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
 
         losses = kit.losses(y[name], outputs[name]).numpy()
@@ -115,7 +115,7 @@ def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
         model.layers[-1].set_weights([np.array([0.1])])  # 16 bits would round it
         for output in (model(np.zeros([1, 3])), model.layers[-1](tf.zeros([1, 1]))):
             scale = kit.distribution(output).stddev()
-            np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # float32
+            np.testing.assert_allclose(scale, [[np.log1p(np.exp(0.1))]], rtol=1e-6)  # rounding of float32
         model.compile("sgd", kit.loss, metrics=["mse"])
         by_keras(model, np.zeros([4, 3]), np.ones([4, 1]))
         assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
@@ -147,7 +147,7 @@ def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]
     expected = [losses.mean(), losses.mean() / weights.mean()]
     result = model.evaluate(x, x[..., :1], sample_weight=weights, verbose=0)
-    np.testing.assert_allclose(result, expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(result, expected, rtol=1e-5)  # rounding of float32
 
 
 @mainly(keras)
@@ -163,17 +163,17 @@ def test_two_heads_train_with_a_dictionary_of_losses(kit, tmp_path):
     y = {"price": x[:, :1], "sold": x[:, 1:2] > 0}
     model.fit(x, y, verbose=0)
     total = sum(kit.losses(y[name], model(x)[name]).numpy().mean() for name in outputs)
-    np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], total, rtol=1e-5)  # float32
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], total, rtol=1e-5)  # rounding of float32
     model.save(tmp_path / "two.keras")
     loaded = kit.keras.models.load_model(tmp_path / "two.keras")
     np.testing.assert_array_equal(*(kit.losses(y["price"], m(x)["price"]) for m in (loaded, model)))
     joined = nllfit.predict_distribution(model, x, batch_size=7)
     sold = tf.convert_to_tensor(model.predict(x, verbose=0)["sold"])
-    np.testing.assert_allclose(joined["sold"].mean(), sold, rtol=1e-6)  # float32
+    np.testing.assert_allclose(joined["sold"].mean(), sold, rtol=1e-6)  # rounding of float32
     model = kit.keras.Model(inputs, list(outputs.values()))
     model.compile("adam", [kit.loss, kit.loss], loss_weights=[1.0, 0.5], run_eagerly=True)
     losses = model.evaluate(x, list(y.values()), verbose=0)
-    np.testing.assert_allclose(losses[0], losses[1] + losses[2] / 2, rtol=1e-6)  # float32
+    np.testing.assert_allclose(losses[0], losses[1] + losses[2] / 2, rtol=1e-6)  # rounding of float32
 
 
 @pytest.mark.thorough
@@ -195,7 +195,7 @@ def test_a_subclassed_model_with_a_head_trains_and_predicts(kit):
     assert len(model.trainable_weights) == 3
     assert model.head.get_weights()[0] != 0
     nll = kit.losses(x[:, :1], model(x)).numpy().mean()
-    np.testing.assert_allclose(model.evaluate(x, x[:, :1], verbose=0)[:2], [nll, nll], rtol=1e-6)  # float32
+    np.testing.assert_allclose(model.evaluate(x, x[:, :1], verbose=0)[:2], [nll, nll], rtol=1e-6)  # rounding of float32
     distribution = nllfit.predict_distribution(model, x, batch_size=7)
     np.testing.assert_allclose(distribution.mean(), model.predict(x, verbose=0), rtol=1e-6)
 

@@ -18,7 +18,7 @@ from tests.heads import make_head, numbers, one_keras_each
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
     pytest.mark.filterwarnings("ignore:Gradients do not exist"),
 ]
 RNG = np.random.default_rng(0)
@@ -27,7 +27,7 @@ ROWS, STEPS = 12, 4
 OUTPUTS = {"LogNormal": ((), [1.5], 0.0), "Categorical": ((3,), 2, -1)}
 MASK, WEIGHTS = np.ones([2, ROWS, STEPS], "float32")
 MASK[::2, 2:] = MASK[5] = 0  # row 5 is masked completely
-MASK[8:] = 0  # and so is the last batch
+MASK[8:] = 0  # the last batch is masked completely
 WEIGHTS[1:4, 0] = WEIGHTS[6] = 0
 X = RNG.normal(size=[ROWS, STEPS, 2]).astype("float32") * MASK[..., None]
 
@@ -67,7 +67,7 @@ WAYS = {
 }
 
 
-# Repeats: the other Keras is tested in the same way, and this Keras in another way.
+# Left out: each of these ways is tested with the other Keras version, and each version is tested in another way.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
@@ -85,7 +85,7 @@ def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
         arrays = dict(zip(("x", "y", "sample_weight"), data, strict=True)) | {"batch_size": 4}
         given = {"x": tf.data.Dataset.from_tensor_slices(data).batch(4)} if way == "nllfit, a dataset" else arrays
         history = fit(**given, shuffle=False, verbose=0, **arguments).history
-        # `evaluate` is compiled apart from the training, so we test it only once eagerly and once in a graph.
+        # The program of `evaluate` does not depend on the way of training, so two of the ways test it.
         scores = model.evaluate(**arrays, verbose=0) if way in ("eager", "graph") else []
         runs.append((history, model.get_weights(), scores))
     (harmless, expected, scores), (history, weights, others) = runs
@@ -113,13 +113,13 @@ def test_an_outcome_of_weight_0_affects_neither_loss_nor_gradient(kit, case):
         metric.update_state(outcomes, output, weights)
         found.append([loss, tape.gradient(loss, u), metric.result()])
     for one, other in zip(*found, strict=True):
-        # Threads decide the order of a sum, so in about one call of a thousand the last bit differs.
+        # The order of a sum depends on the threads, so the last bit differs in about one call of a thousand.
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=0)
 
 
 @pytest.mark.thorough(but=("Beta", "Categorical", "Dirichlet", "Gamma", "Normal", "Poisson", "Uniform", "Wishart"))
 @pytest.mark.parametrize("name", WORKING)
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+@pytest.mark.filterwarnings("ignore")  # deprecation warnings inside TFP
 def test_every_family_has_an_outcome_in_its_support(name):
     head = nllfit.heads.DistributionHead(name, 3)
     distribution = distribution_of(head(tf.random.stateless_normal([5, head.params_size()], (1, 2))))
@@ -192,7 +192,7 @@ def test_evaluations_ignore_padding(kit):
     losses, counts = np.asarray(kit.losses(np.where(words[..., None], y, 0.0), model(words))), words > 0
     of_one, of_several = (nllfit.evaluate(m, words, y, batch_size=7) for m in (model, nllfit.Ensemble([model, model])))
     for evaluation in (of_one, of_several):
-        np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # float32
+        np.testing.assert_allclose(evaluation.scores["nll"], losses[counts], rtol=1e-5)  # rounding of float32
         assert evaluation.num_rows == counts.sum()
         np.testing.assert_array_equal(evaluation.y, y[counts])
         assert max(evaluation.crps, evaluation.rmse, evaluation.interval_score[0.9]) < 10
@@ -202,15 +202,15 @@ def test_evaluations_ignore_padding(kit):
     np.testing.assert_allclose(model.evaluate(words, y, verbose=0), [of_one.nll] * 2, rtol=1e-5)
 
 
-@pytest.mark.thorough  # `conformalize` and `scale_temperature`, which are tested too, read the outcomes in the same way
+@pytest.mark.thorough  # the tests of `conformalize` and `scale_temperature` cover the same code
 def test_recalibration_ignores_padding():
     model, words, y = sequences(KITS[0])
     counts = words > 0
     distribution = nllfit.predict_distribution(model, words)
     pits = np.asarray(nllfit.cdf(distribution, y))[counts]
     calibrated = nllfit.recalibrate(model, words, y)
-    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the same map from data without padding
-    np.testing.assert_allclose(calibrated.predicted[0], of_counted, atol=1e-3)  # CDFs in float32
+    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the map of the rows without padding
+    np.testing.assert_allclose(calibrated.predicted[0], of_counted, atol=1e-3)  # the CDFs are in float32
     assert nllfit.evaluate(calibrated, words, y).num_rows == counts.sum()  # the calibrated distributions keep the mask
     conformal = nllfit.conformalize(model, words, y, levels=[0.8])
     low, high = (np.asarray(end, float) for end in nllfit.interval(distribution, 0.8))
@@ -239,7 +239,7 @@ def test_temperature_scaling_ignores_padding():
 
 
 @pytest.mark.thorough
-@mainly(keras)  # `fit` replaces NaN in the padding by the same code for both versions
+@mainly(keras)  # one piece of code replaces NaN in the padding for both versions
 def test_keras_metrics_do_not_see_nan_in_the_padding(kit):
     model, words, y = sequences(kit, 0.0)
     model.compile("sgd", kit.loss, metrics=["mae"], weighted_metrics=["mse"])

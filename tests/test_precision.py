@@ -75,7 +75,7 @@ def test_finite_inputs_never_give_nan(case, way):
     if way == "xla":
         ordinary = np.random.default_rng(1).normal(size=held.shape).astype("float32")
         for found, expected in zip(compute(ordinary)[:2], computed(family, y)(ordinary)[:2], strict=True):
-            # The tolerance of float32: XLA's `lgamma` differs, and the terms of a density are as large as its largest.
+            # A tolerance for float32: XLA has another `lgamma`, and rounding errors are relative to the largest value.
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
             assert np.abs(expected).max() > 0
 

@@ -20,7 +20,7 @@ ASKED = ("cdf", "log_cdf", "log_prob", "log_survival_function", "prob", "surviva
 
 
 def heads_of(kit, names=("normal", "label", "mixture", "vector")):
-    """A model with the named outputs, of these: a real number, a label, a mixture and a vector."""
+    """A model with the outputs `names`: a real number, a label, a mixture or a vector."""
     kit.keras.utils.set_random_seed(0)
     x = kit.keras.Input((3,))
     heads = {
@@ -68,7 +68,7 @@ def assert_refuses_to_broadcast(name, predicted, *others):
                 assert str(value.shape) in str(error.value)
                 assert str((6, *event)) in str(error.value)
     np.testing.assert_array_equal(outputs[0][1:3].log_prob(y[1:3]), expected[1:3])
-    if name in ("label", "normal"):  # TFP cannot pickle the others
+    if name in ("label", "normal"):  # TFP cannot pickle the other distributions
         with pytest.raises(ValueError, match="would be broadcast"):
             pickle.loads(pickle.dumps(outputs[0])).log_prob(np.ones([6, 1, *event]))
 
@@ -91,7 +91,7 @@ def test_labels_in_a_column_are_scored_as_evaluate_scores_them(kit):
     )
     nll = nllfit.negative_log_likelihood(labels, distribution)
     np.testing.assert_array_equal(nll, -distribution.log_prob(labels[:, 0]))
-    assert abs(nllfit.evaluate(distribution, y=labels).nll - np.mean(nll)) < 1e-6  # float32
+    assert abs(nllfit.evaluate(distribution, y=labels).nll - np.mean(nll)) < 1e-6  # rounding of float32
 
 
 @pytest.mark.thorough
@@ -142,7 +142,7 @@ def test_a_model_that_is_compiled_again_is_traced_again(kit):
     before = nllfit.predict_distribution(model, X).mean()
     model.layers[1].function = lambda x: 2 * x
     model.compile("sgd", kit.loss)
-    np.testing.assert_allclose(nllfit.predict_distribution(model, X).mean(), 2 * before, rtol=1e-6)  # float32
+    np.testing.assert_allclose(nllfit.predict_distribution(model, X).mean(), 2 * before, rtol=1e-6)  # float32 rounding
 
 
 @mainly(keras)
@@ -158,7 +158,7 @@ def test_inputs_of_another_rank_are_traced_again(kit):
     model = Model()
     rows = nllfit.predict_distribution(model, X).mean()
     steps = nllfit.predict_distribution(model, np.stack([X, X], 1)).mean()
-    np.testing.assert_allclose(steps, np.stack([rows, rows], 1), rtol=1e-6)  # float32
+    np.testing.assert_allclose(steps, np.stack([rows, rows], 1), rtol=1e-6)  # rounding of float32
 
 
 @pytest.mark.thorough
@@ -188,7 +188,7 @@ def test_nan_parameters_of_a_row_do_not_affect_other_rows(kit, name):
     params[1] = np.nan
     for call in (head, tf.function(lambda u: tf.convert_to_tensor(head(u)))):
         prediction = tf.convert_to_tensor(call(params))
-        np.testing.assert_allclose(prediction, [expected[0], [np.nan], expected[0]], rtol=1e-6)  # float32
+        np.testing.assert_allclose(prediction, [expected[0], [np.nan], expected[0]], rtol=1e-6)  # rounding of float32
 
 
 @mainly(keras)
@@ -198,7 +198,7 @@ def test_a_model_may_have_a_head_and_a_plain_output(kit):
     model = kit.keras.Model(x, outputs)
     predicted, tensors = nllfit.predict_distribution(model, X, batch_size=4), model.predict(X, verbose=0)
     assert tf.is_tensor(predicted["plain"])
-    np.testing.assert_allclose(predicted["plain"], tensors["plain"], rtol=1e-5, atol=1e-6)  # float32
+    np.testing.assert_allclose(predicted["plain"], tensors["plain"], rtol=1e-5, atol=1e-6)  # rounding of float32
     np.testing.assert_allclose(predicted["head"].mean(), tensors["head"], rtol=1e-5, atol=1e-6)
     plain = kit.keras.Model(x, outputs["plain"])
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_a_model_may_have_a_head_and_a_plain_output(kit):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # lists become arrays before Keras gets them
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # nllfit converts lists for both versions
 def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     x, y = rng_rows()
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])

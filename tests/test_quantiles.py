@@ -152,7 +152,7 @@ def test_a_mixture_of_mixtures_has_marginal_quantiles():
 
 @pytest.mark.parametrize("event", [(), (1,)])
 def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
-    """As with fixed components, of which a network predicts the weights. TFP broadcasts them."""
+    """A network may predict only the weights of fixed components. TFP then broadcasts the components."""
     rows = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]), np.array([[1.0, 2.0, 3.0], [2.0, 5.0, 9.0]])
     y = np.full([2, *event], 1.5)
     for probs, place in ((rows[0], rows[1][0]), (rows[0][0], rows[1])):
@@ -172,7 +172,7 @@ def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
 
 @pytest.mark.thorough
 def test_a_mixture_of_flows_mixes_each_element():
-    """As in an ensemble whose members end in flows. The flow decreases, and its batch has three axes."""
+    """An ensemble whose members end in flows predicts such a mixture. Here the flow decreases."""
     rng = np.random.default_rng(0)
     loc, scale = rng.normal(size=[3, 2, 2]), np.exp(rng.normal(size=[3, 2, 1]))  # rows, components, elements
     flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-scale), tfp.bijectors.Exp(), tfp.bijectors.Shift(loc)])

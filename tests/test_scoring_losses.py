@@ -48,7 +48,7 @@ def test_scoring_losses_train_save_and_reload(kit, name, tmp_path):
         history = fit(X, Y, batch_size=16, epochs=40, shuffle=False, verbose=0).history
         runs.append(history)
         assert history["crps"][-1] < 0.1 < history["crps"][0]  # the CRPS of the true model is 0.056
-    np.testing.assert_allclose(runs[0]["loss"], runs[1]["loss"], rtol=1e-3)  # two traces of 160 steps in float32
+    np.testing.assert_allclose(runs[0]["loss"], runs[1]["loss"], rtol=1e-3)  # 160 steps in float32, traced in two ways
     model.save(tmp_path / "model.keras")
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
     model.run_eagerly = loaded.run_eagerly = True  # a trace takes longer than two batches
@@ -88,7 +88,7 @@ def test_beta_nll_at_beta_1_has_the_squared_errors_gradient_for_the_mean():
     np.testing.assert_allclose(gradients, [[[-2.0]], [[25 / 5 - 4 / 5]]], rtol=1e-6)
 
 
-@mainly(keras)  # tf_keras's loss calls the same function
+@mainly(keras)  # the loss for tf_keras calls the same function
 def test_beta_nll_refuses_impossible_outcomes_in_a_graph(kit):
     loss = losses_of(kit).BetaNLL()
     traced = tf.function(lambda y: loss(y, kit.heads.Gamma(1)(tf.ones([2, 2]))))
@@ -122,7 +122,7 @@ def test_configs_hold_each_argument(kit):
                     "args",
                     "kwargs",
                     "dtype",
-                }  # the configs of Keras's own losses have no dtype either
+                }  # Keras's losses have no dtype in their configs
                 assert given <= set(found().get_config()) | {"fn"}, name
 
 

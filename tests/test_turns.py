@@ -1,4 +1,4 @@
-"""Twenty successive turns run each thorough test exactly once."""
+"""Twenty successive values of `--turn` together run each thorough test exactly once."""
 
 import types
 
@@ -18,7 +18,7 @@ class Item:
 
 
 def names_run(turn, thorough=False, markexpr=""):
-    """The names of the tests that run in a turn. There are 50 ordinary and 400 thorough tests, and one for a GPU."""
+    """The names of the tests that run for `--turn`. There are 50 ordinary and 400 thorough tests, and one for a GPU."""
     items = [Item(f"dear-{i}", pytest.mark.thorough.mark) for i in range(400)]
     items += [Item(f"ordinary-{i}") for i in range(400, 450)]
     items.append(Item("gpu", pytest.mark.gpu.mark))

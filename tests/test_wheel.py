@@ -41,7 +41,7 @@ print(json.dumps({"added": added, "files": files, "typed": typed, "version": ver
 """
 
 
-@pytest.mark.thorough  # the test of the distributions checks the files of the wheel
+@pytest.mark.thorough  # covered by the next test, which checks the files of the wheel
 def test_the_wheel_contains_the_package(tmp_path):
     source, installed = tmp_path / "source", tmp_path / "installed"
     shutil.copytree(ROOT / "nllfit", source / "nllfit", ignore=shutil.ignore_patterns("__pycache__"))
@@ -55,11 +55,11 @@ def test_the_wheel_contains_the_package(tmp_path):
     result = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     found = json.loads(result.stdout)
-    assert found["added"] == ["nllfit"]  # no Keras 3, no Matplotlib, no SciPy beyond TensorFlow's own
+    assert found["added"] == ["nllfit"]  # neither Keras 3 nor Matplotlib; SciPy comes with TensorFlow
     assert {pathlib.Path(file).relative_to(installed) for file in found["files"]} == {
         path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")
     }
-    assert found["refused"].startswith("The file holds code")  # only `nllfit` was imported
+    assert found["refused"].startswith("The file holds code")  # although only `nllfit` was imported
     assert not (tmp_path / "ran").exists()
     assert found["typed"]
     assert set(found["version"]) == {nllfit.__version__}

@@ -49,9 +49,9 @@ def knows_determinism():
 
 
 def marks_as_converted():
-    """AutoGraph does not convert a function with this mark, so its own `if` with a tensor fails.
+    """AutoGraph does not convert a function that has this mark, so an `if` on a tensor in its body fails.
 
-    AutoGraph still converts the functions that it calls.
+    AutoGraph still converts the functions that the marked function calls.
     """
 
     def branches(x):
@@ -356,7 +356,7 @@ def test_an_undocumented_attribute_keeps_its_meaning(name):
 
 
 def means(check):
-    """Whether a check passes. It does not pass if the name is missing."""
+    """Returns the result of a check. Fails the test if the name is missing."""
     try:
         return check()
     except (AttributeError, ImportError, KeyError, TypeError) as error:

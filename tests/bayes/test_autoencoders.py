@@ -85,8 +85,8 @@ def several_draws(kit):
     return kit.keras.Model(images, chained([*encoder, *decoder, Averaged(), end], images)), 8
 
 
-# A Sequential and a functional model differ between the Keras versions only in how they are built; a subclassed model
-# also collects the losses of its parts in another way.
+# Keras versions build Sequential and functional models differently, so each is tested with one version. A subclassed
+# model also collects the losses of its layers differently, so it is tested with both.
 CASES = [
     pytest.param(KITS[i], build, id=f"{KITS[i].keras.__name__}-{build.__name__}")
     for i, build in ((0, sequential), (1, functional), (0, subclassed), (1, subclassed), (0, several_draws))

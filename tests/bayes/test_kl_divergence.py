@@ -32,11 +32,11 @@ def of_rows(output, kit):
 @pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_mean_divergence_is_added_once(kit):
-    """TFP's own regularizer is added twice in tf_keras, and its `KLDivergenceAddLoss` adds the sum, not the mean."""
+    """In tf_keras, TFP's regularizer is added twice, and TFP's `KLDivergenceAddLoss` adds the sum, not the mean."""
     layers = kit.keras.layers
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR, weight=0.5))
     model = kit.keras.Sequential([layers.Input((5,)), layers.Dense(4), head, layers.Dense(1)])
-    for _ in range(2):  # the losses of a call replace those of the call before
+    for _ in range(2):  # the second call must replace the losses of the first
         model(X)
     expected = 0.5 * np.mean(normal_divergence(*of_rows(head(model.layers[0](X)), kit), 0.0, np.array([1.0, 2.0])))
     model(X)
@@ -196,7 +196,7 @@ def test_a_weight_may_be_a_variable(kit, tmp_path):
         model(X)
         losses.append(float(model.losses[0]))
     np.testing.assert_allclose(losses[1], 3 * losses[0], rtol=1e-6)
-    assert len(model.trainable_weights) == 4  # the variable is not trainable
+    assert len(model.trainable_weights) == 4  # the variable `beta` is not trainable
     model.compile(kit.keras.optimizers.SGD(0.0), kit.loss)
     model.save(tmp_path / "model.keras")
     loaded = kit.keras.models.load_model(tmp_path / "model.keras")
@@ -293,7 +293,7 @@ def test_a_prior_is_saved_as_plain_values(name):
 def test_a_prior_that_cannot_be_saved_can_be_trained_with(prior, tmp_path):
     family = "LogNormal" if isinstance(prior, tfd.TransformedDistribution) else "Normal"
     model = code(KITS[0], nllfit.KLDivergence(prior), family)
-    assert architecture_of(model, X) is None  # so that no other model shares its trace
+    assert architecture_of(model, X) is None  # None: no other model may share its trace
     assert np.isfinite(by_keras(model, X, X, batch_size=64)["loss"])
     with pytest.raises(NotImplementedError, match="in it cannot be saved or cloned: give a distribution of TFP's"):
         model.save(tmp_path / "model.keras")

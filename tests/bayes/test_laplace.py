@@ -152,7 +152,7 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature, and by random points
+@pytest.mark.parametrize("num_classes", [2, 6])  # the means are computed by quadrature; from random points
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]
     x, _, _ = line()
@@ -263,7 +263,7 @@ def test_a_layer_at_the_end_of_two_paths_has_its_weights_once(kit):
     assert last.covariance.shape == every.covariance.shape == (4, 4)
 
 
-@pytest.mark.thorough  # the linear model above has the same closed form
+@pytest.mark.thorough  # covered by the test of a linear model, which has the same closed form
 def test_an_offset_has_no_weights():
     kit = KITS[0]
     x, y, design = line()
@@ -274,21 +274,21 @@ def test_an_offset_has_no_weights():
     model.compile(loss=kit.loss)
     posterior = nllfit.laplace(model, [x, y / 2], y, prior_scale=PRIOR)
     mean, covariance, evidence = closed_form(design, y / 2)
-    np.testing.assert_allclose(posterior.mean, mean, rtol=1e-5, atol=1e-6)  # float32 data
+    np.testing.assert_allclose(posterior.mean, mean, rtol=1e-5, atol=1e-6)  # the data are in float32
     np.testing.assert_allclose(posterior.covariance, covariance, rtol=1e-5, atol=1e-7)
     assert posterior.log_evidence == pytest.approx(evidence, rel=1e-5)
 
 
 @pytest.mark.thorough
 def test_a_nan_row_does_not_affect_other_rows():
-    """The head has two inputs, because TensorFlow raises an error for the eigenvalues of a matrix of NaN."""
+    """The head has two parameters, so each row has a 2 x 2 covariance. `tf.linalg.eigh` of NaN raises an error."""
     kit = KITS[1]
     x, y, _ = line(rows=9)
     model = compiled(kit, kit.keras.Input([3]), kit.keras.layers.Dense(2), kit.heads.Normal())
     posterior = nllfit.laplace(model, x, y)
     expected = predict_distribution(posterior, x).stddev().numpy()
     x[7, 1] = expected[7] = np.nan
-    np.testing.assert_allclose(predict_distribution(posterior, x).stddev(), expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(predict_distribution(posterior, x).stddev(), expected, rtol=1e-5)  # rounding of float32
     np.testing.assert_allclose(nllfit.outputs.distribution_of(posterior(x)).stddev(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match=r"`x` has rows of shape \(5,\), but the model takes rows of shape \(3,\)"):
         predict_distribution(posterior, np.zeros([4, 5]))

@@ -15,12 +15,12 @@ STEPS = 900
 
 def table(load):
     x = load().data
-    x = np.delete(x, [4, 5], 1) if load is datasets.load_diabetes else x  # two nearly collinear columns
+    x = np.delete(x, [4, 5], 1) if load is datasets.load_diabetes else x  # without two nearly collinear columns
     return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
 
 
 def trained(kit, x, k, **scale):
-    """A linear encoder to a Normal vector of `k` and a linear decoder to independent Normals of the columns."""
+    """A linear encoder to a Normal vector of size `k`, and a linear decoder to independent Normals of the columns."""
     kit.keras.utils.set_random_seed(0)
     layers, size = kit.keras.layers, kit.heads.MultivariateNormalTriL.params_size(k)
     divergence = nllfit.KLDivergence(tfd.MultivariateNormalDiag(tf.zeros(k)))

@@ -73,7 +73,7 @@ def test_a_layer_computes_with_drawn_weights_and_trains(kit, base):
     outputs, plain = layer(inputs), getattr(kit.keras.layers, base)(**CASES[base][0])
     (loss,) = layer.losses
     np.testing.assert_allclose(loss, 0.1 * layer.kl_divergence(), rtol=1e-6)
-    assert np.mean(layer(inputs) != outputs) > 0.3  # an activation may be 0 in many places
+    assert np.mean(layer(inputs) != outputs) > 0.3  # another draw changes all outputs except a relu's zeros
     seed = tf.constant([1, 2])
     plain(inputs)
     drawn = layer.posterior().sample(seed=seed).numpy()
@@ -198,7 +198,7 @@ def test_training_reaches_the_best_posterior_of_its_family():
     np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
 
 
-MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of the weights' distribution, which is not the posterior
+MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of the weights, but not of their posterior
 
 
 @pytest.mark.thorough
@@ -298,7 +298,7 @@ def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
         "seed": 3,
     }
     model, x, y = network(kit, **given)
-    if kit is KITS[0]:  # without a trace
+    if kit is KITS[0]:  # eager mode, because tracing takes long
         losses = by_keras(model, x, y, epochs=2)["loss"]
     else:
         model.jit_compile = False
@@ -312,7 +312,7 @@ def test_a_layer_is_saved_cloned_and_trained_by_keras(kit, tmp_path):
     clone = kit.keras.models.clone_model(model)
     assert [layer.get_config() for layer in clone.layers] == [layer.get_config() for layer in model.layers]
     first = [model(x).distribution.mean() if kit is KITS[1] else model(x).mean() for _ in range(2)]
-    assert not np.allclose(*first)  # each call draws
+    assert not np.allclose(*first)  # each call draws other weights
 
 
 @pytest.mark.thorough
@@ -324,7 +324,7 @@ def test_a_seed_fixes_the_draws(kit):
         layer = LAYERS[kit].DenseVariational(2, seed=5, kl_weight=1 / 40)
         model, data = compiled(kit, layer, kit.heads.Normal()), (np.float32(x), np.float32(y))
         arguments = {"epochs": 2, "batch_size": 20, "shuffle": False}
-        if kit is KITS[0]:  # without a trace
+        if kit is KITS[0]:  # eager mode, because tracing takes long
             return by_keras(model, *data, **arguments)["loss"]
         return nllfit.fit(model, *data, verbose=0, seed=0, compile="graph", **arguments).history["loss"]
 

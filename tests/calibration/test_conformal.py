@@ -43,7 +43,7 @@ def test_interval_ends_match_the_formula_of_romano(kit):
         reach = stats.norm.ppf((1 + level) / 2)
         errors = np.sort(np.maximum(x - reach - y, y - x - reach), axis=0)
         correction = errors[int(np.ceil(101 * level)) - 1, 0]
-        assert conformal.corrections[level][0] == pytest.approx(correction, abs=1e-5)  # float32
+        assert conformal.corrections[level][0] == pytest.approx(correction, abs=1e-5)  # rounding of float32
         low, high = nllfit.interval(found, level)
         np.testing.assert_allclose(low, x - reach - correction, atol=1e-4)
         np.testing.assert_allclose(high, x + reach + correction, atol=1e-4)
@@ -51,7 +51,7 @@ def test_interval_ends_match_the_formula_of_romano(kit):
     np.testing.assert_allclose(called.log_prob(y), found.log_prob(y), rtol=1e-5)
 
 
-@pytest.mark.thorough  # the test above compares the ends with their formula
+@pytest.mark.thorough  # covered by the test above, which compares the ends with their formula
 def test_intervals_of_a_wrong_model_have_their_nominal_coverage():
     n, m, times, level = 50, 100, 8, 0.9
     x, y = samples((n + m) * times)
@@ -141,14 +141,14 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
     model(x)
     model.layers[0].set_weights([np.zeros([1, 1]), np.log([6.0])])
     below = stats.poisson(6.0).cdf
-    # From the upper end on, counts have the shifted probabilities of the model. An interval may become one count.
+    # From the upper end on, the CDF is the model's, shifted. The interval of `point` has shrunk to one count.
     wider, point = (Conformalized(model, corrections) for corrections in ({0.5: 1.0, 0.9: 3.0}, {0.9: -9.0}))
     assert nllfit.interval(predict_distribution(wider, x), 0.9)[1] == 13
     counts = np.arange(3.0)[:, None, None]
     for moved, upper in ((wider, 13), (point, 6)):
         found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
         np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
-    # Between the ends, a count reaches the middle of the model's step.
+    # Between the ends, the CDF at a count is the middle of the model's step at this count, rescaled to 0.05 and 0.95.
     still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
     reached = (below(counts - 1) + below(counts)) / 2 - below(1)
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)
@@ -177,7 +177,7 @@ def test_the_largest_count_has_the_probability_of_all_counts_beyond_it():
     counts = np.arange(11.0)[:, None].astype("float32")
     moved = Conformalized(None, {0.9: 3.0}).calibrate(tfd.Binomial(10.0, probs=[0.3]))
     probabilities = np.exp(np.asarray(moved.log_prob(counts), float))[:, 0]
-    assert nllfit.interval(moved, 0.9)[1] == 8  # from 5, so the counts move up by 3
+    assert nllfit.interval(moved, 0.9)[1] == 8  # it was 5, so the counts move up by 3
     expected = [*stats.binom(10, 0.3).pmf([6]), stats.binom(10, 0.3).sf(6)]
     np.testing.assert_allclose(probabilities[9:], expected, rtol=1e-5)
     np.testing.assert_allclose(moved.cdf(counts)[:, 0], np.cumsum(probabilities), rtol=1e-5)
@@ -197,7 +197,8 @@ def test_a_flow_that_decreases_is_conformalized():
     conformal = conformalize(model, x, -np.exp(x + errors), levels=(0.9,))
     reach = np.sort(np.abs(errors), axis=0)[17]  # 18 = (19 + 1) 0.9
     assert conformal.corrections[0.9] == pytest.approx(reach - stats.norm.ppf(0.95), rel=1e-4)
-    # The search for these ends would take most of the time. Its relative errors of 1e-3 would be errors of 1e-4 here.
+    # We compare the CDF at the expected ends with the levels, because a search for the quantiles would take most of the
+    # time. A relative error of 1e-3 in an end would change the CDF by 1e-4.
     ends = -np.exp(np.stack([x[:2] + reach, x[:2] - reach]))
     levels = np.broadcast_to(np.reshape([0.05, 0.95], [2, 1, 1]), ends.shape)
     np.testing.assert_allclose(nllfit.cdf(predict_distribution(conformal, x[:2]), ends), levels, atol=1e-4)
@@ -208,7 +209,7 @@ def test_a_flow_that_decreases_is_conformalized():
 
 @pytest.mark.thorough
 def test_two_equal_quantiles_do_not_make_draws_nan():
-    amounts = tfd.Gamma([0.001], 1.0)  # the quantiles 0.05 and 0.25 are below all float64 numbers
+    amounts = tfd.Gamma([0.001], 1.0)  # the 5% and 25% quantiles underflow to 0 in float64
     moved = Conformalized(None, {0.5: 0.1, 0.9: 0.3}).calibrate(amounts)
     assert np.isfinite(moved.sample(50, seed=1)).all()
     assert nllfit.interval(moved, 0.9)[1] > nllfit.interval(amounts, 0.9)[1]
@@ -217,7 +218,7 @@ def test_two_equal_quantiles_do_not_make_draws_nan():
 @pytest.mark.thorough
 def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place():
     moved = Conformalized(None, {0.9: 0.1}).calibrate(tfd.Beta([0.02], 0.02))
-    np.testing.assert_allclose(nllfit.cdf(moved, [0.5]), 0.5, atol=0.01)  # the Beta is symmetric
+    np.testing.assert_allclose(nllfit.cdf(moved, [0.5]), 0.5, atol=0.01)  # the Beta is symmetric around 0.5
     assert np.isfinite(moved.log_prob([0.5])).all()
 
 
@@ -260,7 +261,7 @@ def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
         assert correction == np.round(correction)
         new_low, new_high = np.maximum(old_low - correction, 0), old_high + correction
         empty = new_low > new_high
-        if last[0] is not None:  # an interval contains those of lower levels
+        if last[0] is not None:  # intervals of several levels are nested
             new_low, new_high = np.minimum(new_low, last[0]), np.maximum(new_high, last[1])
         np.testing.assert_array_equal(low[~empty], new_low[~empty])
         np.testing.assert_array_equal(high[~empty], new_high[~empty])
@@ -269,7 +270,7 @@ def test_intervals_of_counts_have_their_nominal_coverage(rate, dispersion):
         assert held > level - 3 * np.sqrt(level * (1 - level) * (1 / 300 + 1 / 400))
     found, k = found[:20], np.arange(1000.0, dtype="float32")  # the means are below 250
     probs = np.exp(found.log_prob(np.tile(k[:, None, None], [1, 20, 1]))).astype(float)
-    np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # float32
+    np.testing.assert_allclose(probs.sum(0), 1, atol=2e-5)  # rounding of float32
     np.testing.assert_allclose(nllfit.cdf(found, 3.0)[:, 0], probs[:4].sum(0), atol=2e-6)
     assert (probs[:10] > 0).all()  # every count keeps a positive probability
 

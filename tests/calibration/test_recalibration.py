@@ -39,7 +39,7 @@ def test_a_wrong_model_becomes_calibrated():
     assert after.calibration_error < before.calibration_error / 5
     assert compare_scores(after, before)["nll"].better == "a"
     entropy = stats.t(4, scale=0.5).entropy()
-    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # errors of the map cost some 0.01
+    assert after.nll == pytest.approx(entropy, abs=0.03 + 4 * after.nll_se)  # errors of the map cost about 0.01 nats
     assert after.rmse < before.rmse  # the map removes the bias
     called = recalibrated(X[TEST])
     assert called.dtype == tf.float32
@@ -48,13 +48,13 @@ def test_a_wrong_model_becomes_calibrated():
     )
 
 
-@pytest.mark.thorough  # `test_conformal.py` tests the code of distributions between knots
+@pytest.mark.thorough  # `test_conformal.py` also tests the code of these distributions
 def test_a_recalibrated_distribution_is_consistent():
     recalibrated = recalibrate(wrong(KITS[0]), X[FIT], Y[FIT])
     one = predict_distribution(recalibrated, X[:1])
     grid = np.linspace(-20, 20, 40_001)
     density = np.exp(one.log_prob(grid[:, None, None].astype("float32")))[:, 0]
-    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # float32
+    assert integrate.simpson(density, x=grid) == pytest.approx(1, abs=1e-4)  # rounding of float32
     levels = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-4])
     ends = nllfit.quantile(one, levels)
     np.testing.assert_allclose(nllfit.cdf(one, ends)[:, 0, 0], levels, rtol=1e-4)
@@ -64,10 +64,10 @@ def test_a_recalibrated_distribution_is_consistent():
     assert float(one.stddev()[0, 0]) == pytest.approx(np.sqrt(variance), rel=0.01)
     sample = one.sample(1000, seed=(1, 2)).numpy()[:, 0, 0]
     assert stats.kstest(sample, lambda y: nllfit.cdf(one, y[:, None, None]).numpy()[:, 0, 0]).pvalue > 1e-3
-    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # the model's own density
+    assert np.all(np.isfinite(one.log_prob([[[-1e6]], [[1e6]]])))  # far out, the density is the model's
 
 
-@pytest.mark.thorough  # the test of a spread that is wrong tenfold checks a map, too
+@pytest.mark.thorough  # covered by the test of a spread that is wrong tenfold
 def test_a_calibrated_model_loses_little():
     y = X[:, :1] + RNG.normal(size=[2000, 1])
     model = wrong(KITS[0], bias=0.0)
@@ -108,7 +108,7 @@ def test_a_spread_may_be_wrong_tenfold(factor):
     nll = -np.asarray(after.log_prob(y[TEST].astype("float32")), float)
     assert nll.mean() == pytest.approx(
         stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll)
-    )  # the errors of the map cost less than 0.05
+    )  # errors of the map cost less than 0.05 nats
     np.testing.assert_allclose(after[:1].stddev(), 0.5, rtol=0.1)
     pit = nllfit.cdf(after, y[TEST]).numpy()[:, 0]
     assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # Kolmogorov's 1% point
@@ -131,7 +131,7 @@ def test_ensembles_and_recalibrated_models_can_be_recalibrated():
     ensemble = Ensemble([wrong(KITS[0], bias=bias) for bias in (-0.3, 0, 0.1, 0.2, 0.3)])
     recalibrated = recalibrate(ensemble, X[:40], Y[:40])
     again = recalibrate(recalibrated, X[:40], Y[:40])
-    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # the map is interpolated
+    np.testing.assert_allclose(again.predicted, again.observed[None], atol=0.2)  # the second map is near the identity
 
 
 @pytest.mark.thorough
@@ -155,7 +155,7 @@ def test_amounts_stay_amounts():
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [tfd.Uniform, tfd.Pareto])
 def test_a_mixture_whose_components_have_other_supports_can_be_recalibrated(kind):
-    """Without any change of the scores, the quantiles are those of the mixture."""
+    """A map that changes no score leaves the quantiles of the mixture unchanged."""
     components = kind(np.tile([1.0, 2.0], [2, 1]), np.tile([3.0, 5.0], [2, 1]))
     mixture = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 2])), components)
     scores = np.linspace(-3, 3, 7)

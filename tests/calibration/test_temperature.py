@@ -39,7 +39,7 @@ def test_the_temperature_matches_scipys_optimum(kit, factor):
     assert scaled.temperature == pytest.approx(1 / best.x, rel=1e-6)  # SciPy's minimum of the same loss in float64
     assert scaled.temperature == pytest.approx(factor, rel=0.3)  # three standard errors
     before, after = evaluate(model, x, LABELS), evaluate(scaled, x, LABELS)
-    assert after.nll == pytest.approx(best.fun, rel=1e-6)  # float32
+    assert after.nll == pytest.approx(best.fun, rel=1e-6)  # rounding of float32
     assert after.nll < before.nll
     assert after.accuracy == before.accuracy
     assert after.calibration_error < before.calibration_error
@@ -61,7 +61,7 @@ def test_scaling_never_lowers_the_likelihood_nor_changes_the_order_of_classes(se
     model = classifier(KITS[0], "Categorical", 4)
     scaled = scale_temperature(model, x, labels)
     before, after = evaluate(model, x, labels), evaluate(scaled, x, labels)
-    assert after.nll <= before.nll * (1 + 1e-6)  # float32
+    assert after.nll <= before.nll * (1 + 1e-6)  # rounding of float32
     np.testing.assert_array_equal(after.scores["zero_one_loss"], before.scores["zero_one_loss"])
 
 
@@ -94,7 +94,7 @@ def test_all_heads_of_classes_can_be_scaled(kit):
         calibrated = predict_distribution(TemperatureScaled(model, 2.0), x)
         halved = predict_distribution(model, x / 2)
         y = tf.cast(y, halved.dtype)
-        np.testing.assert_allclose(calibrated.log_prob(y), halved.log_prob(y), rtol=1e-5, atol=1e-6)  # float32
+        np.testing.assert_allclose(calibrated.log_prob(y), halved.log_prob(y), rtol=1e-5, atol=1e-6)  # float32 rounding
         assert calibrated.event_shape == halved.event_shape
         assert scale_temperature(model, x, y).temperature == pytest.approx(1, rel=0.3)  # three standard errors
 
@@ -135,7 +135,7 @@ def test_scaling_an_ensemble_scales_its_mixture(kit):
         1 / scaled.temperature
     )
     found = nllfit.outputs.distribution_of(scaled(LOGITS)).probs_parameter()
-    np.testing.assert_allclose(found, probs / probs.sum(-1, keepdims=True), rtol=1e-4)  # powers of float32 numbers
+    np.testing.assert_allclose(found, probs / probs.sum(-1, keepdims=True), rtol=1e-4)  # powers of rounded numbers
     twice = scale_temperature(scaled, tf.data.Dataset.from_tensor_slices((LOGITS, y)).shuffle(300).batch(50))
     assert twice.temperature == pytest.approx(1, abs=1e-5)
 

@@ -19,7 +19,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
     ("family", "y"),
     [
         pytest.param("Gamma", Y, id="Gamma"),
-        pytest.param("Laplace", Y[:15], id="Laplace"),  # the search holds its location at an outcome
+        pytest.param("Laplace", Y[:15], id="Laplace"),  # its location is held at an outcome during the search
         pytest.param("Normal", np.stack([Y, Y**2], 1), id="Normal[2]", marks=pytest.mark.thorough),
     ],
 )
@@ -49,7 +49,7 @@ def test_censored_outcomes_are_resampled_in_pairs_and_not_drawn():
     estimate = maximum_likelihood(Censored("Exponential"), y)
     found = estimate.bootstrap(200, seed=3)
     times = np.random.default_rng(3).multinomial(len(y), np.full(len(y), 1 / len(y)), 200)
-    rates = (times @ (time <= end)) / (times @ y[:, 0])  # events by time at risk
+    rates = (times @ (time <= end)) / (times @ y[:, 0])  # number of events / time at risk
     np.testing.assert_allclose(found.parameters["rate"], rates, rtol=1e-7)
     assert np.all(np.isfinite(found.confidence_intervals(method="bca")["rate"]))
     with pytest.raises(ValueError, match=r'which interval or window .* Resample the data by .*kind="nonparametric"'):
@@ -79,9 +79,9 @@ def test_bca_intervals_match_scipy():
     assert not np.allclose(ours, found.confidence_intervals()["rate"], rtol=0.025)
 
 
-@pytest.mark.thorough  # the fits and the intervals are tested separately above
+@pytest.mark.thorough  # tests above check the fits and the intervals separately
 def test_intervals_cover_the_truth():
-    """Of 1000 samples of 100 outcomes, BCa covered in 91.8%, parametric percentiles in 93.0%, Wald in 94.0%."""
+    """Measured coverage of 95% intervals with 1000 samples of 100: 91.8% (BCa), 93.0% (percentiles), 94.0% (Wald)."""
     rng = np.random.default_rng(2)
     held = []
     for _ in range(20):

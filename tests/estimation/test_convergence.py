@@ -32,7 +32,7 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
-@pytest.mark.thorough  # a Poisson of zeros has no finite maximum either
+@pytest.mark.thorough  # covered by the test of a Poisson fitted to zeros, which has no finite maximum
 def test_underdispersed_counts_send_a_negative_binomial_to_infinity():
     fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(0).binomial(100, 0.9, 50))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"
@@ -73,11 +73,11 @@ def test_binary_columns_do_not_lower_the_number_of_parameters():
 def test_a_point_far_from_the_maximum_does_not_count_as_converged(family, scale):
     y = scale + np.random.default_rng(1).normal(size=300)
     estimate = maximum_likelihood(family, y)
-    # The outcomes differ by 1e-8 of their size, so the maximum is that of a Normal distribution.
+    # The differences of the outcomes are 1e-8 of their size, so the best distribution is nearly a Normal.
     assert not estimate.converged or abs(estimate.log_likelihood + 401.196) < 1e-2
 
 
-@pytest.mark.parametrize(  # a location family, one with many local maxima, and one with bounds
+@pytest.mark.parametrize(  # a location family, one with many local maxima, one with bounds
     "family",
     [
         "Normal",

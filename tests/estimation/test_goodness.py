@@ -100,7 +100,7 @@ def test_huge_counts_take_no_memory():
     y = np.random.default_rng(0).negative_binomial(3, 1e-9, 60)  # the counts are spread over 1e9 numbers
     estimate = maximum_likelihood("NegativeBinomial", y)
     number, probs = estimate.parameters["total_count"], estimate.parameters["probs"]
-    law = stats.gamma(number, scale=probs / (1 - probs))  # nearly the same
+    law = stats.gamma(number, scale=probs / (1 - probs))  # nearly the fitted distribution
     itself = Refits(estimate.problem, estimate.optimum.w[None], {0: estimate.fit})
     edges = goodness_of_fit.__globals__["_edges"](itself, y[None], estimate.distribution)
     expected = 60 * np.diff([0, *law.cdf(edges), 1])
@@ -125,12 +125,12 @@ def test_samples_with_the_observed_statistic_count_as_extreme(monkeypatch):
     def drawn(fit, num_samples, seed):
         return np.tile(y[::-1], [num_samples, 1])
 
-    # A path would name the function `nllfit.estimation.goodness_of_fit`, which hides its module.
+    # `monkeypatch.setattr` by path would not find the module, because the function `goodness_of_fit` hides it.
     monkeypatch.setitem(goodness_of_fit.__globals__, "draw_samples", drawn)
     assert goodness_of_fit(maximum_likelihood("Poisson", y), 3).p_values == {"chi_square": 1.0}
 
 
-@pytest.mark.thorough  # the p-values are compared with SciPy's above
+@pytest.mark.thorough  # a test above compares the p-values with SciPy's
 def test_p_values_are_uniform_under_the_truth():
     rng = np.random.default_rng(3)
     found = [goodness_of_fit(maximum_likelihood("Gamma", rng.gamma(2.0, 3.0, 40)), 99).p_values for _ in range(25)]
@@ -204,7 +204,7 @@ def test_angles_may_be_in_any_turn():
     law = stats.vonmises(concentration)
     known = stats.kstest(np.mod(y - loc + np.pi, 2 * np.pi) - np.pi, law.cdf).statistic
     assert found.statistics["kolmogorov_smirnov"] == pytest.approx(known, rel=1e-6)
-    # TFP draws angles between -pi and pi, and those of the turned sample are between 0 and 2 pi.
+    # TFP draws angles between -pi and pi, but the angles of the rotated sample are between 0 and 2 pi.
     turned = goodness_of_fit(maximum_likelihood("VonMises", np.mod(y + 3.0, 2 * np.pi)), 19)
     assert turned.statistics == pytest.approx(found.statistics, rel=1e-5)
     assert turned.p_values == found.p_values

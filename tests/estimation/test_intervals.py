@@ -14,7 +14,7 @@ def test_standard_errors_match_the_formulas():
     y = rng.normal(3, 2, 500)
     normal = maximum_likelihood("Normal", y)
     sigma = normal.parameters["scale"]
-    # The formulas are those of the observed information at the maximum; Newton's last step leaves an error of 1e-6.
+    # The formulas come from the observed information at the maximum. The last Newton step leaves an error of 1e-6.
     assert normal.standard_errors["loc"] == pytest.approx(sigma / math.sqrt(500), rel=1e-6)
     assert normal.standard_errors["scale"] == pytest.approx(sigma / math.sqrt(1000), rel=1e-6)
     assert abs(normal.covariance[0, 1]) < 1e-6 * normal.covariance[0, 0]
@@ -141,7 +141,7 @@ def test_a_corner_of_censored_outcomes_has_a_profile_interval():
     np.testing.assert_allclose([2 * (best - profile(end)) for end in (low, high)], stats.chi2.ppf(0.95, 1), rtol=1e-3)
 
 
-@pytest.mark.thorough  # the standard errors and an interval are compared with formulas above
+@pytest.mark.thorough  # tests above compare standard errors and an interval with formulas
 def test_wald_intervals_cover_the_truth():
     """The coverage of 95% intervals from samples of 200 is within 2.9 binomial standard errors of 95%."""
     truth = {"concentration": 3.0, "rate": 0.5}
@@ -174,13 +174,13 @@ def test_invalid_arguments_of_an_estimates_methods_are_named():
             fit.profile("loc", values)
 
 
-@pytest.mark.thorough  # `test_a_profile_matches_the_formula` tests another family
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of SciPy's search
+@pytest.mark.thorough  # `test_a_profile_matches_the_formula` covers another family
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # raised in SciPy's search
 def test_a_profile_matches_scipy_where_the_support_depends_on_the_parameters():
     y = np.random.default_rng(11).gumbel(1, 2, 100)
     values = [-0.4, -0.3, 1.0]
 
-    def fall(t, shape):  # the density of SciPy's `genextreme`, ten times faster
+    def fall(t, shape):  # -log-likelihood; SciPy's `genextreme` is ten times slower
         inside = 1 + shape * (y - t[0]) / np.exp(t[1])
         if inside.min() <= 0:
             return np.inf
@@ -237,7 +237,7 @@ def test_a_profile_interval_stays_in_the_domain_of_a_chosen_link():
     y = np.array([0.2, 0.9, 1.1, 1.2, 1.3])
     fit = maximum_likelihood(Family("Normal", link={"loc": "sigmoid"}), y)
     low, high = fit.confidence_intervals(method="profile", names="loc")["loc"]
-    # At its maximum over the scale, the log-likelihood falls by `n/2 log(1 + (loc - mean)^2 / variance)`.
+    # The profile log-likelihood of `loc` is lower than its maximum by `n/2 log(1 + (loc - mean)^2 / variance)`.
     reach = y.std() * np.sqrt(np.expm1(stats.chi2.ppf(0.95, 1) / 5))
     assert (low, high) == (pytest.approx(y.mean() - reach, rel=1e-6), 1.0)
     assert y.mean() + reach > 1

@@ -24,7 +24,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
 
 def as_of(family, estimate):
-    """A stand-in for a fit of `family`, which would take seconds. No test uses its numbers, those of `estimate`."""
+    """A stand-in for a fit of `family`, which would take seconds. Its numbers, from `estimate`, are unused."""
     return dataclasses.replace(estimate, fit=Fit(problem_of(family, estimate.problem.y), estimate.optimum))
 
 
@@ -74,14 +74,14 @@ def test_each_element_of_an_outcome_has_a_bound_of_its_own():
     assert test.statistic == pytest.approx(sum(one.statistic for one in columns), rel=1e-4, abs=1e-4)
     assert (test.degrees_of_freedom, test.at_bound) == (2, True)
     p_value = stats.chi2.sf(test.statistic, 1) / 2 + stats.chi2.sf(test.statistic, 2) / 4
-    assert test.p_value == pytest.approx(p_value, rel=1e-9)  # of Self and Liang, 1987, case 7
+    assert test.p_value == pytest.approx(p_value, rel=1e-9)  # Self and Liang, 1987, case 7
 
 
 def test_an_end_of_the_support_has_no_chi_square_ratio():
     y = np.random.default_rng(0).uniform(0, 1, 50)
     with pytest.raises(ValueError, match="`a` holds `low`, an end of the support of `b`, Uniform"):
         likelihood_ratio_test(maximum_likelihood("Uniform", y, low=0.0), maximum_likelihood("Uniform", y))
-    y = np.random.default_rng(0).laplace(size=51)  # its median is regular
+    y = np.random.default_rng(0).laplace(size=51)  # `loc` is the median, for which Wilks' theorem holds
     test = likelihood_ratio_test(maximum_likelihood("Laplace", y, loc=0.0), maximum_likelihood("Laplace", y))
     ratio = 2 * 51 * np.log(np.abs(y).mean() / np.abs(y - np.median(y)).mean())
     assert test.p_value == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-6)
@@ -175,7 +175,8 @@ def test_a_share_of_zeros_is_at_its_bound_in_a_zero_inflated_family():
     assert test.statistic == pytest.approx(2 * theirs, rel=1e-6)
     assert (test.degrees_of_freedom, test.at_bound) == (1, True)
     assert test.p_value == pytest.approx(stats.chi2.sf(2 * theirs, 1) / 2, rel=1e-5)
-    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))  # the share of zeros is inside (0, 1)
+    # A Poisson is a hurdle whose share of zeros is `exp(-rate)`, which is not at a bound.
+    hurdle = likelihood_ratio_test(poisson, as_of(Hurdle("Poisson"), inflated))
     assert not hurdle.at_bound
     overdispersed = as_of(ZeroInflated("NegativeBinomial"), inflated)
     assert likelihood_ratio_test(inflated, overdispersed).at_bound

@@ -113,7 +113,7 @@ def test_a_uniform_likelihood_is_zero_beyond_its_bounds():
 
 def test_a_mixture_accepts_outcomes_of_any_component():
     mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.25, 0.75]), tfd.Uniform([0.0, 2.0], [1.0, 4.0]))
-    assert float(likelihood(mixture, [0.5, 3.0])) == pytest.approx(0.25 * 0.375, rel=1e-6)  # float32
+    assert float(likelihood(mixture, [0.5, 3.0])) == pytest.approx(0.25 * 0.375, rel=1e-6)  # rounding of float32
     assert likelihood(mixture, [0.5, 1.5]) == 0
 
 
@@ -134,7 +134,7 @@ def test_log_likelihood_has_a_gradient_and_can_be_compiled():
     with tf.GradientTape() as tape:
         tape.watch(mu)
         value = log_likelihood(tfd.Normal(mu, 2.0), [1.0, 2.0, 4.0])
-    np.testing.assert_allclose(tape.gradient(value, mu), (7 - 3 * mu) / 4, rtol=1e-6)  # float32
+    np.testing.assert_allclose(tape.gradient(value, mu), (7 - 3 * mu) / 4, rtol=1e-6)  # rounding of float32
     np.testing.assert_allclose(compiled(mu), value, rtol=1e-6)
 
 
@@ -190,7 +190,7 @@ def test_outcomes_that_a_dtype_cannot_tell_apart_are_an_error():
         log_likelihood(shifted, 1e8 + np.arange(5))
     near = tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), tfp.bijectors.Shift(1.0))
     expected = stats.norm(1, 1).logpdf([0.1, 0.2]).sum()
-    assert float(log_likelihood(near, [0.1, 0.2])) == pytest.approx(expected, rel=1e-6)  # float32
+    assert float(log_likelihood(near, [0.1, 0.2])) == pytest.approx(expected, rel=1e-6)  # rounding of float32
 
 
 def test_censored_data_are_refused_for_a_distribution_of_numbers():

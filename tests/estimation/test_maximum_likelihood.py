@@ -31,7 +31,8 @@ def test_normal_estimates_match_nists_certified_values(name):
     y = np.loadtxt(data_file(f"nist/{name}.dat"), skiprows=60)
     fit = maximum_likelihood("Normal", y)
     assert fit.parameters["loc"] == pytest.approx(certified["mean"], rel=1e-13)
-    # The numbers of NumAcc3 are near 1e6, where float64 has steps of 1e-10. That is 1e-9 of the sample's spread.
+    # The numbers of NumAcc3 are near 1e6, where neighbouring float64 numbers are 1e-10 apart. The spread of the sample
+    # is 0.1, so the relative rounding error of the scale is about 1e-9.
     assert fit.parameters["scale"] == pytest.approx(certified["mle_scale"], rel=1e-8)
     assert -fit.log_likelihood / len(y) == pytest.approx(certified["mean_nll"], rel=1e-8)
 
@@ -53,16 +54,17 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
     published = oracles()["groundbeef"][family]
     fit = maximum_likelihood(family, np.loadtxt(data_file("fitdist/groundbeef.csv"), skiprows=1))
     assert fit.log_likelihood == pytest.approx(published.pop("log_likelihood"), rel=1e-9)
-    for name, value in published.items():  # printed to seven digits, or ten decimals
+    for name, value in published.items():  # printed with seven significant digits or ten decimals
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# An ordinary run fits these families: the common ones, and those with a closed form or a density of nllfit.
-# `--thorough` adds all other families. What is special about another family, such as a corner of its likelihood or a
-# bound of its support, has its own test.
+# An ordinary run fits these families: the common ones, and families with a closed form or a density of nllfit.
+# `--thorough` adds all other families. Separate tests cover special features of the other families, such as a corner of
+# the likelihood or a bound of the support.
 COMMON = ("Beta", "Exponential-", "Gamma", "Laplace", "LogNormal", "Normal-", "Pareto", "StudentT", "Uniform")
 COMMON += ("Weibull",)
-# These samples have 2500 outcomes, and the others 50. For 50 outcomes, the best StudentT would be a Normal.
+# Samples of these families have 2500 outcomes; the other samples have 50. With 50 outcomes, the StudentT with the
+# largest likelihood would be a Normal.
 LARGE = {"Cauchy", "GeneralizedPareto", "InverseGaussian", "Logistic", "Moyal", "StudentT", "VonMises"}
 
 
@@ -82,7 +84,7 @@ def test_never_less_likely_than_scipys_fit(family, n):
 
 
 @pytest.mark.thorough(but="Normal")
-@pytest.mark.parametrize("family", ["Normal", "Gumbel"])  # one closed form and one search
+@pytest.mark.parametrize("family", ["Normal", "Gumbel"])  # a Normal has a closed form, a Gumbel needs a search
 def test_a_million_outcomes_are_not_less_likely_than_scipys_fit(family):
     y = sample(family, 1_000_000)
     fit = maximum_likelihood(family, y)
@@ -142,7 +144,7 @@ def test_columns_are_fitted_independently():
             assert both.standard_errors[name][column] == pytest.approx(one.standard_errors[name], rel=1e-5)
 
 
-@pytest.mark.thorough  # `tests/estimation/test_search.py` fits mixtures, too
+@pytest.mark.thorough  # covered by `tests/estimation/test_search.py`, which fits mixtures, too
 def test_a_mixture_finds_its_components():
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(0, 1, 600), rng.normal(6, 2, 400)])
@@ -228,7 +230,7 @@ def test_summary_shows_the_numbers():
 
 def test_another_sample_of_a_family_reuses_the_traces():
     rng = np.random.default_rng(0)
-    for family in ("Gamma", "Laplace"):  # the search holds the location of a Laplace at an outcome of the sample
+    for family in ("Gamma", "Laplace"):  # the location of a Laplace is held at an outcome during the search
         maximum_likelihood(family, rng.gamma(2.0, 3.0, 50))
         with mock.patch("tensorflow.function", side_effect=AssertionError("a function is traced again")):
             fit = maximum_likelihood(family, rng.gamma(2.0, 3.0, 70))

@@ -45,7 +45,7 @@ class Surface:
 
 
 def test_derivatives_stay_finite_differences_while_a_parameter_is_held():
-    """Exact derivatives of a `HalfStudentT` need a trace that takes longer than the fit."""
+    """Finite differences are used if exact derivatives, as of a `HalfStudentT`, need a trace that takes too long."""
     problem = problem_of("Laplace", [1.0, 2.0, 4.0])
     assert problem.with_held({"loc": np.array(1.0)}).objective.exact
     assert not problem.by_differences().with_held({"loc": np.array(1.0)}).objective.exact
@@ -111,7 +111,7 @@ FAMILIES = sorted(
 )
 
 
-# Families with few other tests. Each takes less than a second.
+# Families that have few other tests, and whose search takes less than a second.
 QUICK = [name for name in FAMILIES if name.startswith(("Geometric", "Kumaraswamy", "Probit", "Relaxed", "ExpGamma"))]
 
 
@@ -120,7 +120,7 @@ ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal",
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
 
-# Families of which one sample takes a second or more. Most of them have further tests of their searches below.
+# Families for which a search takes a second or more. The tests below also search for the maximum of most of these.
 SLOW = {"ExponentiallyModifiedGaussian", "GammaGamma", "GeneralizedExtremeValue", "GeneralizedNormal"}
 SLOW |= {"GeneralizedPareto", "HalfStudentT", "InverseGaussian", "JohnsonSU", "LambertWNormal", "NoncentralChi2"}
 SLOW |= {"NormalInverseGaussian", "PERT", "SinhArcsinh", "StudentT", "Triangular", "TruncatedNormal"}
@@ -131,7 +131,7 @@ SLOW |= {"TwoPieceNormal", "TwoPieceStudentT", "ZeroInflatedNegativeBinomial"}
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_search_ends_on_odd_samples(name, monkeypatch):
-    """Each family gets a sample of its own, and one of `ODD` if it is not slow. The next family gets the next one."""
+    """Each family gets a random sample and, in turn, a sample of `ODD`. A slow family gets one of the two."""
     i = FAMILIES.index(name)
     samples = [ODD[i % len(ODD)], odd_sample(i)]
     samples = samples[i % 2 :][:1] if name in SLOW else samples
@@ -157,7 +157,7 @@ def test_a_search_ends_on_odd_samples(name, monkeypatch):
             assert np.isfinite(estimate.log_likelihood) or not estimate.converged
 
 
-@pytest.mark.thorough  # the next test has many maxima, too
+@pytest.mark.thorough  # covered by the next test, which has many maxima, too
 def test_the_highest_of_many_maxima_between_observations_is_found():
     rng = np.random.default_rng(3)
     y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
@@ -210,7 +210,7 @@ def test_a_triangular_peak_at_its_lower_end_is_found():
 def test_a_triangular_fit_of_four_outcomes_is_the_best():
     fit = maximum_likelihood("Triangular", [101.0, 102.0, 103.0, 105.0])
     assert fit.parameters["low"] == pytest.approx(101)
-    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # by Nelder-Mead, with the peak at 101
+    assert fit.log_likelihood == pytest.approx(-5.9862, abs=1e-3)  # from Nelder-Mead with the peak at 101
 
 
 @pytest.mark.thorough
@@ -337,9 +337,9 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
     assert fit.num_parameters == 2
 
 
-@pytest.mark.thorough  # a Poisson of zeros has a rate of zero, too
+@pytest.mark.thorough  # covered by the test of a Poisson fitted to zeros, whose rate goes to 0, too
 def test_a_rate_of_zero_is_no_maximum_inside():
-    y = np.random.default_rng(1).binomial(8, 0.5, 30)  # its variance is smaller than that of a Skellam with its mean
+    y = np.random.default_rng(1).binomial(8, 0.5, 30)  # a Skellam's variance is at least its mean, but here it is less
     fit = maximum_likelihood("Skellam", y)
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
 
@@ -352,7 +352,7 @@ def test_an_angle_is_between_minus_pi_and_pi():
     assert "treated as radians" in fit.message
 
 
-@pytest.mark.thorough  # ordinary runs find the bounds of a Uniform and of a Pareto
+@pytest.mark.thorough  # the tests of a Uniform and of a Pareto also have bounds
 @pytest.mark.parametrize("fixed", [{}, {"temperature": 4.0}])
 def test_the_bounds_of_a_pert_contain_the_sample(fixed):
     y = 3 * np.random.default_rng(0).beta(2, 5, 100)
@@ -387,7 +387,7 @@ def test_the_density_of_a_normal_inverse_gaussian_is_the_one_in_scipy():
             pytest.param(*case, marks=pytest.mark.thorough)
             for case in (
                 (Censored("Weibull"), [[1, np.inf], [2, np.inf], [3, 3]], "`concentration` goes to infinity"),
-                (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # to a finite likelihood
+                (Censored("Normal"), [[1, 2]] * 5 + [[2, 3]] * 5, "`scale` goes to 0$"),  # the likelihood stays finite
                 ("JohnsonSU", np.exp(np.random.default_rng(0).normal(size=60)), "`(skewness|scale)` goes to (-inf|0)"),
             )
         ),
@@ -417,4 +417,4 @@ def test_many_points_are_evaluated_in_small_batches(monkeypatch):
     monkeypatch.setattr(objective.density, "values", counted)
     w = np.random.default_rng(1).normal(size=[1000, 2])
     np.testing.assert_allclose(objective.values(w), [objective.value(row) for row in w], rtol=1e-13)
-    assert max(sizes) <= 2**14  # log-densities at once; a censored Gamma needs 340 numbers for each, 45 MB in all
+    assert max(sizes) <= 2**14  # a block of log-densities; a censored Gamma needs 340 numbers for each, 45 MB in all

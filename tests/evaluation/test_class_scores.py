@@ -53,7 +53,7 @@ def test_an_outcome_whose_probability_underflows_has_a_finite_loss():
     distribution = tfd.Categorical(logits=[[1000.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     found = nllfit.class_scores(nllfit.evaluate(distribution, y=[1, 1, 0]))
     loss = np.log1p(np.exp(-1))
-    np.testing.assert_allclose(found.nll, [loss, (1000 + loss) / 2], rtol=1e-6)  # float32
+    np.testing.assert_allclose(found.nll, [loss, (1000 + loss) / 2], rtol=1e-6)  # rounding of float32
 
 
 def test_invalid_arguments_are_refused():

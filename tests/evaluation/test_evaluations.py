@@ -53,7 +53,7 @@ def test_scores_of_numbers_match_scikit_learn_and_scipy():
         assert np.mean(found.scores[f"interval_score_{level}"]) == pytest.approx(found.interval_score[level])
     grid = np.linspace(0, 1, 20_001)
     shares = np.searchsorted(np.sort(found.pit[:, 0]), grid, side="right") / 300
-    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # the grid's spacing
+    assert found.calibration_error == pytest.approx(np.mean(np.abs(shares - grid)), abs=1e-4)  # the error of the grid
     assert found.accuracy is found.brier is found.class_calibration_error is None
 
 
@@ -196,7 +196,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        # This CRPS is an energy score from random draws. A part of the rows gets other draws than all rows together.
+        # This CRPS is an energy score from random draws, and the draws for some of the rows differ from those for all.
         is_of_draws = score == "crps" and name == "MultivariateNormalTriL"
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):
@@ -237,7 +237,7 @@ def test_models_of_angles_can_be_compared():
 def test_a_mixture_of_angles_predicts_their_direction_and_has_no_cdf():
     angles = tfd.VonMises(tf.constant([[[3.0], [-3.0]]] * 2), 2.0)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(tf.zeros([2, 2])), tfd.Independent(angles, 1))
-    found = evaluate(mixture, y=[[3.1], [-3.1]])  # 0.04 from the opposite of 0
+    found = evaluate(mixture, y=[[3.1], [-3.1]])  # both are 0.04 away from pi
     assert found.rmse == pytest.approx(np.pi - 3.1, rel=1e-5)
     assert (found.crps, found.pit, found.coverage) == (None, None, {})
     with pytest.raises(NotImplementedError, match="is a mixture of angles"):

@@ -21,7 +21,7 @@ from experiments import binary, common
         (["--seed", "4294967296"], "error: --seed is 4294967296: give at most 2147483648."),
         (["--epochs", "0"], "error: --epochs is 0: give at least 1."),
         (["--epoch", "3"], "error: unrecognized arguments: --epoch 3"),
-        (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run/unfinished'"),  # found before the training
+        (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run/unfinished'"),  # refused before the training
     ],
 )
 def test_an_error_is_one_line_and_status_2(flags, text, monkeypatch, capsys):
@@ -100,7 +100,7 @@ def test_a_closed_output_pipe_ends_the_program_silently(capfd, monkeypatch):
 
 def test_an_interrupted_import_is_one_line_and_status_130(tmp_path):
     (tmp_path / "experiments").symlink_to(pathlib.Path(binary.__file__).parent)
-    (tmp_path / "nllfit.py").write_text(  # an exception here could be swallowed by an import
+    (tmp_path / "nllfit.py").write_text(  # a module that swallows the exception of Ctrl-C
         "import os, signal, time\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"

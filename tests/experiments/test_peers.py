@@ -19,7 +19,7 @@ def marginal(x, y, seed):
 
 
 def test_scores_of_a_normal_match_the_formulas():
-    """The CRPS matches the formula (Gneiting and Raftery, 2007). A CRPS computed from 99 quantiles is close to it."""
+    """The reference CRPS is a formula (Gneiting and Raftery, 2007). `peers` computes the CRPS from 99 quantiles."""
     y = RNG.normal(5.0, 2.0, 4000)
     found = peers.scored(marginal, y[:, None], y, np.arange(2000), np.arange(2000, 4000), 0)
     z = (y[2000:] - y[:2000].mean()) / y[:2000].std()

@@ -21,7 +21,7 @@ def test_a_trial_finds_no_difference(trial):
     assert soak.TRIALS[trial](shop) < soak.TOLERANCE
 
 
-@pytest.mark.thorough  # another test shows that a run reports the differences that its trials find
+@pytest.mark.thorough  # another test shows that a run reports differences
 def test_a_trial_finds_a_difference(monkeypatch):
     shop = soak.Workshop(soak.Job.drawn(3, 0))
     monkeypatch.setattr(nllfit, "fit", lambda *args, **kwargs: None)

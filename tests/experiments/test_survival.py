@@ -1,4 +1,4 @@
-"""A short run of the survival experiment, with fewer families and folds; one fold is already known."""
+"""A short run of the survival experiment, with fewer families and folds. The result of one fold is given."""
 
 import json
 

@@ -10,7 +10,7 @@ from experiments import common, vae
 from tests.experiments.samples import write_idx
 
 
-@pytest.mark.thorough  # the next test trains with both versions of Keras
+@pytest.mark.thorough  # covered by the next test, which trains with both versions of Keras
 def test_a_short_run(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--epochs", "12", "--batch-size", "128", "--samples", "40", "--keras", "3"]
@@ -26,7 +26,7 @@ def test_a_short_run(tmp_path, capsys):
 @pytest.mark.thorough
 @pytest.mark.parametrize(("keras", "weight"), [("2", "0"), ("3", "9")])
 def test_the_bound_does_not_depend_on_the_weight_of_the_divergence(tmp_path, monkeypatch, keras, weight):
-    """One latent number and five test images: the mean of `log p(x, z) / q(z | x)` is below its log-mean-exp."""
+    """With `r = p(x, z) / q(z | x)`, the bound `mean(log(r))` is below the log-likelihood `log(mean(r))`."""
     write_idx(tmp_path / "idx", side=8, num_test=5)
     if keras == "3":  # the other case draws the same figures, and `test_a_short_run` those of Keras 3
         for figure in ("plot_plane", "plot_images"):

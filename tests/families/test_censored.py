@@ -70,7 +70,7 @@ def check(found, expected, y, known):
     assert fine.sum() >= 4
 
 
-BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # they run the same code as the Gamma
+BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # thorough, because they run the Gamma's code
 
 
 def each(names):
@@ -154,7 +154,7 @@ def test_gradients_of_censored_terms_match_differences(name):
 
 
 def terms_and_slopes(family, parameters, pairs, dtype=F64):
-    """The log-likelihoods of pairs, and their derivatives by each parameter: a scalar, or one number per pair."""
+    """The log-likelihoods of pairs, and their derivatives. A parameter is a scalar, or one number per pair."""
     values = {name: tf.broadcast_to(tf.constant(value, dtype), [len(pairs)]) for name, value in parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -162,7 +162,7 @@ def terms_and_slopes(family, parameters, pairs, dtype=F64):
     return terms.numpy(), {name: slope.numpy() for name, slope in tape.gradient(terms, values).items()}
 
 
-@pytest.mark.thorough  # `test_incomplete_functions.py` tests the same functions
+@pytest.mark.thorough  # covered by `test_incomplete_functions.py`, which tests the same functions
 def test_both_tails_of_a_beta_are_accurate():
     parameters = {"concentration1": 1.0, "concentration0": 20.0}
     terms, slopes = terms_and_slopes(Censored("Beta"), parameters, [[0.9, INF], [0.9, 0.99], [1e-20, INF]])
@@ -363,7 +363,7 @@ def test_crps_and_cdf_of_truncated_families_have_a_gradient(name):
 
 
 @pytest.mark.thorough(but="2")
-@pytest.mark.parametrize("rows", [2, 4])  # as many rows as components, and more
+@pytest.mark.parametrize("rows", [2, 4])  # as many rows as components; more rows
 def test_rows_of_a_censored_mixture_are_independent(rows):
     family = Censored(MixtureFamily("LogNormal", 2))
     rng = np.random.default_rng(0)

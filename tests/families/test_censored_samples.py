@@ -67,13 +67,13 @@ def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
     estimate = nllfit.maximum_likelihood(Censored(Truncated("Exponential", low="row")), rows)
     assert estimate.converged
-    rate = seen.sum() / (last - entry).sum()  # events by time at risk
+    rate = seen.sum() / (last - entry).sum()  # number of events / time at risk
     assert estimate.parameters["rate"] == pytest.approx(rate, rel=1e-8)
     assert estimate.standard_errors["rate"] == pytest.approx(rate / np.sqrt(seen.sum()), rel=1e-6)
     np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
 
 
-@pytest.mark.thorough  # the test above has the same terms, of another family
+@pytest.mark.thorough  # covered by the test above, whose family has the same terms
 def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
@@ -112,7 +112,7 @@ def test_a_window_far_out_leaves_the_parameter_identified():
     assert exponential.num_parameters == 1
 
 
-@pytest.mark.thorough  # the tests of a Weibull and of a window above run the same code
+@pytest.mark.thorough  # tests above of a Weibull and of a window run the same code
 def test_a_window_far_out_leaves_both_parameters_identified():
     y = late_times()
     weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)
@@ -214,7 +214,7 @@ def test_a_maximum_at_a_corner_is_at_an_exact_outcome():
     censored, seen = y > 2.5, y[y <= 2.5]
 
     def highest(loc):
-        def loss(scale):  # with log S(2.5) = -log 2 - (2.5 - loc) / scale
+        def loss(scale):  # log S(2.5) is -log 2 - (2.5 - loc) / scale
             return (
                 np.sum(np.abs(seen - loc)) / scale
                 + len(y) * np.log(2)
@@ -249,7 +249,7 @@ def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
 def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
     found = nllfit.maximum_likelihood(Censored("Exponential"), [*y, [-INF, INF]])
-    np.testing.assert_allclose(found.parameters["rate"], 3 / 6, rtol=1e-8)  # three times of an event, of a sum of 6
+    np.testing.assert_allclose(found.parameters["rate"], 3 / 6, rtol=1e-8)  # three events, and a sum of all times of 6
 
 
 @pytest.mark.parametrize(

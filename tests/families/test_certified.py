@@ -71,7 +71,7 @@ CASES = {
 TOLERANCE = {"LogNormal": 1e-4, "Weibull": 5e-5, "InverseGaussian": 5e-5, "InverseGaussian held": 1e-5, "Beta": 2e-5}
 
 
-@pytest.mark.thorough(but="Exponential")  # tracing a family takes seconds; `test_censored.py` tests the likelihoods
+@pytest.mark.thorough(but="Exponential")  # a trace takes seconds; `test_censored.py` tests the likelihoods
 @pytest.mark.parametrize("name", CASES)
 def test_estimates_match_the_printed_ones(name):
     family, held, y, expected, errors = CASES[name]

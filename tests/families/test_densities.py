@@ -23,7 +23,7 @@ def test_the_bessel_series_matches_scipy():
     known = np.isfinite(expected)  # SciPy's density may underflow
     found = log_bessel_series(tf.constant(order), tf.constant(np.log(q))).numpy()
     assert known.sum() > 20
-    np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # terms of 600 nats
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # rounding of terms of 600 nats
 
 
 CASES = {
@@ -89,10 +89,10 @@ def test_cdfs_that_tfp_computes_in_float32_are_accurate():
     distribution = heads.DistributionHead("ContinuousBernoulli")(logits)
     share = np.array([np.expm1(0.3 * 0.4) / np.expm1(0.3), 0.4, 1.0, np.exp(-120.0)])
     rest = np.array([1 - share[0], 0.6, np.exp(-80.0), 1.0])
-    np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # float32
+    np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # rounding of float32
     np.testing.assert_allclose(
         nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5
-    )  # the exponent is 80, and 0.4 is rounded to float32
+    )  # 0.4 is rounded to float32, and the exponent 80 multiplies this error
     np.testing.assert_allclose(nllfit.cdf(distribution, nllfit.quantile(distribution, 0.3)), np.full([4, 1], 0.3), 1e-5)
     flow = tfd.TransformedDistribution(tfd.Normal(tf.zeros([2]), 1.0), tfp.bijectors.Exp())
     np.testing.assert_allclose(nllfit.cdf(flow, 1.5), stats.lognorm(1).cdf([1.5, 1.5]), rtol=2e-6)
@@ -117,7 +117,7 @@ def test_a_cdf_works_for_a_single_outcome():
     assert Family("Deterministic").parameter_names == ("loc",)
 
 
-# Parameters at which a search or a network may start, and at which a function in TFP's formula has a wrong derivative.
+# Parameters at which a function in TFP's formula has a wrong derivative. A search or a network may start there.
 ROUND = {
     "Chi2": {"df": 2.0},
     "ContinuousBernoulli": {"logits": 0.0},
@@ -155,7 +155,8 @@ def test_derivatives_at_round_parameters_match_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # One row in a call: if a series in TFP stops too early for this row, another row could make it continue.
+    # Each row has its own call, because TFP's series run until all rows of a call have converged. So another row could
+    # hide a series that stops too early for this row.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)

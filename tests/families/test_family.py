@@ -78,7 +78,7 @@ def test_at_least_sixty_families_need_nothing_fixed():
     )
 )
 @pytest.mark.parametrize("name", WORKING)
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+@pytest.mark.filterwarnings("ignore")  # deprecation warnings inside TFP
 def test_a_family_scores_its_own_samples(name):
     head = heads.DistributionHead(name, 3)
     params = 0.5 * tf.random.stateless_normal([5, head.family.params_size], (1, 2))
@@ -99,7 +99,7 @@ def test_a_family_scores_its_own_samples(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP
+@pytest.mark.filterwarnings("ignore")  # deprecation warnings inside TFP
 def test_families_that_need_arguments_say_which(name):
     if REFUSED[name] == NO_GRADIENT:
         params = tf.ones([5, 3])
@@ -172,7 +172,8 @@ def test_a_link_can_be_chosen(name, options, parameters):
     for parameter, value in parameters.items():
         # The tolerance allows one or two rounding errors, and the 2e-16 that TFP adds to a softplus.
         np.testing.assert_allclose(distribution.parameters[parameter], value, rtol=1e-14)
-    np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)  # an inverse
+    # `unconstrained` is the inverse of `parameters`.
+    np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)
     assert family != Family(name, **{key: value for key, value in options.items() if key not in ("link", "floor")})
 
 
@@ -194,7 +195,8 @@ def test_a_link_changes_no_estimate(family, linked):
     one, other = (nllfit.maximum_likelihood(either, y) for either in (family, linked))
     assert one.converged
     assert other.converged
-    np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)  # flat near the maximum
+    # The likelihood is flat near its maximum, so different errors of the two searches hardly change it.
+    np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
@@ -226,7 +228,7 @@ def test_a_mean_of_a_beta_is_below_1():
     ],
 )
 def test_a_family_equals_its_copy_from_a_saved_file(make):
-    """The file holds the numbers without their dtype."""
+    """A saved file stores numbers without their dtype, which must not make the copy unequal."""
     family, copy = make(), restored(json.loads(json.dumps(plain(make()))))
     assert copy == family
     assert hash(copy) == hash(family)
@@ -236,7 +238,7 @@ def test_shared_parameters_are_left_out_of_params():
     family = Family("StudentT", 2, shared=("df", "scale"))
     assert (family.parameter_names, family.params_size, family.shared_size) == (("loc",), 2, 4)
     distribution = family.distribution(tf.zeros([7, 2]), tf.constant([1.0, 2.0, 3.0, 4.0]))
-    np.testing.assert_allclose(distribution.distribution.df, np.log1p(np.exp([1, 2])), rtol=1e-6)  # float32
+    np.testing.assert_allclose(distribution.distribution.df, np.log1p(np.exp([1, 2])), rtol=1e-6)  # rounding of float32
     np.testing.assert_allclose(distribution.distribution.scale, np.log1p(np.exp([3, 4])), rtol=1e-6)
 
 

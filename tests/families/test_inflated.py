@@ -165,7 +165,8 @@ def test_a_hurdle_equals_two_separate_fits():
     rng = np.random.default_rng(3)
     y = np.where(rng.uniform(size=300) < 0.3, 0, rng.poisson(2, 300))
     hurdle = nllfit.maximum_likelihood(Hurdle("Poisson"), y)
-    # The other fit is that of a Poisson without zeros. Its mean, `rate / (1 - exp(-rate))`, is that of the sample.
+    # The other part of the hurdle is a Poisson without zeros. At the maximum, its mean, `rate / (1 - exp(-rate))`, is
+    # the mean of the positive outcomes.
     positive = y[y > 0]
     rate = optimize.brentq(lambda rate: -rate / np.expm1(-rate) - positive.mean(), 0.1, 9, xtol=1e-12)
     np.testing.assert_allclose(hurdle.parameters["zero_probs"], np.mean(y == 0), rtol=1e-9)
@@ -383,6 +384,6 @@ def test_rows_with_common_parameters_have_a_crps(name):
 def test_rare_amounts_keep_the_digits_of_their_mean_and_variance():
     logits = np.array([12.0, 20.0], np.float32)
     counts = ZeroInflated("Poisson").distribution(np.stack([logits, np.zeros(2, np.float32)], -1))
-    share = special.expit(-logits.astype(float))  # of other counts than the additional zeros
+    share = special.expit(-logits.astype(float))  # the probability of a count from the Poisson
     np.testing.assert_allclose(counts.mean(), share, rtol=1e-6)
     np.testing.assert_allclose(counts.variance(), share * (2 - share), rtol=1e-6)

@@ -88,7 +88,7 @@ def test_a_users_function_works_as_a_head(kit, tmp_path, monkeypatch):
     model, x, y = build(kit, kit.heads.DistributionLambda(module.flow, 3)), X, Y
     params = model.layers[0](x).numpy() if kit.keras.__name__ == "tf_keras" else np.asarray(model.layers[0](x))
     expected = module.flow(params).log_prob(y)
-    np.testing.assert_allclose(kit.distribution(model(x)).log_prob(y), expected, rtol=1e-6)  # float32
+    np.testing.assert_allclose(kit.distribution(model(x)).log_prob(y), expected, rtol=1e-6)  # rounding of float32
     metrics = [kit.metrics.NegativeLogLikelihood(), "mse"]
     model.compile("adam", kit.loss, metrics=metrics, run_eagerly=True)
     history = model.fit(x, y, epochs=1, verbose=0).history
@@ -141,7 +141,7 @@ def test_functions_may_return_mixtures_of_families_and_joint_distributions():
     output = nllfit.heads.DistributionLambda(both, 4)(tf.zeros([2, 4]))
     scale = np.log(2)
     expected = np.log(stats.norm(0, scale).pdf(0.3) / 2 + stats.t(3, 0, scale).pdf(0.3) / 2)
-    np.testing.assert_allclose(output.log_prob([[0.3], [0.3]]), [expected] * 2, rtol=1e-6)  # float32
+    np.testing.assert_allclose(output.log_prob([[0.3], [0.3]]), [expected] * 2, rtol=1e-6)  # rounding of float32
     np.testing.assert_array_equal(tf.convert_to_tensor(output), [[0.0], [0.0]])
 
 

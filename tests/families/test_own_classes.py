@@ -135,7 +135,7 @@ def test_a_mixture_of_different_supports_accepts_outcomes_of_either():
     output = nllfit.heads.DistributionLambda(either, 1)(tf.zeros([3, 1]))
     y = np.array([2.0, 0.5, -1.0])
     expected = np.log(stats.beta(1, 1).pdf(y) / 2 + stats.norm.pdf(y) / 2)
-    np.testing.assert_allclose(output.log_prob(y), expected, rtol=1e-6)  # float32
+    np.testing.assert_allclose(output.log_prob(y), expected, rtol=1e-6)  # rounding of float32
     params = tf.constant([[0.3]])
     with tf.GradientTape() as tape:
         tape.watch(params)

@@ -102,8 +102,8 @@ def test_the_covariance_is_the_inverse_of_the_second_derivatives_of_the_log_like
 def test_errors_of_estimates_have_the_size_that_standard_errors_say():
     """The sum of the squares of 25 errors, each in standard errors, is within the central 99.6% of its distribution.
 
-    The test above checks each standard error to five digits. This one is about their meaning, so it needs fewer
-    samples: it would notice errors of another number of rows, or of a prediction.
+    The test above checks the standard errors to five digits. This test only checks that they measure the errors of
+    estimates, so 25 samples suffice. It would fail for the errors of a sample of another size, or of a prediction.
     """
     squares = np.sum(errors("Weibull", 25) ** 2, axis=0)
     low, high = stats.chi2(25).interval(0.996)

@@ -116,7 +116,7 @@ def counts():
     return data.exog[["lncoins", "idp", "physlm", "hlthg"]][::20], data.endog[::20]
 
 
-@pytest.mark.thorough  # `tests/regression` fits one, too
+@pytest.mark.thorough  # `tests/regression` fits such a regression, too
 def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     x, y = counts()
     exposure = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
@@ -132,7 +132,7 @@ def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     assert_agree(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
-@pytest.mark.thorough  # the tests of a Normal and of an ordinal regression also have shared parameters
+@pytest.mark.thorough  # the tests of Normal and ordinal regressions have shared parameters, too
 def test_negative_binomial_regression_matches_statsmodels():
     x, y = counts()
     model = at_optimum(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
@@ -147,12 +147,12 @@ def test_negative_binomial_regression_matches_statsmodels():
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
 
 
-@pytest.mark.thorough  # `test_compound_regressions.py` also has a layer with two outputs
+@pytest.mark.thorough  # `test_compound_regressions.py` has a layer with two outputs, too
 def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
 
-    def concentrations(predictors):  # their logarithms, from the logit of the mean and the log-precision
+    def concentrations(predictors):  # their logarithms; the predictors are logit(mean), log(precision)
         logit, log_precision = predictors[:, :1], predictors[:, 1:]
         return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
 
@@ -168,7 +168,7 @@ def test_beta_regression_matches_statsmodels():
     assert_agree(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
 
 
-@pytest.mark.thorough  # `tests/regression/test_families.py` fits one, too
+@pytest.mark.thorough  # `tests/regression/test_families.py` fits an ordinal regression, too
 def test_ordinal_regression_matches_statsmodels():
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
     head = heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))
@@ -324,7 +324,7 @@ class Subclass(tf_keras.Model):
             heads.Bernoulli,
             1,
             7.69,
-        ),  # the Hessian at 7.69 would give a standard error of 33
+        ),  # at 7.69, the Hessian would give a standard error of 33
         (lambda *layers: tf_keras.Sequential(layers), heads.Poisson, 0, -9.3),
         (Subclass, heads.Bernoulli, 1, 12.0),
     ],
@@ -422,7 +422,7 @@ def test_a_dict_of_tables_names_the_weights_of_each_input(kit):
             dense[name].set_weights([values])
         names = nllfit.standard_errors(model, x, expected).names
         assert set(names) == {f"of_a/kernel[{name}]" for name in of_a} | {f"of_b/kernel[{name}]" for name in of_b}
-        found = nllfit.predict_distribution(model, x).mean()  # it compares the widths of the rows
+        found = nllfit.predict_distribution(model, x).mean()  # `predict_distribution` checks the width of each table
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

@@ -68,7 +68,7 @@ def test_invalid_arguments_are_refused(ax):
 def test_profile_curve_without_an_end_reaches_beyond_the_wald_interval(ax, monkeypatch):
     estimate = maximum_likelihood("Exponential", np.arange(1.0, 21.0))
     wald = estimate.confidence_intervals()["rate"]
-    intervals = {"wald": {"rate": wald}, "profile": {"rate": np.array([-np.inf, np.inf])}}  # as for angles of any size
+    intervals = {"wald": {"rate": wald}, "profile": {"rate": np.array([-np.inf, np.inf])}}  # no finite end
     monkeypatch.setattr(
         type(estimate), "confidence_intervals", lambda self, level, method="wald", names=(): intervals[method]
     )

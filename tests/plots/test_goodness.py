@@ -174,4 +174,4 @@ def test_a_band_of_ten_million_dots_takes_little_memory():
     beta = stats.beta(ranks, 10**7 + 1 - ranks)
     np.testing.assert_allclose(beta.cdf(low), beta.cdf(low)[0], rtol=1e-4)  # one level for all ranks
     np.testing.assert_allclose(beta.sf(high), beta.cdf(low)[0], rtol=1e-4)
-    assert 1e-4 < beta.cdf(low)[0] < 0.0016  # the band of fewer dots has the level 0.0015 for 50 dots
+    assert 1e-4 < beta.cdf(low)[0] < 0.0016  # for 50 dots the level is 0.0015

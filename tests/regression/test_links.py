@@ -85,7 +85,7 @@ def test_glms_of_amounts_match_statsmodels(votes, case):
     assert_agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
-@pytest.mark.thorough  # a beta regression has two parameters too
+@pytest.mark.thorough  # covered by the test of a beta regression, which has two parameters, too
 def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
@@ -124,7 +124,7 @@ def test_beta_regression_from_a_formula_matches_statsmodels(votes):
 @pytest.mark.thorough
 @pytest.mark.parametrize("link", ["reciprocal", "square"])
 def test_the_interval_of_a_mean_contains_the_mean_where_its_link_turns(link):
-    """The interval of `u` contains 0, where the mean is infinite or 0. At the ends of that interval it is not."""
+    """The interval of the linear predictor contains 0, where the mean is infinite or 0, but its ends are not 0."""
     data = {"y": [1.0, 3.0, 1.0, 2.0, 1.0, 4.0], "x": np.arange(6.0)}
     found = nllfit.regression("y ~ x", data, "Poisson", link={"rate": link})
     b = found.params.to_numpy()

@@ -14,7 +14,7 @@ from tests.keras_versions import KITS
 
 
 def fitted(x, y, head, regularizer):
-    """The kernel, the bias and the history of a penalised linear model."""
+    """A penalised linear model that `fit_lbfgs` has fitted, and its history."""
     dense = tf_keras.layers.Dense(1, kernel_regularizer=regularizer, input_shape=x.shape[1:], dtype="float64")
     model = tf_keras.Sequential([dense, head])
     model.compile(loss=nllfit.negative_log_likelihood)
@@ -66,7 +66,7 @@ def test_lasso_regression_matches_scikit_learn(diabetes):
 
 
 def penalised_linear_model(kit, sizes, reduction="mean"):
-    """Inputs, outcomes, row counts, and a linear model at the maximum of its posterior under Normal priors."""
+    """Inputs, outcomes and a compiled linear model. Its weights have Normal priors with the scales `sizes`."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=[30, 2])
     y = x @ [[1.0], [2.0]] + rng.normal(size=[30, 1])

@@ -114,7 +114,7 @@ LAWS = {
 @pytest.mark.thorough(but="LogLogistic")
 @pytest.mark.parametrize("family", LAWS)
 def test_accelerated_failure_times_are_at_the_maximum(family):
-    """Another Newton step moves no coefficient by 1e-9 standard errors. lifelines stops below the maximum."""
+    """Another Newton step moves no coefficient by more than 1e-9 standard errors. lifelines stops below the maximum."""
     log_density, slope, log_survival, survival_slope, short = LAWS[family]
     data = sm.datasets.heart.load_pandas().data
     data = data.assign(time=data.survival + 1, z=np.sin(np.arange(69)))

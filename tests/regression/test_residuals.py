@@ -52,7 +52,7 @@ def test_schoenfeld_residuals_match_statsmodels():
 
 @pytest.mark.thorough
 def test_quantile_residuals_of_the_zeros_of_a_hurdle_are_random():
-    """`F` jumps at 0 from 0 to the share of zeros; above 0 it is continuous, as that of SciPy's Gamma."""
+    """`F` jumps at 0 from 0 to the share of zeros. Above 0 it follows SciPy's Gamma, which is continuous."""
     rng = np.random.default_rng(0)
     y = np.where(np.arange(400) % 2, 0.0, rng.gamma(2.0, size=400))
     fit = nllfit.regression("y ~ 1", {"y": y}, nllfit.Hurdle("Gamma", event_shape=1))

@@ -57,7 +57,8 @@ def test_closed_forms_equal_the_sum_over_all_counts(name):
         steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
         if name == "Binomial":
             del steps["total_count"]  # a count has no derivative
-        # One row in a call: if a series in TFP stops too early for this row, another row could make it continue.
+        # Each row has its own call, because TFP's series run until all rows of a call have converged. So another row
+        # could hide a series that stops too early for this row.
         found, derivatives = scored(name, params, y)
         np.testing.assert_allclose(found, expected, rtol=1e-8, err_msg=str(params))
         # One call scores all rows that the checks below need: counts, outcomes between two counts (the score is linear
@@ -113,7 +114,7 @@ def test_scores_of_mixtures_and_inflated_counts_are_sums():
     )
     below = 0.3 + 0.7 * stats.nbinom(5, 0.6).cdf(counts)
     expected = [np.sum((below - (counts >= one)) ** 2) for one in y]
-    np.testing.assert_allclose(nllfit.crps(y, inflated), expected, rtol=2e-6)  # float32
+    np.testing.assert_allclose(nllfit.crps(y, inflated), expected, rtol=2e-6)  # rounding of float32
 
 
 def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probability_scores():

@@ -96,7 +96,7 @@ def scored(make, params, y, score=nllfit.crps):
 
 @pytest.mark.thorough(
     but=("Normal", "Beta", "Exponential", "GeneralizedExtremeValue", "Logistic", "TruncatedNormal")
-)  # the next test compares all of them with an integral
+)  # a test below compares all families with an integral
 @pytest.mark.parametrize("name", CASES)
 def test_closed_forms_match_scoringrules(name):
     family, several, reference = CASES[name]
@@ -204,7 +204,7 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
             z = middle + width * nodes
             cdf = reference(locs[:, None, None], scales[:, None, None]).cdf(z).mean(0)
             assert score == pytest.approx(np.sum(width * weights * (cdf - (z > y)) ** 2), rel=tolerance)
-        for places in (100, 4000):  # the same with less memory
+        for places in (100, 4000):  # computing in smaller blocks changes nothing
             monkeypatch.setattr(tail_integrals, "_MAX_PLACES", places)
             np.testing.assert_allclose(nllfit.crps([0.2], mixture), found[1], rtol=1e-14)
         monkeypatch.undo()
@@ -236,7 +236,7 @@ def test_scores_sum_over_elements_and_float32_is_float64_rounded():
     np.testing.assert_allclose(found, nllfit.crps(y, tfd.Normal(loc, scale)).numpy().sum(-1), rtol=1e-14)
     single = nllfit.crps(y, tfd.Independent(tfd.Normal(*(tf.constant(v, tf.float32) for v in (loc, scale))), 1))
     assert single.dtype == tf.float32
-    np.testing.assert_allclose(single, found, rtol=2e-6)  # parameters and outcomes are rounded
+    np.testing.assert_allclose(single, found, rtol=2e-6)  # parameters and outcomes are rounded to float32
 
 
 def test_crps_never_broadcasts():
@@ -277,7 +277,7 @@ COMPILED = {
 }
 
 
-SLOW = ("by quadrature", "by a sum")  # XLA takes long to compile these
+SLOW = ("by quadrature", "by a sum")  # XLA compiles these slowly
 
 
 @pytest.mark.thorough(but="GeneralizedPareto")
@@ -306,7 +306,7 @@ def test_whole_vectors_have_the_energy_score():
     expected = scoringrules.es_ensemble(y, draws, backend="numpy", estimator="fair")
     error = np.asarray(found) - expected
     assert abs(error.mean()) < 4 * error.std() / 10
-    assert np.std(error) < 0.25  # 256 draws with a standard deviation of 2.5
+    assert np.std(error) < 0.25  # the mean of 256 draws with a standard deviation of 2.5
 
     one = nllfit.crps(y[:, :1], tfd.MultivariateNormalDiag(loc[:, :1], [2.0]))
     exact = nllfit.crps(y[:, 0], tfd.Normal(loc[:, 0], 2.0))
@@ -368,9 +368,9 @@ def test_the_crps_of_a_truncated_normal_has_its_digits_if_the_window_is_narrow_o
     with tf.GradientTape() as tape:
         tape.watch([loc, scale])
         found = nllfit.crps(y, tfd.TruncatedNormal(loc, scale, np.zeros(3), high))
-    ends = np.array([1.0, 1.0, 0.5])  # beyond 0.5, the far window has a probability of 1e-14
+    ends = np.array([1.0, 1.0, 0.5])  # of the integral; the far window has a probability of 1e-14 above 0.5
     nodes, weights = np.polynomial.legendre.leggauss(60)
-    nodes, weights = (1 + nodes[:, None]) / 2, weights / 2  # of the integral from 0 to 1
+    nodes, weights = (1 + nodes[:, None]) / 2, weights / 2  # for integrals from 0 to 1
     reference = stats.truncnorm((0 - loc) / scale, (high - loc) / scale, loc, scale)
     below = y * (weights @ reference.cdf(y * nodes) ** 2)
     above = (ends - y) * (weights @ reference.sf(y + (ends - y) * nodes) ** 2)

@@ -111,7 +111,7 @@ def test_a_cox_model_can_be_scored():
 
 
 def test_concordance_before_a_time_is_that_of_its_pairs():
-    """Against a loop over all pairs of rows."""
+    """The reference is a loop over all pairs of rows."""
     pairs = [
         1.0 if RISK[i] > RISK[j] else 0.5 if RISK[i] == RISK[j] else 0.0
         for i in range(len(TIME))
@@ -137,7 +137,7 @@ def test_delayed_entry_matches_statsmodels():
 
 
 def test_events_that_a_score_leaves_out_need_no_weight():
-    """The training rows end at 8, and later events do not change scores by 5. References: those rows made censored."""
+    """Scores up to time 5 do not depend on events after 8, the last training time. The references censor these."""
     train, late = (np.append(TIME[TIME < 8], 8), np.append(EVENT[TIME < 8], 0)), TIME >= 8
     known = np.where(late, 0, EVENT)
     assert EVENT[late].any()

@@ -41,7 +41,7 @@ def test_parts_and_the_sample_are_rows_of_the_table(small_parts):
 
 @pytest.mark.parametrize("library", [np, pd, pl], ids=lambda library: library.__name__)
 def test_rows_of_weight_0_are_not_rows_of_a_stream(small_parts, library):
-    """All rows of the first two batches have the weight 0, and half of the others."""
+    """All rows of the first two batches, and half of the other rows, have the weight 0."""
     weights = np.where(np.arange(448) < 128, 0.0, np.arange(448) % 2)
     table = X if library is np else library.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     batches = [(table[i : i + 64], Y[i : i + 64], weights[i : i + 64]) for i in range(0, 448, 64)]
@@ -80,7 +80,7 @@ def test_all_rows_train_the_ensemble(small_parts):
 
 @pytest.mark.thorough
 def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
-    """`fit_batches` selects a network on a sample of rows. If all rows fit in the sample, it is the whole table."""
+    """`fit_batches` selects a network on a sample of rows. If all rows fit, the sample is the whole table."""
     (x, y, _), _ = table_rows.sample_of(batches_of_arrays, seed=0)
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))
@@ -116,7 +116,7 @@ def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
 
 
 def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, monkeypatch):
-    """A zero outside the sample is an outcome of no Gamma. The networks are not trained here."""
+    """A zero outside the sample excludes the Gamma. The networks are not trained here."""
     y, tried = 1 + RNG.gamma(2, size=448), []
 
     def batches():
@@ -137,7 +137,7 @@ def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, mo
 
 
 def test_the_sample_keeps_the_order_of_the_rows(small_parts):
-    """With `shuffle=False` the last rows are held out."""
+    """The order matters, because with `shuffle=False` the last rows are held out."""
     (_, y, _), _ = table_rows.sample_of([(X, np.arange(448.0))], seed=0)
     np.testing.assert_array_equal(y, np.sort(y))
 

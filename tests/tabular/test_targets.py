@@ -1,4 +1,4 @@
-"""Targets apply the spread to an ensemble's mixture, and add the marginal distribution of the outcomes."""
+"""Targets widen an ensemble's mixture by the spread, and mix it with the marginal distribution of the outcomes."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_a_held_parameter_may_differ_between_outcomes():
 @pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 1.0])])
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
 def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
-    """Their squares are 0 or infinite."""
+    """The squares of these numbers underflow to 0 or overflow."""
     column = np.array([1.0, 2.0, 4.0])
     loc, spread = location_scale.mean_and_spread(unit * column, weights)
     mean = np.average(column, weights=weights)
@@ -86,7 +86,7 @@ def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
 @pytest.mark.thorough
 @pytest.mark.parametrize("index", [0, 35])
 def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index):
-    """Also for an outcome far in the tail, whose Normal score is above 8."""
+    """One outcome is far in the tail: the Normal score of its CDF is above 8."""
     y = np.append(RNG.gamma(2, 1, 60), 90)[:, None]
     target = candidates.target_of("Gamma", rows_of(y[:-1]))
     outputs = [tf.zeros([61, 2])]
@@ -112,7 +112,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
 
 @pytest.mark.thorough
 def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
-    """A Gamma for amounts near 1000, with two members. The second is not trained, so it predicts the marginal."""
+    """An untrained Gamma is the marginal distribution of the amounts. Then a member is mixed with 10% of it."""
     y = RNG.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", rows_of(y))
     family = target.family
@@ -143,7 +143,7 @@ def test_large_counts_keep_their_digits():
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
-@pytest.mark.thorough  # the test of the loss of a spread widens a Gamma
+@pytest.mark.thorough  # covered by the test of the loss of a spread, which widens a Gamma
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))
@@ -158,7 +158,7 @@ def test_a_censored_outcome_is_scored_by_its_survival_function():
     y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
     pairs = nllfit.right_censored(y[:, 0], observed)
     target = candidates.target_of("Exponential", rows_of(pairs, is_censored=True))
-    np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events by time at risk
+    np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events / time at risk
     target.marginal = np.log([0.5])
     outputs = [tf.fill([200, 1], tf.constant((np.log(0.5) - target.offset[0]) / target.step[0], tf.float32))]
     times = y[:, 0]

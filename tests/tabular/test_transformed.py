@@ -82,7 +82,7 @@ def test_other_models_and_outcomes_are_refused():
 
 
 def test_outcomes_with_a_probability_have_no_slope():
-    """Counts, and the zeros of amounts, have the probability of the transformed outcome."""
+    """The probability of a count, or of a zero, is that of the transformed outcome, without a derivative."""
 
     class Counts(Line):
         def predict_distribution(self, x):

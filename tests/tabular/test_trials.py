@@ -1,4 +1,4 @@
-"""Trials: the spread of small tables comes from cross-validation, and likelihoods are compared only among equals."""
+"""Trials: the spread of small tables comes from cross-validation, and only comparable likelihoods are compared."""
 
 import types
 

@@ -29,7 +29,7 @@ def normal(kit):
 def assert_same(history, expected):
     assert history.keys() == expected.keys()
     for name, numbers in expected.items():
-        np.testing.assert_allclose(history[name], numbers, rtol=1e-6)  # float32
+        np.testing.assert_allclose(history[name], numbers, rtol=1e-6)  # rounding of float32
 
 
 @pytest.mark.thorough
@@ -75,7 +75,7 @@ def test_batches_of_outcomes_may_have_no_last_axis(kit):
     assert_same(by_keras(model, batches, shuffle=False), expected)
 
 
-@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` uses this callback
+@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` has this callback, too
 @mainly(keras)
 def test_an_unused_callback_is_accepted(kit):
     history = nllfit.fit(normal(kit), X, Y, verbose=0, callbacks=[kit.keras.callbacks.TerminateOnNaN()])
@@ -101,7 +101,7 @@ def test_a_run_after_a_resumed_one_starts_again(k, tmp_path):
     assert run(2) == [0, 1]
 
 
-@pytest.mark.thorough  # the default `batch_size`, 32, is also larger than the data of this module
+@pytest.mark.thorough  # covered by all tests with the default `batch_size`, 32: the data here have 20 rows
 @mainly(tf_keras)
 def test_a_batch_larger_than_the_data_is_one_batch(kit):
     model = normal(kit)
@@ -143,7 +143,7 @@ def test_a_loss_on_the_mean_warns_of_untrained_parameters(kit, name, options, lo
         outcome_check(model, (tf.constant(X), tf.ones([20, 1])), "y")
     warned = [w for w in recwarn if "is never trained" in str(w.message)]
     messages = [str(w.message) for w in warned]
-    assert {w.filename for w in warned} <= {__file__}  # the user's line
+    assert {w.filename for w in warned} <= {__file__}  # the warning names the caller's line
     assert len(messages) == (untrained is not None)
     assert untrained is None or f"does not depend on {untrained}. A parameter" in messages[0]
 
@@ -189,7 +189,7 @@ def test_an_invalid_seed_is_refused_before_a_member_is_built():
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
 
 
-@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` also has data that end too early
+@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` has data that end too early, too
 @pytest.mark.parametrize("workers", [1, 2])
 @mainly(tf_keras)
 def test_a_sequence_that_raises_stop_iteration_is_an_error(kit, workers):

@@ -15,8 +15,8 @@ from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
 from tests.training.networks import assert_same_run, dense, rows_of
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
@@ -59,7 +59,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
 @pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_callback_may_change_the_model_for_its_evaluation(k):
-    class Zeros(k.callbacks.Callback):  # as Keras 3's `SwapEMAWeights`
+    class Zeros(k.callbacks.Callback):  # Keras 3's `SwapEMAWeights` does the same
         def on_test_begin(self, logs=None):
             self.kept = self.model.get_weights()
             self.model.set_weights([np.zeros_like(weight) for weight in self.kept])
@@ -127,8 +127,8 @@ def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     assert "accuracy: " in shown
 
 
-@pytest.mark.thorough  # `test_every_callback_of_an_epoch_works` also stops early
-@mainly(keras, "k")  # and runs with both versions
+@pytest.mark.thorough  # covered by `test_every_callback_of_an_epoch_works`, which also stops early
+@mainly(keras, "k")
 def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
     def run(fit, folder):
         model = dense(k, optimizer=k.optimizers.Adam(0.1))
@@ -160,7 +160,7 @@ def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_pa
 @mainly(tf_keras, "k")
 def test_a_callback_that_fails_leaves_the_weights_of_its_epoch(k, monkeypatch):
     monkeypatch.setattr(k.callbacks.TerminateOnNaN, "on_epoch_end", stop_at_three, raising=False)
-    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call of the program does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # one call of the program trains all epochs
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
     nllfit.fit(reference, x, y, epochs=3, seed=0, verbose=0, compile="graph")

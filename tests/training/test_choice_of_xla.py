@@ -12,8 +12,8 @@ from nllfit.training.epoch_programs import Program
 from tests.training.networks import assert_same_run, dense, rows_of, sequential
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
@@ -102,7 +102,7 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
     whole = fit()
     assert ways == ["graph"] * 2 + ["xla"] * 3
     (program,) = traced
-    for faster in ("xla", "graph"):  # given timings
+    for faster in ("xla", "graph"):  # timings that the test sets
         program.timings = graph_or_xla.Timings(
             {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
         )

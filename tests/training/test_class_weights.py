@@ -23,7 +23,7 @@ GIVEN = [
 CLASS_WEIGHT = {0: 0.5, 1: 1.5}
 
 
-@pytest.mark.thorough  # the next test also multiplies weights, of batches
+@pytest.mark.thorough  # covered by the next test, which multiplies the weights of batches
 @pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, GIVEN, strict=True)), ids=[name for name, _ in GIVEN])
 def test_class_weights_multiply_sample_weights(kit, case):
     k, (_, given) = kit.keras, case
@@ -35,7 +35,7 @@ def test_class_weights_multiply_sample_weights(kit, case):
     reference = sm.GLM(LABELS, sm.add_constant(X), sm.families.Binomial(), freq_weights=product).fit()
     slopes, intercept = model.get_weights()
     np.testing.assert_allclose([*intercept, *slopes[:, 0]], reference.params, atol=1e-3)
-    # The loss is a mean over the rows, in which the weights are not divided by their sum.
+    # The loss is the sum of weighted losses, divided by the number of rows and not by the sum of the weights.
     (loss,) = nllfit.fit(model, X, LABELS[:, None], batch_size=60, compile="graph", **arguments).history["loss"]
     np.testing.assert_allclose(loss, -reference.llf / 60, rtol=1e-4)
 
@@ -47,7 +47,7 @@ def test_class_weights_multiply_the_weights_of_batches_once(kit):
     model.compile(k.optimizers.SGD(0.0), kit.loss)
     x, y = X[:16], LABELS[:16, None]
     expected = np.mean(kit.losses(y, model(x)) * np.where(y[:, 0] == 1, 1.5, 0.5))
-    # A batch with a list or None is converted when it is read.
+    # `fit` converts lists in a batch to arrays, and accepts None in place of weights.
     batches = [(x.tolist(), y.tolist()), (x, y, None), (x, y, np.ones(16).tolist())]
     history = nllfit.fit(model, iter(batches), class_weight=CLASS_WEIGHT, compile="graph", verbose=0).history
     assert history["loss"] == [pytest.approx(expected, rel=1e-5)]

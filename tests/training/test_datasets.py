@@ -16,8 +16,8 @@ from tests.keras_versions import KITS, by_keras, in_turn, mainly
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, Y, assert_same_run, bad, dense, head_model, rows_of
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
@@ -42,9 +42,9 @@ STEPS = [("cycle", PARTIAL, {"batch_size": BATCH}), ("shares", ROWS, {})]
 @pytest.mark.parametrize(("kit", "way"), [(KITS[0], STEPS[0]), (KITS[1], STEPS[0]), (KITS[1], STEPS[1])])
 def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
-    # Without `batch_size`, the rows are divided among the steps. With `batch_size`, an epoch continues where the last
-    # one stopped: the second epoch takes the last two of the five batches, and then the first one again. Keras 3 would
-    # end the second epoch of arrays after these two batches, so the reference gets repeated batches.
+    # Without `batch_size`, the rows are divided among the steps. With `batch_size`, there are five batches for epochs
+    # of three steps. The first epoch takes three batches. The second takes the other two, and then the first batch
+    # again. Keras 3 would end the second epoch of arrays after two batches, so the reference gets repeated batches.
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model, rows)
     validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
@@ -79,7 +79,7 @@ def test_sequences_are_notified_of_each_epoch(k):
     assert batches.told == ["end"] * 3
 
 
-@pytest.mark.thorough  # the test above also reads a sequence
+@pytest.mark.thorough  # covered by the test above, which also reads a sequence
 @mainly(keras)
 def test_a_sequence_begins_each_epoch_where_keras_does(kit):
     k = kit.keras
@@ -93,14 +93,14 @@ def test_a_sequence_begins_each_epoch_where_keras_does(kit):
 
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
-    # tf_keras begins each epoch at the first batch, and Keras 3 continues at the next one.
+    # tf_keras begins each epoch at the first batch. Keras 3 begins at the batch after the last one of the epoch before.
     arguments = {"steps_per_epoch": len(x) // BATCH // 2, "epochs": 3 if k is tf_keras else 2, "shuffle": False}
     expected = by_keras(reference, Batches(), **arguments)
     history = nllfit.fit(model, Batches(), verbose=0, compile="graph", **arguments).history
     assert_same_run(history, expected, model, reference)
 
 
-@pytest.mark.thorough  # `test_class_weights_multiply_the_weights_of_batches_once` also has such a batch
+@pytest.mark.thorough  # covered by `test_class_weights_multiply_the_weights_of_batches_once`
 @mainly(tf_keras, "k")
 def test_the_weights_of_a_batch_may_be_none(k):
     model, reference = dense(k), dense(k)
@@ -127,7 +127,7 @@ def test_an_infinite_validation_loss_leaves_the_other_metrics_complete():
 def test_the_length_of_an_iterable_may_be_unknown():
     class Loader:
         def __len__(self):
-            raise TypeError("object of type 'IterableDataset' has no len()")  # as PyTorch's `DataLoader`
+            raise TypeError("object of type 'IterableDataset' has no len()")  # PyTorch's `DataLoader` raises this error
 
         def __iter__(self):
             return iter([(tf.constant(X), tf.constant(Y))])
@@ -196,7 +196,7 @@ def test_batches_are_joined_into_chunks_without_changes():
         take, found = (
             dataset_readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
-        )  # of at most four batches, of which the third has another size
+        )  # reads at most four batches; the third has another size
         while stacks := take(count):
             assert sum(stack.steps for stack in stacks) <= count
             for data, steps, size in stacks:
@@ -235,7 +235,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
     ):
         nllfit.fit(model, iter([(x[:BATCH], y[:BATCH])]), epochs=2, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that the error is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the error is in the second chunk, after two steps
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -243,7 +243,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
         np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.thorough  # the test above finds a row of a later chunk, and `test_bad_input.py` an impossible outcome
+@pytest.mark.thorough  # the test above has a bad row in a later chunk; `test_bad_input.py` has impossible outcomes
 def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()

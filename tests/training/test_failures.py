@@ -10,8 +10,8 @@ from tests.keras_versions import KERAS_VERSIONS, in_turn
 from tests.training.networks import X, Y, bad, dense, rows_of
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
@@ -39,10 +39,10 @@ def test_models_that_only_keras_can_fit_are_refused(k):
         nllfit.fit(object(), x, y)
 
 
-@pytest.mark.thorough  # the last test of this module also has parameters that diverge
+@pytest.mark.thorough  # covered by the last test, which also has parameters that diverge
 @pytest.mark.parametrize("compile", ["graph", "xla"])
 def test_diverging_parameters_raise_and_the_model_is_restored(compile):
-    tf_keras.utils.set_random_seed(0)  # with some seeds, the huge step gives a huge scale, and the loss stays finite
+    tf_keras.utils.set_random_seed(0)  # with some seeds the huge step makes the scale huge, so the loss stays finite
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])

@@ -12,13 +12,13 @@ from tests.keras_versions import alternately, by_keras, in_turn, mainly, set_pre
 from tests.training.networks import BATCH, PARTIAL, ROWS, X, assert_same_run, dense, rows_of, sequential
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
 def batch_norm(k, **compiled):
-    # Without a bias, because its gradient before the normalization is 0, and Adam would follow rounding errors.
+    # No bias: the normalization removes it, so its gradient is 0 up to rounding errors, which Adam would follow.
     def layers():
         return [k.layers.Dense(16, use_bias=False), k.layers.BatchNormalization(), k.layers.ReLU()]
 
@@ -48,7 +48,7 @@ def convolutional(k, **compiled):
     ("kit", "case"),
     [
         *in_turn([("embedding", embedding, "graph", PARTIAL), ("recurrent", recurrent, "graph", ROWS)]),
-        # What these test is in `fit`, and not in a version of Keras.
+        # One Keras version for each case, because these cases test the code of `fit` and not that of Keras.
         *alternately(
             [
                 ("xla and partial batches", batch_norm, "xla", PARTIAL),
@@ -76,7 +76,7 @@ def test_fit_matches_keras(kit, case):
     assert_same_run(history, expected, model, reference)
 
 
-@pytest.mark.thorough  # `test_arguments.py` and `test_class_weights.py` also use these options
+@pytest.mark.thorough  # covered by `test_arguments.py` and `test_class_weights.py`
 @mainly(keras, "k")
 def test_fit_options_match_keras(k):
     x, y, _ = rows_of(dense(k), PARTIAL)  # 97 rows to train and 33 to evaluate, each with a partial batch of one row
@@ -104,7 +104,7 @@ def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
         model.compile(k.optimizers.SGD(0.1), loss=["mse", "mae"], loss_weights=[1.0, 0.5])
         return model
 
-    # Full batches only: Keras 3 averages `u_loss` over batches, so a partial batch would weigh as much as a full one.
+    # Full batches only: Keras 3 averages `u_loss` over batches and gives a partial batch the weight of a full one.
     rng = np.random.default_rng(0)
     a, b, u, v = (rng.normal(size=(64, size)).astype("float32") for size in (4, 3, 1, 2))
     weights = list(rng.uniform(size=(2, 64)).astype("float32"))
@@ -137,8 +137,8 @@ def test_targets_may_be_given_by_output_name():
 @pytest.mark.thorough(but="keras")
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["xla", "graph"]))
 def test_dropout_draws_a_new_mask_in_each_step(kit, compile):
-    # A step has a loss of 4 if dropout keeps the unit, and 0 if it drops the unit, each with probability 1/2. So the
-    # mean over 400 steps is 2 +- 0.1. If all steps had the same mask, the mean would be 0 or 4.
+    # With probability 1/2 dropout keeps the only unit, and the loss of the step is 4. Otherwise the loss is 0. So the
+    # mean over 400 steps is 2, with a standard error of 0.1. If all steps had the same mask, the mean would be 0 or 4.
     k = kit.keras
     k.utils.set_random_seed(1)
     model = k.Sequential([k.layers.Input((1,)), k.layers.Dropout(0.5), k.layers.Dense(1, use_bias=False)])
@@ -184,7 +184,7 @@ def test_a_custom_training_step_and_a_schedule_match_keras(kit, compile):
 
 
 @pytest.mark.thorough
-def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports this
+def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports such a loss
     class Autoencoder(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
             return tf.reduce_mean((x - y_pred) ** 2)
@@ -231,7 +231,7 @@ def test_an_epoch_of_many_calls_matches_one_call(monkeypatch):
     x, y, _ = rows_of(model)
     arguments = {"epochs": 3, "batch_size": 8, "verbose": 0, "seed": 5, "compile": "graph"}
     expected = nllfit.fit(reference, x, y, **arguments).history
-    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # so that each call of the program does one step
+    monkeypatch.setattr(graph_or_xla, "MAX_CALL_SECONDS", 0.0)  # each call of the program trains one step
     history = nllfit.fit(model, x, y, **arguments).history
     assert_same_run(history, expected, model, reference)
 
@@ -250,7 +250,7 @@ def test_seed_and_epoch_determine_the_permutation():
 
 
 @pytest.mark.thorough
-@mainly(tf_keras, "k")  # `test_killed_runs_resume.py` tests both versions
+@mainly(tf_keras, "k")  # `test_killed_runs_resume.py` also resumes runs, with both versions
 def test_a_resumed_run_equals_one_that_never_stopped(k):
     whole, halves = dense(k), dense(k)
     x, y, _ = rows_of(whole)
@@ -276,7 +276,7 @@ def test_a_support_that_depends_on_the_row_is_accepted():
         [tf_keras.layers.Input((1,)), nllfit.heads.DistributionHead("Pareto", 1, concentration=2.0)]
     )
     model.compile(tf_keras.optimizers.SGD(0.0), nllfit.negative_log_likelihood)
-    x = np.array([[9.0], [-3.0]])  # the supports are the numbers above 9.0 and above 0.05
+    x = np.array([[9.0], [-3.0]])  # the supports begin at 9.0 and at softplus(-3) = 0.05
     assert np.isfinite(nllfit.fit(model, x, np.array([[20.0], [0.5]]), verbose=0).history["loss"][0])
 
 

@@ -106,7 +106,7 @@ def test_no_timing_decides_where_a_repeatable_run_switches(timings):
         assert call.waits == (way == "xla" and timings.xla != "ready")
     assert (
         next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"
-    )  # only a long epoch may stay in the graph
+    )  # if XLA is ready, an epoch of 10^6 steps runs under XLA
 
 
 def test_a_repeatable_run_whose_seeds_are_in_variables_switches():

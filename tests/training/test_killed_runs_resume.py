@@ -68,7 +68,7 @@ def raises_at(k, epoch):
     return k.callbacks.LambdaCallback(on_epoch_begin=cut)
 
 
-@pytest.mark.thorough  # `test_a_resumed_run_reads_the_same_data` also interrupts and resumes a run
+@pytest.mark.thorough  # `test_a_resumed_run_reads_the_same_data` interrupts and resumes a run, too
 @mainly(keras, "k")
 def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)
@@ -80,7 +80,7 @@ def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkey
 
     def torn(*args, **kwargs):
         calls.append(args)
-        if len(calls) == 5:  # interrupts the third backup, with half of one file written
+        if len(calls) == 5:  # interrupts the third backup after half of a file was written
             newest = max(tmp_path.glob("fit/*.data*"), key=os.path.getmtime)
             os.truncate(newest, newest.stat().st_size // 2)
             raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkey
 @ONE
 def test_a_backup_is_deleted_at_the_end_and_only_fits_its_model(k, tmp_path):
     model, other = (k.Sequential([k.Input((3,)), k.layers.Dense(units), k.layers.Dense(1)]) for units in (8, 9))
-    for each in (model, other):  # a smaller network than that of the other tests, because a trace takes long
+    for each in (model, other):  # smaller than the network of the other tests, so that its trace takes less time
         each.compile("sgd", "mse")
     with pytest.raises(KeyboardInterrupt):
         train(model, k, k.callbacks.BackupAndRestore(tmp_path), raises_at(k, 1))
@@ -127,7 +127,7 @@ def test_a_run_that_a_callback_stopped_goes_on_only_without_it(k, tmp_path):
     checkpoint = k.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor="loss", save_best_only=True)
     before = checkpoint.best
     trained(checkpoint, epochs=2)
-    assert checkpoint.best == before  # and not the best loss of the `EarlyStopping`
+    assert checkpoint.best == before  # it has not become the best loss of `EarlyStopping`
     assert trained(epochs=4) == [2, 3]
 
 

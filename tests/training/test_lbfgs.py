@@ -46,7 +46,7 @@ def breast_cancer():
 
 # The optimum of scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json. The
 # penalty 1e-2 is tested in float32 and with Keras 3 below.
-@pytest.mark.thorough  # `test_a_penalty_makes_the_optimum_finite...` also has a penalty
+@pytest.mark.thorough  # covered by `test_a_penalty_makes_the_optimum_finite...`, which has a penalty, too
 def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption():
     penalty, objective, nll = 1e-3, 0.0680828231, 0.0543921760
     x, y, units, head = breast_cancer()
@@ -68,7 +68,8 @@ def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption(
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # otherwise Keras traces `evaluate`
     assert history.history["loss"][-1] == pytest.approx(model.evaluate(x, y, len(x), verbose=0), abs=1e-12)
-    # At the optimum of the loss with its penalty, the likelihood has a slope. So it agrees to half as many digits.
+    # The optimum is that of loss plus penalty. An error `e` of the weights changes this sum by about `e^2`. But the
+    # loss has a slope there, so the error changes the loss by about `e`, and the loss has half as many digits.
     assert float(np.mean(nllfit.negative_log_likelihood(y, model(x)))) == pytest.approx(nll, abs=1e-6)
 
 
@@ -80,7 +81,7 @@ def test_a_model_with_many_weights_matches_scikit_learn():
     model = linear(12, 10, heads.Categorical(10), 1e-2)
     history = nllfit.fit_lbfgs(model, x, y)
     assert history.converged, history.message
-    np.testing.assert_allclose(model.get_weights()[0], expected.coef_.T, atol=1e-6)  # scikit-learn's own tolerance
+    np.testing.assert_allclose(model.get_weights()[0], expected.coef_.T, atol=1e-6)  # scikit-learn's own error
 
 
 def test_the_spector_logit_matches_statsmodels_to_nine_digits():
@@ -126,7 +127,8 @@ def test_splits_of_the_uci_benchmark_match_least_squares(name):
             assert train_nll + units < row[columns.index("train_nll")]
             continue
         assert history.history["loss"][-1] + units == pytest.approx(row[columns.index("train_nll")], abs=1e-8)
-        # The score of the test rows has a slope at the optimum of the training rows, so it has fewer digits.
+        # At the optimum of the training rows, the score of the test rows has a slope, so an error of the weights
+        # changes this score more than the training loss.
         assert test_nll + units == pytest.approx(row[columns.index("test_nll")], abs=1e-5)
 
 
@@ -177,7 +179,7 @@ def least_squares(x, y):
 
 
 # `lstsq` itself is accurate to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
-@pytest.mark.thorough  # `test_a_model_can_be_solved_again_with_another_number_of_rows` also has least squares
+@pytest.mark.thorough  # least squares are also in `test_a_model_can_be_solved_again_with_another_number_of_rows`
 @pytest.mark.parametrize(
     "names",
     [
@@ -201,7 +203,8 @@ def test_nist_regressions_are_as_accurate_as_least_squares(names):
 
 @pytest.mark.thorough
 def test_a_start_at_a_saddle_point_is_left():
-    # The weights are 0, and the prediction is their product, so the gradient is 0 although this is no minimum.
+    # The prediction is the product of two weights and `x`. At two weights of 0, the gradient is 0, but the loss has no
+    # minimum there.
     x, noise = np.random.default_rng(0).normal(size=(2, 50, 1))
     y = noise - 3 * x
     layers = [tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in range(2)]
@@ -309,7 +312,7 @@ def test_outcomes_and_inputs_may_have_any_unit(kit, case):
     history = nllfit.fit_lbfgs(model, x, y)
     assert history.converged, history.message
     assert history.history["loss"][-1] == pytest.approx(optimum, abs=1e-9 if dtype == "float64" else 1e-5)
-    model.run_eagerly = True  # or Keras traces what it evaluates
+    model.run_eagerly = True  # otherwise Keras traces `evaluate`
     assert model.evaluate(x, y, len(x), verbose=0) == pytest.approx(optimum, rel=1e-9 if dtype == "float64" else 1e-4)
 
 
@@ -351,7 +354,7 @@ def without_counts(x):
         pytest.param(partly_separable, "float64", marks=pytest.mark.thorough),
         pytest.param(
             without_counts, "float64", marks=pytest.mark.thorough
-        ),  # the next test adds a penalty to the same case
+        ),  # the next test has this case with a penalty
     ],
 )
 def test_an_optimum_at_infinity_does_not_converge(case, dtype):
@@ -362,7 +365,7 @@ def test_an_optimum_at_infinity_does_not_converge(case, dtype):
     assert "the optimum is at infinity" in history.message
 
 
-@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` also has a penalty
+@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` has a penalty, too
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
 def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
@@ -391,11 +394,11 @@ def test_float32_converges_or_reports_that_it_did_not(arguments):
         history = nllfit.fit_lbfgs(model, size * x + offset, y)
         found = abs(history.history["loss"][-1] - optimum) < 2e-5
         assert found or not history.converged
-        assert found or size == 1 or learned  # a Newton step does not depend on units
+        assert found or size == 1 or learned  # Newton steps do not depend on the unit of `x`
     model.set_weights(start)
     history = nllfit.fit_lbfgs(
         model, x, x @ [[1.0], [2.0], [3.0]] + 0.5
-    )  # an exact fit, which is an optimum only if the scale is fixed
+    )  # an exact fit: a learned scale goes to 0 and has no optimum
     assert history.converged != learned
     assert not learned or "the fit is exact" in history.message
 
@@ -432,7 +435,7 @@ def test_a_weighted_poisson_regression_matches_statsmodels_even_from_an_infinite
     kernel, bias = model.get_weights()
     np.testing.assert_allclose([*bias, *kernel[:, 0]], expected.params, rtol=1e-7)
     model.set_weights([np.ones([2, 1]), np.zeros([1])])
-    far = 2 * x + 5e3  # the initial rate is exp(10000)
+    far = 2 * x + 5e3  # with a kernel of 1, the initial rate is about exp(10000)
     history = nllfit.fit_lbfgs(model, far, y, sample_weight=weights)
     assert history.converged, history.message
     assert -history.history["loss"][-1] * 300 == pytest.approx(expected.llf, rel=1e-9)
@@ -440,8 +443,8 @@ def test_a_weighted_poisson_regression_matches_statsmodels_even_from_an_infinite
 
 @pytest.mark.thorough
 def test_unscaled_inputs_are_solved():
-    # Incomes are so large that, with random weights, the links of a Beta are flat. In a model of separable classes, the
-    # loss then vanishes after some steps.
+    # The incomes are about exp(10). With random weights, such inputs bring the links of a Beta to their flat part. For
+    # separable classes, such inputs make the loss vanish after some steps.
     rng = np.random.default_rng(0)
     income = rng.lognormal(10, 1, [300, 1])
     share = rng.beta(2.0, 3.0, [300, 1])
@@ -500,7 +503,7 @@ def test_a_float64_layer_in_a_float32_model_is_solved(kit):
 ENDS = [("KeyboardInterrupt", "float32"), ("MemoryError", "float64")]
 
 
-@pytest.mark.thorough  # the next test also interrupts `fit_lbfgs`
+@pytest.mark.thorough  # covered by the next test, which also interrupts `fit_lbfgs`
 @pytest.mark.parametrize(("kit", "case"), alternately(ENDS))
 def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     end, dtype = getattr(builtins, case[0]), case[1]

@@ -28,7 +28,7 @@ def solved(model, x, y):
     assert history.converged, history.message
     loss = history.history["loss"][-1]
     model.run_eagerly = True  # otherwise Keras traces `evaluate`
-    assert loss == pytest.approx(model.evaluate(x, y, batch_size=len(y), verbose=0), rel=1e-5)  # float32
+    assert loss == pytest.approx(model.evaluate(x, y, batch_size=len(y), verbose=0), rel=1e-5)  # rounding of float32
     return loss
 
 
@@ -54,7 +54,7 @@ def line(kit, *before):
     return model, layer
 
 
-@pytest.mark.thorough  # the test of `StringLookup` also uses what `adapt` found
+@pytest.mark.thorough  # covered by the test of `StringLookup`, which also calls `adapt`
 @mainly(keras)
 def test_the_statistics_of_a_normalization_are_used(kit):
     normalization = kit.keras.layers.Normalization()
@@ -77,7 +77,7 @@ def test_an_attribute_set_after_construction_is_used(kit):
     model, layer = line(kit, scale)
     assert solved(model, X, Y) == pytest.approx(LEAST_SQUARES, rel=1e-5)  # the search is in float32
     expected = np.linalg.lstsq(DESIGN, Y, rcond=None)[0][:2] / 10
-    np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-3)  # a loss of seven digits gives three
+    np.testing.assert_allclose(layer.get_weights()[0], expected, rtol=1e-3)  # a loss with 7 digits gives weights with 3
 
 
 @pytest.mark.thorough(but="True")
@@ -92,7 +92,7 @@ def test_a_penalty_of_add_loss_is_minimised(of_layer):
     np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
 
 
-@pytest.mark.thorough  # the test above also has a penalty in `losses`
+@pytest.mark.thorough  # covered by the test above, whose penalty is also in `losses`
 @mainly(keras)
 def test_the_activity_penalty_of_any_layer_is_minimised(kit):
     """In tf_keras, the config of an `Activation` does not contain the penalty."""
@@ -105,7 +105,7 @@ def test_the_activity_penalty_of_any_layer_is_minimised(kit):
         end(np.ones_like(Y))
         unit = float(sum(end.losses))  # Keras 3.12 adds up the penalty over a batch's rows; newer versions average it
         solved(model, X, Y)
-        np.testing.assert_allclose(dense.get_weights()[0], best / (1 + unit), rtol=2e-3)  # as above
+        np.testing.assert_allclose(dense.get_weights()[0], best / (1 + unit), rtol=2e-3)  # the search is in float32
 
 
 @mainly(tf_keras)
@@ -119,7 +119,7 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
 
 
-@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` also has a regularizer
+@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` has a regularizer, too
 @mainly(keras)
 @pytest.mark.parametrize("strength", [None, 0.5])
 def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):
@@ -162,7 +162,7 @@ def test_a_variable_frozen_in_keras_3_keeps_its_value():
     kernel = layer.get_weights()[0]
     solved(model, X, Y)
     np.testing.assert_array_equal(layer.get_weights()[0], kernel)
-    assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # as above
+    assert layer.get_weights()[1].item() == pytest.approx(np.mean(Y - X @ kernel), rel=1e-3)  # searched in float32
 
 
 @pytest.mark.thorough

@@ -43,7 +43,7 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
-    assert mebibytes() - before < 5  # it is 9 if `fit` does not drop kernels
+    assert mebibytes() - before < 5  # MiB; 9 MiB if `fit` does not drop kernels
 
 
 @pytest.mark.thorough
@@ -58,7 +58,7 @@ def test_traces_keep_no_data():
     fit(rows)
     before = mebibytes()
     fit(rows + 4)  # another batch layout needs another trace
-    assert mebibytes() - before < 60  # a trace takes 13 to 40, and the data would take 76 more
+    assert mebibytes() - before < 60  # MiB; a trace takes 13 to 40 MiB, and the data would add 76 MiB
 
 
 @mainly(keras, "k")
@@ -126,4 +126,4 @@ def test_fifty_models_do_not_leak(kit, monkeypatch):
     before = mebibytes()
     for _ in range(50):
         fit_and_drop(kit)
-    assert mebibytes() - before < 20  # the kernels of 256 variables, the most in the cache, take 9; those of all 42
+    assert mebibytes() - before < 20  # MiB; a full cache, 256 variables, takes 9 MiB; without a limit, 42 MiB

@@ -7,7 +7,7 @@ import nllfit
 from tests.heads import ONCE, all_heads
 from tests.keras_versions import KITS, by_keras, each_keras
 
-ROUNDING = {"mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}  # of one number
+ROUNDING = {"mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}  # relative rounding error of one number
 X = np.random.default_rng(0).normal(size=[32, 3]).astype("float32")
 
 
@@ -34,7 +34,7 @@ def compiled(kit, cases, weights, y):
 
 
 def check(kit, cases, policy):
-    """Compares the losses of two epochs, by output, with those of Keras in float32, which runs without a trace."""
+    """Compares the losses of two epochs, by output, with those of Keras in float32, which runs eagerly."""
     weights, y = outcomes(kit, cases)
     arguments = {"epochs": 2, "batch_size": 16, "shuffle": False, "verbose": 0}
     expected = by_keras(compiled(kit, cases, weights, y), X, y, **arguments)

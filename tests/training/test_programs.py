@@ -23,12 +23,12 @@ from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
 from tests.training.networks import X, Y, assert_same_run, crossentropy, dense, rows_of, sequential
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
 ]
 
 
-@pytest.mark.thorough  # a test below counts the traces of two models
+@pytest.mark.thorough  # covered by a test below, which counts the traces of two models
 @mainly(tf_keras, "k")
 def test_fitting_again_traces_nothing(k, traced):
     model = dense(k)
@@ -69,7 +69,8 @@ def test_another_model_of_an_architecture_reuses_the_trace_and_matches_keras(k, 
         reference.set_weights(weights)
         expected = by_keras(reference, x, y, **arguments)
         assert_same_run(nllfit.fit(model, x, y, compile="graph", **arguments).history, expected, model, reference)
-        # The optimizer's variables have the same names in each model, because TensorFlow keeps an operation per name.
+        # The optimizer's variables must have the same names in each model: TensorFlow keeps an operation for each name,
+        # so new names would use more and more memory.
         weights = {id(variable_of(w)) for w in model.variables}
         slots = [v for v in training_variables(model) if v.shape.rank and id(v) not in weights]
         names.append([v.name for v in slots])
@@ -95,7 +96,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
         yield dense(k, loss="mse")
         yield frozen(dense(k))
         yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation="tanh")])
-        for _ in range(2):  # two models with a user's code never share a program
+        for _ in range(2):  # models that contain a user's code never share a program
             yield sequential(k, (8,), lambda: [Dense(16, activation="relu")])
             yield sequential(k, (8,), lambda: [k.layers.Dense(16, activation=lambda u: u)])
             yield dense(k, loss=lambda y_true, y_pred: tf.reduce_mean(y_pred**2, -1))
@@ -137,7 +138,7 @@ def test_a_model_whose_config_is_incomplete_shares_no_program(k):
     for name, value in (("kernel_regularizer", k.regularizers.L2(9.0)), ("kernel_constraint", k.constraints.NonNeg())):
         late = k.layers.Dense(2)
         model = sequential(k, (8,), lambda layer=late: [layer], metrics=[])
-        setattr(late, name, value)  # Keras ignores it, because the layer is built
+        setattr(late, name, value)  # has no effect on the layer, which is already built
         assert architecture_of(model, Y) != key(k.layers.Dense(2, **{name: value}))
 
 
@@ -177,7 +178,7 @@ def test_a_sequential_that_repeats_a_layer_shares_no_program(k):
         return architecture_of(sequential(k, (8,), lambda: [layers[i] for i in order], metrics=[]), Y)
 
     assert key([0, 1]) == key([0, 1]) is not None
-    assert key([0, 1, 0]) is None  # the config would be that of `[0, 1, 1]`
+    assert key([0, 1, 0]) is None  # its config equals that of `[0, 1, 1]`
 
 
 @mainly(tf_keras, "k")  # `test_a_model_with_its_own_metrics_can_be_compiled_again` covers Keras 3
@@ -204,7 +205,7 @@ def test_small_variables_are_packed_and_unpacked_without_changes():
 
 
 @pytest.mark.thorough
-@mainly(tf_keras, "k")  # the next test tests Keras 3
+@mainly(tf_keras, "k")  # the next test has Keras 3
 def test_traces_are_freed_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -217,11 +218,11 @@ def test_traces_are_freed_with_their_model(k):
 
 
 @pytest.mark.thorough
-@mainly(keras, "k")  # the test above tests tf_keras, and `test_memory.py` tests 200 models of both
+@mainly(keras, "k")  # the test above has tf_keras, and `test_memory.py` has 200 models of both versions
 def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
     def alive():
         for thread in threading.enumerate():
-            if thread.name == "nllfit-xla":  # of another test: it compiles, and refers to variables
+            if thread.name == "nllfit-xla":  # started by another test; it holds variables while it compiles
                 thread.join()
         gc.collect()
         kinds = tf.Variable, tf.Graph, k.Model, k.optimizers.Optimizer, k.callbacks.Callback, Program

@@ -110,7 +110,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.thorough  # `test_unusual_models.py` trains in a strategy with one device
+@pytest.mark.thorough  # `test_unusual_models.py` tests a strategy with one device
 def test_two_devices_give_the_same_result_as_one():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     program = [sys.executable, "-c", TWO_DEVICES]
@@ -122,7 +122,7 @@ def test_two_devices_give_the_same_result_as_one():
     assert [found[f"{kit.keras.__name__}, equal draws"] for kit in KITS] == [0, 0]
     assert all(number < 1e-4 for what, number in found.items() if what.endswith("uncertain weights"))
     for what, (history, weights) in numbers.items():
-        assert history < 2e-6, what  # float32, about 10 steps
+        assert history < 2e-6, what  # rounding of float32 in about 10 steps
         assert weights < 1e-6, what
     assert "several devices by a ParameterServerStrategyV2: give one of MirroredStrategy" in found["servers"]
     for kit in KITS:
@@ -189,7 +189,7 @@ def test_batches_that_the_workers_of_the_benchmark_cannot_share_are_refused(work
         distributed.main(["--workers", str(workers), "--batch-size", str(batch_size)])
 
 
-@pytest.mark.thorough  # each process takes ten seconds on a quiet machine, and the restart of a pair takes two more
+@pytest.mark.thorough  # each process takes 10 s on an idle machine, and restarting two workers takes 2 s more
 @pytest.mark.parametrize(("kit", "killed"), [(KITS[0], False), (KITS[1], True)], ids=["tf_keras", "keras3, killed"])
 def test_two_workers_give_the_same_result_as_one_process_even_if_one_is_killed(kit, killed, tmp_path, monkeypatch):
     started, start = [], subprocess.Popen

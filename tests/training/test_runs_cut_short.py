@@ -1,4 +1,4 @@
-"""A run that ends early leaves the model as after its last complete epoch, and callbacks as `model.fit` does."""
+"""After a run that ends early, the model is that of the last complete epoch, and callbacks are as in `model.fit`."""
 
 import functools
 import pathlib
@@ -37,11 +37,11 @@ def assert_same_state(model, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` also ends in the middle of an epoch
+@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` ends in the middle of an epoch, too
 @pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
 @mainly(keras, "k")
 def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # so that two steps of the epoch run before the error
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # two steps of the epoch run before the error
 
     def batches():
         for _ in range(10):
@@ -56,7 +56,7 @@ def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
     assert_same_state(model, state(reference))
 
 
-@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` also has a callback that raises
+@pytest.mark.thorough  # covered by `test_a_callback_that_fails_leaves_the_weights_of_its_epoch`
 @pytest.mark.parametrize(("kit", "hook"), in_turn(["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"]))
 def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
     k = kit.keras
@@ -82,7 +82,7 @@ def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-@pytest.mark.thorough  # the training data of the test above raise, too
+@pytest.mark.thorough  # covered by `test_data_that_raise_restore_the_last_complete_epoch`
 def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     class Fails(keras.utils.PyDataset):
         begun = 0
@@ -245,10 +245,10 @@ def test_the_epochs_of_one_call_share_its_time(k, capfd, monkeypatch):
 
     run = Program.run
     monkeypatch.setattr(Program, "run", timed)
-    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # so that one call does all epochs
+    monkeypatch.setattr(graph_or_xla, "UNTIMED_CALL_STEPS", 1000)  # one call trains all epochs
     nllfit.fit(line(k), X, Y, epochs=5, verbose=2, compile="graph")
     unit = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
     shown = [float(t) * unit[u] for t, u in re.findall(r"(\d+)(s|ms|us)/step", capfd.readouterr().out)]
     assert len(shown) == 5
     assert len(seconds) == 1
-    assert min(shown) >= 0.7 * seconds[0] / 10  # five epochs of two steps; the bar rounds to whole units
+    assert min(shown) >= 0.7 * seconds[0] / 10  # five epochs of two steps; the progress bar rounds times

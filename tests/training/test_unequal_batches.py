@@ -10,11 +10,11 @@ import nllfit
 from tests.keras_versions import KITS, by_keras, in_turn, mainly
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3's variables
-    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3's own default
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
+    pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
     pytest.mark.filterwarnings(
         "ignore:Your input ran out of data:UserWarning"
-    ),  # Keras 3, for datasets of unknown length
+    ),  # Keras 3 warns about datasets of unknown length
 ]
 
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def network(kit, shape=(2,), head=True):
 KINDS = [("dataset", True), ("generator", False), ("sequence", False), ("filtered", True)]
 
 
-@pytest.mark.thorough  # the next test also has batches without rows
+@pytest.mark.thorough  # covered by the next test, which also has batches without rows
 @pytest.mark.parametrize(("kit", "case"), list(zip(KITS * 2, KINDS, strict=True)), ids=[name for name, _ in KINDS])
 def test_batches_without_rows_are_skipped(kit, case):
     kind, head = case

@@ -29,7 +29,7 @@ def both(make, *data, compile="auto", **arguments):
     return expected
 
 
-@pytest.mark.thorough  # `test_auto_never_compiles_strings_with_xla` also trains on strings
+@pytest.mark.thorough  # covered by `test_auto_never_compiles_strings_with_xla`
 @mainly(tf_keras, "k")
 def test_string_inputs_always_train_in_graph_mode(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
@@ -53,7 +53,7 @@ def test_string_inputs_always_train_in_graph_mode(k):
 
 @pytest.mark.thorough
 def test_a_legacy_optimizer_matches_keras():
-    # On some machines Keras itself replaces the new optimizer by the legacy one.
+    # The legacy optimizer matters, because Keras selects it on some machines.
     def make():
         tf_keras.utils.set_random_seed(0)
         model = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(1)])
@@ -64,7 +64,7 @@ def test_a_legacy_optimizer_matches_keras():
 
 
 @pytest.mark.thorough
-@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` tests tf_keras
+@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` has tf_keras
 def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     class Own(k.Model):
         def __init__(self):
@@ -96,7 +96,7 @@ def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     np.testing.assert_allclose(losses, [np.mean(errors**2), np.mean(np.abs(errors))], rtol=1e-5)
 
 
-@pytest.mark.thorough  # `test_an_outcome_is_checked_after_a_first_call_on_an_array` also checks a second `fit`
+@pytest.mark.thorough  # covered by `test_an_outcome_is_checked_after_a_first_call_on_an_array`
 @mainly(keras)
 def test_a_model_built_by_fit_takes_any_number_of_rows_and_is_checked_each_time(kit):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Bernoulli()])
@@ -182,7 +182,7 @@ def test_training_and_validation_data_may_be_of_different_kinds(k):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.thorough  # the next test also names one, with Keras 3
+@pytest.mark.thorough  # covered by the next test, which also has a failing operation
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["auto", "graph"]))
 def test_an_operation_that_fails_is_named(kit, compile):
     k = kit.keras
@@ -349,7 +349,7 @@ def test_validation_data_with_too_many_parts_are_refused():
 @pytest.mark.thorough
 @mainly(keras)  # `test_replicas_and_workers.py` tests both versions with two devices
 def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
-    class Line(kit.keras.Model):  # it is built in its first step
+    class Line(kit.keras.Model):  # Keras builds it in the first training step
         def __init__(self):
             super().__init__()
             self.dense, self.head = kit.keras.layers.Dense(2), kit.heads.Normal()
@@ -376,7 +376,7 @@ def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.thorough  # `test_failures.py` also has losses that are not finite
+@pytest.mark.thorough  # `test_failures.py` has other losses that are not finite
 @mainly(tf_keras)
 def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
     k = kit.keras
@@ -429,7 +429,7 @@ def test_an_operation_that_xla_cannot_compile_is_named_with_advice():
     nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
 
 
-@pytest.mark.thorough  # `test_killed_runs_resume.py` also resumes dropout
+@pytest.mark.thorough  # `test_killed_runs_resume.py` also resumes a network with dropout
 @mainly(keras, "k")
 def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     def trained(epochs):
