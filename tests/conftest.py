@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter, config):
 def pytest_collection_finish():
     """Freezes the objects that exist, so that garbage collections skip them.
 
-    Without this, collections take a tenth of the time, because TensorFlow makes many objects.
+    Otherwise garbage collections take a tenth of the time of a test run, because TensorFlow creates many objects.
     """
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ from tests.keras_versions import alternately
 # One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
-# Each case with one Keras. A Truncated takes seconds, because its tail probabilities run many operations.
+# Each case has one Keras version. A Truncated is thorough, because its tail probabilities run many operations.
 one_keras_each = pytest.mark.parametrize(
     ("kit", "case"), alternately(CASES, left_out=[case for case in CASES if case.name == "Truncated"])
 )

@@ -28,8 +28,8 @@ def export(kit, model, function, rows, folder):
     """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as the how-to guide does.
 
     `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` would lose the variables of a Keras 3 model.
-    Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function reads by another one, and
-    only `tf.saved_model.load` fills it.
+    Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function reads by a new variable.
+    Only `tf.saved_model.load` gives the new variable its value.
     """
     archive = kit.keras.export.ExportArchive()
     archive.track(model)

@@ -226,7 +226,7 @@ def test_quantiles_work_with_an_unknown_batch_size():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(  # two batches, because a window without digits in its CDF changes the search of its batch
+@pytest.mark.parametrize(  # two batches, because a window whose CDF has no digits changes the search for its batch
     "ends",
     [
         {"half": (0.0, np.inf), "both": (-1.0, 0.5), "upper tail": (9.0, np.inf), "lower tail": (-np.inf, -9.0)},

@@ -90,7 +90,7 @@ def test_estimated_divergences_agree_with_exact_ones(name):
 @pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
 @pytest.mark.parametrize("family", [tfd.Categorical, tfd.OneHotCategorical])
 def test_a_prior_of_classes_may_have_parameters_of_another_dtype(family, dtypes):
-    """The outcomes are integers in any case, so their dtype does not tell the dtype of the parameters."""
+    """The outcomes are always integers, so their dtype does not show the dtype of the parameters."""
     params, probs = np.array([[0.0, 1.0, 2.0]], dtypes[0]), np.array([0.2, 0.3, 0.5], dtypes[1])
     predicted = np.exp(params[0]) / np.sum(np.exp(params[0]))
     divergence = nllfit.KLDivergence(family(probs=tf.constant(probs)))(family(logits=tf.constant(params)))

@@ -78,7 +78,7 @@ def test_a_share_of_zeros_is_the_same_for_all_rows(given, batch):
     y = tf.ones([*batch, 2], tf.float64)
     log_prob = family.distribution(params, tf.zeros([family.shared_size], tf.float64)).log_prob(y)
     expected = free.distribution(tf.concat([tf.zeros([*batch, 2], tf.float64), params], -1)).log_prob(y)
-    np.testing.assert_allclose(log_prob, expected, rtol=1e-14)  # the same operations
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-14)  # both run the same operations
 
 
 @pytest.mark.parametrize("name", ["Inflated", "TransformedDistribution", "Independent", "Sample"])

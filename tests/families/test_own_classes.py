@@ -172,7 +172,7 @@ def test_elements_of_a_users_class_have_a_cdf_and_quantiles():
         np.testing.assert_allclose(nllfit.quantile(made, 0.3), stats.rayleigh(scale=scale).ppf(0.3), rtol=1e-9)
 
 
-@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # without and with tails of its own
+@pytest.mark.parametrize("cls", [Rayleigh, WithTails])  # without and with log-tails
 def test_a_users_class_with_a_cdf_can_be_censored_truncated_and_inflated(cls):
     law = stats.rayleigh(scale=2.0)
     held = {"scale": tf.constant(2.0, tf.float64)}

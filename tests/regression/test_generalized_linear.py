@@ -31,7 +31,7 @@ def poisson(doctor_visits):
 
 @pytest.fixture(scope="module")
 def theirs(doctor_visits):
-    """The same regression in statsmodels, whose formulas are patsy's."""
+    """The regression of the fixture `poisson`, fitted by statsmodels with a formula of patsy."""
     formula = "mdvis ~ C(health, Sum) * idp + bs(disea, 4)"
     options = {"offset": np.log(doctor_visits.months), "freq_weights": doctor_visits.copies}
     model = smf.glm(formula, doctor_visits, family=sm.families.Poisson(), **options)

@@ -190,7 +190,7 @@ def test_the_quadrature_matches_scipy():
 @pytest.mark.thorough
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
-    """Mixtures like those of many passes of a network. The CDF of a Laplace or a Uniform has corners."""
+    """Mixtures like the predictions of many random passes. The CDF of a Laplace or a Uniform has corners."""
     rng = np.random.default_rng(0)
     locs, scales = rng.normal(size=30), narrow * rng.uniform(0.7, 1.4, 30)
     nodes, weights = np.polynomial.legendre.leggauss(20)

@@ -68,7 +68,7 @@ def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
 
 
 def test_columns_of_any_scale_have_a_dependence():
-    """Among the columns are one of 96% zeros, seconds since 1970 of one day, and one without any value."""
+    """The columns are 96% zeros, times of one day in seconds since 1970, tiny numbers, and only missing values."""
     zeros = np.where(np.arange(300) < 288, 0, np.arange(300) - 288)
     seconds, tiny = 1.7e9 + 1e3 * RNG.normal(size=300), 1e-9 * np.arange(300)
     table = np.stack([zeros, seconds, tiny, np.full(300, np.nan)], axis=1)
