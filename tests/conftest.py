@@ -41,7 +41,7 @@ def is_thorough(item):
 
 
 def is_left_out(items, turn):
-    """Yields for each test whether the tenth `turn` omits it. Successive cases of a test are in successive tenths."""
+    """Yields for each test whether the twentieth `turn` omits it. Successive cases of a test have successive turns."""
     cases = collections.Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints which tenth runs. A line of `pytest_report_header` would be omitted under `-q`."""
+    """Prints which twentieth runs. A line of `pytest_report_header` would be omitted under `-q`."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a twentieth, --turn {option.turn}"))
