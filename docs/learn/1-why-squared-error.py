@@ -44,7 +44,7 @@ for theta in (0.1, 0.2, 0.5):
     print(f"theta = {theta}: likelihood {nllfit.likelihood(tfd.Bernoulli(probs=theta), sample):.4f}")
 
 # %% [markdown]
-# The sample is less probable with a fair coin, $\theta = 0.5$, than with $\theta = 0.2$. The figure shows the
+# With $\theta = 0.5$, as for a fair coin, the sample is less probable than with $\theta = 0.2$. The figure shows the
 # likelihood of every $\theta$.
 
 # %%
@@ -55,15 +55,15 @@ plots.likelihood_curve(figure.subplots(), tfd.Bernoulli(probs=theta), sample, th
 figure
 
 # %% [markdown]
-# The likelihood is not a distribution of $\theta$. The area under the curve of a distribution is 1, but here it is
-# $\int_0^1 \theta (1 - \theta)^4 \, d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$ (substitute $u = 1 - \theta$).
-# The curve answers the question "how probable is this sample for a given $\theta$?" and not "how probable is this
-# $\theta$?"
+# The likelihood is not a distribution of $\theta$. The area under the curve of a distribution is 1, but the area
+# under the likelihood is $\int_0^1 \theta (1 - \theta)^4 \, d\theta = \frac{1}{5} - \frac{1}{6} = \frac{1}{30}$
+# (substitute $u = 1 - \theta$). The curve answers the question "how probable is this sample for a given $\theta$?" and
+# not "how probable is this $\theta$?"
 #
 # ## The maximum
 #
-# The curve is highest at 0.2, which is 1/5: the share of ones. That is not a coincidence. With $k$ ones among $n$ tries
-# the likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
+# The curve is highest at 0.2, which is 1/5: the share of ones. The same is true for every sample. With $k$ ones among
+# $n$ tries the likelihood is $\theta^k (1 - \theta)^{n - k}$, and its derivative, by the product rule, is
 #
 # $$ \theta^{k - 1} (1 - \theta)^{n - k - 1} \left( k (1 - \theta) - (n - k)\,\theta \right) $$
 #
@@ -109,7 +109,7 @@ figure
 
 # %% [markdown]
 # Now we change the sign, because $-\log p$ measures *surprise*. A certain outcome ($p = 1$) has a surprise of 0, an
-# improbable outcome has a large one, and the surprises of independent outcomes add up. Their sum is the **negative
+# improbable outcome has a large surprise, and the surprises of independent outcomes add up. Their sum is the **negative
 # log-likelihood**:
 #
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$

@@ -83,9 +83,9 @@ linear = autoencoder([tf_keras.layers.Input([size])], [tf_keras.layers.Dense(siz
 history = nllfit.fit(linear, wine, wine, batch_size=len(wine), epochs=4000, verbose=0, seed=0)
 
 # %% [markdown]
-# In this first model, encoder and decoder are linear, so the integral has a formula. The model is *factor analysis*,
-# which scikit-learn fits with another algorithm. After training, the bound is equal to the log-likelihood, because the
-# encoder can represent the true $p(z \mid y)$.
+# In this first model, the decoder is linear, so the integral has a formula. The model is *factor analysis*, which
+# scikit-learn fits with another algorithm. The true $p(z \mid y)$ is a Normal whose mean is linear in $y$, and a linear
+# encoder can represent it. So after training, the bound is nearly equal to the log-likelihood.
 
 # %%
 analysis = decomposition.FactorAnalysis(2, svd_method="lapack").fit(wine)

@@ -62,9 +62,9 @@ print(f"loss {history.history['loss'][-1]:.3f}, of which the prior is {float(sum
 # %% [markdown]
 # ## Laplace's approximation
 #
-# Near the most probable weights $\hat w$, the log posterior is nearly a parabola, so the posterior is nearly Normal.
-# The inverse of its covariance is a sum of two matrices: the Fisher information $F$ of the data, and the inverse of the
-# prior's covariance, $I / s^2$ with the identity matrix $I$:
+# Near the most probable weights $\hat w$, the logarithm of the posterior is nearly quadratic in $w$. So the posterior
+# is nearly Normal. The inverse of its covariance is a sum of two matrices: the Fisher information $F$ of the data, and
+# the inverse of the prior's covariance, $I / s^2$ with the identity matrix $I$:
 #
 # $$ w \sim \text{Normal}\left(\hat w, (F + I / s^2)^{-1}\right) $$
 #
@@ -107,7 +107,8 @@ print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bo
 #
 # ## An ensemble
 #
-# The ensemble has five networks. Each begins at random weights and ends near a maximum of the posterior of its own:
+# The ensemble has five networks. Each network begins at other random weights, so it may end near another maximum of
+# the posterior:
 
 # %%
 ensemble = nllfit.Ensemble.fit(build, 5, x, y, epochs=1000, batch_size=N, seed=0)
@@ -159,14 +160,14 @@ assert max(score[0] for score in scores.values()) < 0
 # - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow, a known weakness of independent Normal weights (Foong et al., *On
 #   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With one hidden ReLU layer, a
-#   prediction that is certain on both sides of a gap cannot be much less certain in it. More layers, as here, allow
-#   such predictions, but training may still not find them. The ELBO of the variational network is also hundreds of nats
-#   below the log evidence that Laplace's approximation gives.
+#   prediction that is certain on both sides of a gap cannot be much less certain in the gap. With more layers, as here,
+#   the prediction can be less certain in the gap, but training may not find such weights. The ELBO of the
+#   variational network is also hundreds of nats below the log evidence that Laplace's approximation gives.
 #
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
 # | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
-# | `DenseVariational` | a longer training | a small layer; choose the full covariance | by default too narrow in gaps |
+# | `DenseVariational` | a longer training | small layers, with a full covariance | by default too narrow in gaps |
 # | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
 #
 # `nllfit.evaluate` and the calibration of lesson 4 accept all of these models; give the variational network as
