@@ -108,11 +108,11 @@ figure
 # %% [markdown]
 # ## A conformal interval
 #
-# If you need only an interval, `nllfit.conformalize` guarantees its *coverage*: the probability that a new outcome is
-# inside. It measures how far each held-out outcome is outside its predicted interval; this distance is negative if the
-# outcome is inside. For 90% intervals, it moves both ends of all intervals outward by about the 90% quantile of these
-# distances. Then the coverage is at least 90%, however bad the network is. There is one condition: new rows come from
-# the same distribution as the held-out rows.
+# If you need only an interval, `nllfit.conformalize` guarantees the *coverage* of the interval: the probability that a
+# new outcome is inside. The function measures how far each held-out outcome is outside its predicted interval. This
+# distance is negative if the outcome is inside. For 90% intervals, the function moves both ends of all intervals
+# outward by about the 90% quantile of these distances. Then the coverage is at least 90%, however bad the network is.
+# There is one condition: new rows come from the same distribution as the held-out rows.
 
 # %%
 conformal = nllfit.conformalize(network, held_out, held_out_y, levels=(0.9,))
@@ -170,7 +170,7 @@ figure
 # | predicted probabilities that are wrong on average | `nllfit.recalibrate` | a distribution | held-out rows |
 # | a coverage that must be guaranteed | `nllfit.conformalize` | an interval | held-out rows |
 #
-# Recalibration and conformal intervals learn from held-out rows. So they are right for new rows that are like the
-# held-out rows, and guarantee nothing for other rows. The intervals of an ensemble become wider beyond the training
+# Recalibration and conformal intervals learn from held-out rows. So they are correct for new rows that are like the
+# held-out rows. They guarantee nothing for other rows. The intervals of an ensemble become wider beyond the training
 # rows, but they may still be too narrow, as in the figure. You can combine the methods: recalibrate or conformalize an
 # ensemble.

@@ -65,17 +65,18 @@ ax.legend()
 figure
 
 # %% [markdown]
-# The coverage holds for new rows like those of training. In a new row, a missing number counts as the median of its
-# column, and an unknown category as missing. If training had no such gaps, or if the values of a new row are far from
-# those of training, its interval is too narrow, and there is no warning. Copies of one row in the table also make
-# intervals too narrow, because `fit` may train on one copy and hold out another.
+# The coverage holds for new rows that are like the training rows. In a new row, the median of the column replaces a
+# missing number, and an unknown category counts as missing. Two kinds of new rows get intervals that are too narrow,
+# without a warning: rows with a missing value in a column that was complete in training, and rows whose values are far
+# from those of all training rows. Copies of one row in the table also make intervals too narrow, because `fit` may
+# train on one copy and hold out another.
 #
 # ## What it chose
 #
 # `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the
 # forest is called `trees`. `nll` is the mean negative log-likelihood of the held-out rows, in nats, and `spread` is the
-# factor that widens the distributions. Cross-validation gives only the spread of the best model. The other spreads come
-# from the held-out rows.
+# factor that widens the distributions. Only the spread of the best model comes from cross-validation. The spreads of
+# the other models come from the held-out rows.
 
 # %%
 for trial in model.trials_:

@@ -62,8 +62,8 @@ figure
 
 # %% [markdown]
 # The negative binomial has one more parameter, `alpha`, and its variance is `mean + alpha mean^2`. Its residuals are
-# near the diagonal, and its AIC is far smaller. Its standard errors are larger, because the Poisson assumes a variance
-# that is too small for these counts.
+# near the diagonal, and its AIC is far smaller than that of the Poisson. Its standard errors are larger, because the
+# Poisson assumes a variance that is too small for these counts.
 
 # %%
 print(negative_binomial.summary())
