@@ -145,7 +145,7 @@ def table() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class PriorEquivalence:
-    """A Keras regularizer, and the prior of each weight that has the same effect on a fit to `n` rows of data.
+    """A Keras regularizer, and the prior of each weight to which it is equivalent in a fit to `n` rows of data.
 
     Attributes:
       regularizer: the regularizer as text, with the factor `l`.

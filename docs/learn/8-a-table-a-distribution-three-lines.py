@@ -32,13 +32,13 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %% [markdown]
 # ## Three lines
 #
-# `fit` holds out a fifth of the training rows and compares models on them: two kinds of network and a forest, each with
-# Normal distributions. If the distributions of the better network or of the forest are too narrow, `fit` also tries
+# `fit` holds out a fifth of the training rows to compare models: two kinds of network and a forest, each with Normal
+# distributions. If the distributions of the better network or of the forest are too narrow, `fit` also tries
 # this model with stronger regularization. `fit` also tries the forest with histograms instead of Normal distributions.
 # Then `fit` trains the best model on all training rows. If the best model is a network, `fit` trains an ensemble of
 # five such networks.
 #
-# A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor that widens the
+# A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor for the width of the
 # predicted distributions. On a small table like this one, the factor comes from cross-validation.
 
 # %%
@@ -75,7 +75,7 @@ figure
 #
 # `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the
 # forest is called `trees`. `nll` is the mean negative log-likelihood of the held-out rows, in nats, and `spread` is the
-# factor that widens the distributions. Only the spread of the best model comes from cross-validation. The spreads of
+# factor for the width of the distributions. Only the spread of the best model comes from cross-validation. The spreads of
 # the other models come from the held-out rows.
 
 # %%

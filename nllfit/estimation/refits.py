@@ -41,7 +41,7 @@ class Refits:
 
     Attributes:
       problem: the problem of the original sample.
-      w: the coordinates of the fits, `[b, p]`. The rows of the samples in `separate` are not used.
+      w: the coordinates of the fits, `[b, p]`. The rows for samples in `separate` are not used.
       separate: maps the index of each sample that had a separate search to its `Fit`, or to None if the sample has no
         estimate.
     """

@@ -176,7 +176,7 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
         if state.distance < 1 and orders(state.w) > _WIDE:
-            # A climb may follow a curved ridge, so its direction is from the start to the last point.
+            # The climb may have followed a curved ridge, so we report the direction from its start to its end.
             return state.at_infinity(state.w - w)
     if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
         return state.at_infinity(state.w - w)

@@ -100,7 +100,7 @@ def test_saved_and_cloned_models_draw_the_same(kit, tmp_path):
 @pytest.mark.parametrize(("kit", "compile"), [(KITS[0], "graph"), (KITS[1], "xla")], ids=["graph", "xla"])
 def test_fit_trains_through_draws_with_a_shared_trace(kit, compile, monkeypatch):
     history = nllfit.fit(coder(kit, 1), X, X, epochs=100, batch_size=32, verbose=0, compile=compile).history["loss"]
-    # The loss of a model that ignores the code: it predicts the mean of each column, with a divergence of 0.
+    # The loss without the latent variable: the model predicts the mean of each column, and the divergence is 0.
     alone = 0.5 * np.sum(X.var(0)) + 2.5 * np.log(2 * np.pi)
     assert history[0] > alone + 1
     assert np.mean(history[-10:]) < alone + 0.2

@@ -18,7 +18,7 @@ LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 
 
 def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Returns zeros. Where the exponent is 0, their derivative with respect to the exponent is `log y`."""
+    """Returns zeros. Where the exponent is 0 and `y > 0`, their derivative with respect to the exponent is `log y`."""
     there = (exponent == 0) & (y > 0)
     return where_safe(there, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
 
