@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 import nllfit
-from experiments import classifier, common, data
+from experiments import classifier, common, labelled_data
 from nllfit import plots
 
 
@@ -29,11 +29,13 @@ def load(arguments):
     """Returns the data set that the flags name."""
     if arguments.data is None:
         bunch = datasets.load_breast_cancer()
-        (x, y), (x_test, y_test), names = data.split(bunch.data, bunch.target, bunch.target_names, arguments.seed)
+        (x, y), (x_test, y_test), names = labelled_data.split(
+            bunch.data, bunch.target, bunch.target_names, arguments.seed
+        )
     elif str(arguments.data).endswith(".npz"):
-        (x, y), (x_test, y_test), names = data.npz_file(arguments.data)
+        (x, y), (x_test, y_test), names = labelled_data.npz_file(arguments.data)
     else:
-        (x, y), (x_test, y_test), names = data.photographs(arguments.data, arguments.size, arguments.seed)
+        (x, y), (x_test, y_test), names = labelled_data.photographs(arguments.data, arguments.size, arguments.seed)
     if len(names) != 2:
         raise ValueError(f"--data {arguments.data} has {len(names)} classes, {', '.join(names)}: give data with two.")
     if len(np.unique(y_test)) == 1:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 
 import nllfit
-from experiments import common, tables
+from experiments import common, uci_tables
 from nllfit import plots
 
 tfd = tfp.distributions
@@ -44,7 +44,7 @@ def read_sample(path, column):
         raise ValueError(f"--data {path} is not a file: give a CSV file with a header line.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(tables.lines(file))
+            reader = csv.DictReader(uci_tables.lines(file))
             names, texts = reader.fieldnames or [], [row.get(column) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file: {error}.") from None

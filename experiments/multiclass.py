@@ -16,7 +16,7 @@ from sklearn import datasets
 from sklearn.metrics import ConfusionMatrixDisplay
 
 import nllfit
-from experiments import classifier, common, data
+from experiments import classifier, common, labelled_data
 from nllfit import plots
 
 
@@ -25,9 +25,11 @@ def load(arguments):
     if arguments.data is None:
         bunch = datasets.load_digits()
         images = (bunch.images[..., None] * (255 / 16)).astype("uint8")
-        (x, y), (x_test, y_test), names = data.split(images, bunch.target, map(str, bunch.target_names), arguments.seed)
+        (x, y), (x_test, y_test), names = labelled_data.split(
+            images, bunch.target, map(str, bunch.target_names), arguments.seed
+        )
     else:
-        (x, y), (x_test, y_test), names = data.idx_folder(arguments.data)
+        (x, y), (x_test, y_test), names = labelled_data.idx_folder(arguments.data)
     one_hot = np.eye(len(names), dtype="float32")
     return (x, one_hot[y]), (x_test, one_hot[y_test]), names
 

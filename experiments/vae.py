@@ -17,7 +17,7 @@ from sklearn import datasets
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from experiments import common, data
+from experiments import common, labelled_data
 from nllfit import plots
 
 DRAWS = 20  # the number of draws of the latent variable in one call of the decoder
@@ -27,9 +27,11 @@ def load(arguments):
     """Returns training and test images `[n, height, width]` of zeros and ones, and the labels of the test images."""
     if arguments.data is None:
         bunch = datasets.load_digits()
-        (x, _), (x_test, y_test), _ = data.split(bunch.images / 16, bunch.target, bunch.target_names, arguments.seed)
+        (x, _), (x_test, y_test), _ = labelled_data.split(
+            bunch.images / 16, bunch.target, bunch.target_names, arguments.seed
+        )
     else:
-        (x, _), (x_test, y_test), _ = data.idx_folder(arguments.data)
+        (x, _), (x_test, y_test), _ = labelled_data.idx_folder(arguments.data)
         x, x_test = x[..., 0] / 255, x_test[..., 0] / 255
     return (x >= 0.5).astype("float32"), (x_test >= 0.5).astype("float32"), y_test
 

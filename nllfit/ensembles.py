@@ -19,7 +19,7 @@ from nllfit.data_checks import as_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
-from nllfit.outputs import output_like
+from nllfit.head_outputs import output_like
 from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training import fit

@@ -22,9 +22,9 @@ import tf_keras
 
 from nllfit.adapters.keras2 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
+from nllfit.families.broadcast_checks import rowwise
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.head_table import HEADS, no_head
-from nllfit.families.rowwise import rowwise
+from nllfit.families.head_classes import HEADS, no_head
 from nllfit.shared_classes import completed
 
 __all__ = [mixin.__name__ for mixin in HEADS]

@@ -17,14 +17,14 @@ from nllfit.adapters.keras_models import by_input, check_shapes, refusal_of, var
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
-from nllfit.bayes.mixtures import mixture_over
+from nllfit.bayes.quadrature_mixtures import mixture_over
 from nllfit.data_checks import as_inputs, num_rows, rows_of, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
+from nllfit.head_outputs import output_like
 from nllfit.inference.argument_checks import check_size_of, checked
 from nllfit.inference.weight_names import leading_to
-from nllfit.outputs import output_like
 from nllfit.prediction import check_one_shape, dataset_inputs, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training.fit_arguments import check_trainable

@@ -9,8 +9,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit import shared_losses
 from nllfit.adapters.tensorflow import mask_of
+from nllfit.head_outputs import as_distribution, no_distribution
 from nllfit.outcome_losses import counted
-from nllfit.outputs import as_distribution, no_distribution
 from nllfit.shared_classes import completed
 
 __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood", "negative_log_likelihood"]

@@ -7,8 +7,8 @@ import tensorflow as tf
 import tf_keras
 
 from nllfit import shared_metrics
+from nllfit.head_outputs import as_distribution
 from nllfit.outcome_losses import counted
-from nllfit.outputs import as_distribution
 from nllfit.shared_classes import completed
 
 __all__ = ["CRPS", "NegativeLogLikelihood"]

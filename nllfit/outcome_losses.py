@@ -8,18 +8,18 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.arguments import as_numbers
-from nllfit.families.checked_outcomes import (
+from nllfit.families.broadcast_checks import checking
+from nllfit.families.law import law_of
+from nllfit.families.outcome_shapes import (
     as_outcomes,
     finite_part,
     has_finite_likelihoods,
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.law import law_of
-from nllfit.families.rowwise import checking
 from nllfit.families.support_checks import assertion_text
 from nllfit.families.tfp_classes import INDEPENDENT, unwrapped
-from nllfit.outputs import distribution_of
+from nllfit.head_outputs import distribution_of
 
 __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 

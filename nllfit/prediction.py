@@ -15,11 +15,11 @@ from nllfit.adapters.keras_models import by_input, check_shapes, float_dtype, in
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.head_outputs import distribution_of, kind_of, refuse_estimators
 from nllfit.model_caches import kept_for
-from nllfit.outputs import distribution_of, kind_of, refuse_estimators
 
 __all__ = [
     "check_one_shape",

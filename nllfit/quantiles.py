@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_numbers
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
-from nllfit.outputs import as_distribution
+from nllfit.head_outputs import as_distribution
 
 __all__ = ["cdf", "interval", "mode", "quantile", "survival"]
 

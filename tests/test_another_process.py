@@ -11,9 +11,9 @@ import pytest
 import nllfit
 from nllfit import Ensemble, Laplace, TemperatureScaled, predict_distribution
 from nllfit.bayes.map_search import Posterior
-from tests.cases import CASES
-from tests.families.test_own import build, own_module
-from tests.heads import all_heads, inputs, make_model, outcomes
+from tests.families.test_user_functions import build, own_module
+from tests.head_builders import all_heads, inputs, make_model, outcomes
+from tests.head_cases import CASES
 from tests.keras_versions import KITS
 
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import nllfit
-from tests.heads import ONCE, inputs, make_model
+from tests.head_builders import ONCE, inputs, make_model
 from tests.keras_versions import each_keras
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -24,7 +24,7 @@ import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-from tests import heads, keras_versions, test_devices
+from tests import head_builders, keras_versions, test_devices
 for i, case in enumerate(heads.ONCE):
     if case.id in sys.argv[1:]:
         test_devices.check(keras_versions.KITS[i // 4 % 2], case, "CPU:1")  # half of the heads with each version

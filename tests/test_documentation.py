@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import nllfit
 from docs.pages import figures
 from nllfit import heads
-from nllfit.families import catalogue, compound
+from nllfit.families import compound_heads, named_heads
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT.joinpath("README.md").read_text()
@@ -86,7 +86,7 @@ def test_docstring_examples_run(module):
 
 
 def test_every_named_head_is_documented_as_domain_link_and_formula():
-    for name in (*catalogue.__all__, *compound.__all__):
+    for name in (*named_heads.__all__, *compound_heads.__all__):
         text = getattr(heads, name).__doc__
         assert all(re.search(word, text) for word in ("Domain", "[Ll]ink", "Formula: -log p", "Source:")), name
 

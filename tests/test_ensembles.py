@@ -64,7 +64,7 @@ def test_an_ensemble_is_the_equal_mixture_of_its_members(kit, name):
     members = [kit.distribution(model(x)) for model in ensemble.models]
     y = tf.cast(y, members[0].dtype)
     expected = tf.reduce_logsumexp([distribution.log_prob(y) for distribution in members], 0) - np.log(2)
-    for distribution in (predict_distribution(ensemble, x), nllfit.outputs.distribution_of(ensemble(x))):
+    for distribution in (predict_distribution(ensemble, x), nllfit.head_outputs.distribution_of(ensemble(x))):
         assert isinstance(distribution, tfd.MixtureSameFamily)
         np.testing.assert_allclose(distribution.log_prob(y), expected, rtol=1e-5, atol=1e-5)  # rounding of float32
     prediction = np.mean([tf.convert_to_tensor(model(x)) for model in ensemble.models], 0)

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import nllfit
-from tests.cases import CASES
-from tests.heads import all_heads, inputs
+from tests.head_builders import all_heads, inputs
+from tests.head_cases import CASES
 from tests.keras_versions import KITS, mainly
 
 Z = 1.6448536269514722  # the 95% quantile of the standard Normal

@@ -13,10 +13,10 @@ from scipy import stats
 
 import nllfit
 from nllfit import heads
-from nllfit.families import catalogue, compound
+from nllfit.families import compound_heads, named_heads
 from nllfit.families.law import law_of
-from tests.cases import CASES
-from tests.heads import make_head, numbers, one_keras_each, params_size
+from tests.head_builders import make_head, numbers, one_keras_each, params_size
+from tests.head_cases import CASES
 from tests.keras_versions import KITS, each_keras, in_turn
 
 tfd = tfp.distributions
@@ -29,7 +29,7 @@ each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 def test_every_named_head_has_a_row():
-    named = {*catalogue.__all__, *compound.__all__}
+    named = {*named_heads.__all__, *compound_heads.__all__}
     assert {case.name for case in CASES} == named
     for kit in KITS:
         assert set(kit.heads.__all__) == {*named, "DistributionHead", "DistributionLambda"}

@@ -13,8 +13,8 @@ import nllfit
 from nllfit import keras3
 from nllfit.equivalence import EQUIVALENCES
 from nllfit.families.law import law_of
-from tests.cases import CASES
-from tests.heads import ONCE, all_heads, inputs, make_head, numbers, outcomes
+from tests.head_builders import ONCE, all_heads, inputs, make_head, numbers, outcomes
+from tests.head_cases import CASES
 from tests.keras_versions import KITS, by_keras
 
 

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 
 import nllfit
 from nllfit import keras3
-from nllfit.families.head_table import HEADS
+from nllfit.families.head_classes import HEADS
 from tests.adapters.test_canaries import CANARIES
 
 ROOT = pathlib.Path(nllfit.__file__).parent
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"adapters", "versions"},
     {"families", "information_criteria", "optimum"},
-    {"data_checks", "model_caches", "outputs", "safety"},
+    {"data_checks", "head_outputs", "model_caches", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},
@@ -139,11 +139,11 @@ PROBES = {
     "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
 }
 LEFT = {  # the uses that are allowed, as pairs of a module and a probe
-    ("nllfit.families.rowwise", "__class__"),  # tf_keras may have wrapped a head's distribution
+    ("nllfit.families.broadcast_checks", "__class__"),  # tf_keras may have wrapped a head's distribution
     ("nllfit.families.head_base", "_getframe"),  # to explain why a model of the other Keras version refuses a head
     ("nllfit.families.configs", "hasattr"),  # recognises arrays
     ("nllfit.families.arguments", "hasattr"),  # recognises arrays
-    ("nllfit.families.registered", "hasattr"),  # recognises modules
+    ("nllfit.families.registered_names", "hasattr"),  # recognises modules
 }
 
 
@@ -252,8 +252,8 @@ FAMILIES = {
 NAMED = {
     "arguments",
     "by_mean",
-    "catalogue",
     "inflated",
+    "named_heads",
 }  # these modules contain names of families, because they define public heads and families
 
 

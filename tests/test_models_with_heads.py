@@ -12,8 +12,8 @@ from scipy import stats
 
 import nllfit
 from nllfit.families.law import law_of
-from tests.cases import CASES
-from tests.heads import all_heads, inputs, outcomes
+from tests.head_builders import all_heads, inputs, outcomes
+from tests.head_cases import CASES
 from tests.keras_versions import KITS, by_keras, each_keras, in_turn, mainly
 
 # Heads whose outcomes and predictions have different forms.

@@ -12,9 +12,9 @@ import tf_keras
 import nllfit
 from nllfit.calibration import recalibration
 from nllfit.families.law import law_of
-from nllfit.outputs import distribution_of
-from tests.families.test_family import WORKING
-from tests.heads import make_head, numbers, one_keras_each
+from nllfit.head_outputs import distribution_of
+from tests.families.test_tfp_families import WORKING
+from tests.head_builders import make_head, numbers, one_keras_each
 from tests.keras_versions import KITS, each_keras, in_turn, mainly
 
 pytestmark = [

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import nllfit
 from nllfit.families.law import law_of
-from tests.cases import CASES
-from tests.heads import ONCE, make_head, params_size
+from tests.head_builders import ONCE, make_head, params_size
+from tests.head_cases import CASES
 from tests.keras_versions import KITS
 
 ROWS = 40

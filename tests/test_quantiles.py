@@ -10,7 +10,7 @@ import nllfit
 from nllfit import heads
 from nllfit.families.discreteness import line
 from nllfit.families.law import elements_of, law_of
-from nllfit.families.windows import TruncatedDistribution
+from nllfit.families.truncated_distribution import TruncatedDistribution
 
 from .keras_versions import in_turn
 

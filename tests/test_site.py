@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 import nllfit
 from docs.pages import benchmarks, families, formulas, home, reference, tutorials
 from experiments.benchmarks import speed
-from nllfit.families import catalogue, compound
+from nllfit.families import compound_heads, named_heads
 
 ROOT = pathlib.Path(__file__).parents[1]
 FORMULAS = {
@@ -81,7 +81,7 @@ def test_an_example_that_is_not_a_session_is_prose_and_code():
 
 def test_the_formula_of_every_named_head_is_rendered(pages):
     page = pages["reference/nllfit.heads.md"]
-    for name in catalogue.__all__:
+    for name in named_heads.__all__:
         entry = page.partition(f"## {name} {{")[2].partition("\n## ")[0]
         assert re.search(r"Formula:\s+\$- \\log p.+?\$", entry), name
 
@@ -99,10 +99,10 @@ def test_a_public_name_in_code_is_a_link():
 def test_the_families_table_matches_the_code():
     found = families.families()
     assert f"from one\nof {len(found)} [TensorFlow Probability]" in ROOT.joinpath("README.md").read_text()
-    assert set(catalogue.__all__) - {"Mixture"} <= found.keys()
+    assert set(named_heads.__all__) - {"Mixture"} <= found.keys()
     assert set(families.PICTURES) == set(nllfit.heads.__all__) - {"MultivariateNormalTriL", "DistributionHead"}
     made = {line[0].strip("`").partition("(")[0]: line[1:] for line in families.made_rows()}
-    assert set(made) == {*compound.__all__, "DistributionLambda"}
+    assert set(made) == {*compound_heads.__all__, "DistributionLambda"}
     assert made["ZeroInflated"] == [
         "`zero_logits`, `log_rate`",
         "`zero_logits = u`; `log_rate = u`",

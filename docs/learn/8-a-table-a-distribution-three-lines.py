@@ -38,8 +38,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # Then `fit` trains the best model on all training rows. If the best model is a network, `fit` trains an ensemble of
 # five such networks.
 #
-# A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor for the width of the
-# predicted distributions. On a small table like this one, the factor comes from cross-validation.
+# A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor for the width of
+# the predicted distributions. On a small table like this one, the factor comes from cross-validation.
 
 # %%
 model = DistributionRegressor(random_state=0).fit(X_train, y_train)
@@ -75,8 +75,8 @@ figure
 #
 # `trials_` lists the compared models, the best model first. The networks are called `smooth` and `steep`, and the
 # forest is called `trees`. `nll` is the mean negative log-likelihood of the held-out rows, in nats, and `spread` is the
-# factor for the width of the distributions. Only the spread of the best model comes from cross-validation. The spreads of
-# the other models come from the held-out rows.
+# factor for the width of the distributions. Only the spread of the best model comes from cross-validation. The
+# spreads of the other models come from the held-out rows.
 
 # %%
 for trial in model.trials_:

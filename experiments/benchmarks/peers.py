@@ -38,7 +38,7 @@ from scipy import stats
 from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments import common, tables
+from experiments import common, uci_tables
 from nllfit.tabular import DistributionRegressor
 from nllfit.tabular.column_encoding import Columns
 
@@ -188,7 +188,7 @@ def read_tables(folder, rows=10**6):
     for path in sorted(path for path in pathlib.Path(folder).iterdir() if path.suffix in (".csv", ".txt")):
         if path.stem in read:
             raise ValueError(f"--data {folder} holds {path.name}, but {path.stem} is another table: rename the file.")
-        x, y = _read_csv(path) if path.suffix == ".csv" else tables.read_table(path)
+        x, y = _read_csv(path) if path.suffix == ".csv" else uci_tables.read_table(path)
         read[path.stem] = x, y.reshape(-1)
     return {name: _some(*read[name], rows) for name in sorted(read)}
 
@@ -202,7 +202,7 @@ def _read_csv(path):
         raise ValueError(
             f"{path} is not a table in UTF-8 with a header, commas and a numeric last column: {error}"
         ) from None
-    tables.check(path, frame.shape[1] - 1, target[~np.isnan(target)])
+    uci_tables.check(path, frame.shape[1] - 1, target[~np.isnan(target)])
     try:
         return _numbers(frame)
     except ValueError as error:
@@ -255,7 +255,7 @@ def main(argv=None):
             (x, y), rows = found[name], {}
             for peer in peers:
                 done = []
-                for i, (train, test) in enumerate(tables.splits(len(x), arguments.splits)):
+                for i, (train, test) in enumerate(uci_tables.splits(len(x), arguments.splits)):
                     one = functools.partial(scored, PEERS[peer][0], x, y, train, test, arguments.seed + i)
                     done.append(common.kept(folder / "fits" / f"{name}-{peer}-{i:02}.json", one))
                 rows[peer] = {score: _mean([split[score] for split in done]) for score in SCORES}

@@ -38,7 +38,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from experiments import common, tables
+from experiments import common, uci_tables
 from nllfit.tabular import DistributionRegressor
 
 SCORES = "nll", "rmse", "crps", "calibration_error"
@@ -66,7 +66,7 @@ def chosen(model):
 
 def fit_table(arguments, folder, name, table):
     """Fits all splits of a table and returns their scores. The scores of a split are saved when it is done."""
-    (x, y), done, halves = table, [], list(tables.splits(len(table[0]), arguments.splits))
+    (x, y), done, halves = table, [], list(uci_tables.splits(len(table[0]), arguments.splits))
     for i, (train, test) in enumerate(halves):
         split = functools.partial(fit_split, x, y, train, test, arguments.seed + i)
         done.append(common.kept(folder / "splits" / f"{name}-{i:02}.json", split))
@@ -151,7 +151,7 @@ def main(argv=None):
     parser.add_argument("--only", metavar="NAME,...", type=lambda names: names.split(","), help="only these tables")
     parser.add_argument("--splits", type=int, default=20, help="the most splits of each table (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), splits=1, keras=3)
-    data = tables.read_folder(arguments.data, arguments.only)
+    data = uci_tables.read_folder(arguments.data, arguments.only)
     published = read_published(pathlib.Path(arguments.data, "published.json"))
     with common.run_folder(arguments) as folder:
         (folder / "splits").mkdir(exist_ok=True)

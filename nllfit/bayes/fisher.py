@@ -8,12 +8,12 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
-from nllfit.bayes.divergence_formulas import estimated_divergence, exact_divergence
+from nllfit.bayes.divergences import estimated_divergence, exact_divergence
+from nllfit.families.broadcast_checks import unchecked_log_prob
 from nllfit.families.facts import facts_of
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Origin
 from nllfit.families.law import law_of
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.rowwise import unchecked_log_prob
 from nllfit.families.tfp_classes import parts_of
 from nllfit.inference.likelihood_derivatives import Likelihood, weighted_losses
 from nllfit.prediction import origin_of

@@ -13,11 +13,11 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.configs import plain, restored
 from nllfit.families.copies import arguments_of, with_parameters
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_arguments import example_of
 from nllfit.families.head_base import Head
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.tfp_classes import plain_class
-from nllfit.outputs import as_distribution
+from nllfit.head_outputs import as_distribution
 
 __all__ = ["Prior", "as_prior", "from_keras", "to_keras"]
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import untouched
-from nllfit.bayes.divergence_formulas import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
-from nllfit.bayes.estimators import ESTIMATORS, check_estimator
+from nllfit.bayes.divergences import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.flipout_and_reparameterization import ESTIMATORS, check_estimator
 from nllfit.bayes.weight_families import as_given, initial_vector, of_weights, plain_prior, prior_of_weights
 from nllfit.families.arguments import as_count
 from nllfit.families.configs import plain, restored
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 
 __all__ = ["Variational"]
 

@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.bayes.priors import Prior, as_prior
 from nllfit.families.arguments import family_class
 from nllfit.families.family import Family
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 

@@ -20,8 +20,8 @@ from nllfit.families.law import law_of
 from nllfit.families.support_checks import checked
 from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import INDEPENDENT
+from nllfit.head_outputs import as_distribution, output_like
 from nllfit.laplace_posterior import Laplace
-from nllfit.outputs import as_distribution, output_like
 from nllfit.prediction import predict_distribution
 from nllfit.saved_models import load_model, new_folder
 

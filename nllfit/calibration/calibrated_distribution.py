@@ -14,8 +14,8 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
 from nllfit.families.discreteness import is_discrete, line
-from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.law import law_of
+from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of", "with_knots"]
 

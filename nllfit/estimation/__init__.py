@@ -2,18 +2,18 @@
 
 `maximum_likelihood` uses these modules:
 
-    samples       converts `y` and `weights` to float64 arrays and checks them
-    problem       a checked sample and its family
-    units         an affine map that scales `y` and the parameters to magnitudes of about 1
-    starts        initial values for the search
-    objective     the mean log-likelihood of the sample and its derivatives, exact or by finite differences
-    coordinates   the maps between the three forms of parameters below
-    density       the family's log-density and its derivatives, traced once per family
-    nonsmooth     likelihoods with corners, or with a local maximum near every observation
-    search        chooses the starts and climbs from them
-    verdicts      describes the result of a search in words
-    sample_fit    a problem and its optimum, with standard errors by the delta method
-    estimates     the public `maximum_likelihood` and `Estimate`: intervals (Wald or `profile`), the table
+    samples         converts `y` and `weights` to float64 arrays and checks them
+    problem         a checked sample and its family
+    units           an affine map that scales `y` and the parameters to magnitudes of about 1
+    starts          initial values for the search
+    objective       the mean log-likelihood of the sample and its derivatives, exact or by finite differences
+    coordinates     the maps between the three forms of parameters below
+    traced_density  the family's log-density and its derivatives, traced once per family
+    nonsmooth       likelihoods with corners, or with a local maximum near every observation
+    search          chooses the starts and climbs from them
+    verdicts        describes the result of a search in words
+    delta_method    a problem and its optimum, with standard errors by the delta method
+    estimates       the public `maximum_likelihood` and `Estimate`: intervals (Wald or `profile`), the table
 
 `nllfit.optimum` implements Newton's method. `refits` fits many samples at once, for `bootstrap` and
 `goodness_of_fit`. `likelihood_ratio` tests one estimate against another, and `comparison` ranks several.

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.refits import refit, scores
-from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.samples import counted
 from nllfit.families.arguments import as_count
 from nllfit.families.parameters import Numbers

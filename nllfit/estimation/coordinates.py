@@ -20,9 +20,9 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import trace
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import LINKS, Softmax
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["Coordinates", "HeldCoordinates"]
 

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.bootstrap import Bootstrap, bootstrap, table_of
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.profile import Profile
-from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.search import search
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_interval
 from nllfit.optimum.newton import Optimum
 

@@ -9,8 +9,8 @@ import functools
 
 import numpy as np
 
+from nllfit.estimation.delta_method import Fit, higher, rise
 from nllfit.estimation.problem import Problem
-from nllfit.estimation.sample_fit import Fit, higher, rise
 from nllfit.families.parameters import Numbers
 from nllfit.optimum.newton import Optimum, maximize
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates
-from nllfit.estimation.density import Density
+from nllfit.estimation.traced_density import Density
 from nllfit.optimum.newton import Derivatives
 
 __all__ = ["Objective"]

@@ -8,17 +8,17 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.estimation.density import density_of
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
+from nllfit.estimation.traced_density import density_of
 from nllfit.estimation.units import Units
 from nllfit.families.arguments import family_class, refuse_with_family
 from nllfit.families.facts import facts_of
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.support_checks import first_refused
-from nllfit.families.wrapped import as_family, innermost
+from nllfit.families.wrapped_family import as_family, innermost
 
 __all__ = ["Problem", "problem_of"]
 

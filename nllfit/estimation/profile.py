@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.estimation.sample_fit import Fit
+from nllfit.estimation.delta_method import Fit
 from nllfit.optimum.newton import climb
 
 tfb = tfp.bijectors

@@ -10,10 +10,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from nllfit.estimation.density import Density
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import Problem, problem_of
-from nllfit.estimation.sample_fit import Fit
 from nllfit.estimation.search import search
+from nllfit.estimation.traced_density import Density
 from nllfit.families.law import law_of
 from nllfit.families.support_ends import in_one_turn
 from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.families.arguments import as_array, is_censored_data, refuse_misread
 from nllfit.families.censored import Censored
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 

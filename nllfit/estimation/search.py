@@ -5,10 +5,10 @@ import functools
 
 import numpy as np
 
+from nllfit.estimation.delta_method import Fit, higher, rise
 from nllfit.estimation.nonsmooth import at_the_best_corner, corner_near, over_scattered_maxima
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
-from nllfit.estimation.sample_fit import Fit, higher, rise
 from nllfit.estimation.starts import starts
 from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_axes
 

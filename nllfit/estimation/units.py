@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["Units"]

@@ -13,18 +13,18 @@ from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import check_dataset, check_inputs, check_lengths
 from nllfit.evaluation.row_blocks import row_blocks
 from nllfit.families.arguments import as_numbers
-from nllfit.families.checked_outcomes import (
+from nllfit.families.copies import batch_rows
+from nllfit.families.facts import facts_of
+from nllfit.families.outcome_shapes import (
     as_column,
     as_outcomes,
     has_finite_likelihoods,
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.copies import batch_rows
-from nllfit.families.facts import facts_of
 from nllfit.families.support_checks import checked
+from nllfit.head_outputs import distribution_of, refuse_estimators
 from nllfit.losses import negative_log_likelihood
-from nllfit.outputs import distribution_of, refuse_estimators
 from nllfit.prediction import predict_distribution
 
 __all__ = ["PredictedRows", "outputs_by_name", "predicted_rows"]

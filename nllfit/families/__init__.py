@@ -1,18 +1,18 @@
 """Families, which map unconstrained numbers to a distribution, and laws, which compute its properties.
 
-A *family* is a tuple of parameters and a method that builds a distribution from their values. `parametric_family`
-defines the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` define
+A *family* is a tuple of parameters and a method that builds a distribution from their values. `family_base` defines
+the base class. `family`, `mixture`, `censored`, `truncated`, `inflated`, `by_mean` and `function_family` define
 the kinds of families.
 
 A *law* computes the probabilities, quantiles, scores and predictions of a distribution. The module `law` chooses the
-law by the class of the distribution. `structures`, `windows`, `inflated_distribution` and `observed` define the laws of
-distributions that are made from other distributions. `laws` lists facts about TFP's families that TFP does not provide
-or gets wrong.
+law by the class of the distribution. `independent_and_mixture_laws`, `truncated_distribution`, `inflated_distribution`
+and `observed` define the laws of distributions that are made from other distributions. `laws` lists facts about TFP's
+families that TFP does not provide or gets wrong.
 
-`head_base`, `catalogue` and `compound` define heads, without the code that depends on the Keras version.
+`head_base`, `named_heads` and `compound_heads` define heads, without the code that depends on the Keras version.
 """
 
-from nllfit.families import finite, laws, structures, tfp_truncated  # noqa: F401  # they register laws and facts
+from nllfit.families import finite_discrete, independent_and_mixture_laws, laws, tfp_truncated  # noqa: F401  # they register laws and facts
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
 from nllfit.families.family import Family

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import untouched
-from nllfit.families.registered import registered
+from nllfit.families.registered_names import registered
 from nllfit.families.tfp_classes import parameter_properties
 
 __all__ = [

@@ -10,14 +10,14 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
 from nllfit.families.arguments import as_labels, is_missing, refuse_misread
+from nllfit.families.family_base import Measure, ParametricFamily
 from nllfit.families.law import law_of
 from nllfit.families.observed import Observed
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import Measure, ParametricFamily
 from nllfit.families.support_checks import asserted
 from nllfit.families.tfp_classes import unwrapped
-from nllfit.families.windows import WindowedDistribution
-from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
+from nllfit.families.truncated_distribution import WindowedDistribution
+from nllfit.families.wrapped_family import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
 

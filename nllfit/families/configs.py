@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.registered import registered_name
+from nllfit.families.family_base import ParametricFamily
+from nllfit.families.registered_names import registered_name
 
 __all__ = ["plain", "restored"]
 

@@ -13,9 +13,9 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class, own_copy
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import Facts, facts_of
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin
 from nllfit.families.parameters import Numbers, Parameter, as_tensors
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.support_checks import assertion_text, strict
 from nllfit.families.tfp_classes import over_event

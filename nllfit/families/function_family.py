@@ -8,10 +8,10 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_size
 from nllfit.families.discreteness import is_discrete
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Head
 from nllfit.families.parameters import Numbers, Parameter
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.registered import registered
+from nllfit.families.registered_names import registered
 from nllfit.families.support_checks import checked
 from nllfit.families.tfp_classes import parameter_properties, parts_of
 

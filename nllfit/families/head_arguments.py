@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 
 __all__ = ["HeadRegularizer", "as_tensor_of", "check_differentiable", "example_of", "regularizer_of"]
 

@@ -11,13 +11,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_count, refuse_with_family
+from nllfit.families.broadcast_checks import rowwise
 from nllfit.families.by_mean import parameterized
 from nllfit.families.configs import plain, restored
 from nllfit.families.family import Family
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_arguments import HeadRegularizer, as_tensor_of, regularizer_of
 from nllfit.families.law import law_of
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.rowwise import rowwise
 
 __all__ = ["DistributionHead", "Elementwise", "Head", "Origin", "traced_distribution"]
 

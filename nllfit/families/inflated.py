@@ -14,8 +14,8 @@ from nllfit.families.facts import Facts
 from nllfit.families.inflated_distribution import InflatedDistribution
 from nllfit.families.law import law_of
 from nllfit.families.parameters import Numbers, Parameter, identity
-from nllfit.families.windows import AboveZero
-from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
+from nllfit.families.truncated_distribution import AboveZero
+from nllfit.families.wrapped_family import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Hurdle", "ZeroInflated"]
 

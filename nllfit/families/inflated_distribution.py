@@ -9,10 +9,10 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
 from nllfit.families.copies import over_batch
-from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.interval_probability import LogInterval
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.support_checks import asserted
+from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["InflatedDistribution"]
 

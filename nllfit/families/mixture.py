@@ -9,12 +9,12 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.arguments import as_size, check_size
+from nllfit.families.broadcast_checks import rowwise
 from nllfit.families.facts import Facts
 from nllfit.families.family import Family
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import Softmax
 from nllfit.families.parameters import Numbers, Parameter
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.rowwise import rowwise
 from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.support_checks import mixed
 

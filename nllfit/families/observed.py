@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.law import Law, has_law, law_of
+from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["Observed"]
 

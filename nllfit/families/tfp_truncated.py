@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.interval_probability import LogInterval
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.tail_integrals import tail_integrals
-from nllfit.families.windows import TruncatedDistribution
+from nllfit.families.truncated_distribution import TruncatedDistribution
 
 __all__ = ["TfpTruncatedLaw"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.family_base import Measure
 from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import Measure
-from nllfit.families.windows import TruncatedDistribution, WindowedDistribution
-from nllfit.families.wrapped import FamilyOf, checked_cdf, elementwise
+from nllfit.families.truncated_distribution import TruncatedDistribution, WindowedDistribution
+from nllfit.families.wrapped_family import FamilyOf, checked_cdf, elementwise
 
 __all__ = ["Truncated"]
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from nllfit.adapters import Model
 from nllfit.adapters.tensorflow import trace
 from nllfit.data_checks import rows_of
+from nllfit.head_outputs import as_distribution
 from nllfit.outcome_losses import counted, log_loss
-from nllfit.outputs import as_distribution
 from nllfit.training.loss_surface import Surface, assign
 
 __all__ = ["Likelihood", "PenalizedLikelihood", "weighted_losses"]

@@ -10,10 +10,10 @@ from nllfit.adapters import Model
 from nllfit.data_checks import num_rows
 from nllfit.families.arguments import as_labels, is_missing, label_indices
 from nllfit.inference.argument_checks import check_size, checked
-from nllfit.inference.coefficients import Coefficients
 from nllfit.inference.likelihood_derivatives import Likelihood, PenalizedLikelihood
-from nllfit.inference.network_coefficients import named_parameters
+from nllfit.inference.shared_parameter_values import named_parameters
 from nllfit.inference.weight_names import feature_names
+from nllfit.inference.weight_table import Coefficients
 from nllfit.optimum.corners import corners
 from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
 from nllfit.training.fit_arguments import check_trainable

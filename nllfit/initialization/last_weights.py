@@ -10,12 +10,12 @@ from nllfit.adapters.keras_models import refusal_of, sparse_if_taken, variable_o
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import as_tensors, check_rows, check_weights, num_rows, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
-from nllfit.families.checked_outcomes import as_column, as_outcomes, finite_part, weights_of_outcomes
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Origin
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.outcome_shapes import as_column, as_outcomes, finite_part, weights_of_outcomes
+from nllfit.head_outputs import as_distribution
 from nllfit.initialization.marginal import marginal_numbers
 from nllfit.output_masks import masks_of
-from nllfit.outputs import as_distribution
 from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]

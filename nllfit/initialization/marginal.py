@@ -10,9 +10,9 @@ import tensorflow_probability as tfp
 from nllfit.estimation.estimates import maximum_likelihood
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.starts import starts
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.mixture import MixtureFamily
 from nllfit.families.parameters import Numbers
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.support_checks import first_refused
 
 __all__ = ["marginal_numbers"]

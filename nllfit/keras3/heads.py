@@ -23,7 +23,7 @@ import tensorflow as tf
 from nllfit.adapters.keras3 import Drawing
 from nllfit.adapters.tensorflow import forget_graph, mask_of
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.head_table import HEADS, no_head
+from nllfit.families.head_classes import HEADS, no_head
 from nllfit.families.law import law_of
 from nllfit.shared_classes import completed
 

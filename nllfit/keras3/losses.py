@@ -12,8 +12,8 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit import shared_losses
 from nllfit.adapters.keras3 import infers_shapes
+from nllfit.head_outputs import kind_of
 from nllfit.outcome_losses import counted
-from nllfit.outputs import kind_of
 from nllfit.shared_classes import completed
 
 __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]

@@ -12,7 +12,7 @@ from nllfit.estimation.estimates import Estimate
 from nllfit.families.arguments import as_array
 from nllfit.families.censored import interval_censored, right_censored
 from nllfit.plots.axes import Axes
-from nllfit.plots.survival import survival_steps
+from nllfit.plots.nonparametric_survival import survival_steps
 from nllfit.quantiles import cdf, quantile, survival
 
 __all__ = ["draw_quantiles", "pp", "qq", "rank_band", "survival_curve"]

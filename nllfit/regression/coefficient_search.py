@@ -12,15 +12,15 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.checked_outcomes import has_finite_likelihoods
 from nllfit.families.copies import batch_rows
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.outcome_shapes import has_finite_likelihoods
 from nllfit.families.support_checks import checked, first_refused
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
-from nllfit.regression.linear_maps import Designs, by_coefficients, numbers_of, summed
-from nllfit.regression.predictors import Predictor
+from nllfit.regression.coefficient_derivatives import Designs, by_coefficients, numbers_of, summed
+from nllfit.regression.keras_model import Predictor
 from nllfit.regression.row_losses import RowLosses
 
 __all__ = ["Objective", "maximum"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from nllfit.information_criteria import MaximumLikelihoodFit, wald_interval
-from nllfit.regression.extras import pandas as pd
-from nllfit.regression.extras import special
+from nllfit.regression.optional_packages import pandas as pd
+from nllfit.regression.optional_packages import special
 
 __all__ = ["CoefficientTable", "level_of"]
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from nllfit.regression.cox import CoxRegression
 from nllfit.regression.data_columns import as_times
-from nllfit.regression.extras import pandas as pd
+from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = ["cause_specific_risks"]
 

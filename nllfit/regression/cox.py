@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
 from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_times, as_weights
 from nllfit.regression.designs import Design, check_rank, sides
-from nllfit.regression.extras import pandas as pd
 from nllfit.regression.formula_outcomes import survival_times
 from nllfit.regression.hypotheses import Hypotheses
+from nllfit.regression.optional_packages import pandas as pd
 from nllfit.regression.partial_likelihood import PartialLikelihood
 
 __all__ = ["CoxRegression", "cox_regression"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families.arguments import as_labels, label_indices
-from nllfit.regression.extras import pandas as pd
+from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = [
     "as_clusters",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.regression.data_columns import as_numbers, check_present, holds_labels, named_columns
-from nllfit.regression.extras import formulaic, transforms
+from nllfit.regression.optional_packages import formulaic, transforms
 
 __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 

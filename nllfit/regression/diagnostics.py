@@ -9,10 +9,10 @@ from nllfit.families.censored import is_censored
 from nllfit.families.law import elements_of, law_of
 from nllfit.optimum.curvature import principal_axes
 from nllfit.quantiles import cdf, survival
-from nllfit.regression.extras import pandas as pd
-from nllfit.regression.extras import special
-from nllfit.regression.linear_maps import by_coefficients, of_each_row
+from nllfit.regression.coefficient_derivatives import by_coefficients, of_each_row
 from nllfit.regression.linear_predictors import LinearPredictors
+from nllfit.regression.optional_packages import pandas as pd
+from nllfit.regression.optional_packages import special
 
 __all__ = ["Diagnostics"]
 

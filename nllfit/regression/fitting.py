@@ -10,9 +10,9 @@ from nllfit.initialization.marginal import marginal_numbers
 from nllfit.regression.coefficient_search import Objective, maximum
 from nllfit.regression.data_columns import as_clusters, as_frame, as_weights
 from nllfit.regression.designs import Design, sides
-from nllfit.regression.family_of_outcomes import CUTPOINTS, coded, family_of, main_parameter
+from nllfit.regression.family_and_main_parameter import CUTPOINTS, coded, family_of, main_parameter
 from nllfit.regression.formula_outcomes import Outcome
-from nllfit.regression.predictors import (
+from nllfit.regression.keras_model import (
     Predictor,
     build_model,
     is_logit_vector,

@@ -9,7 +9,7 @@ import numpy as np
 
 from nllfit.families import interval_censored, left_censored, right_censored
 from nllfit.regression.data_columns import as_numbers, check_present, named_columns
-from nllfit.regression.extras import pandas as pd
+from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = ["Outcome", "survival_times"]
 

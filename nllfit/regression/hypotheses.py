@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nllfit.regression.coefficient_table import CoefficientTable
-from nllfit.regression.extras import constraints, special
-from nllfit.regression.extras import pandas as pd
+from nllfit.regression.optional_packages import constraints, special
+from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = ["Hypotheses", "WaldTest"]
 

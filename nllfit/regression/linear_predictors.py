@@ -6,14 +6,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.regression.coefficient_derivatives import by_coefficients, numbers_of
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.coefficient_table import CoefficientTable
 from nllfit.regression.data_columns import as_frame
 from nllfit.regression.formula_outcomes import Outcome
-from nllfit.regression.linear_maps import by_coefficients, numbers_of
-from nllfit.regression.predictors import Predictor
+from nllfit.regression.keras_model import Predictor
 
 __all__ = ["LinearPredictors"]
 

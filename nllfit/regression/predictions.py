@@ -11,10 +11,10 @@ from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
 from nllfit.information_criteria import check_level, wald_interval
 from nllfit.quantiles import interval
+from nllfit.regression.coefficient_derivatives import numbers_of
 from nllfit.regression.data_columns import as_frame
-from nllfit.regression.extras import pandas as pd
-from nllfit.regression.linear_maps import numbers_of
 from nllfit.regression.linear_predictors import LinearPredictors
+from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = ["Predictions"]
 

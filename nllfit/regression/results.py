@@ -7,7 +7,7 @@ from nllfit.adapters import Model
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
-from nllfit.regression.family_of_outcomes import CUTPOINTS, natural_values
+from nllfit.regression.family_and_main_parameter import CUTPOINTS, natural_values
 from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.predictions import Predictions

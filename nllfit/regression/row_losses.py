@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import trace
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 from nllfit.model_caches import shared_by
 
 __all__ = ["RowLosses"]

@@ -6,11 +6,11 @@ import numpy as np
 
 from nllfit import families
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
-from nllfit.families.wrapped import as_family
+from nllfit.families.wrapped_family import as_family
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.histogram import Histogram
 from nllfit.tabular.location_scale import LocationScale, is_location_scale
-from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.original_unit import OwnUnit
 from nllfit.tabular.table_rows import Rows, Stream
 from nllfit.tabular.targets import Target, has_few_values
 

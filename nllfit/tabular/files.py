@@ -10,17 +10,17 @@ import keras
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.parametric_family import ParametricFamily
+from nllfit.families.family_base import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.saved_models import new_folder
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.column_encoding import Column, Columns
 from nllfit.tabular.forest import Forest, ForestInputs
 from nllfit.tabular.histogram import Histogram
-from nllfit.tabular.inputs import Bins, Inputs, Network
 from nllfit.tabular.location_scale import LocationScale
+from nllfit.tabular.network_inputs import Bins, Inputs, Network
 from nllfit.tabular.networks_and_forests import Networks, Trees
-from nllfit.tabular.own_unit import OwnUnit
+from nllfit.tabular.original_unit import OwnUnit
 from nllfit.tabular.perceptron import Perceptron
 from nllfit.tabular.trials import Predictor, Trial
 

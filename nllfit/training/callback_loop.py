@@ -10,8 +10,8 @@ from nllfit.training.backups import Backup
 from nllfit.training.epoch_programs import MOST_EPOCHS
 from nllfit.training.failures import not_finite
 from nllfit.training.fit_arguments import only_reads
+from nllfit.training.model_for_callbacks import WatchedModel
 from nllfit.training.runs import Run, numbers
-from nllfit.training.watched_model import WatchedModel
 
 __all__ = ["CallbackLoop"]
 

@@ -21,7 +21,7 @@ from nllfit.adapters.tensorflow import call_with_captures, operations_of, trace
 from nllfit.data_checks import num_bytes, num_rows
 from nllfit.training.chunk_layout import Bounds, Chunk, Layout
 from nllfit.training.graph_or_xla import Call, Request, Timings, draws_outside_variables, next_call
-from nllfit.training.loops import TracedEpochs, one_step, split
+from nllfit.training.traced_steps import TracedEpochs, one_step, split
 
 __all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import is_keras_code
 from nllfit.data_checks import check_numbers
-from nllfit.families.checked_outcomes import (
+from nllfit.families.law import law_of
+from nllfit.families.outcome_shapes import (
     as_column,
     as_outcomes,
     finite_part,
@@ -17,12 +18,11 @@ from nllfit.families.checked_outcomes import (
     weights_of_outcomes,
     where_counted,
 )
-from nllfit.families.law import law_of
 from nllfit.families.support_checks import first_refused
 from nllfit.output_masks import masks_of
 from nllfit.shared_metrics import Score
 from nllfit.training.model_outputs import by_output, known_outputs, outputs_of
-from nllfit.training.untrained import warn_of_untrained
+from nllfit.training.untrained_parameters import warn_of_untrained
 
 __all__ = ["outcome_check"]
 

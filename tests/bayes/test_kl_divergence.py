@@ -9,7 +9,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.bayes.divergence_formulas import exact_divergence
+from nllfit.bayes.divergences import exact_divergence
 from nllfit.training.architecture import architecture_of
 from tests.keras_versions import KITS, by_keras, each_keras, mainly
 

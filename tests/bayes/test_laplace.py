@@ -10,7 +10,7 @@ import tf_keras
 
 import nllfit
 from nllfit import predict_distribution
-from nllfit.bayes import mixtures
+from nllfit.bayes import quadrature_mixtures
 from tests.keras_versions import KITS, mainly
 
 SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
@@ -71,7 +71,7 @@ def test_the_posterior_of_a_linear_model_matches_the_closed_form(kit, dtype):
     for outcomes in exact.ppf([[0.001], [0.3], [0.999]]):
         log_prob = distribution.log_prob(outcomes[:, None].astype(dtype))
         np.testing.assert_allclose(log_prob, exact.logpdf(outcomes), atol=max(1e-6, 3 * tolerance))
-    called = nllfit.outputs.distribution_of(posterior(new))
+    called = nllfit.head_outputs.distribution_of(posterior(new))
     np.testing.assert_allclose(called.stddev()[:, 0], spread, rtol=tolerance)
 
 
@@ -289,7 +289,7 @@ def test_a_nan_row_does_not_affect_other_rows():
     expected = predict_distribution(posterior, x).stddev().numpy()
     x[7, 1] = expected[7] = np.nan
     np.testing.assert_allclose(predict_distribution(posterior, x).stddev(), expected, rtol=1e-5)  # rounding of float32
-    np.testing.assert_allclose(nllfit.outputs.distribution_of(posterior(x)).stddev(), expected, rtol=1e-5)
+    np.testing.assert_allclose(nllfit.head_outputs.distribution_of(posterior(x)).stddev(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match=r"`x` has rows of shape \(5,\), but the model takes rows of shape \(3,\)"):
         predict_distribution(posterior, np.zeros([4, 5]))
     with pytest.raises(ValueError, match="`x` holds strings, and the model takes numbers"):
@@ -369,6 +369,6 @@ def test_models_without_a_posterior_are_refused():
 
 @pytest.mark.parametrize("size", [1, 4, 5, 50])
 def test_the_points_of_a_mixture_have_the_moments_of_a_standard_normal(size):
-    points, weights = mixtures._points(size)
+    points, weights = quadrature_mixtures._points(size)
     np.testing.assert_allclose(weights @ points, np.zeros(size), atol=1e-14)
     np.testing.assert_allclose((points.T * weights) @ points, np.eye(size), atol=1e-13)

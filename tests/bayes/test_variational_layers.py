@@ -10,7 +10,7 @@ import tf_keras
 import nllfit
 from nllfit import keras3
 from nllfit.bayes import variational_layers
-from nllfit.bayes.estimators import ESTIMATORS
+from nllfit.bayes.flipout_and_reparameterization import ESTIMATORS
 from tests.bayes.test_laplace import PRIOR, SCALE, closed_form, compiled, line
 from tests.keras_versions import KITS, by_keras, in_turn, mainly
 

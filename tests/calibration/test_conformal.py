@@ -47,7 +47,7 @@ def test_interval_ends_match_the_formula_of_romano(kit):
         low, high = nllfit.interval(found, level)
         np.testing.assert_allclose(low, x - reach - correction, atol=1e-4)
         np.testing.assert_allclose(high, x + reach + correction, atol=1e-4)
-    called = nllfit.outputs.distribution_of(conformal(x))
+    called = nllfit.head_outputs.distribution_of(conformal(x))
     np.testing.assert_allclose(called.log_prob(y), found.log_prob(y), rtol=1e-5)
 
 

@@ -44,7 +44,9 @@ def test_a_wrong_model_becomes_calibrated():
     called = recalibrated(X[TEST])
     assert called.dtype == tf.float32
     np.testing.assert_allclose(
-        nllfit.negative_log_likelihood(Y[TEST], nllfit.outputs.distribution_of(called)), after.scores["nll"], rtol=1e-5
+        nllfit.negative_log_likelihood(Y[TEST], nllfit.head_outputs.distribution_of(called)),
+        after.scores["nll"],
+        rtol=1e-5,
     )
 
 

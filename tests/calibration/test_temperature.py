@@ -47,7 +47,7 @@ def test_the_temperature_matches_scipys_optimum(kit, factor):
     if kit.keras.__name__ == "keras":
         np.testing.assert_allclose(called, special.softmax(log_probs / scaled.temperature, -1), rtol=1e-5)
         assert called.dtype == tf.float32
-    called = nllfit.outputs.distribution_of(called)
+    called = nllfit.head_outputs.distribution_of(called)
     np.testing.assert_allclose(called.log_prob(LABELS), predict_distribution(scaled, x).log_prob(LABELS), rtol=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_scaling_an_ensemble_scales_its_mixture(kit):
     probs = np.mean([predict_distribution(model, LOGITS).probs_parameter() for model in models], 0) ** (
         1 / scaled.temperature
     )
-    found = nllfit.outputs.distribution_of(scaled(LOGITS)).probs_parameter()
+    found = nllfit.head_outputs.distribution_of(scaled(LOGITS)).probs_parameter()
     np.testing.assert_allclose(found, probs / probs.sum(-1, keepdims=True), rtol=1e-4)  # powers of rounded numbers
     twice = scale_temperature(scaled, tf.data.Dataset.from_tensor_slices((LOGITS, y)).shuffle(300).batch(50))
     assert twice.temperature == pytest.approx(1, abs=1e-5)

@@ -8,8 +8,8 @@ from scipy import stats
 
 from nllfit import Censored, Truncated, maximum_likelihood, right_censored
 from nllfit.estimation.bootstrap import draw_samples
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import problem_of
-from nllfit.estimation.sample_fit import Fit
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 

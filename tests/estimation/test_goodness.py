@@ -16,9 +16,9 @@ from nllfit import (
     maximum_likelihood,
     right_censored,
 )
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import problem_of
 from nllfit.estimation.refits import Refits
-from nllfit.estimation.sample_fit import Fit
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 60)
 

@@ -17,8 +17,8 @@ from nllfit import (
     maximum_likelihood,
     right_censored,
 )
+from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import problem_of
-from nllfit.estimation.sample_fit import Fit
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 

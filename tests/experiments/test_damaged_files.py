@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from experiments import data, likelihood, tables
+from experiments import labelled_data, likelihood, uci_tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
 MUTANTS = [100, pytest.param(600, marks=pytest.mark.thorough)]  # damaged files of each kind
@@ -25,10 +25,10 @@ def write_pictures(path):
 
 # For each reader: a function that writes a valid file, the file to damage, and the reader.
 READERS = {
-    "npz": (lambda path: write_npz(path, False), "", data.npz_file),
-    "npz, compressed": (lambda path: write_npz(path, True), "", data.npz_file),
-    "IDX, gzipped": (write_idx, "train-labels-idx1-ubyte.gz", data.idx_folder),
-    "IDX": (lambda path: write_idx(path, compress=False), "train-labels-idx1-ubyte", data.idx_folder),
+    "npz": (lambda path: write_npz(path, False), "", labelled_data.npz_file),
+    "npz, compressed": (lambda path: write_npz(path, True), "", labelled_data.npz_file),
+    "IDX, gzipped": (write_idx, "train-labels-idx1-ubyte.gz", labelled_data.idx_folder),
+    "IDX": (lambda path: write_idx(path, compress=False), "train-labels-idx1-ubyte", labelled_data.idx_folder),
     "csv": (
         lambda path: path.write_text('name,size\na,1.5\n"b\n",2.5\nc,\n'),
         "",
@@ -37,10 +37,10 @@ READERS = {
     "table": (
         lambda path: path.write_text("".join(f"{i} 0.5, {i}e2\n" for i in range(20))),
         "",
-        tables.read_table,
+        uci_tables.read_table,
     ),
-    "PNG": (write_pictures, "cats/0.png", lambda path: data._read_image(path / "cats/0.png", 8)),
-    "JPEG": (write_pictures, "cats/1.jpg", lambda path: data._read_image(path / "cats/1.jpg", 8)),
+    "PNG": (write_pictures, "cats/0.png", lambda path: labelled_data._read_image(path / "cats/0.png", 8)),
+    "JPEG": (write_pictures, "cats/1.jpg", lambda path: labelled_data._read_image(path / "cats/1.jpg", 8)),
 }
 
 
@@ -119,12 +119,24 @@ def bomb(path, kind):
 @pytest.mark.parametrize(
     ("kind", "read", "message"),
     [
-        ("npz", data.npz_file, "is not a complete .npz file: it claims to hold 134218240 bytes, more than 100 times"),
-        ("IDX", data.idx_folder, "is not a complete IDX file: it claims to hold 268435456 bytes"),
-        ("IDX that claims", data.idx_folder, "is not a complete IDX file: it claims to hold 1099511627776 bytes"),
-        ("picture", lambda path: data._read_image(path, 8), r"bomb: Image size \(3600000000 pixels\) exceeds limit"),
+        (
+            "npz",
+            labelled_data.npz_file,
+            "is not a complete .npz file: it claims to hold 134218240 bytes, more than 100 times",
+        ),
+        ("IDX", labelled_data.idx_folder, "is not a complete IDX file: it claims to hold 268435456 bytes"),
+        (
+            "IDX that claims",
+            labelled_data.idx_folder,
+            "is not a complete IDX file: it claims to hold 1099511627776 bytes",
+        ),
+        (
+            "picture",
+            lambda path: labelled_data._read_image(path, 8),
+            r"bomb: Image size \(3600000000 pixels\) exceeds limit",
+        ),
         ("csv", lambda path: likelihood.read_sample(path, "size"), "a line of 1048576 characters or more"),
-        ("csv", tables.read_table, "a line of 1048576 characters or more"),
+        ("csv", uci_tables.read_table, "a line of 1048576 characters or more"),
     ],
 )
 def test_a_small_file_takes_little_memory(tmp_path, kind, read, message):
@@ -141,11 +153,11 @@ def test_a_small_file_takes_little_memory(tmp_path, kind, read, message):
 def test_a_pipe_instead_of_a_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "data.npz")
     with pytest.raises(ValueError, match="is not a file: give"):
-        data.npz_file(tmp_path / "data.npz")
+        labelled_data.npz_file(tmp_path / "data.npz")
 
 
 def test_names_that_are_not_utf_8_can_be_printed(tmp_path):
     write_photographs(tmp_path)
     os.rename(os.fsencode(tmp_path / "cats"), os.fsencode(tmp_path) + b"/ch\xe4t")
-    _, _, names = data.photographs(tmp_path, 8, seed=0)
+    _, _, names = labelled_data.photographs(tmp_path, 8, seed=0)
     assert names == ["ch\N{REPLACEMENT CHARACTER}t", "dogs"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorflow_probability import distributions as tfd
 
-from experiments import tables
+from experiments import uci_tables
 from experiments.benchmarks import uci
 from tests.experiments.samples import Marginal
 from tests.files import data_file
@@ -40,15 +40,15 @@ def folder(tmp_path):
 def test_a_malformed_table_is_refused(tmp_path, text, words):
     (tmp_path / "bad.txt").write_text(text)
     with pytest.raises(ValueError, match=r"bad\.txt") as error:
-        tables.read_folder(tmp_path)
+        uci_tables.read_folder(tmp_path)
     assert words in str(error.value)
 
 
 def test_a_folder_without_tables_and_an_unknown_name_are_refused(tmp_path, folder):
     with pytest.raises(ValueError, match=r"holds no NAME\.txt"):
-        tables.read_folder(tmp_path)
+        uci_tables.read_folder(tmp_path)
     with pytest.raises(ValueError, match=r"--only names b: --data .* holds line"):
-        tables.read_folder(folder, ["b"])
+        uci_tables.read_folder(folder, ["b"])
 
 
 @pytest.mark.parametrize("content", ["numbers", "[1]", '{"test_nll": [1]}', '{"test_nll": {"line": {"A": "low"}}}'])
@@ -61,7 +61,7 @@ def test_published_scores_of_another_form_are_refused(folder, content):
 @pytest.mark.parametrize("start", ["", "\ufeff"])  # Windows writes a byte order mark
 def test_a_table_with_commas_and_comments_is_read(tmp_path, start):
     (tmp_path / "t.txt").write_text(start + "# a, b, target\n" + "1, 2, 3\n4,5,6\n" * 10, encoding="utf-8")
-    x, y = tables.read_table(tmp_path / "t.txt")
+    x, y = uci_tables.read_table(tmp_path / "t.txt")
     np.testing.assert_array_equal(x[:2], [[1, 2], [4, 5]])
     np.testing.assert_array_equal(y[:2], [[3], [6]])
 
@@ -69,8 +69,8 @@ def test_a_table_with_commas_and_comments_is_read(tmp_path, start):
 def test_the_splits_match_the_published_ones():
     """On each of our splits, least squares has the same errors as on the published files of that split."""
     oracle = json.loads(data_file("uci/linear_gaussian_oracle.json").read_text())
-    x, y = tables.read_table(data_file("uci/energy.txt"))
-    rows = list(tables.splits(len(x)))
+    x, y = uci_tables.read_table(data_file("uci/energy.txt"))
+    rows = list(uci_tables.splits(len(x)))
     assert len(rows) == 20
     for (train, test), (rmse, nll, *_) in zip(rows, oracle["per_split"]["energy"], strict=True):
         columns = np.hstack([x, np.ones_like(y)])
@@ -79,7 +79,7 @@ def test_the_splits_match_the_published_ones():
         squares = (columns[test] @ weights - y[test]) ** 2
         assert np.sqrt(squares.mean()) == pytest.approx(rmse, rel=1e-6)
         assert np.mean(squares / variance + np.log(2 * np.pi * variance)) / 2 == pytest.approx(nll, rel=1e-6)
-    assert len(list(tables.splits(40_001))) == 5
+    assert len(list(uci_tables.splits(40_001))) == 5
 
 
 def test_a_run_reports_its_numbers(folder, tmp_path, monkeypatch, capsys):
@@ -90,7 +90,8 @@ def test_a_run_reports_its_numbers(folder, tmp_path, monkeypatch, capsys):
     assert json.loads((out / "metrics.json").read_text()) == metrics
     y = TABLE[:, -1]
     nll = [
-        -np.mean(tfd.Normal(y[train].mean(), y[train].std()).log_prob(y[test])) for train, test in tables.splits(60, 3)
+        -np.mean(tfd.Normal(y[train].mean(), y[train].std()).log_prob(y[test]))
+        for train, test in uci_tables.splits(60, 3)
     ]
     assert metrics["line"]["nll"] == pytest.approx(np.mean(nll), rel=1e-6)
     assert metrics["line"]["nll_se"] == pytest.approx(np.std(nll, ddof=1) / np.sqrt(3), rel=1e-6)

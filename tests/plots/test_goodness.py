@@ -7,7 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit import Censored, Truncated, left_censored, maximum_likelihood, plots, right_censored
 from nllfit.plots.goodness_figures import rank_band
-from nllfit.plots.survival import survival_steps
+from nllfit.plots.nonparametric_survival import survival_steps
 from tests.plots.conftest import labels
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 50)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nllfit
-from tests.heads import ONCE, all_heads
+from tests.head_builders import ONCE, all_heads
 from tests.keras_versions import KITS, by_keras, each_keras
 
 ROUNDING = {"mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}  # relative rounding error of one number

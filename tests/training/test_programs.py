@@ -16,7 +16,7 @@ import nllfit
 from nllfit import model_caches
 from nllfit.adapters import adapter_of
 from nllfit.adapters.keras_models import training_variables, variable_of
-from nllfit.training import loops, runs
+from nllfit.training import runs, traced_steps
 from nllfit.training.architecture import architecture_of
 from nllfit.training.epoch_programs import Program
 from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
@@ -197,9 +197,9 @@ def test_small_variables_are_packed_and_unpacked_without_changes():
     shapes = [2, 3], [4], [300, 300], [0, 5], []
     variables = [tf.Variable(tf.fill(shape, float(i))) for i, shape in enumerate(shapes)]
     variables += [tf.Variable(7, dtype=tf.int64), tf.Variable([[8.0, 9.0]], shape=tf.TensorShape([1, None]))]
-    joined = loops._joined(variables)
+    joined = traced_steps._joined(variables)
     assert [t.shape.num_elements() for t in joined[:2]] == [2 * 3 + 4 + 0 + 1, 300 * 300]
-    after = loops.split([np.stack([t.numpy(), t.numpy() + 1]) for t in joined], variables)
+    after = traced_steps.split([np.stack([t.numpy(), t.numpy() + 1]) for t in joined], variables)
     for state, variable in zip(after, variables, strict=True):
         np.testing.assert_array_equal(state, [variable.numpy(), variable.numpy() + 1], strict=True)
 

@@ -14,9 +14,9 @@ from nllfit.families.laws.bounded import BOUNDED
 from nllfit.families.laws.counts import COUNTS
 from nllfit.families.laws.exponential import EXPONENTIAL
 from nllfit.families.laws.gamma import GAMMA
+from nllfit.families.laws.inverse_gaussian import NORMAL_COMPOUNDS
 from nllfit.families.laws.labels import LABELS
 from nllfit.families.laws.normal import NORMAL
-from nllfit.families.laws.normal_compounds import NORMAL_COMPOUNDS
 from nllfit.families.laws.student_t import STUDENT_T
 from nllfit.families.laws.vectors import VECTORS
 

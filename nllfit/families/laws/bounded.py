@@ -13,7 +13,7 @@ from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
 from nllfit.families.laws.exponential import logistic
 from nllfit.families.laws.pieces import distance, with_rest
-from nllfit.families.laws.power_zero import at_power_zero
+from nllfit.families.laws.power_derivatives import at_power_zero
 from nllfit.families.links import HIGH, PEAK
 from nllfit.families.log_kernels import log_beta_kernel
 from nllfit.families.numerics import expm1_ratio, log1mexp, where_safe

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
-from nllfit.families.laws.power_zero import lacking
+from nllfit.families.laws.power_derivatives import lacking
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["VECTORS"]

@@ -10,8 +10,8 @@ from scipy.special import log_ndtr
 from tensorflow_probability import distributions as tfd
 
 from nllfit.calibration import Recalibrated
-from nllfit.families.checked_outcomes import as_outcomes
 from nllfit.families.law import elements_of
+from nllfit.families.outcome_shapes import as_outcomes
 from nllfit.families.support_checks import checked, first_refused
 from nllfit.initialization import initialize
 from nllfit.keras3 import heads

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.mixture import mixture_of
-from nllfit.families.parametric_family import ParametricFamily
 
 __all__ = ["mixture_over"]
 

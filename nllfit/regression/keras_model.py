@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import Softmax
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.heads import DistributionHead
 from nllfit.losses import negative_log_likelihood
 from nllfit.regression.designs import INTERCEPT, Design
-from nllfit.regression.family_of_outcomes import natural_values
+from nllfit.regression.family_and_main_parameter import natural_values
 from nllfit.training.loss_surface import set_weights
 
 __all__ = ["Predictor", "build_model", "names_of", "places_of", "set_coefficients", "sizes"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import binary, data, multiclass
+from experiments import binary, labelled_data, multiclass
 from tests.experiments.samples import files, npz_arrays, write_idx, write_photographs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
@@ -121,10 +121,10 @@ def spoilt(tmp_path, kind):
     ],
 )
 def test_bad_data_is_one_clear_error_and_no_run_folder(tmp_path, main, kind, message):
-    data = spoilt(tmp_path, kind)
+    labelled_data = spoilt(tmp_path, kind)
     (tmp_path / "runs").mkdir()
     with pytest.raises(ValueError, match=message):
-        main(["--data", str(data), "--out", str(tmp_path / "runs" / "run"), "--epochs", "1"])
+        main(["--data", str(labelled_data), "--out", str(tmp_path / "runs" / "run"), "--epochs", "1"])
     assert not files(tmp_path / "runs")
 
 
@@ -134,4 +134,4 @@ def test_a_bitmap_has_the_colors_that_pillow_reads(tmp_path, mode):
     Image.fromarray(pixels).convert(mode).save(tmp_path / "image.bmp")
     with Image.open(tmp_path / "image.bmp") as image:
         known = np.array(image.convert("RGB"))
-    np.testing.assert_array_equal(data._read_image(tmp_path / "image.bmp", 9), known)
+    np.testing.assert_array_equal(labelled_data._read_image(tmp_path / "image.bmp", 9), known)

@@ -4,28 +4,28 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from nllfit.tabular import forest, inputs
+from nllfit.tabular import forest, network_inputs
 
 RNG = np.random.default_rng(0)
 
 
 def test_bins_are_a_piecewise_linear_encoding():
-    bins = inputs.Bins(np.arange(101.0)[:, None])
+    bins = network_inputs.Bins(np.arange(101.0)[:, None])
     np.testing.assert_allclose(bins(np.array([[12.5]]))[0], [1, 1, 0.5] + 17 * [0])
-    constant = inputs.Bins(np.ones([9, 1]))
+    constant = network_inputs.Bins(np.ones([9, 1]))
     np.testing.assert_array_equal(constant(np.array([[0.0], [1.0]])), [20 * [0], 20 * [1]])
 
 
 def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set():
     x = RNG.normal(5, 3, [50, 2])
-    seen, of_training_set = inputs.Inputs.fit(inputs.Network((4,)), x, x[:, :1], None, seed=0)
+    seen, of_training_set = network_inputs.Inputs.fit(network_inputs.Network((4,)), x, x[:, :1], None, seed=0)
     np.testing.assert_allclose(of_training_set, (x - x.mean(0)) / x.std(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(seen([[1e9, -1e9]]), [[of_training_set[:, 0].max(), of_training_set[:, 1].min()]])
 
 
 def test_a_wide_table_is_not_binned():
     x = np.zeros([3, 1001])
-    assert inputs.Inputs.fit(inputs.NETWORKS["steep"], x, x[:, :1], None, seed=0)[1].shape == (3, 1001)
+    assert network_inputs.Inputs.fit(network_inputs.NETWORKS["steep"], x, x[:, :1], None, seed=0)[1].shape == (3, 1001)
 
 
 def test_the_forest_matches_scikit_learn():
@@ -55,11 +55,13 @@ def test_the_forest_matches_scikit_learn():
 )
 def test_an_invalid_network_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
-        inputs.Network(**arguments)
+        network_inputs.Network(**arguments)
 
 
 @pytest.mark.parametrize("unit", [1e-170, 1e170])
 def test_inputs_do_not_depend_on_the_unit_of_a_column(unit):
     x = RNG.normal(size=[50, 2])
-    (_, known), (_, found) = (inputs.Inputs.fit(inputs.Network((4,)), x * u, x, None, seed=0) for u in (1, unit))
+    (_, known), (_, found) = (
+        network_inputs.Inputs.fit(network_inputs.Network((4,)), x * u, x, None, seed=0) for u in (1, unit)
+    )
     np.testing.assert_allclose(found, known, rtol=1e-5, atol=1e-6)

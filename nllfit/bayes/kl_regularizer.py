@@ -7,14 +7,14 @@ import tensorflow as tf
 import tf_keras
 
 from nllfit.adapters.tensorflow import mask_of, untouched
-from nllfit.bayes.divergence_formulas import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
+from nllfit.bayes.divergences import check_comparable, estimated_divergence, exact_divergence, in_dtype_of
 from nllfit.bayes.priors import as_prior, from_keras, to_keras
 from nllfit.families.arguments import as_count
 from nllfit.families.configs import plain
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_arguments import HeadRegularizer, check_differentiable, example_of
-from nllfit.families.parametric_family import ParametricFamily
-from nllfit.families.registered import registered
-from nllfit.outputs import as_distribution, distribution_of, kind_of
+from nllfit.families.registered_names import registered
+from nllfit.head_outputs import as_distribution, distribution_of, kind_of
 
 __all__ = ["KLDivergence"]
 

@@ -1,6 +1,6 @@
 """The named heads of families that modify another family: censored, truncated, zero-inflated and hurdle heads.
 
-Each docstring gives *domain, link, formula*, as in `catalogue`. The argument `family` is a family object, a class of
+Each docstring gives *domain, link, formula*, as in `named_heads`. The argument `family` is a family object, a class of
 `tfp.distributions`, or the name of such a class. With a class or a name, the head also takes the arguments of `Family`.
 """
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from nllfit.families.censored import Censored as CensoredFamily
 from nllfit.families.configs import restored
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Head
 from nllfit.families.inflated import Hurdle as HurdleFamily
 from nllfit.families.inflated import ZeroInflated as ZeroInflatedFamily
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.truncated import Truncated as TruncatedFamily
 
 __all__ = ["Censored", "Hurdle", "Truncated", "ZeroInflated"]

@@ -11,8 +11,8 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.arguments import refuse_with_family
 from nllfit.families.facts import Facts, names_with_exact_tails
 from nllfit.families.family import Family
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.law import law_of
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.search_policy import SearchPolicy
 from nllfit.families.tfp_classes import INDEPENDENT, over_event, unwrapped
 

@@ -5,9 +5,9 @@ import math
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.broadcast_checks import unchecked_log_prob
 from nllfit.families.copies import real_dtype, with_parameters
 from nllfit.families.law import elements_of
-from nllfit.families.rowwise import unchecked_log_prob
 from nllfit.families.tfp_classes import DISCRETE, INDEPENDENT, is_own, parts_of, plain_class
 
 __all__ = ["check_comparable", "estimated_divergence", "exact_divergence", "in_dtype_of"]

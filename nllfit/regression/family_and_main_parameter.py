@@ -10,8 +10,8 @@ from nllfit.families import Censored
 from nllfit.families.arguments import family_class, refuse_with_family
 from nllfit.families.by_mean import BY_MEAN, parameterized
 from nllfit.families.facts import facts_of
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import other_names
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.regression.formula_outcomes import Outcome
 
 __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]

@@ -1,10 +1,10 @@
-"""Builds heads and models for the cases of `tests/cases.py`, in each version of Keras."""
+"""Builds heads and models for the cases of `tests/head_cases.py`, in each version of Keras."""
 
 import numpy as np
 import pytest
 
 from nllfit import heads
-from tests.cases import CASES
+from tests.head_cases import CASES
 from tests.keras_versions import alternately
 
 # One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.

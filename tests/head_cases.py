@@ -2,7 +2,7 @@
 
 To add a family:
 
-1. Write its class in `nllfit/families/catalogue.py`, or in `compound.py` if it wraps another family.
+1. Write its class in `nllfit/families/named_heads.py`, or in `compound_heads.py` if it wraps another family.
 2. Add its name to `__all__` of that module, and to `__all__` of the heads of Keras 2 and Keras 3.
 3. Add its row to `CASES` in this file.
 """

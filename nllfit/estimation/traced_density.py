@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from nllfit.adapters.tensorflow import trace
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
+from nllfit.families.family_base import ParametricFamily
 from nllfit.families.inflated import Hurdle, ZeroInflated
-from nllfit.families.parametric_family import ParametricFamily
 from nllfit.families.truncated import Truncated
 
 __all__ = ["Density", "density_of"]

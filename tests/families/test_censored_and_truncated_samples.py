@@ -17,7 +17,7 @@ INF = np.inf
 def test_censored_estimates_match_fitdistcens():
     """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`.
 
-    `test_certified.py` has the same reference of a Normal.
+    `test_published_censored_fits.py` has the same reference of a Normal.
     """
     y = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0]
     data = stats.CensoredData.right_censored(y, [0] * 7 + [1])

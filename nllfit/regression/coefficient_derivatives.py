@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nllfit.regression.predictors import Predictor
+from nllfit.regression.keras_model import Predictor
 
 __all__ = ["Designs", "by_coefficients", "numbers_of", "of_each_row", "summed"]
 

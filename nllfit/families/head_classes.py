@@ -6,30 +6,30 @@ line to each of the two stub files `heads.pyi`, which editors and type checkers 
 
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families import catalogue, compound, function_family, head_base
+from nllfit.families import compound_heads, function_family, head_base, named_heads
 
 __all__ = ["HEADS", "no_head"]
 
 HEADS: tuple[type[head_base.Head], ...] = (
-    catalogue.Bernoulli,
-    catalogue.Beta,
-    catalogue.Categorical,
-    compound.Censored,
+    named_heads.Bernoulli,
+    named_heads.Beta,
+    named_heads.Categorical,
+    compound_heads.Censored,
     head_base.DistributionHead,
     function_family.DistributionLambda,
-    catalogue.Gamma,
-    compound.Hurdle,
-    catalogue.Laplace,
-    catalogue.LogNormal,
-    catalogue.Mixture,
-    catalogue.MultivariateNormalTriL,
-    catalogue.NegativeBinomial,
-    catalogue.Normal,
-    catalogue.OneHotCategorical,
-    catalogue.Poisson,
-    catalogue.StudentT,
-    compound.Truncated,
-    compound.ZeroInflated,
+    named_heads.Gamma,
+    compound_heads.Hurdle,
+    named_heads.Laplace,
+    named_heads.LogNormal,
+    named_heads.Mixture,
+    named_heads.MultivariateNormalTriL,
+    named_heads.NegativeBinomial,
+    named_heads.Normal,
+    named_heads.OneHotCategorical,
+    named_heads.Poisson,
+    named_heads.StudentT,
+    compound_heads.Truncated,
+    compound_heads.ZeroInflated,
 )
 
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from nllfit.adapters.tensorflow import forget_graph, mask_of
-from nllfit.families.checked_outcomes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
+from nllfit.families.outcome_shapes import as_outcomes, weights_of_outcomes, where_counted
 from nllfit.families.support_ends import in_one_turn
-from nllfit.outputs import as_distribution
+from nllfit.head_outputs import as_distribution
 from nllfit.scores.energy import energy_score
 
 __all__ = ["crps"]

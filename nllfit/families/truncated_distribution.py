@@ -10,12 +10,12 @@ from tensorflow_probability import util as tfpu
 
 from nllfit.families.copies import constant_but
 from nllfit.families.discreteness import Between
-from nllfit.families.distribution_of import DistributionOf
 from nllfit.families.interval_probability import LogInterval, middle, within
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.moments import moments_by_tails
 from nllfit.families.observed import Observed
 from nllfit.families.support_checks import assertions_of
+from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["AboveZero", "TruncatedDistribution", "WindowedDistribution"]
 
