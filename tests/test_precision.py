@@ -100,9 +100,13 @@ def test_a_head_computes_in_float32_for_16_bit_inputs(case, policy):
             losses = nllfit.negative_log_likelihood(y, head(numbers))
         assert losses.dtype == tf.float32
         results.append([losses, tf.cast(tape.gradient(losses, numbers), u.dtype)])
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_array_equal(found, expected)
-    assert np.isfinite(results[0][0]).all()
+    # On a busy machine, a few in 1000 calls of `tfp.math.lbeta` in float32 differ by a rounding error of about 1e-6.
+    # This may change the last bit of a gradient in 16 bits.
+    (losses, gradient), (expected, slopes) = results
+    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
+    last_bit = {"float16": 2**-10, "bfloat16": 2**-7}[u.dtype.name]
+    np.testing.assert_allclose(tf.cast(gradient, tf.float32), tf.cast(slopes, tf.float32), rtol=last_bit)
+    assert np.isfinite(losses).all()
 
 
 MADE_OF_COUNTS = {
