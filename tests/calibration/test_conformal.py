@@ -90,6 +90,7 @@ def test_a_conformal_distribution_is_consistent_and_can_be_evaluated():
     assert float(one.stddev()[0, 0]) == pytest.approx(spread, rel=0.01)
 
 
+@pytest.mark.thorough  # covered by the test of the formula for the ends of intervals
 def test_intervals_are_nested_and_stay_in_the_support():
     x = np.zeros([200, 1], "float32")
     y = np.random.default_rng(0).gamma(0.3, 0.01, [200, 1])

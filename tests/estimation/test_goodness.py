@@ -34,6 +34,7 @@ def test_the_statistics_match_scipy():
     assert found["anderson_darling"] == pytest.approx(squared, rel=1e-6)
 
 
+@pytest.mark.thorough(but="anderson_darling")
 @pytest.mark.parametrize(("name", "theirs"), [("kolmogorov_smirnov", "ks"), ("anderson_darling", "ad")])
 def test_the_p_values_match_scipy(name, theirs):
     known = stats.goodness_of_fit(stats.norm, Y, statistic=theirs, n_mc_samples=4999, rng=0)

@@ -330,6 +330,7 @@ def test_cutpoints_and_location_are_not_identified():
     assert all(np.all(np.isfinite(error)) for error in held.standard_errors.values())
 
 
+@pytest.mark.thorough  # a rare family
 def test_the_scale_of_plackett_luce_scores_is_not_identified():
     ranks = np.argsort(np.random.default_rng(0).gumbel([0, 0.5, 1], size=(60, 3)), axis=1)
     fit = maximum_likelihood("PlackettLuce", ranks)

@@ -135,6 +135,7 @@ def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
     np.testing.assert_allclose(losses[:3], np.mean(each, axis=1), rtol=1e-5)
 
 
+@pytest.mark.thorough  # the other tests of this module compute the same losses of smaller outcomes
 def test_large_counts_keep_their_digits():
     y = RNG.poisson(1e8, [20, 1]).astype(float)
     target = candidates.target_of("Poisson", rows_of(y))

@@ -112,6 +112,7 @@ def test_trees_are_chosen_for_steps():
     assert model.evaluate(new, truth).crps < 0.25
 
 
+@pytest.mark.thorough  # covered by the tests of saved estimators and of trees with one outcome
 def test_trees_predict_classes_and_several_outcomes_and_are_saved(tmp_path):
     labels = np.where(STEPS[:, 0] > 2, "high", "low")
     classifier = DistributionClassifier(**TREES).fit(X, labels)

@@ -210,7 +210,8 @@ def test_class_labels_may_have_a_column_axis(kit):
     assert loss(y) == loss(y[:, None])
 
 
-@pytest.mark.parametrize("compile", ["graph", pytest.param("xla", marks=pytest.mark.thorough)])
+@pytest.mark.thorough  # the tests of `fit_lbfgs` compute in float64 in an ordinary run
+@pytest.mark.parametrize("compile", ["graph", "xla"])
 def test_float64_stays_float64(compile):
     set_precision("float64")
     try:
