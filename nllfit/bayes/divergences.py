@@ -67,16 +67,16 @@ def check_comparable(q: tfd.Distribution, p: tfd.Distribution, others: str = "th
 
 
 def _check_support(q, p, others):
-    (low, high), (lowest, highest) = _ends(p), _ends(q)
-    if (lowest == -math.inf and low > lowest) or (highest == math.inf and high < highest):
+    (p_low, p_high), (q_low, q_high) = _ends(p), _ends(q)
+    if (q_low == -math.inf and p_low > q_low) or (q_high == math.inf and p_high < q_high):
         raise ValueError(
-            f"`prior` is a {p.name}, whose outcomes are between {low:.3g} and {high:.3g}, but {others} are between "
-            f"{lowest:.3g} and {highest:.3g}, so the divergence is infinite: give a prior whose outcomes include these."
+            f"`prior` is a {p.name}, whose outcomes are between {p_low:.3g} and {p_high:.3g}, but {others} are between "
+            f"{q_low:.3g} and {q_high:.3g}, so the divergence is infinite: give a prior whose outcomes include these."
         )
 
 
 def _ends(distribution):
-    """Returns the ends of the support of an outcome's elements. They are NaN for counts, or if they are not known.
+    """Returns the ends of the support of an outcome's elements. For counts and unknown supports, the ends are NaN.
 
     Comparisons with NaN are False, so `_check_support` then raises no error.
     """

@@ -8,15 +8,15 @@ import numpy as np
 __all__ = ["Expansion"]
 
 _MIN_SCALE, _MAX_SCALE = 1e-5, 1e5  # the range in which `best_scale` searches
-_POINTS, _ZOOMS = 201, 5
+_POINTS, _ZOOMS = 201, 5  # the size and the number of the grids on which `best_scale` searches
 
 
 @dataclasses.dataclass(frozen=True)
 class Expansion:
-    """A second-order expansion of a negative log-likelihood around weights. Each weight has the prior `Normal(0, s)`.
+    """A second-order expansion of a negative log-likelihood around given weights.
 
-    Let `w` be these weights, `g` the gradient and `H` the curvature at `w`, and `P = H + I / s^2` the precision of the
-    posterior. The posterior is
+    Each weight has the prior `Normal(0, s)`. Let `w` be the given weights, and let `g` and `H` be the gradient and the
+    curvature of the negative log-likelihood at `w`. The posterior has the precision `P = H + I / s^2`. The posterior is
 
         Normal(w - inv(P) (g + w / s^2), inv(P))
 
@@ -24,9 +24,9 @@ class Expansion:
     log-likelihood is quadratic.
 
     Attributes:
-      value: the negative log-likelihood at the weights, in nats.
-      weights, gradient: `[q]`.
-      curvature: `[q, q]`.
+      value: the negative log-likelihood at `w`, in nats.
+      weights, gradient: `w` and `g`, `[q]` each.
+      curvature: `H`, `[q, q]`.
     """
 
     value: float
@@ -40,22 +40,27 @@ class Expansion:
 
         Negative eigenvalues, which come from rounding, are replaced by 0.
         """
-        bends, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
-        return np.maximum(bends, 0.0), axes
+        eigenvalues, axes = np.linalg.eigh((self.curvature + self.curvature.T) / 2)
+        return np.maximum(eigenvalues, 0.0), axes
 
     def posterior(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns the mean `[q]` and the covariance `[q, q]` of the posterior under a prior of this scale."""
-        bends, axes = self._eigenvalues_and_axes
-        covariance = axes / (bends + scale**-2) @ axes.T
+        eigenvalues, axes = self._eigenvalues_and_axes
+        covariance = axes / (eigenvalues + scale**-2) @ axes.T
         return self.weights - covariance @ (self.gradient + self.weights / scale**2), covariance
 
     def log_evidence(self, scales: np.ndarray) -> np.ndarray:
         """Returns the log evidence in nats, `[m]`, under priors with the given scales, `[m]`."""
-        bends, axes = self._eigenvalues_and_axes
+        eigenvalues, axes = self._eigenvalues_and_axes
         precision = scales[:, None] ** -2.0
-        bent = bends + precision
-        slopes = self.gradient @ axes + precision * (self.weights @ axes)
-        terms = 2 * np.log(scales[:, None]) + precision * (self.weights @ axes) ** 2 + np.log(bent) - slopes**2 / bent
+        posterior_precision = eigenvalues + precision
+        gradients = self.gradient @ axes + precision * (self.weights @ axes)
+        terms = (
+            2 * np.log(scales[:, None])
+            + precision * (self.weights @ axes) ** 2
+            + np.log(posterior_precision)
+            - gradients**2 / posterior_precision
+        )
         return -self.value - terms.sum(1) / 2
 
     def best_scale(self) -> float:

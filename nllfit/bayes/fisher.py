@@ -21,8 +21,8 @@ from nllfit.training.loss_surface import assign
 
 __all__ = ["Fisher", "derivatives"]
 
-# The number of draws that estimate a divergence if TFP has no formula for it, and the number of draws that estimate the
-# Fisher information if the density has a corner.
+# Without a formula of TFP, a divergence is estimated from `_DRAWS` draws. If the density has a corner, the Fisher
+# information is estimated from `_DRAWS_AT_CORNERS` draws.
 _DRAWS, _DRAWS_AT_CORNERS = 100, 400
 _SEED = 0, 0
 
@@ -32,10 +32,10 @@ class Fisher(Likelihood):
 
     The information is `sum_i J_i' F_i J_i`. `J_i` is the Jacobian of `u_i`, the head's inputs in row `i`, with respect
     to the weights. `F_i` is the information of an outcome about these inputs: the Hessian of
-    `KL(p(. | u_i) || p(. | u))` at `u = u_i`. The information has no negative eigenvalue. It equals the Hessian of the
-    loss if two conditions hold: the head's inputs are linear in the weights, and the Hessian of a row's loss with
-    respect to these inputs does not depend on the outcome. The second condition holds for a Bernoulli, a Categorical, a
-    Poisson, and a Normal of fixed scale.
+    `KL(p(. | u_i) || p(. | u))` at `u = u_i`. The information has no negative eigenvalue. The information equals the
+    Hessian of the loss if two conditions hold: the head's inputs are linear in the weights, and the Hessian of a row's
+    loss with respect to these inputs does not depend on the outcome. The second condition holds for a Bernoulli, a
+    Categorical, a Poisson, and a Normal of fixed scale.
     """
 
     def __init__(self, model: Model, data: tuple | None = None):
@@ -76,18 +76,20 @@ class Fisher(Likelihood):
                 origin = origin_of(output)
                 losses, counts = weighted_losses(output, data)
                 loss = tf.reduce_sum(losses)
-            slopes = inner.gradient(loss, origin.params)
-            by_number = [tf.reduce_sum(slope) for slope in tf.unstack(slopes, axis=-1)]
-        bends = _gradients(tape, by_number, origin.params)
-        lines = derivatives(tape, origin.params, [self._weights[index] for index in chosen])
+            gradients = inner.gradient(loss, origin.params)
+            # A row's loss depends only on the head's inputs of this row. So the gradient of a sum over rows contains
+            # the derivatives of each row's loss.
+            gradient_sums = [tf.reduce_sum(column) for column in tf.unstack(gradients, axis=-1)]
+        hessians = _gradients(tape, gradient_sums, origin.params)
+        jacobians = derivatives(tape, origin.params, [self._weights[index] for index in chosen])
         information = _information(origin)
         if counts is not None:
             information *= tf.cast(counts, information.dtype)[..., None, None]
-        size, length = lines.shape[-2], tf.shape(lines)[-1]
-        lines = tf.reshape(lines, [-1, size, length])
-        squares = [tf.reshape(square, [-1, size, size]) for square in (information, bends)]
-        gradient = tf.einsum("nd,ndp->p", tf.reshape(slopes, [-1, size]), lines)
-        return loss, gradient, *(tf.einsum("ndp,nde,neq->pq", lines, square, lines) for square in squares)
+        size, length = jacobians.shape[-2], tf.shape(jacobians)[-1]
+        jacobians = tf.reshape(jacobians, [-1, size, length])
+        matrices = [tf.reshape(matrix, [-1, size, size]) for matrix in (information, hessians)]
+        gradient = tf.einsum("nd,ndp->p", tf.reshape(gradients, [-1, size]), jacobians)
+        return loss, gradient, *(tf.einsum("ndp,nde,neq->pq", jacobians, matrix, jacobians) for matrix in matrices)
 
 
 def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.Tensor:
@@ -106,17 +108,17 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 def _information(origin: Origin) -> tf.Tensor:
     """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
-    # `still` is the first distribution in `KL(still || other)` and must be constant, because only `other` varies. So
-    # `still` gets a copy of `params`: the tapes below watch `params` itself.
-    still = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-    if law_of(still).latent() is not still:  # true if outcomes are censored, or truncated per row
+    # The information is the Hessian of `KL(reference || other)` with respect to the parameters of `other`. The method
+    # differentiates with respect to `params`, but `reference` must be constant, so it gets a copy of `params`.
+    reference = unchecked.distribution(tf.stop_gradient(params), origin.shared)
+    if law_of(reference).latent() is not reference:  # true if outcomes are censored, or truncated per row
         raise ValueError(
-            f"`model` predicts a {still.name}, whose outcomes are intervals or come with a window, so their "
+            f"`model` predicts a {reference.name}, whose outcomes are intervals or come with a window, so their "
             f"Fisher information depends on how outcomes are censored or selected. Use "
             f"`nllfit.standard_errors`, which uses the curvature at the observed outcomes."
         )
-    found = _covariance_of_scores if _has_corner(still) else _curvature_of_divergence
-    return found(still, unchecked, params, origin.shared)
+    method = _covariance_of_scores if _has_corner(reference) else _curvature_of_divergence
+    return method(reference, unchecked, params, origin.shared)
 
 
 def _has_corner(distribution: tfd.Distribution) -> bool:
@@ -124,27 +126,27 @@ def _has_corner(distribution: tfd.Distribution) -> bool:
 
 
 def _curvature_of_divergence(
-    still: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
+    reference: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
 ) -> tf.Tensor:
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(params)
         with tf.GradientTape() as inner:
             inner.watch(params)
-            divergence = tf.reduce_sum(_divergence(still, family.distribution(params, shared)))
-        by_number = tf.unstack(inner.gradient(divergence, params), axis=-1)
-        sums = [tf.reduce_sum(slope) for slope in by_number]
+            divergence = tf.reduce_sum(_divergence(reference, family.distribution(params, shared)))
+        gradients = tf.unstack(inner.gradient(divergence, params), axis=-1)
+        sums = [tf.reduce_sum(column) for column in gradients]
     return _gradients(outer, sums, params)
 
 
 def _covariance_of_scores(
-    still: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
+    reference: tfd.Distribution, family: ParametricFamily, params: tf.Tensor, shared: Any
 ) -> tf.Tensor:
     """Estimates the information as the mean of `s s'` over draws, where `s` is the gradient of the log-density.
 
-    This needs no second derivative. If the density has a corner, as a Laplace has at `loc`, the second derivative is
-    wrong, because it lacks the curvature at the corner.
+    The estimate needs no second derivative of the density. If the density has a corner, as a Laplace has at `loc`, the
+    computed second derivative is wrong, because it lacks the curvature at the corner.
     """
-    draws = still.sample(_DRAWS_AT_CORNERS, seed=tf.constant(_SEED))
+    draws = reference.sample(_DRAWS_AT_CORNERS, seed=tf.constant(_SEED))
     repeated = tf.repeat(params[tf.newaxis], _DRAWS_AT_CORNERS, 0)
     with tf.GradientTape() as tape:
         tape.watch(repeated)
@@ -158,7 +160,7 @@ def _gradients(tape, targets, source):
     return tf.stack([tape.gradient(target, source, unconnected_gradients="zero") for target in targets], -1)
 
 
-def _divergence(still: tfd.Distribution, other: tfd.Distribution) -> tf.Tensor:
-    """Returns `KL(still || other)`. If TFP has no formula, it is estimated from draws of `still`."""
-    exact = exact_divergence(still, other)
-    return estimated_divergence(still, other, still.sample(_DRAWS, seed=tf.constant(_SEED))) if exact is None else exact
+def _divergence(p: tfd.Distribution, q: tfd.Distribution) -> tf.Tensor:
+    """Returns `KL(p || q)`. If TFP has no formula, the divergence is estimated from draws of `p`."""
+    exact = exact_divergence(p, q)
+    return estimated_divergence(p, q, p.sample(_DRAWS, seed=tf.constant(_SEED))) if exact is None else exact

@@ -1,4 +1,4 @@
-"""Estimators: functions that draw the weights of a variational layer and compute its outputs."""
+"""Estimators: functions that compute the outputs of a variational layer with random weights."""
 
 from typing import Any
 
@@ -17,11 +17,12 @@ def reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: 
 
 
 def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Returns the outputs of a layer for one draw of its weights, whose deviations get random signs in each row.
+    """Returns a layer's outputs for one draw of its weights. In each row, the weights' deviations get random signs.
 
     The deviations are the differences of the weights from their means. If `E` is the draw of the deviations, a row gets
-    the deviations `E * outer(signs of inputs, signs of outputs)`. They have the same distribution as `E` if the weights
-    are independent and symmetric about their means. Different signs in each row reduce the noise of the gradient.
+    the deviations `E * outer(signs of inputs, signs of outputs)`. If the weights are independent and symmetric about
+    their means, the row's deviations have the same distribution as `E`. Different signs in each row reduce the noise of
+    the gradient.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     means = posterior.mean()
@@ -35,8 +36,8 @@ def flipped(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tenso
 def locally_reparameterized(layer: Any, posterior: tfd.Distribution, inputs: Any, seed: tf.Tensor) -> tf.Tensor:
     """Returns the outputs of a layer for one draw of the values before its activation.
 
-    Given the inputs, these values have Normal distributions. Their means and variances follow from those of the
-    weights.
+    Given the inputs, these values have Normal distributions. Their means and variances are computed from the means and
+    variances of the weights.
     """
     means, variances = layer.linear(inputs, posterior.mean()), layer.linear(inputs**2, posterior.variance())
     # The gradient of the square root is infinite at 0, so variances have a lower bound.
@@ -68,7 +69,7 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 
 
 def _signs(tensor, channel_axis, seed):
-    """Draws random signs for each row and channel of `[B, ...]`. All positions of a channel have the same sign.
+    """Draws random signs for `[B, ...]`, one for each row and channel. All positions of the channel get this sign.
 
     Each bit of a random 32-bit word is one sign. Drawing one word for each sign would take ten times as long.
     """

@@ -26,38 +26,38 @@ class KLDivergence(HeadRegularizer):
     `q_i` is the head's distribution for row `i`. Give a `KLDivergence` to a head as `activity_regularizer`. The head
     then adds the divergence to the loss once for each batch, in nats. Let a decoder predict `y` from the head's draw
     `z`, and let the loss be the negative log-likelihood of `y`. Then the total loss is the negative evidence lower
-    bound (ELBO), averaged over rows. For one row it is `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`. If `y` is a
-    sequence of `T` steps and `z` is one vector, the loss of `y` is a mean over the steps. With `weight=1 / T`, the
-    total loss is then `1 / T` times the negative ELBO.
+    bound (ELBO), averaged over rows. For one row, the negative ELBO is
+    `E_q[-log p(y | z)] + KL(q(z | x) || p(z))`. If `y` is a sequence of `T` steps and `z` is one vector, the loss of
+    `y` is a mean over the steps. With `weight=1 / T`, the total loss is then `1 / T` times the negative ELBO.
 
-    The divergence is exact if TFP has a formula for the pair of distributions, including `tfd.Independent` and vectors
-    of independent Normals. Otherwise it is estimated by the mean of `log q(z) - log p(z)` over draws. If the head
-    returns a draw and `num_samples` is None, the estimate uses this draw. `is_exact` tells whether the divergence is
-    exact.
+    The divergence is exact if TFP has a formula for the pair of distributions. TFP also has formulas for vectors of
+    independent Normals. If there is no formula, the divergence is estimated by the mean of `log q(z) - log p(z)` over
+    draws. If the head returns a draw and `num_samples` is None, the estimate uses this draw. `is_exact` tells whether
+    the divergence is exact.
 
-    The mean is over all rows and steps that Keras does not mask. Sample weights have no effect on it.
+    The mean is over all rows and steps that Keras does not mask. Sample weights have no effect on this mean.
 
     Args:
-      prior: one prior for all rows:
+      prior: one prior for all rows. It is one of:
         - a `tfd.Distribution` with the event shape of the head;
         - a `Family` without `shared`, whose unconstrained parameters are learned as weights of the head and start
           near 0;
         - or a Keras model that ends in a head and is called on `tf.ones([1, 1])`.
-      weight: a factor, the beta of a beta-VAE; by default 1:
+      weight: the factor of the divergence (the beta of a beta-VAE), by default 1. It is one of:
         - a number of at least 0;
         - a variable, which a callback may change;
         - or a schedule: a function of the number of training steps so far, such as Keras's `PolynomialDecay`.
-      num_samples: the number of draws for an estimate. If it is given, the divergence is estimated even if there is a
-        formula. By default, one draw is used if there is no formula.
+      num_samples: the number of draws for an estimate. If `num_samples` is given, the divergence is estimated even if
+        there is a formula. By default, one draw is used if there is no formula.
 
     Raises:
       ValueError: from the constructor, if one of these is true:
         - An argument has the wrong type.
         - `weight` is negative or not finite, or `num_samples` is not an integer of at least 1.
         - The prior has a trainable variable. (Only the parameters of a `Family` are learned.)
-      ValueError: from the head, when it is made or at its first batch, if one of these is true:
+      ValueError: when the head is created or at its first batch, if one of these is true:
         - The prior has another event shape than the head, or is a batch of several distributions.
-        - The prior's support is bounded on a side on which the support of the head's family is not.
+        - The prior's support is bounded on a side on which the support of the head's family is unbounded.
         - The divergence must be estimated, but draws of the head's family have no gradient.
       NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
 
@@ -123,7 +123,7 @@ class KLDivergence(HeadRegularizer):
         check_comparable(distribution, p)
         divergence = exact_divergence(distribution, p) if self.num_samples is None else None
         if divergence is None:
-            if hasattr(distribution, "origin"):  # the output of a head, whose family is known
+            if hasattr(distribution, "origin"):  # `distribution` is a head's output, so its family is known
                 self._check_draws(distribution.origin.family, p)
             divergence = estimated_divergence(distribution, p, self._draws(distribution, seed))
         return self._weight_at(step, divergence.dtype) * _mean(divergence, mask)
@@ -153,9 +153,9 @@ class KLDivergence(HeadRegularizer):
 
         If `num_samples` is None and the head returned a draw, the result is this draw. Otherwise the draws are new.
         """
-        passed_on = getattr(getattr(distribution, "origin", None), "draw", None)
-        if self.num_samples is None and passed_on is not None:
-            return passed_on[tf.newaxis]
+        head_draw = getattr(getattr(distribution, "origin", None), "draw", None)
+        if self.num_samples is None and head_draw is not None:
+            return head_draw[tf.newaxis]
         return distribution.sample(self.num_samples or 1, seed=seed)
 
     def _weight_at(self, step, dtype):

@@ -71,35 +71,38 @@ class Objective:
         Raises:
           ValueError: if no maximum is found.
         """
-        found = self._climbed(self._start, self._prior_scale)
-        return found if self._prior_scale is not None else self._with_the_most_evidence(found)
+        posterior = self._maximum(self._start, self._prior_scale)
+        return posterior if self._prior_scale is not None else self._with_the_most_evidence(posterior)
 
-    def _with_the_most_evidence(self, found):
-        """Returns the posterior with the most evidence, after a search over the prior's scale that starts at `found`.
+    def _with_the_most_evidence(self, posterior):
+        """Returns the posterior with the most evidence. The search for the prior's scale starts at `posterior`.
 
-        The search moves the logarithm of the scale by smaller and smaller steps. It is necessary because
-        `Expansion.best_scale` assumes a quadratic log-likelihood, whose curvature is the same everywhere. For any other
-        log-likelihood, another scale moves the maximum, and the curvature at the maximum changes.
+        The search moves the logarithm of the scale by smaller and smaller steps. The search is necessary because
+        `Expansion.best_scale` assumes that the log-likelihood is quadratic, so that its curvature is the same
+        everywhere. For any other log-likelihood, a change of the scale moves the maximum of the posterior, and the
+        curvature at the new maximum is different.
         """
         move = _FIRST_MOVE
         while move > _LAST_MOVE:
-            near = [self._climbed(found.mean, found.prior_scale * np.exp(sign * move)) for sign in (-1, 1)]
-            best = max(near, key=lambda posterior: posterior.log_evidence)
-            if best.log_evidence > found.log_evidence + _LEAST_GAIN_OF_EVIDENCE:
-                found = best
+            candidates = [
+                self._maximum(posterior.mean, posterior.prior_scale * np.exp(sign * move)) for sign in (-1, 1)
+            ]
+            best = max(candidates, key=lambda candidate: candidate.log_evidence)
+            if best.log_evidence > posterior.log_evidence + _LEAST_GAIN_OF_EVIDENCE:
+                posterior = best
             else:
                 move /= 2
-        return found
+        return posterior
 
-    def _climbed(self, w, prior_scale):
+    def _maximum(self, w, prior_scale):
         for _ in range(_MAX_STEPS):
             expansion, scale, hessian = self._expansion(w, prior_scale)
-            slope = -expansion.gradient - w / scale**2
-            step, rise = newton_step(*principal_axes(hessian + np.eye(len(w)) / scale**2), slope)
-            if rise < _LEAST_RISE:
+            gradient = -expansion.gradient - w / scale**2
+            step, predicted_gain = newton_step(*principal_axes(hessian + np.eye(len(w)) / scale**2), gradient)
+            if predicted_gain < _LEAST_RISE:
                 return self._posterior(expansion, scale, w + step)
-            values = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
-            factor, _ = backtrack(values, w, step, values(w), slope @ step)
+            log_posterior = lambda w, scale=scale: self._log_posterior(w, scale)  # noqa: E731
+            factor, _ = backtrack(log_posterior, w, step, log_posterior(w), gradient @ step)
             if not factor:  # `w` is within a rounding error of the maximum
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
@@ -113,17 +116,17 @@ class Objective:
         return Posterior(mean, expansion.posterior(scale)[1], scale, log_evidence)
 
     def _expansion(self, w, prior_scale):
-        value, gradient, information, hessian = self._surface.second_order(self._all(w), self._places)
+        value, gradient, information, hessian = self._surface.second_order(self._all_weights(w), self._places)
         if not (np.isfinite(value) and np.all(np.isfinite(information))):
             raise ValueError("The log-likelihood or its curvature is not finite: check the weights and the outcomes.")
         expansion = Expansion(value, w, gradient, information)
         return expansion, expansion.best_scale() if prior_scale is None else prior_scale, hessian
 
     def _log_posterior(self, w, scale):
-        value = self._surface.value(self._all(w))
+        value = self._surface.value(self._all_weights(w))
         return -np.inf if np.isnan(value) else -value - w @ w / (2 * scale**2)
 
-    def _all(self, w):
+    def _all_weights(self, w):
         weights = self._weights.copy()
         weights[self._chosen] = w
         return weights

@@ -1,6 +1,6 @@
-"""The prior of a `KLDivergence`, which is one distribution for all rows.
+"""The prior of a `KLDivergence`: one distribution for all rows.
 
-It is fixed, learned, or the output of layers.
+The prior is fixed, learned, or the output of layers.
 """
 
 import abc
@@ -21,7 +21,7 @@ from nllfit.head_outputs import as_distribution
 
 __all__ = ["Prior", "as_prior", "from_keras", "to_keras"]
 
-_DISTRIBUTION, _DTYPE, _KERAS = "distribution_class", "dtype_name", "keras"
+_DISTRIBUTION, _DTYPE, _KERAS = "distribution_class", "dtype_name", "keras"  # keys in a prior's config
 
 
 class Prior(abc.ABC):
@@ -30,7 +30,7 @@ class Prior(abc.ABC):
     Attributes:
       given: the distribution, family or layer that the user gave.
       layers: the Keras layers that compute the prior.
-      num_learned: the length of the vector of learned parameters, which is a weight of the head.
+      num_learned: the length of the vector of learned parameters. The vector is a weight of the head.
     """
 
     layers: tuple[Any, ...] = ()
@@ -71,8 +71,8 @@ class _Fixed(Prior):
         super().__init__(distribution)
 
     def distribution(self, learned):
-        # The parameters become arrays, because several models can share a traced program only if it contains arrays as
-        # constants and has captured no tensor.
+        # Several models can share a traced program only if the program has captured no tensor. Arrays become constants
+        # of the program instead, so the parameters are converted to arrays.
         return with_parameters(self.given, lambda value, _: _as_array(value))
 
     def example(self):
@@ -83,7 +83,7 @@ class _Fixed(Prior):
 
 
 def _as_array(value):
-    """Converts a tensor with known values to an array. Returns any other value unchanged."""
+    """Converts a constant tensor to an array. Returns any other value unchanged."""
     array = tf.get_static_value(value) if tf.is_tensor(value) and not isinstance(value, tf.Variable) else None
     return value if array is None else array
 
@@ -129,7 +129,7 @@ class _OfLayers(Prior):
 
 
 def as_prior(value: Any) -> Prior:
-    """Returns the prior for a user's argument `prior`, or for the result of `Prior.config`, which a file contains."""
+    """Returns the prior for a user's argument `prior`, or for the result of `Prior.config` in a saved file."""
     value = _restored_distribution(restored(from_keras(value)))
     if isinstance(value, ParametricFamily):
         return _Learned(value)
@@ -164,7 +164,7 @@ def _keras_of(value):
 
 
 def _plain_distribution(value):
-    """Converts a distribution to the name of its class and its arguments. Arrays keep their dtypes."""
+    """Converts a distribution to a dict of the name of its class and its arguments. Arrays keep their dtypes."""
     if isinstance(value, tfd.Distribution):
         cls = plain_class(type(value))
         name = cls.__name__.lstrip("_")

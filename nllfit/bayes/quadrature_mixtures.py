@@ -1,4 +1,4 @@
-"""The mixture of a head's distributions if the head's inputs have a Normal distribution, by quadrature."""
+"""Computes the mixture of a head's distributions by quadrature if the head's inputs have a Normal distribution."""
 
 import functools
 import itertools
@@ -37,8 +37,9 @@ def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
 
     The weighted sum of a function over the points approximates its expectation under a standard Normal. For a `size` of
     at most 4, the points are a grid: the tensor product of Gauss-Hermite points. For a larger `size`, a grid of at most
-    `_MAX_POINTS` points would have fewer than three points per axis. Then we use random points and their negatives,
-    whose mean is exactly 0. If `size` is at most `_MAX_POINTS / 2`, their covariance is exactly the identity.
+    `_MAX_POINTS` points would have fewer than three points per axis. Then we use random points and their negatives. The
+    mean of all these points is exactly 0. If `size` is at most `_MAX_POINTS / 2`, their covariance is exactly the
+    identity.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:

@@ -39,8 +39,8 @@ class _Declared:
 
     Attributes:
       shape: the shape of the weight.
-      initializer: the Keras initializer of its first value.
-      place: the slice of its elements in the vector of all weights of the layer.
+      initializer: the Keras initializer of the weight.
+      place: the slice of the weight's elements in the vector of all weights of the layer.
     """
 
     def __init__(self, shape: tuple[int, ...], initializer: Any, start: int):
@@ -49,12 +49,13 @@ class _Declared:
 
 
 class Variational:
-    """The first base class of a variational layer. The others are a mix-in for the Keras version, and a Keras layer.
+    """The first base class of a variational layer. The second one is a mix-in, and the third one is a Keras layer.
 
-    All weights that the Keras layer adds in its `build` form one vector, which has a posterior. The parameters of this
-    posterior are a variable of the layer. In each call, the `call` of the Keras layer computes with weights that an
-    estimator draws. The divergence of the posterior from the prior is a regularizer of the variable, because Keras adds
-    a regularizer to the loss once, however often the layer is called.
+    The mix-in contains the code that differs between the Keras versions. All weights that the Keras layer adds in its
+    `build` form one vector, which has a posterior. The parameters of this posterior are a variable of the layer. In
+    each call, the `call` of the Keras layer computes with weights that an estimator draws. The divergence of the
+    posterior from the prior is a regularizer of the variable, because Keras adds a regularizer to the loss once,
+    however often the layer is called.
     """
 
     _declared: list[_Declared] | None = None  # None, except while the Keras layer is built
@@ -96,9 +97,9 @@ class Variational:
         """Records a weight that the Keras layer adds in its `build`. At other times, adds a variable as Keras does."""
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
-        given = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
+        arguments = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
         start = self._declared[-1].place.stop if self._declared else 0
-        self._declared.append(_Declared(tuple(given["shape"]), given.get("initializer"), start))
+        self._declared.append(_Declared(tuple(arguments["shape"]), arguments.get("initializer"), start))
         return self._declared[-1]
 
     def build(self, input_shape: Any) -> None:
@@ -176,12 +177,12 @@ class Variational:
         weights = tf.cast(weights, self.compute_dtype)
         drawn = {name: tf.reshape(weights[slot.place], slot.shape) for name, slot in self._slots.by_name.items()}
         drawn |= {"activation": None} if "activation" in vars(self) else {}
-        own = {name: vars(self)[name] for name in drawn}
+        originals = {name: vars(self)[name] for name in drawn}
         vars(self).update(drawn)
         try:
             return super().call(inputs)  # type: ignore[misc]
         finally:
-            vars(self).update(own)
+            vars(self).update(originals)
 
     def activated(self, outputs: tf.Tensor) -> tf.Tensor:
         """Applies the layer's activation to outputs of `linear`."""
@@ -194,9 +195,9 @@ class Variational:
         return 1 if vars(self).get("data_format") == "channels_first" else -1
 
     def get_config(self) -> dict[str, Any]:
-        own = vars(self._arguments)
-        plain_values = {"posterior": plain(own["posterior"]), "prior": plain_prior(own["prior"])}
-        return super().get_config() | own | plain_values  # type: ignore[misc]
+        arguments = vars(self._arguments)
+        plain_values = {"posterior": plain(arguments["posterior"]), "prior": plain_prior(arguments["prior"])}
+        return super().get_config() | arguments | plain_values  # type: ignore[misc]
 
     def _term(self, _):
         divergence = self.kl_divergence()
@@ -218,7 +219,10 @@ class Variational:
 
 
 class _Slots:
-    """The recorded weights by the names of the layer's attributes. It is not a dict, because Keras tracks dicts."""
+    """The recorded weights: `by_name[name]` is the one in the layer's attribute `name`.
+
+    This class is not a dict, because Keras tracks the dicts in a layer's attributes.
+    """
 
     def __init__(self, by_name: dict[str, _Declared]):
         self.by_name = by_name

@@ -63,6 +63,7 @@ Example:
 Source: {source}
 """
 _SOURCE = "Blundell et al., Weight uncertainty in neural networks, 2015; Wen et al., Flipout, 2018."
+# The arguments, the input shape, the output shape and the number of weights in the docstring's example of each layer.
 _EXAMPLES: dict[str, tuple] = {
     "Dense": ("2", [8, 3], [8, 2], 8),
     "Conv1D": ("2, 3", [8, 5, 1], [8, 3, 2], 8),
@@ -80,11 +81,11 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
 
     Args:
       layers: Keras's module of layers.
-      mixin: a mix-in for the Keras version, which makes seeds and vectors of weights.
-      register: registers a class in this Keras version, for saved files.
+      mixin: the mix-in for this Keras version. It makes seeds and vectors of weights.
+      register: a function that registers a class in this Keras version, so that saved models can be loaded.
       module: the name of the module from which users import the classes.
     """
-    found = {}
+    classes = {}
     for name, base in LAYERS.items():
         keras_layer = getattr(layers, base)
         arguments, shape, out, size = _EXAMPLES[base]
@@ -96,16 +97,16 @@ def variational_layers(layers: Any, mixin: type, register: Callable, module: str
             "__signature__": _signature(keras_layer),
             "takes_indices": base == "Embedding",
         }
-        found[name] = register(type(name, (Variational, mixin, keras_layer), attributes))
-    return found
+        classes[name] = register(type(name, (Variational, mixin, keras_layer), attributes))
+    return classes
 
 
 def _signature(keras_layer):
     """Returns the signature of a variational layer: the arguments of the Keras layer and the additional ones."""
-    given, own = (inspect.signature(cls.__init__).parameters for cls in (keras_layer, Variational))
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = [p for name, p in given.items() if name != "self"]
-    added = [p for p in own.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    of_keras, of_variational = (inspect.signature(cls.__init__).parameters for cls in (keras_layer, Variational))
+    variadic_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p for name, p in of_keras.items() if name != "self"]
+    added = [p for p in of_variational.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     added = [p.replace(default=p.empty) if p.name == "kl_weight" else p for p in added]
-    ordered = [p for p in parameters if p.kind not in kinds] + added
-    return inspect.Signature([*ordered, *(p for p in parameters if p.kind in kinds[1:])])
+    ordered = [p for p in parameters if p.kind not in variadic_kinds] + added
+    return inspect.Signature([*ordered, *(p for p in parameters if p.kind in variadic_kinds[1:])])

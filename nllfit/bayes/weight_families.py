@@ -15,8 +15,8 @@ from nllfit.families.family_base import ParametricFamily
 
 __all__ = ["as_given", "initial_vector", "of_weights", "plain_prior", "prior_of_weights"]
 
-# The initial scale of a weight is this factor times the scale that the family's link assigns to the number 0.
-_SPREAD = 0.07
+# The initial scale of a weight is this factor times the scale to which the family's link maps the number 0.
+_INITIAL_SCALE_FACTOR = 0.07
 
 
 def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
@@ -46,13 +46,13 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
     """Returns the unconstrained parameters of a family of weights with the given means, `[size]`, and small scales."""
     values = family.parameters(tf.zeros([family.params_size], means.dtype))
-    values |= {name: _SPREAD * value for name, value in values.items() if name.startswith("scale")}
+    values |= {name: _INITIAL_SCALE_FACTOR * value for name, value in values.items() if name.startswith("scale")}
     values |= {"loc": means} if "loc" in values else {}
     return family.unconstrained(values, means.dtype)
 
 
 def as_given(prior: Any) -> Any:
-    """Checks the argument `prior` of a layer. Returns it as a number, a name, a distribution or a family.
+    """Checks the argument `prior` of a layer. Returns the prior as a number, a name, a distribution or a family.
 
     `prior` is the user's value or the value in a config.
 
