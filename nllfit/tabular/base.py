@@ -52,12 +52,14 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         """Fits the estimator to a table that is larger than memory and comes in batches of rows.
 
         A sample of at most 32,768 rows stays in memory. The sample determines the scales, the bins, the categories and
-        the classes, and it is the training set of all trials. If the best model is a network, its ensemble is then
-        trained on all rows, batch after batch. The trees of `"trees"` and `"forest"` are grown only on the sample.
+        the classes, and it is the training set of all trials. If the best model is a network, `num_members`
+        such networks are then trained on all rows, part by part. The trees of `"trees"` and `"forest"` are grown only
+        on the sample.
 
-        The batches are read twice to draw the sample, and once in each epoch. They are also read once if the
-        distribution is `"auto"`, to find the smallest and the largest outcome, and once if `"Values"` is one of the
-        distributions, to find all outcomes. For `n` rows there are `900 / n^(1/3)` epochs, but at most `max_epochs`.
+        The batches are read twice to draw the sample, and once in each epoch. For `n` rows there are `900 / n^(1/3)`
+        epochs, but at most `max_epochs`. If the distribution is `"auto"`, the batches are read once more to find the
+        smallest and the largest outcome. If `"Values"` is one of the distributions, the batches are read once
+        more to find all distinct outcomes.
 
         Shuffle the table first: batches are read in order and joined into parts of at least 16,384 rows, and the
         training shuffles rows only within a part. With `shuffle=False`, the sample is in the order of the batches, and
@@ -92,7 +94,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return self._fit_or_restore(*sample, stream=stream)
 
     def _fit_or_restore(self, *table: Any, stream: Stream | None = None) -> Any:
-        """Calls `_fit_table`. If this fails, the estimator remains as it was, with the columns of its last `fit`."""
+        """Calls `_fit_table`. If this call fails, all attributes of the estimator get their earlier values again."""
         before = self.__dict__.copy()
         try:
             return self._fit_table(*table, stream=stream)
@@ -106,7 +108,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
 
     @abc.abstractmethod
     def _rows_of(self, x: Any, y: Any, sample_weight: Any) -> Rows:
-        """Returns the `Rows` of one batch. The columns and labels are encoded as in the sample."""
+        """Returns the `Rows` of one part of a stream. The columns and labels are encoded as in the sample."""
 
     def _read(self, x: Any) -> np.ndarray:
         """Returns a table as numbers `[n, columns]`. Raises a `ValueError` if its columns are not those of `fit`."""
@@ -152,8 +154,8 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         search = self._search if self.warm_start and stream is None else None
         if search is None or search.settings != settings or not search.rows.same_as(rows):
             search = Search(rows, settings, make_target, stream)
-        # With `warm_start`, the search may have the function of an earlier `fit`. If "Values" was not a distribution of
-        # that `fit`, its function lacks the distinct outcomes that "Values" needs.
+        # With `warm_start`, the search may have the `make_target` of an earlier `fit`. If "Values" was not among the
+        # earlier distributions, the earlier `make_target` lacks the distinct outcomes that "Values" needs.
         search.make_target = make_target
         self.trials_, self.predictor_ = search.run(distributions, networks)
         if self.warm_start:
@@ -171,15 +173,15 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         return Settings(num_members, max_epochs, float(fraction), int(seed), int(self.verbose), bool(self.shuffle))
 
     def _networks(self, automatic: list[str]) -> list[Any]:
-        """Returns the networks to try, which are `automatic` if the user gave "auto"."""
-        given = self.network
-        given = automatic if isinstance(given, str) and given == "auto" else given
-        given = list(given) if isinstance(given, list | tuple) else [given]
-        if not given:
+        """Returns the networks to try. If the user gave "auto", these are `automatic`."""
+        networks = self.network
+        networks = automatic if isinstance(networks, str) and networks == "auto" else networks
+        networks = list(networks) if isinstance(networks, list | tuple) else [networks]
+        if not networks:
             raise ValueError("`network` is empty: give at least one network, such as 'smooth'.")
-        for network in given:
+        for network in networks:
             checked_network(network)
-        return given
+        return networks
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes a fitted estimator to a new or empty folder, as JSON and arrays. `load` reads it in any process.
@@ -199,10 +201,10 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         """Reads an estimator that `save` wrote. Its `random_state` is None.
 
         Raises:
-          ValueError: if the folder does not exist or contains another estimator, or if a file in it is damaged.
+          ValueError: if the folder is missing or contains an estimator of another class, or if a file in it is damaged.
         """
-        found = files.read(folder)
-        name, state = (found.get(key) if isinstance(found, dict) else None for key in ("class", "state"))
+        saved = files.read(folder)
+        name, state = (saved.get(key) if isinstance(saved, dict) else None for key in ("class", "state"))
         if not isinstance(name, str) or not isinstance(state, dict) or "predictor_" not in state:
             raise ValueError(f"`folder` {folder} does not contain an estimator: give one that `save` wrote.")
         if name != cls.__name__:

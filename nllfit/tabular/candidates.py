@@ -23,10 +23,10 @@ _FLOOR = {"scale": 1e-3}  # the least scale of location-scale families, in stand
 
 def checked_names(distribution: Any) -> list[Any]:
     """Returns the distributions to try as a list. Raises a `ValueError` if there are none."""
-    given = list(distribution) if isinstance(distribution, list | tuple) else [distribution]
-    if not given:
+    names = list(distribution) if isinstance(distribution, list | tuple) else [distribution]
+    if not names:
         raise ValueError("`distribution` is empty: give at least one name, such as 'Normal'.")
-    return given
+    return names
 
 
 def default(rows: Rows) -> list[Any]:
@@ -38,33 +38,33 @@ def default(rows: Rows) -> list[Any]:
 def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
     """Returns the distributions to try if the user gave "auto". Their supports contain the outcomes.
 
-    If `rows` are a sample of a stream, the whole stream is read, because the final networks are trained on all rows and
-    a support must also contain the outcomes that are not in the sample.
+    If `rows` are a sample of a stream, the whole stream is read. The final networks are trained on all rows, so a
+    support must also contain the outcomes that are not in the sample.
     """
     y = rows.numbers()
-    found: list[Any] = ["Normal", MIXTURE]
+    candidates: list[Any] = ["Normal", MIXTURE]
     if y.shape[1] > 1:
-        return found
+        return candidates
     y = np.concatenate([y, *(_extremes(part.numbers()) for part in stream or ())])
     if rows.is_censored:
-        return ["Weibull", "LogNormal"] if y.min() > 0 else found
-    found.append(HISTOGRAM)
+        return ["Weibull", "LogNormal"] if y.min() > 0 else candidates
+    candidates.append(HISTOGRAM)
     are_counts = y.min() >= 0 and np.all(y == np.round(y))
     if has_few_values(y):
-        found.append(VALUES)
+        candidates.append(VALUES)
     elif y.min() > 0:
-        found += ["Gamma", "LogNormal"]
+        candidates += ["Gamma", "LogNormal"]
         if y.max() < 1:
-            found.append("Beta")
+            candidates.append("Beta")
     elif y.min() == 0 and not are_counts:
-        found.append(ZeroInflated("Gamma", event_shape=1))
-    return [*found, "NegativeBinomial"] if are_counts else found
+        candidates.append(ZeroInflated("Gamma", event_shape=1))
+    return [*candidates, "NegativeBinomial"] if are_counts else candidates
 
 
 def _extremes(y):
     """Returns three of the outcomes `[n, 1]`: the least, the largest, and one that is not an integer, if there is any.
 
-    `plausible` needs only these outcomes of rows that are not in the sample.
+    From the rows that are not in the sample, `plausible` needs only these outcomes.
     """
     return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
 
@@ -72,7 +72,7 @@ def _extremes(y):
 def values_of(distributions: list[Any], rows: Rows, stream: Stream | None) -> np.ndarray | None:
     """Returns the sorted distinct outcomes of a training set, or None if `"Values"` is not among the distributions.
 
-    If `rows` are a sample of a stream, the whole stream is read, because the final networks are trained on all rows and
+    If `rows` are a sample of a stream, the whole stream is read. The final networks are trained on all rows, so
     `"Values"` must have a probability for each outcome.
     """
     if VALUES not in distributions:
@@ -110,14 +110,15 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, h
             )
     shape = () if rows.is_censored else rows.y.shape[1:]
     if isinstance(distribution, str):
-        family, is_free = _named(distribution, shape)
+        family, is_standardised = _named(distribution, shape)
         _check(family, rows)
     else:
         family = as_family(distribution, shape)
         _check(family, rows)
-        in_own_unit = {"loc", "scale"} & {*family.fixed, *family.floor}
-        is_free = not in_own_unit and is_location_scale(family)
-    if is_free:
+        # Fixed values and lower bounds are in the unit of the outcomes, so the outcomes must not be standardised.
+        constrained = {"loc", "scale"} & {*family.fixed, *family.floor}
+        is_standardised = not constrained and is_location_scale(family)
+    if is_standardised:
         return LocationScale(family, rows)
     return OwnUnit(family, rows)
 

@@ -38,8 +38,8 @@ class Classes(Target):
     def of_values(cls, y: np.ndarray, weights: np.ndarray | None, values: np.ndarray | None = None) -> "Classes":
         """Returns the target for outcomes `[n, 1]` that have a few distinct values.
 
-        `values` are the sorted distinct outcomes of the whole table; None for those of `y`. `y` may lack some of them,
-        because it may be a sample of the table or the training rows of a fold.
+        `values` are the sorted distinct outcomes of the whole table, because `y` may be only a sample of the table or
+        the training rows of a fold. None stands for the distinct outcomes in `y`.
         """
         values = np.unique(y) if values is None else values
         if len(values) == 1:  # a Categorical needs two classes
@@ -59,12 +59,14 @@ class Classes(Target):
         return tf.math.log(tf.constant(np.maximum(probs, _LEAST_PROBABILITY), tf.float32))
 
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
-        members = tf.nn.log_softmax(tf.cast(predicted.components_distribution.logits, tf.float64))
-        log_probs = tf.reduce_logsumexp(members, axis=1) - np.log(members.shape[1])
-        coldness = 1 / np.reshape(spread, [-1, 1])
-        return self._of(tf.nn.softmax(coldness * log_probs + (1 - coldness) * self.log_hot), doubt)
+        member_log_probs = tf.nn.log_softmax(tf.cast(predicted.components_distribution.logits, tf.float64))
+        log_probs = tf.reduce_logsumexp(member_log_probs, axis=1) - np.log(member_log_probs.shape[1])
+        inverse_temperature = 1 / np.reshape(spread, [-1, 1])
+        return self._from_probs(
+            tf.nn.softmax(inverse_temperature * log_probs + (1 - inverse_temperature) * self.log_hot), doubt
+        )
 
-    def _of(self, probs, doubt):
+    def _from_probs(self, probs, doubt):
         """Returns the distribution with the class probabilities `(1 - doubt) * probs + doubt * frequencies`."""
         probs = (1 - doubt) * probs + doubt * self.frequencies
         if self.values is None:

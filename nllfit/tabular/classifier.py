@@ -20,11 +20,11 @@ __all__ = ["DistributionClassifier"]
 class DistributionClassifier(ClassifierMixin, TabularEstimator):
     """Predicts class probabilities from a table, by temperature scaling of an ensemble of networks or a forest.
 
-    It is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows selects the
-    network and the temperature. The temperature is a number by which log-probabilities are divided. The prediction is a
-    mixture of the resulting probabilities and the class frequencies of the training set. The frequencies have the
-    weight `1 / (validation_fraction * n)`, so no class has a probability of 0. `score` is the accuracy, as in
-    scikit-learn.
+    This class is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows
+    selects the network and the temperature. The temperature is a number by which log-probabilities are divided. The
+    prediction is a mixture of the resulting probabilities and the class frequencies of the training set. The
+    frequencies have the weight `1 / (validation_fraction * n)`, so no class has a probability of 0. `score` is the
+    accuracy, as in scikit-learn.
 
     Args:
       network, num_members, max_epochs, validation_fraction, shuffle, random_state, warm_start, verbose: as in
@@ -88,16 +88,16 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         if y is None:
             raise ValueError("This DistributionClassifier requires y to be passed, but the target y is None.")
         refuse_misread("`y`", y)
-        given = column_or_1d(y, warn=True)
-        assert_all_finite(given, input_name="y")
+        y_column = column_or_1d(y, warn=True)
+        assert_all_finite(y_column, input_name="y")
         try:
-            check_classification_targets(given)
+            check_classification_targets(y_column)
         except TypeError:  # NumPy cannot sort labels of several types
-            kinds = ", ".join(sorted({type(label).__name__ for label in given.tolist()}))
+            type_names = ", ".join(sorted({type(label).__name__ for label in y_column.tolist()}))
             raise ValueError(
-                f"`y` mixes labels of the types {kinds}: give labels of one type, and leave out rows without one."
+                f"`y` mixes labels of the types {type_names}: give labels of one type, and leave out rows without one."
             ) from None
-        rows = self._learn(x, given[:, None], sample_weight)
+        rows = self._learn(x, y_column[:, None], sample_weight)
         self.classes_, labels = np.unique(rows.y[:, 0], return_inverse=True)
         num_classes = len(self.classes_)
         if num_classes < 2:

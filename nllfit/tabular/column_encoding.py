@@ -27,7 +27,7 @@ class Column:
     Attributes:
       name: the column's name in error messages.
       categories: the categories with an indicator column; None for a column of numbers or booleans. A column without
-        any value in the training rows has no categories, and all its values count as missing.
+        any value in the training rows has an empty list, and all its values count as missing.
       fill: the number that replaces a missing number: the median of the training rows.
       has_gaps: whether a training row had a missing value. If so, one more indicator column marks missing values.
     """
@@ -104,21 +104,21 @@ def _learned(name, values):
     has_gaps = len(present) < len(values)
     if values.dtype != object and len(present):
         return Column(name, None, float(np.median(present)), has_gaps)
-    found, counts = np.unique(present.astype(str), return_counts=True)
-    most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
-    num_rare = counts.sum() - counts[most].sum()
-    if num_rare > counts[most].sum():
+    texts, counts = np.unique(present.astype(str), return_counts=True)
+    frequent = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])
+    num_rare = counts.sum() - counts[frequent].sum()
+    if num_rare > counts[frequent].sum():
         warnings.warn(
-            f"Column {name} of `X` holds {len(found)} different texts, such as {str(found[0])!r}. Only the "
+            f"Column {name} of `X` holds {len(texts)} different texts, such as {str(texts[0])!r}. Only the "
             f"{_MOST_CATEGORIES} most frequent become categories, so {num_rare} of {len(values)} rows have none: give "
             f"dates and amounts as numbers, and leave out names and identifiers.",
             stacklevel=2,
         )
-    return Column(name, found[most].tolist(), 0.0, has_gaps)
+    return Column(name, texts[frequent].tolist(), 0.0, has_gaps)
 
 
 def _spellings(category, categories):
-    """Returns the texts that denote a category. An int has two, such as "1" and "1.0".
+    """Returns the texts that denote a category. For an int, there are two texts, such as "1" and "1.0".
 
     pandas converts a column of ints to floats if a value is missing, so the same category can be "1" in one table and
     "1.0" in another.

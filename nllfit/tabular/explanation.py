@@ -40,7 +40,7 @@ def explain(
     Args:
       model: a fitted `DistributionRegressor` of one outcome.
       X: rows that the model was not fitted to, an array `[n, m]` or a frame of pandas. The dependence on a column uses
-        only the rows in which it is not missing.
+        only the rows in which the column is not missing.
       y: the outcomes of these rows, `[n]`.
       quantiles: the probabilities of the quantiles for `dependence`.
       num_repeats: how many times each column is shuffled.
@@ -78,7 +78,7 @@ def explain(
     if model.n_outputs_ > 1:
         raise ValueError(f"`model` predicts {model.n_outputs_} outcomes of a row: give a model of one outcome.")
     num_points = as_count("num_points", num_points, 2)
-    found = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
+    permuted = permutation_importance(model, X, y, n_repeats=num_repeats, random_state=random_state)
     names = [str(name) for name in getattr(model, "feature_names_in_", range(model.n_features_in_))]
     table, quantiles, dependence = as_table(X), tuple(quantiles), {}
     for i, (name, (_, values)) in enumerate(zip(names, columns_of(table), strict=True)):
@@ -89,8 +89,8 @@ def explain(
         present = np.asarray(_safe_indexing(rows, i, axis=1))
         points = _points(present, num_points) if is_numeric else np.unique(present)
         dependence[name] = points, _dependence(model, rows, i, points, quantiles)
-    importances = dict(zip(names, found.importances_mean.tolist(), strict=True))
-    errors = dict(zip(names, found.importances_std.tolist(), strict=True))
+    importances = dict(zip(names, permuted.importances_mean.tolist(), strict=True))
+    errors = dict(zip(names, permuted.importances_std.tolist(), strict=True))
     return Explanation(importances, errors, quantiles, dependence)
 
 

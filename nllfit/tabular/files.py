@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike) -> Any:
 
 
 def _plain(value, arrays):
-    """Converts a value to JSON's types. Each array is stored in the dict `arrays`, and its key replaces it."""
+    """Converts a value to JSON's types. Each array is stored in the dict `arrays`, and replaced by its key."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):

@@ -10,7 +10,7 @@ from nllfit.tabular.location_scale import mean_and_spread
 __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
-_LEVELS = np.arange(1, 10) / 10
+_LEVELS = np.arange(1, 10) / 10  # the probabilities of the deciles
 MOST_ROWS = 8192  # the most rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
 _LARGEST = 1e38  # about the largest number in float32
@@ -20,10 +20,11 @@ _LEAST_PROBABILITY = 1e-2  # probabilities `p` are clipped so that `p` and `1 - 
 def grown(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int, **options: Any
 ) -> tuple[ExtraTreesRegressor, np.ndarray, np.ndarray]:
-    """Grows a scikit-learn forest on inputs `[n, m]`. It predicts the mean of each of the targets `[n, t]`.
+    """Grows a scikit-learn forest on inputs `[n, m]`. The forest predicts the mean of each target, `[n, t]`.
 
-    The columns of the inputs are standardised, because scikit-learn converts them to float32 and does not split values
-    that differ by less than 1e-7. The result is the forest, and the center and the unit of each column, `[m]` each.
+    The columns of the inputs are standardised, because scikit-learn converts them to float32 and does not split a
+    column between values that differ by less than 1e-7. The result is the forest, and the center and the unit of
+    each column, `[m]` each.
 
     If there are more than 8192 rows, each tree is grown on a bootstrap sample of 8192 rows.
 
@@ -40,7 +41,7 @@ def grown(
 
 
 def _center_and_unit(x):
-    """Returns the median of each column, and the median of the nonzero distances of its values from this median."""
+    """Returns the median `m` of each column, and the median of the nonzero numbers `|value - m|` of the column."""
     center = np.median(x, axis=0)
     distances = (column[column > 0] for column in np.abs(x - center).T)
     return center, np.array([np.median(found) if len(found) else 1.0 for found in distances])
@@ -58,8 +59,8 @@ class Forest:
         trees = [tree.tree_ for tree in forest.estimators_]
         self.starts = np.cumsum([0, *[tree.node_count for tree in trees[:-1]]])
         children = [np.stack([tree.children_left, tree.children_right]) for tree in trees]
-        moved = [np.where(pair < 0, -1, pair + start) for pair, start in zip(children, self.starts, strict=True)]
-        self.children = np.concatenate(moved, axis=1)
+        shifted = [np.where(pair < 0, -1, pair + start) for pair, start in zip(children, self.starts, strict=True)]
+        self.children = np.concatenate(shifted, axis=1)
         self.feature = np.maximum(np.concatenate([tree.feature for tree in trees]), 0)  # a leaf has a negative index
         standard = np.concatenate([tree.threshold for tree in trees])
         self.threshold = center[self.feature] + unit[self.feature] * standard
@@ -95,9 +96,9 @@ class ForestInputs:
     outcomes, or all values except the largest if the outcomes have at most 20 different values. So the trees follow the
     whole distribution, including jumps.
 
-    A tree that was grown on a row reproduces the outcome of this row, which it cannot do for a new row. A network that
-    is trained on such predictions would trust the trees too much. Therefore the inputs of a training row come only from
-    trees that were grown without this row.
+    A tree reproduces the outcomes of the rows that it was grown on, but its predictions for new rows have errors. A
+    network that is trained on the reproduced outcomes would trust the trees too much. Therefore the inputs of a
+    training row come only from trees that were grown without this row.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """
@@ -119,12 +120,12 @@ class ForestInputs:
         """
         targets = np.concatenate([_targets(column) for column in y.T], axis=1)
         forest, *scale = grown(x, targets, weights, seed, bootstrap=True)
-        unseen = np.ones([len(x), _TREES], bool)
+        is_out_of_bag = np.ones([len(x), _TREES], bool)
         for i, rows in enumerate(forest.estimators_samples_):
-            unseen[rows, i] = False
-        unseen[~unseen.any(axis=1)] = True
-        found = cls(Forest(forest, *scale), targets)
-        return found, found(x, unseen)
+            is_out_of_bag[rows, i] = False
+        is_out_of_bag[~is_out_of_bag.any(axis=1)] = True  # if all trees were grown on a row, they all count
+        inputs = cls(Forest(forest, *scale), targets)
+        return inputs, inputs(x, is_out_of_bag)
 
     def __init__(self, forest: Forest, targets: np.ndarray):
         self.forest = forest
@@ -132,9 +133,9 @@ class ForestInputs:
 
     def __call__(self, x: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
         """Returns the inputs `[n, k * (thresholds + 1)]` for rows `x`. The arguments are those of a `Forest` call."""
-        share = self.forest(x, counted)
-        probability = np.clip(share, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        return np.where(self.is_indicator, np.log(probability / (1 - probability)), share)
+        means = self.forest(x, counted)
+        probability = np.clip(means, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        return np.where(self.is_indicator, np.log(probability / (1 - probability)), means)
 
 
 def _targets(y):

@@ -45,18 +45,18 @@ class Histogram(Classes):
         self.is_discrete, self.is_concentrated = False, has_few
         self.log_hot = np.log(np.maximum(self.frequencies, _LEAST))
         self.loc, self.unit = mean_and_spread(y[:, 0], weights)
-        self.locs, spreads = self.lower.copy(), np.zeros(len(self.lower))
+        self.locs, deviations = self.lower.copy(), np.zeros(len(self.lower))
         for i in range(len(self.lower)):
             inside = labels == i
             if np.unique(y[inside]).size > 1:
-                of_rows = None if weights is None else weights[inside]
-                self.locs[i], spreads[i] = mean_and_spread(y[inside, 0], of_rows)
-        self.scales = np.maximum(np.sqrt(3) * spreads, _FLOOR * self.unit)
+                inside_weights = None if weights is None else weights[inside]
+                self.locs[i], deviations[i] = mean_and_spread(y[inside, 0], inside_weights)
+        self.scales = np.maximum(np.sqrt(3) * deviations, _FLOOR * self.unit)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return np.maximum(np.searchsorted(self.lower, y[:, 0], side="right") - 1, 0)
 
-    def _of(self, probs, doubt):
+    def _from_probs(self, probs, doubt):
         probs = (1 - doubt) * probs + doubt / 2 * self.frequencies
         probs = tf.concat([probs, tf.fill([len(probs), 1], tf.constant(doubt / 2, tf.float64))], 1)
         locs, scales = np.append(self.locs, self.loc), np.append(self.scales, self.unit)
@@ -74,5 +74,5 @@ def _lower_ends(y):
     ends, counts = np.unique(
         np.quantile(values, np.arange(num_intervals) / num_intervals, method="lower"), return_counts=True
     )
-    after = np.searchsorted(values, ends[counts > 1], side="right")
-    return np.unique([*ends, *values[after[after < len(values)]]])
+    next_indices = np.searchsorted(values, ends[counts > 1], side="right")
+    return np.unique([*ends, *values[next_indices[next_indices < len(values)]]])

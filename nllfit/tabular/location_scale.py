@@ -57,27 +57,28 @@ class LocationScale(Target):
         return tf.cast(self.family.unconstrained({"loc": loc, "scale": scale}), tf.float32)
 
     def distribution(self, predicted: tfd.Distribution, spread: Any, doubt: float) -> tfd.Distribution:
-        one, rank = _one_element(predicted.components_distribution)
-        (low, high), shape = self.ends, [1] * (one.batch_shape.rank - rank) + [*self.family.event_shape]
-        low, high = (tf.cast(np.reshape(end, shape), one.dtype) for end in (low, high))
+        elements, rank = _element_distribution(predicted.components_distribution)
+        (low, high), shape = self.ends, [1] * (elements.batch_shape.rank - rank) + [*self.family.event_shape]
+        low, high = (tf.cast(np.reshape(end, shape), elements.dtype) for end in (low, high))
         loc, unit = (np.reshape(values, shape) for values in (self.loc, self.unit))
-        spread = np.reshape(spread, [-1] + [1] * (one.batch_shape.rank - 1))
-        widest = tf.where(high > low, high - low, 1)  # equal outcomes have a range of 0
-        within = tf.clip_by_value(one.loc, low, high), tf.minimum(one.scale, widest)
-        locs, scales = (tf.cast(values, tf.float64) for values in within)
-        moved = {"loc": loc + unit * locs, "scale": unit * spread * scales}
+        spread = np.reshape(spread, [-1] + [1] * (elements.batch_shape.rank - 1))
+        largest_scale = tf.where(high > low, high - low, 1)  # equal outcomes have a range of 0
+        clipped = tf.clip_by_value(elements.loc, low, high), tf.minimum(elements.scale, largest_scale)
+        locs, scales = (tf.cast(values, tf.float64) for values in clipped)
+        member_parameters = {"loc": loc + unit * locs, "scale": unit * spread * scales}
         marginal = {"loc": loc * tf.ones_like(locs[:, :1]), "scale": unit * tf.ones_like(locs[:, :1])}
-        for name, value in _parameters(one).items():
-            if name not in moved:
+        for name, value in _parameters(elements).items():
+            if name not in member_parameters:
                 value = tf.broadcast_to(value, locs.shape) if value.shape.rank else value
-                moved[name] = tf.cast(value, tf.float64)
-                marginal[name] = moved[name][:, :1] if value.shape.rank else moved[name]
-        known = tf.nn.log_softmax(tf.cast(predicted.mixture_distribution.logits, tf.float64)) + np.log1p(-doubt)
-        logits = tf.concat([known, tf.fill([len(known), 1], tf.constant(np.log(doubt), tf.float64))], 1)
-        joined = {
-            name: tf.concat([value, marginal[name]], 1) if value.shape.rank else value for name, value in moved.items()
+                member_parameters[name] = tf.cast(value, tf.float64)
+                marginal[name] = member_parameters[name][:, :1] if value.shape.rank else member_parameters[name]
+        member_logits = tf.nn.log_softmax(tf.cast(predicted.mixture_distribution.logits, tf.float64)) + np.log1p(-doubt)
+        logits = tf.concat([member_logits, tf.fill([len(member_logits), 1], tf.constant(np.log(doubt), tf.float64))], 1)
+        parameters = {
+            name: tf.concat([value, marginal[name]], 1) if value.shape.rank else value
+            for name, value in member_parameters.items()
         }
-        components = type(one)(**joined)
+        components = type(elements)(**parameters)
         components = tfd.Independent(components, rank) if rank else components
         return tfd.MixtureSameFamily(tfd.Categorical(logits), components)
 
@@ -88,22 +89,24 @@ def is_location_scale(family: Any) -> bool:
     The density `p` of a location-scale family satisfies `p(a + b y | a + b loc, b scale) b = p(y | loc, scale)` for all
     `a` and all `b > 0`. The function checks this equation for `a = 3` and `b = 2` at random `y`, `loc` and `scale`.
     """
-    made = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
-    one, _ = _one_element(getattr(made, "components_distribution", made))
-    if not {"loc", "scale"} <= one.parameters.keys() or one.event_shape.rank:
+    distribution = family.distribution(tf.random.stateless_normal([8, family.params_size], [0, 0], dtype=tf.float64))
+    elements, _ = _element_distribution(getattr(distribution, "components_distribution", distribution))
+    if not {"loc", "scale"} <= elements.parameters.keys() or elements.event_shape.rank:
         return False
-    known = _parameters(one)
+    parameters = _parameters(elements)
     loc, unit = 3.0, 2.0
-    moved = one.copy(**known | {"loc": loc + unit * known["loc"], "scale": unit * known["scale"]})
-    y = tf.random.stateless_normal(one.batch_shape, [0, 1], stddev=3.0, dtype=tf.float64)
+    transformed = elements.copy(
+        **parameters | {"loc": loc + unit * parameters["loc"], "scale": unit * parameters["scale"]}
+    )
+    y = tf.random.stateless_normal(elements.batch_shape, [0, 1], stddev=3.0, dtype=tf.float64)
     try:
-        same = moved.log_prob(loc + unit * y) + np.log(unit), one.log_prob(y)
+        log_densities = transformed.log_prob(loc + unit * y) + np.log(unit), elements.log_prob(y)
     except (ValueError, tf.errors.InvalidArgumentError):  # the support is not the real line
         return False
-    return bool(np.allclose(*same, rtol=1e-6) and np.all(np.isfinite(same[1])))
+    return bool(np.allclose(*log_densities, rtol=1e-6) and np.all(np.isfinite(log_densities[1])))
 
 
-def _one_element(distribution):
+def _element_distribution(distribution):
     """Returns the distribution inside an `Independent`, and the number of event axes that the `Independent` adds.
 
     Any other distribution is returned unchanged, with 0.

@@ -21,8 +21,9 @@ class Network:
     Args:
       units: the number of swish units of each hidden layer.
       inputs: the inputs in addition to the standardised columns. `"bins"` is a piecewise linear encoding of each column
-        with 20 bins between its quantiles, which helps the network to follow jumps. For a table of more than 1000
-        columns, `"bins"` has no effect. `"forest"` is the distribution that a forest of randomised trees predicts.
+        with 20 bins. The edges of the bins are quantiles of the column. This encoding helps the network to follow
+        jumps. For a table of more than 1000 columns, `"bins"` has no effect. `"forest"` is the distribution that a
+        forest of randomised trees predicts.
 
     Raises:
       ValueError: if `units` are not positive ints, or `inputs` contains another name.
@@ -71,7 +72,7 @@ def named_network(network: Any) -> Network:
 
 
 class Bins:
-    """The piecewise linear encoding of columns. It replaces each column by one feature per bin.
+    """The piecewise linear encoding of columns. The encoding replaces each column by one feature per bin.
 
     The feature is 0 if the value is below the bin and 1 if it is above. Inside the bin it rises linearly from 0 to 1.
     The edges of the bins are quantiles of the column.
@@ -90,7 +91,7 @@ class Bins:
 
 
 class Inputs:
-    """The inputs of a network: the standardised columns of a table, and its bins and forest predictions if selected."""
+    """The inputs of a network: the standardised columns, and the bins and the predictions of a forest if selected."""
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
         self.mean, self.scale = np.array([mean_and_spread(column, weights) for column in x.T]).T
@@ -115,19 +116,21 @@ class Inputs:
           The `Inputs`, and the array `[n, inputs]` of their values for the training set. The forest predictions in this
           array are out-of-bag: the prediction for a row comes only from trees that were grown without this row.
         """
-        forest, of_forest = ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
+        forest, forest_predictions = (
+            ForestInputs.fit(x, y, weights, seed) if "forest" in network.inputs else (None, None)
+        )
         inputs = cls(network, x, weights, forest)
-        return inputs, inputs._seen(x, of_forest)
+        return inputs, inputs._joined(x, forest_predictions)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Returns the inputs `[n, inputs]` of new rows. Columns are clipped to their range in the training set."""
-        return self._seen(x, None if self.forest is None else self.forest(x))
+        return self._joined(x, None if self.forest is None else self.forest(x))
 
-    def _seen(self, x, of_forest):
+    def _joined(self, x, forest_predictions):
         x = np.clip(x, *self.range)
         parts = [(x - self.mean) / self.scale]
         if self.bins is not None:
             parts.append(self.bins(x))
-        if of_forest is not None:
-            parts.append(of_forest)
+        if forest_predictions is not None:
+            parts.append(forest_predictions)
         return np.concatenate(parts, axis=1).astype("float32")

@@ -22,13 +22,13 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Model", "Networks", "Trees", "model_class"]
 
-# The weight decay is this number divided by the number of rows `n`. It acts like a Normal prior on the weights, and the
-# share of a prior in a mean loss over `n` rows is proportional to `1 / n`.
+# The weight decay is this number divided by the number of rows `n`. The decay acts like a Normal prior on the weights,
+# and in a mean loss over `n` rows, the logarithm of a prior is divided by `n`.
 DECAYS = {"weak": 50, "strong": 500}
 LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
 _MOST_NUMBERS = 2**17  # the most numbers in the leaves of a tree
 _CHECKED_ROWS = 2000  # about the number of rows on which the losses of members are compared
-_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median of all members' by more than this
+_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median over all members by more than this
 
 
 class Model(abc.ABC):
@@ -64,7 +64,7 @@ class Model(abc.ABC):
 
 
 class Networks(Model):
-    """An ensemble of networks of one shape. They differ in their initial weights and in the order of the rows.
+    """An ensemble of networks of one architecture, with different initial weights and different orders of the rows.
 
     `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
     """
@@ -95,9 +95,11 @@ class Networks(Model):
         else:
             for _, part in itertools.product(range(epochs), stream):
                 members = _trained(members, _data(self.inputs(part.x), target, part), 1)
-        every = -(-len(rows) // _CHECKED_ROWS)
-        checked = [part[::every] for part in _data(inputs, target, rows)]
-        self.weights = _successful(self.perceptron, [trainer.weights() for trainer, _ in members], scaling, checked)
+        stride = -(-len(rows) // _CHECKED_ROWS)
+        checked_data = [part[::stride] for part in _data(inputs, target, rows)]
+        self.weights = _successful(
+            self.perceptron, [trainer.weights() for trainer, _ in members], scaling, checked_data
+        )
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
         inputs = self.inputs(x)
@@ -141,8 +143,10 @@ class Trees(Model):
     def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
         self.target = target
         statistics = target.statistics(rows.y)
-        least = LEAVES[regularization] * math.ceil(min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS)
-        self.forest = Forest(*grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=least))
+        min_leaf_rows = LEAVES[regularization] * math.ceil(
+            min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS
+        )
+        self.forest = Forest(*grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=min_leaf_rows))
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
         return [self.target.outputs_of(self.forest(x))]

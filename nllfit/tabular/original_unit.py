@@ -26,13 +26,13 @@ _KNOTS = np.linspace(-39, 39, 33)  # Normal scores at which `_widened` defines i
 
 
 class OwnUnit(Target):
-    """The target of families that are not location-scale families, such as families of amounts, counts or shares.
+    """The target of families that are not location-scale families, such as families of amounts, counts or proportions.
 
     Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
-    outcomes for all inputs. Its output for each parameter is multiplied by `step`, so that outputs of about 1 change
-    the distribution noticeably. `step` is the inverse square root of the Fisher information of one outcome about the
-    parameter, clipped to between 1 and the standard deviation of the outcomes. If this standard deviation is below 1,
-    `step` is 1.
+    outcomes for all inputs. The network's output for each parameter is multiplied by `step`, so that outputs of about 1
+    change the distribution noticeably. `step` is the inverse square root of the Fisher information of one outcome about
+    the parameter, clipped to between 1 and the standard deviation of the outcomes. If this standard deviation is below
+    1, `step` is 1.
 
     Args:
       family, rows: as in `LocationScale`.
@@ -48,35 +48,35 @@ class OwnUnit(Target):
         try:
             initialize(constant, np.zeros([len(rows), 1]), outcomes, rows.weights)
             self.offset = np.asarray(dense.get_weights()[1], float)
-            sizes = self._sizes(head.family, outcomes)
+            steps = self._unclipped_steps(head.family, outcomes)
         except ValueError:
             _refuse_outside(head.family, outcomes, rows.places)
             raise
         if not self.is_discrete:
             marginal = family.distribution(tf.constant(self.offset[None]))
             self.spreads, self.has_atom = _spreads_of(marginal), elements_of(marginal).atoms is not None
-        self.step = np.clip(sizes, 1, max(1.0, float(rows.numbers().std())))
+        self.step = np.clip(steps, 1, max(1.0, float(rows.numbers().std())))
         self.marginal = self.offset
 
-    def _sizes(self, family, outcomes):
+    def _unclipped_steps(self, family, outcomes):
         """Returns each parameter's `step` before clipping: `1 / sqrt(Fisher information)` at the marginal distribution.
 
         The information about a parameter is the mean of the squared derivative of the loss over at most 2000 outcomes.
         """
-        few = outcomes[:: max(1, len(outcomes) // 1000)]
+        sample = outcomes[:: max(1, len(outcomes) // 1000)]
 
         def loss(params):
-            params = np.tile(params, [len(few), 1])
-            return negative_log_likelihood(few, family.distribution(tf.constant(params))).numpy()
+            params = np.tile(params, [len(sample), 1])
+            return negative_log_likelihood(sample, family.distribution(tf.constant(params))).numpy()
 
-        found = []
+        steps = []
         for i, number in enumerate(self.offset):
             h = np.zeros(len(self.offset))
             h[i] = 1e-4 * max(1.0, abs(number))
-            slopes = (loss(self.offset + h) - loss(self.offset - h)) / (2 * h[i])
-            information = np.mean(slopes**2)
-            found.append(information**-0.5 if information > 0 else 1.0)
-        return np.array(found)
+            derivatives = (loss(self.offset + h) - loss(self.offset - h)) / (2 * h[i])
+            information = np.mean(derivatives**2)
+            steps.append(information**-0.5 if information > 0 else 1.0)
+        return np.array(steps)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
         return self._outcomes(y)
@@ -85,9 +85,9 @@ class OwnUnit(Target):
         logits = tf.nn.log_softmax(predicted.mixture_distribution.logits)
         num_components = getattr(self.family, "num_components", 1)
         num_members = logits.shape[1] // num_components  # the last member predicts the marginal distribution
-        shares = np.full(num_members, (1 - doubt) * num_members / max(1, num_members - 1))
-        shares[-1] = doubt * num_members
-        logits += np.repeat(np.log(shares), num_components)
+        weight_ratios = np.full(num_members, (1 - doubt) * num_members / max(1, num_members - 1))
+        weight_ratios[-1] = doubt * num_members
+        logits += np.repeat(np.log(weight_ratios), num_components)
         mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), predicted.components_distribution)
         return mixture if spread == 1 else _widened(mixture, spread)
 
@@ -151,9 +151,9 @@ def _spreads_of(distribution):
 
 
 def _widened(distribution, spread):
-    """Returns a distribution whose Normal scores `Phi^-1(F(y))` are those of the given one, divided by `spread`.
+    """Returns the distribution whose Normal scores `Phi^-1(F(y))` are `1 / spread` times the scores of the given one.
 
-    The scale of a Normal is thus multiplied by `spread`.
+    For a Normal, this multiplies the scale by `spread`.
     """
     observed = _KNOTS / max(1.0, spread)
     predicted = np.broadcast_to(spread * observed, [*distribution.event_shape, len(observed)])

@@ -35,10 +35,10 @@ def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> n
 
 
 def censored_pairs(y: Any, observed: Any = None) -> np.ndarray:
-    """Returns censored outcomes as pairs `[n, 2]`. `y` are numbers `[n]` if `observed` is given, and otherwise pairs.
+    """Returns censored outcomes as pairs `[n, 2]`. `y` are pairs, or numbers `[n]` if `observed` is given.
 
     Raises:
-      ValueError: if the outcomes or flags are invalid, or if a row has several outcomes.
+      ValueError: if `y` or `observed` is invalid, or if a row has several outcomes.
     """
     values = np.asarray(y, np.float64)
     if observed is None:

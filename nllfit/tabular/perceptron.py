@@ -114,8 +114,8 @@ class Trainer:
         call_rows = min(_CALL_ROWS, _CALL_NUMBERS // self.perceptron.sizes[0])
         per_call = max(1, call_rows // self.batch_size)
         batches = batches_of(len(data[0]), self.batch_size, epochs, rng)
-        while of_call := list(itertools.islice(batches, per_call)):
-            rows, factors = map(np.stack, zip(*of_call, strict=True))
+        while call_batches := list(itertools.islice(batches, per_call)):
+            rows, factors = map(np.stack, zip(*call_batches, strict=True))
             count, rows = len(rows), np.resize(rows, [per_call, self.batch_size])
             x, y, weights = (part[rows] for part in data)
             weights[:count] *= factors
@@ -147,12 +147,12 @@ def batches_of(
     """Yields two arrays `[batch_size]` for each batch: the indices of its rows, and the factors of the rows' losses.
 
     If the last batch of an epoch is not full, it is padded with rows of factor 0. The other rows of this batch have a
-    factor above 1, so that the mean of `factor * loss` over the padded batch equals the mean loss of the other rows.
+    factor above 1, so that the mean of `factor * loss` over the padded batch equals the mean loss of these other rows.
     """
     steps = -(-num_rows // batch_size)
-    shape, rest = [steps, batch_size], num_rows - (steps - 1) * batch_size
+    shape, last_size = [steps, batch_size], num_rows - (steps - 1) * batch_size
     factors = np.ones(shape, "float32")
-    factors[-1] = np.where(np.arange(batch_size) < rest, batch_size / rest, 0)
+    factors[-1] = np.where(np.arange(batch_size) < last_size, batch_size / last_size, 0)
     for _ in range(epochs):
         yield from zip(np.resize(rng.permutation(num_rows), shape), factors, strict=True)
 
@@ -168,30 +168,30 @@ def _rates(num_steps):
     """Returns `[steps, 2]`: the learning rate of each step, and its product with Adam's bias correction."""
     t = np.arange(num_steps)
     rates = _RATE * (1 + np.cos(np.pi * t / num_steps)) / 2
-    of_adam = rates * np.sqrt(1 - _DECAY_2 ** (t + 1)) / (1 - _DECAY_1 ** (t + 1))
-    return np.stack([rates, of_adam], axis=1).astype("float32")
+    corrected_rates = rates * np.sqrt(1 - _DECAY_2 ** (t + 1)) / (1 - _DECAY_1 ** (t + 1))
+    return np.stack([rates, corrected_rates], axis=1).astype("float32")
 
 
 @functools.lru_cache(_MOST_PROGRAMS)
 def _program(perceptron, compile, batch_size):
     """Returns a TensorFlow function that performs several training steps in one call.
 
-    `batch_size` is an argument only because it must be in the cache's key. It determines the shapes of the tensors in a
-    call. So each cached function is called with tensors of one shape, and is traced once.
+    `batch_size` is an argument only because it must be in the cache's key. The batch size determines the shapes of the
+    tensors in a call. So each cached function is always called with the same shapes, and is traced once.
     """
     del batch_size
 
-    def steps(weights, first, second, count, rates, weight_decay, step, offset, x, y, factors):
-        def one(i, weights, first, second):
+    def steps(weights, moment_1, moment_2, count, rates, weight_decay, step, offset, x, y, factors):
+        def training_step(i, weights, moment_1, moment_2):
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 loss = perceptron.loss(weights, step, offset, x[i], y[i], factors[i])
             gradient = tape.gradient(loss, weights)
-            first = first + (gradient - first) * (1 - _DECAY_1)
-            second = second + (gradient**2 - second) * (1 - _DECAY_2)
-            kept = weights * (1 - rates[i, 0] * weight_decay)
-            return i + 1, kept - rates[i, 1] * first / (tf.sqrt(second) + _EPSILON), first, second
+            moment_1 = moment_1 + (gradient - moment_1) * (1 - _DECAY_1)
+            moment_2 = moment_2 + (gradient**2 - moment_2) * (1 - _DECAY_2)
+            decayed = weights * (1 - rates[i, 0] * weight_decay)
+            return i + 1, decayed - rates[i, 1] * moment_1 / (tf.sqrt(moment_2) + _EPSILON), moment_1, moment_2
 
-        return tf.while_loop(lambda i, *_: i < count, one, (0, weights, first, second))[1:]
+        return tf.while_loop(lambda i, *_: i < count, training_step, (0, weights, moment_1, moment_2))[1:]
 
     return tf.function(steps, jit_compile=compile, autograph=False)

@@ -33,15 +33,15 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     The better network and the trees are also tried with a strong regularization if their distributions are too narrow
     for the held-out rows. These rows also determine the spread, a factor on the width of the predicted distributions.
     If fewer than 500 rows are held out (by default, if the table has fewer than 2500 rows), the spread comes from
-    cross-validation. Then the best model is trained on all rows. If it is a network, `num_members` networks are trained
-    and the prediction is the mixture of their distributions. The prediction also contains the marginal distribution of
-    the training set, with the weight `1 / (validation_fraction * n)`. Without this component, the negative
-    log-likelihood of an unusual new row could be hundreds of nats.
+    cross-validation. Finally, the best model is trained on all rows. If this model is a network, `num_members` networks
+    are trained, and the prediction is the mixture of their distributions. The prediction also contains the marginal
+    distribution of the training set, with the weight `1 / (validation_fraction * n)`. Without this component, the
+    negative log-likelihood of an unusual new row could be hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column. If training rows have missing values in a column, an additional
-    input marks them. A category that is not among the 50 most frequent ones of its column counts as missing. `fit`
-    warns if more rows have a rare category than a frequent one, as in a column of dates that are texts.
+    input marks rows without a value. A category that is not among the 50 most frequent ones of its column counts as
+    missing. `fit` warns if more rows have a rare category than a frequent one, as in a column of dates that are texts.
 
     Args:
       distribution: the distribution to predict, as one of:
@@ -54,11 +54,11 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           shape, such as a second mode or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. Likelihoods can be
-          compared only within a group: counts and `"Values"`; densities; densities with zeros, such as
-          `nllfit.ZeroInflated("Gamma")`; and a `"Histogram"` of few values. If the list is from several groups, the
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. There are four groups,
+          and likelihoods can be compared only within a group: counts and `"Values"`; densities; densities with zeros,
+          such as `nllfit.ZeroInflated("Gamma")`; a `"Histogram"` of few values. If the list is from several groups, the
           best CRPS decides. Censored outcomes have no CRPS, so they need a list from one group, unless all outcomes are
-          intervals. A distribution that no `network` can predict is left out, but is an error if it is the first.
+          intervals. A distribution that no `network` can predict is left out, but raises an error if it is the first.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -66,13 +66,13 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"forest"`: two hidden layers, with the predictions of randomised trees as inputs.
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
-        - a list of these. The best is selected. Each network that can predict the first `distribution` is tried on it.
-          Each later `distribution` is tried with the best of these networks that can predict it. If there is none, all
-          networks of the list that can predict this `distribution` are tried on it.
+        - a list of these. The best is selected. The first `distribution` is tried with each network that can predict
+          it. Each later `distribution` is tried only with the best network so far that can predict it. If no network so
+          far can, this `distribution` is tried with each network of the list that can predict it.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
         mean loss on training rows is more than 0.5 nats above the ensemble's median are left out.
-      max_epochs: a limit on the number of epochs, which is `900 / n^(1/3)` for `n` rows; None for no limit.
+      max_epochs: a limit on the number of epochs, or None. Without a limit, `n` rows get `900 / n^(1/3)` epochs.
       validation_fraction: the fraction of rows that are held out to compare networks.
       shuffle: whether the held-out rows are drawn at random. Use False for a table in order of time: the last rows are
         then held out, and there is no cross-validation.
@@ -147,17 +147,17 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     def _fit_table(self, x, y, sample_weight=None, observed=None, *, stream=None):
         is_automatic = isinstance(self.distribution, str) and self.distribution == "auto"
-        given = [] if is_automatic or self.distribution is None else checked_names(self.distribution)
-        self._takes_pairs = bool(given) and all(isinstance(distribution, Censored) for distribution in given)
+        distributions = [] if is_automatic or self.distribution is None else checked_names(self.distribution)
+        self._takes_pairs = bool(distributions) and all(isinstance(item, Censored) for item in distributions)
         is_censored = self._takes_pairs or observed is not None
         self._is_vector = is_censored or np.asarray(y).ndim == 1
         rows = self._learn(x, self._outcomes(y, observed, is_fitted=False), sample_weight, is_censored)
         networks = self._networks(["smooth", "steep", *["forest"] * is_automatic, "trees"])
         self.n_outputs_ = rows.numbers().shape[1]
-        given = given or (plausible(rows, stream) if is_automatic else default(rows))
-        values, has_few = values_of(given, rows, stream), has_few_values(rows.y)
+        distributions = distributions or (plausible(rows, stream) if is_automatic else default(rows))
+        values, has_few = values_of(distributions, rows, stream), has_few_values(rows.y)
         make_target = functools.partial(target_of, values=values, has_few=has_few)
-        self._fit(rows, given, networks, make_target, stream)
+        self._fit(rows, distributions, networks, make_target, stream)
         return self
 
     def _rows_of(self, x, y, sample_weight):
@@ -220,8 +220,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         num_samples = as_count("num_samples", num_samples, 1)
         given = self.random_state if random_state is None else random_state
         seed = [0, check_random_state(given).randint(2**31)]
-        found = self.predict_distribution(X).sample(num_samples, seed=tf.constant(seed, tf.int32)).numpy()
-        return np.stack([self._like_y(one) for one in found])
+        samples = self.predict_distribution(X).sample(num_samples, seed=tf.constant(seed, tf.int32)).numpy()
+        return np.stack([self._like_y(sample) for sample in samples])
 
     def score(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None

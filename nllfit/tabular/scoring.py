@@ -43,8 +43,10 @@ def nll(distribution: tfd.Distribution, y: np.ndarray, is_censored: bool = False
     intervals = np.asarray(log_interval(*map(tf.convert_to_tensor, (lower, upper)))).reshape(len(y))
     if not np.any(is_exact):
         return -intervals
-    some = y[is_exact][0, 0]
-    exact = negative_log_likelihood(shaped(np.where(is_exact, y[:, 0], some)[:, None], distribution), distribution)
+    placeholder = y[is_exact][0, 0]
+    exact = negative_log_likelihood(
+        shaped(np.where(is_exact, y[:, 0], placeholder)[:, None], distribution), distribution
+    )
     return np.where(is_exact, exact, -intervals)
 
 

@@ -47,7 +47,8 @@ class Rows:
         """Returns the outcomes as finite numbers, `[n, k]`.
 
         A censored outcome becomes the middle of its interval. If one end of the interval is infinite, the outcome
-        becomes the other end. If both ends are infinite, it becomes the mean of the other outcomes.
+        becomes the other end. If both ends are infinite, the outcome becomes the mean of all outcomes with a finite
+        end.
         """
         if not self.is_censored:
             return self.y
@@ -71,15 +72,15 @@ class Settings:
 
 
 class Stream:
-    """A table in batches. Each iteration over a `Stream` reads all batches and yields `Rows` of parts of the table.
+    """A table in batches. Each iteration over a `Stream` reads all batches and yields the `Rows` of each part.
 
     `parts_of` joins the batches into parts of at least 16,384 rows.
 
     Args:
       batches: as for `parts_of`.
-      read: a function that returns the `Rows` of one part, which is a tuple that `parts_of` yields.
+      read: `read(x, y, sample_weight)` returns the `Rows` of one part. `parts_of` yields these arguments.
       sizes: the number of rows of each part.
-      mean_weight: an estimate of the mean weight. All weights are divided by it, so that their mean is about 1.
+      mean_weight: an estimate of the mean weight. All weights are divided by this number to have a mean of about 1.
     """
 
     def __init__(self, batches: Any, read: Callable[..., Rows], sizes: list[int], mean_weight: float):
@@ -93,12 +94,12 @@ class Stream:
 
 
 def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """Joins batches into parts of at least 16,384 rows, without the rows of weight 0. The last part may be smaller.
+    """Joins batches into parts of at least 16,384 rows. The last part may be smaller.
 
-    Yields a tuple for each part: the columns, the outcomes, and the weights or None.
+    Yields a tuple for each part: the columns, the outcomes, and the weights or None. Rows of weight 0 are left out.
 
     Args:
-      batches: batches `(X, y)` or `(X, y, sample_weight)`: a `tf.data.Dataset` or another iterable that can be
+      batches: batches `(X, y)` or `(X, y, sample_weight)`. Give a `tf.data.Dataset` or another iterable that can be
         iterated several times, or a function that returns an iterator.
 
     Raises:
@@ -115,9 +116,9 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
             refuse_misread(f"`{name}`", values)
         table = batch[0] if is_frame(batch[0]) or np.ndim(batch[0]) else as_table(batch[0])
         table = table if is_frame(table) else np.asarray(table)
-        counted = _counted(table, *map(np.asarray, batch[1:]))
-        if len(counted[1]):
-            waiting.append(counted)
+        kept = _without_zero_weights(table, *map(np.asarray, batch[1:]))
+        if len(kept[1]):
+            waiting.append(kept)
         if sum(len(part[1]) for part in waiting) >= _PART:
             yield _joined(waiting)
             waiting = []
@@ -126,9 +127,10 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 
 
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
-    """Draws at most 32,768 random rows from batches. Returns these rows, and the size of each part of `parts_of`.
+    """Draws at most 32,768 random rows from batches. Returns these rows, and the number of rows of each part.
 
-    The rows keep their order, because the last rows of a table in order of time are held out (`shuffle=False`).
+    `parts_of` yields the parts. The sampled rows keep their order, because with `shuffle=False` the last rows of the
+    sample are held out.
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.
@@ -150,7 +152,7 @@ def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarra
     return _joined(chosen), sizes
 
 
-def _counted(*batch):
+def _without_zero_weights(*batch):
     """Returns a batch without its rows of weight 0."""
     check_lengths(*batch)
     if len(batch) == 2 or batch[2].ndim != 1:  # `fit` later raises an error for weights of another shape
@@ -173,9 +175,9 @@ def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
     tables, *others = zip(*parts, strict=True)
     if is_frame(tables[0]):
         names = list(tables[0].columns)
-        other = next((list(table.columns) for table in tables if set(table.columns) != set(names)), None)
-        if other is not None:
-            raise ValueError(f"`batches` holds frames of the columns {names} and {other}: give the same columns.")
+        other_names = next((list(table.columns) for table in tables if set(table.columns) != set(names)), None)
+        if other_names is not None:
+            raise ValueError(f"`batches` holds frames of the columns {names} and {other_names}: give the same columns.")
         tables = tuple(table[names] for table in tables)
         library = importlib.import_module(type(tables[0]).__module__.partition(".")[0])  # pandas or polars
         if library.__name__ == "pandas":
@@ -188,10 +190,10 @@ def _joined(parts: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray | None]:
 
 
 def _with_text(table):
-    """Returns a pandas frame with text instead of numbers as the categories of categorical columns.
+    """Converts the numeric categories of a pandas frame's columns to text.
 
     If the categories of a column differ between frames, `pandas.concat` returns a column that is not categorical.
-    Numeric categories would then become numbers. Text stays text, which the encoding treats as categories.
+    Numeric categories would then become numbers. Text stays text, and the encoding treats text as categories.
     """
 
     def renamed(column):

@@ -16,7 +16,7 @@ __all__ = ["SPREADS", "Target", "has_few_values"]
 
 _MOST_VALUES = 100
 _LEAST_REPEATS = 10  # the least mean number of rows per distinct value
-_MOST_NUMBERS = 2**22  # the most parameters in one call of `losses`; in float64 they take 32 MiB
+_MOST_NUMBERS = 2**22  # the most parameters in one call of `chunk_losses`; in float64 they take 32 MiB
 SPREADS = np.geomspace(0.7, 4, 36)
 
 
@@ -30,7 +30,7 @@ class Target(abc.ABC):
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
       marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, if `mixture`
-        adds this distribution as one more member. None if `distribution` adds it.
+        adds this distribution as one more member. None if the method `distribution` adds the marginal distribution.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.
@@ -75,7 +75,10 @@ class Target(abc.ABC):
         """Returns the outcomes `[n, ...]` in the form in which networks are trained on them, e.g. standardised."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
-        """Returns `t` functions of each outcome, `[n, t]`, whose means trees predict; None if trees cannot be used."""
+        """Returns `t` statistics of each outcome, `[n, t]`, or None if trees cannot predict the target.
+
+        Trees predict the mean of each statistic, given the columns of a row.
+        """
         del y
         return None
 
@@ -104,14 +107,14 @@ class Target(abc.ABC):
         count = len(self.spreads)
         size = max(1, _MOST_NUMBERS // (count * outputs[0].shape[1]))
 
-        def losses(rows):  # repeats the rows, to evaluate all spreads in one call
+        def chunk_losses(rows):  # repeats the rows, to evaluate all spreads in one call
             predicted = self.mixture([tf.tile(output[rows], [count, 1]) for output in outputs])
-            few = y[rows]
-            distribution = self.distribution(predicted, np.repeat(self.spreads, len(few)), doubt)
-            return nll(distribution, np.tile(few, [count, 1]), self.is_censored).reshape(count, len(few))
+            outcomes = y[rows]
+            distribution = self.distribution(predicted, np.repeat(self.spreads, len(outcomes)), doubt)
+            return nll(distribution, np.tile(outcomes, [count, 1]), self.is_censored).reshape(count, len(outcomes))
 
-        found = [losses(slice(start, start + size)) for start in range(0, len(y), size)]
-        return np.average(np.concatenate(found, axis=1), axis=1, weights=weights)
+        chunks = [chunk_losses(slice(start, start + size)) for start in range(0, len(y), size)]
+        return np.average(np.concatenate(chunks, axis=1), axis=1, weights=weights)
 
     def _outcomes(self, y):
         return y if self.is_censored else y.reshape([len(y), *self.family.event_shape])

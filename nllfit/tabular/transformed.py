@@ -30,8 +30,8 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 
     Returns:
       The log-densities `[n]`, in nats. Their mean can be compared with the `score` of a `DistributionRegressor` that
-      was fitted to `y`. An outcome that has a probability instead of a density, as with `"Values"`, has the
-      log-probability of `t(y)` instead.
+      was fitted to `y`. If an outcome has a probability instead of a density, as with `"Values"`, the result is the
+      log-probability of `t(y)`.
 
     Raises:
       TypeError: if `model` is not a `TransformedTargetRegressor` of a regressor with `predict_distribution`.
@@ -64,26 +64,26 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
     log_density, elements = np.asarray(predicted.log_prob(z)), elements_of(predicted)
     if elements.is_discrete:
         return log_density
-    points = np.empty([0, len(y)]) if elements.atoms is None else np.reshape(elements.atoms[0], [-1, len(y)])
-    slopes = _slopes(model.transformer_.transform, y)
-    return log_density + np.where(np.any(points == np.ravel(z), axis=0), 0.0, np.log(np.abs(slopes)))
+    atoms = np.empty([0, len(y)]) if elements.atoms is None else np.reshape(elements.atoms[0], [-1, len(y)])
+    derivatives = _derivatives(model.transformer_.transform, y)
+    return log_density + np.where(np.any(atoms == np.ravel(z), axis=0), 0.0, np.log(np.abs(derivatives)))
 
 
-def _slopes(transform, y):
+def _derivatives(transform, y):
     """Returns the derivative of a transformation at outcomes `[n, 1]`, as `[n]`.
 
-    The step of the difference quotient is reduced until the quotient's change from one step to the next stops
-    decreasing. For smaller steps, rounding errors dominate.
+    The difference quotient is computed with smaller and smaller steps, and each step changes the quotient. The result
+    is the quotient at which these changes stop decreasing, because rounding errors dominate for smaller steps.
     """
 
     def quotient(h):
         with np.errstate(invalid="ignore", divide="ignore"):  # `y + h` or `y - h` may be outside the domain
             return (transform(y + h) - transform(y - h)) / (2 * h)
 
-    sizes = [step * np.where(y == 0, 1, np.abs(y)) for step in _STEPS]
-    slopes = np.stack([(4 * quotient(h) - quotient(2 * h)) / 3 for h in sizes])[..., 0]
-    changes = np.abs(np.diff(slopes, axis=0))
+    steps = [step * np.where(y == 0, 1, np.abs(y)) for step in _STEPS]
+    derivatives = np.stack([(4 * quotient(h) - quotient(2 * h)) / 3 for h in steps])[..., 0]
+    changes = np.abs(np.diff(derivatives, axis=0))
     changes[~np.isfinite(changes)] = np.inf
-    after = np.concatenate([changes[1:], np.full_like(changes[:1], np.inf)])
-    best = np.argmax(np.isfinite(changes) & (changes <= after), axis=0)
-    return slopes[best, np.arange(len(y))]
+    next_changes = np.concatenate([changes[1:], np.full_like(changes[:1], np.inf)])
+    best = np.argmax(np.isfinite(changes) & (changes <= next_changes), axis=0)
+    return derivatives[best, np.arange(len(y))]

@@ -50,9 +50,10 @@ class Trial:
       regularization: `"weak"` or `"strong"`. The weight decay of networks is ten times as large with `"strong"` as with
         `"weak"`. Each leaf of a tree has at least 5 rows with `"strong"`, and at least 1 row with `"weak"`.
       distribution: the name of the distribution, or a family.
-      nll: the mean negative log-likelihood of the held-out rows, in nats, with the spread for which it is smallest.
-      spread: a factor on the width of the predicted distributions. It minimises the mean negative log-likelihood of the
-        held-out rows. For the best trial, these are the held-out rows of all folds of the cross-validation.
+      nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
+      spread: a factor on the width of the predicted distributions. The factor minimises the mean negative
+        log-likelihood of the held-out rows. For the best trial, these are the held-out rows of all folds of the
+        cross-validation.
       crps: the mean continuous ranked probability score of the held-out rows, with the spread that minimises their
         `nll`; None if the trials are compared only by `nll`.
     """
@@ -139,10 +140,10 @@ class Search:
         overconfident, which means that their spread exceeds 1.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
-        whose network can predict this distribution. If this trial is of trees with the weak regularization, and they
-        are overconfident, trees with the strong regularization are also tried. If no earlier trial has a network that
-        can predict the distribution, all networks that can predict it are tried, in the way described for the first
-        distribution. A distribution that no network can predict has no trial.
+        whose network can predict this distribution. If this trial is of trees with the weak regularization, and the
+        trees are overconfident, trees with the strong regularization are also tried. If no earlier trial has a network
+        that can predict the distribution, all networks that can predict it are tried, in the way described for the
+        first distribution. A distribution that no network can predict has no trial.
 
         Raises:
           ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
@@ -159,15 +160,16 @@ class Search:
         distributions = [distribution for distribution in distributions if suitable[distribution]]
         by_crps = self._needs_crps(distributions)
         for distribution in distributions:
-            fitting = next((trial for trial in ranked([]) if trial.network in suitable[distribution]), None)
-            if fitting is None:
+            best_suitable = next((trial for trial in ranked([]) if trial.network in suitable[distribution]), None)
+            if best_suitable is None:
                 ranked((network, "weak", distribution) for network in suitable[distribution])
-                of_this = (trial for trial in reversed(ranked([])) if trial.distribution == distribution)
-                kinds = {model_class(trial.network): trial for trial in of_this}  # the last of a kind is its best
-                ranked((trial.network, "strong", distribution) for trial in kinds.values() if trial.spread > 1)
+                worst_first = (trial for trial in reversed(ranked([])) if trial.distribution == distribution)
+                # In the dict, a better trial of the same class replaces a worse one.
+                best_of_class = {model_class(trial.network): trial for trial in worst_first}
+                ranked((trial.network, "strong", distribution) for trial in best_of_class.values() if trial.spread > 1)
                 continue
-            ranked([(fitting.network, fitting.regularization, distribution)])
-            if fitting.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
+            ranked([(best_suitable.network, best_suitable.regularization, distribution)])
+            if best_suitable.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
                 ranked([(TREES, "strong", distribution)])
         return ranked([])
 
@@ -189,7 +191,7 @@ class Search:
             return self.targets[key]
 
     def _needs_crps(self, distributions):
-        """Whether the CRPS must compare the distributions, because some likelihoods are densities and some are not."""
+        """Whether the CRPS must compare the distributions, because their likelihoods are of different kinds."""
         y, is_censored = self.rows.y, self.rows.is_censored
         if is_censored and not np.any(y[:, 0] == y[:, 1]):  # all likelihoods are probabilities
             return False
@@ -220,8 +222,8 @@ class Search:
         """Trains the predictor of a `_Key` on the rows outside a fold, or on all rows if `fold` is None."""
         network, regularization, distribution = key
         stream = self.stream if fold is None else None
-        rows, target, made = self._rows(fold), self._target(distribution, fold), model_class(network)
-        model = made(
+        rows, target, model_type = self._rows(fold), self._target(distribution, fold), model_class(network)
+        model = model_type(
             rows, network, regularization, target, self.settings, num_members, self._batch_size(stream), stream
         )
         if self.bar is not None:
@@ -234,8 +236,8 @@ class Search:
         return 2 ** round((np.log2(num_rows) + 1) / 2)
 
     def _trial(self, by_crps, key):
-        known = self.trials.get(key)
-        if known is None or (by_crps and known.crps is None):
+        cached = self.trials.get(key)
+        if cached is None or (by_crps and cached.crps is None):
             network, regularization, distribution = key
             predictor, losses = self._tested(key, self.folds[0])
             best = int(np.argmin(losses))
@@ -255,7 +257,7 @@ class Search:
         return float(spreads[np.argmin(np.mean(losses, axis=0))])
 
     def _tested(self, key, fold):
-        """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss on the fold per spread."""
+        """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss on the fold by spread."""
         predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
