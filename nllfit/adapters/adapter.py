@@ -45,7 +45,7 @@ class Adapter(abc.ABC):
     @property
     @abc.abstractmethod
     def made_by_compile(self) -> list:
-        """Objects that `compile` replaces. If one is another object than before, the model was compiled again."""
+        """Objects that `compile` replaces. If one is no longer the same object, the model was compiled again."""
 
     @property
     @abc.abstractmethod
@@ -65,7 +65,7 @@ class Adapter(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def repeats_a_layer(sequential: Model) -> bool:
-        """Whether a `Sequential` contains a layer twice. The config of the `Sequential` contains the layer once."""
+        """Whether a `Sequential` contains a layer twice. The config does not show this: it contains each layer once."""
 
     @property
     @abc.abstractmethod
@@ -86,7 +86,7 @@ class Adapter(abc.ABC):
         return self.keras.models.clone_model(self._model, clone_function=clone_layer)
 
     def compile_copy(self, copied: Model, copy_loss: Callable[[Any], Any] = copy.copy) -> list:
-        """Compiles a copy of the model with copies of its losses. Returns these losses."""
+        """Compiles a copy of the model with copies of the model's losses. Returns the copied losses."""
         losses = tf.nest.map_structure(copy_loss, self._model.loss)
         copied.compile(loss=losses, loss_weights=self.compile_arguments["loss_weights"])
         return tf.nest.flatten(losses)

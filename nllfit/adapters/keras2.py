@@ -45,10 +45,10 @@ class Keras2(Adapter):
 
     @property
     def random_states(self) -> list:
-        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an uninterrupted one."""
-        random = [getattr(layer, "_random_generator", None) for layer in self.layers]
+        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an unbroken run."""
+        wrappers = [getattr(layer, "_random_generator", None) for layer in self.layers]
         # A Keras layer wraps its generator. The `_random_generator` of a head is the generator itself.
-        generators = [getattr(one, "_generator", one) for one in random]
+        generators = [getattr(wrapper, "_generator", wrapper) for wrapper in wrappers]
         return [generator.state for generator in generators if isinstance(generator, tf.random.Generator)]
 
     @property
@@ -91,7 +91,7 @@ class Keras2(Adapter):
 
 
 class Drawing:
-    """The base class of layers that draw random numbers. `random_states` finds the state of their generator."""
+    """The base class of layers that draw random numbers. `Keras2.random_states` reads the states of their generators."""
 
     def _start_draws(self, seed):
         with tf.init_scope():

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Without `LossFunctionWrapper`, a loss that is a name or a function has no dtype, so it cannot be computed in float64.
+# Without `LossFunctionWrapper`, a loss given as a name or a function has no dtype, so it cannot be computed in float64.
 from keras.src.losses.losses import LossFunctionWrapper
 
 from nllfit.adapters.adapter import Adapter, Model
@@ -74,7 +74,7 @@ class Keras3(Adapter):
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
     def clone(self, clone_layer: Callable[[Any], Any]) -> Model:
-        """Passes `input_tensors` for sparse inputs, because Keras 3's `clone_model` would make them dense."""
+        """Passes `input_tensors` for sparse inputs, because `clone_model` would otherwise make them dense."""
         model = self._model
         if not any(t.sparse for t in model.inputs or []):
             return super().clone(clone_layer)
@@ -140,5 +140,5 @@ class Drawing:
         seed, replica = tf.cast(self.random_seeds.next(), tf.int32), tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
             return seed
-        # Keras gives all replicas the same seed, so each replica combines the seed with its own number.
+        # Keras gives all replicas the same seed, so each replica combines the seed with its replica id.
         return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

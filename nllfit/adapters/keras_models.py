@@ -60,40 +60,40 @@ def inputs_of(element: Any) -> Any:
 
 
 def by_input(model: Model, x: Any) -> list:
-    """Returns the parts of `x` in the order of `model.inputs`, as Keras feeds them.
+    """Returns the arrays of `x` in the order of `model.inputs`, as Keras feeds them.
 
-    If `x` is a dict, Keras finds the item for an input by a key. If the model was made with a dict of inputs, this is
-    the key in that dict. Otherwise it is the name of the input.
+    If `x` is a dict, Keras looks up the array for each input by a key. If the model was created with a dict of inputs,
+    the keys of that dict are used. Otherwise the key for an input is the name of the input.
     """
-    made_of, inputs = getattr(model, "input", None), getattr(model, "inputs", None) or []
-    keys = sorted(made_of) if isinstance(made_of, Mapping) else [tensor.name for tensor in inputs]
-    named = isinstance(x, Mapping) and keys and all(key in x for key in keys)
-    return tf.nest.flatten([x[key] for key in keys] if named else x)
+    input_structure, inputs = getattr(model, "input", None), getattr(model, "inputs", None) or []
+    keys = sorted(input_structure) if isinstance(input_structure, Mapping) else [tensor.name for tensor in inputs]
+    has_all_keys = isinstance(x, Mapping) and keys and all(key in x for key in keys)
+    return tf.nest.flatten([x[key] for key in keys] if has_all_keys else x)
 
 
 def trace_call(model: Model, specs: Any) -> None:
-    """Traces a call of the model on inputs of these specs. The trace builds the model if it is not built yet."""
+    """Traces a call of the model on inputs of these specs. The trace builds the model if necessary."""
     with model.distribute_strategy.scope():
         trace(tf.function(lambda x: model(x, training=False)), specs)
 
 
-def check_shapes(model: Model, given: Sequence) -> None:
+def check_shapes(model: Model, arrays: Sequence) -> None:
     """Raises a `ValueError` if rows have another shape than the model's inputs, or are strings instead of numbers."""
-    taken = tf.nest.flatten(getattr(model, "inputs", None) or [])
-    if len(taken) != len(given):
+    inputs = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    if len(inputs) != len(arrays):
         return
-    for part, tensor in zip(given, taken, strict=True):
-        row, expected = np.shape(part)[1:], tf.TensorShape(tensor.shape)[1:]
+    for array, tensor in zip(arrays, inputs, strict=True):
+        row, expected = np.shape(array)[1:], tf.TensorShape(tensor.shape)[1:]
         # Keras adds or drops a last axis of length 1. Rows may have more leading axes than the model's inputs, because
         # layers and heads treat such axes like a batch.
-        read = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
-        read += [row[-expected.rank :]] if expected.rank else []
-        if not any(map(expected.is_compatible_with, read)):
+        accepted_shapes = [row, (*row, 1), *([row[:-1]] if row[-1:] == (1,) else [])]
+        accepted_shapes += [row[-expected.rank :]] if expected.rank else []
+        if not any(map(expected.is_compatible_with, accepted_shapes)):
             raise ValueError(
                 f"`x` has rows of shape {tuple(row)}, but the model takes rows of shape {tuple(expected)}: give the "
                 f"columns that it was trained on."
             )
-        if part.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
+        if array.dtype == tf.string and tf.as_dtype(tensor.dtype) != tf.string:
             raise ValueError(
                 "`x` holds strings, and the model takes numbers: encode the strings, for example by Keras's "
                 "`StringLookup`."
@@ -152,13 +152,14 @@ def training_variables(model: Model) -> list[tf.Variable]:
     slots = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
     rates = [value for value in vars(optimizer).values() if isinstance(value, tf.Variable)]
     metrics = [v for metric in model.metrics for v in metric.variables]
-    found = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
-    found = [part for v in found if hasattr(v, "dtype") for part in parts_of(model, v)]  # a lookup table has no dtype
-    return list({id(variable): variable for variable in found}.values())
+    variables = [*model.variables, *slots, *rates, *metrics, *adapter_of(model).random_states]
+    # A lookup table has no dtype.
+    variables = [part for v in variables if hasattr(v, "dtype") for part in parts_of(model, v)]
+    return list({id(variable): variable for variable in variables}.values())
 
 
 def trainable_flags(model: Model) -> tuple:
-    """Returns whether each layer and each variable of a model is trainable. A change makes a traced program invalid."""
+    """Returns whether each layer and each variable of a model is trainable. A program is valid only for these flags."""
     return tuple(getattr(part, "trainable", None) for part in [*adapter_of(model).layers, *model.variables])
 
 
@@ -178,26 +179,26 @@ def _with_equal_names():
     """Returns a variable creator that gives equal names to the variables of all models of an architecture.
 
     Keras counts layers and optimizers across models (`dense`, `dense_1`), so the variables of each model have new
-    names. TensorFlow creates and keeps an operation for each new name. The operation takes five times as long to create
-    as the variable.
+    names. TensorFlow creates and keeps an operation for each new name. Creating the operation takes five times as long
+    as creating the variable.
     """
-    numbers = itertools.count()
+    counter = itertools.count()
 
     def create(next_creator, **kwargs):
         name = re.sub(r"_\d+(?=[/_])", "", kwargs.get("name") or "")
         with tf.name_scope("optimizer/"):  # the slash makes it a top-level scope
-            return next_creator(**kwargs | {"name": f"{name}_{next(numbers)}"})
+            return next_creator(**kwargs | {"name": f"{name}_{next(counter)}"})
 
     return create
 
 
 def is_plain(model: Model) -> bool:
     """Whether a model is a Keras `Sequential` or functional model with one output tensor. Subclasses do not count."""
-    known: Any = model
+    untyped_model: Any = model
     keras = adapter_of(model).keras
     if type(model) is _functional(keras):
-        return not tf.nest.is_nested(known.output)
-    return type(model) is keras.Sequential and len(getattr(known, "outputs", None) or []) == 1
+        return not tf.nest.is_nested(untyped_model.output)
+    return type(model) is keras.Sequential and len(getattr(untyped_model, "outputs", None) or []) == 1
 
 
 @functools.cache

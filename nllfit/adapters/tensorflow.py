@@ -48,7 +48,7 @@ run code in safe mode.
 
 
 def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Sequence[tf.Tensor]) -> Any:
-    """Calls a concrete function. The variables `captured` replace the variables that its trace captured.
+    """Calls a concrete function with the handles `captured` in place of those that the function captured in its trace.
 
     Without `_call_flat`, models of one architecture cannot share a program, and each model is traced and compiled
     separately.
@@ -64,7 +64,7 @@ def trace(function: Any, *specs: Any) -> Any:
 
     Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. TensorFlow
     adds their derivatives when another trace first needs them. TensorFlow fails if two threads add them at once. After
-    the trace, TFP's bijectors forget its tensors, as in `forget_graph`.
+    the trace, TFP's bijectors forget the traced tensors, as in `forget_graph`.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)
@@ -112,10 +112,10 @@ def as_raised(error: BaseException) -> BaseException:
 
     Returns the first marked error among `error` and its contexts, or `error` if none of them is marked.
     """
-    found: BaseException | None = error
-    while found is not None and not getattr(found, "ag_pass_through", False):
-        found = found.__context__
-    return found or error
+    current: BaseException | None = error
+    while current is not None and not getattr(current, "ag_pass_through", False):
+        current = current.__context__
+    return current or error
 
 
 def reason_of(error: tf.errors.OpError) -> str:
@@ -132,7 +132,7 @@ def reason_of(error: tf.errors.OpError) -> str:
 def is_increasing(bijector: tfb.Bijector) -> Any:
     """Returns whether a bijector of numbers increases, as a bool or a tensor of bools.
 
-    Without `_internal_is_increasing`, the CDF of a component of an ensemble of flows is not known.
+    Without `_internal_is_increasing`, the components of an ensemble of flows have no CDF.
     """
     return bijector._internal_is_increasing()
 
@@ -156,8 +156,8 @@ def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
 def made_by_head(distribution: Any) -> tfd.Distribution:
     """Returns the distribution that a tf_keras head made, without TFP's wrapper.
 
-    TFP wraps the output of a head so that Keras can convert it to a tensor. The wrapper has no `origin`, which holds
-    the family and the parameters. Without `tensor_distribution`, the `origin` is not found.
+    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper lacks `origin`, the attribute of the
+    distribution for its family and its parameters. Without `tensor_distribution`, we cannot read `origin`.
     """
     return getattr(distribution, "tensor_distribution", distribution)
 
@@ -171,7 +171,8 @@ def forget_graph() -> None:
     """Makes TFP's bijectors forget the tensors of the graph that is being traced. In eager mode it does nothing.
 
     A bijector keeps the input of each result until the result is freed. The input keeps the graph, and the graph keeps
-    the result. So no graph would ever be freed. `Bijector._cache.storage` is where a bijector keeps the inputs.
+    the result. Without this function, no graph would ever be freed. A bijector keeps the inputs in
+    `Bijector._cache.storage`.
     """
     if not tf.executing_eagerly():
         _forget(tf.compat.v1.get_default_graph())
