@@ -91,7 +91,7 @@ class Keras2(Adapter):
 
 
 class Drawing:
-    """The base class of layers that draw random numbers. `Keras2.random_states` reads the states of their generators."""
+    """The base class of layers that draw random numbers. `Keras2.random_states` reads their generators."""
 
     def _start_draws(self, seed):
         with tf.init_scope():

@@ -156,8 +156,8 @@ def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
 def made_by_head(distribution: Any) -> tfd.Distribution:
     """Returns the distribution that a tf_keras head made, without TFP's wrapper.
 
-    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper lacks `origin`, the attribute of the
-    distribution for its family and its parameters. Without `tensor_distribution`, we cannot read `origin`.
+    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper lacks `origin`, the attribute
+    that contains the family and the parameters. Without `tensor_distribution`, we cannot read `origin`.
     """
     return getattr(distribution, "tensor_distribution", distribution)
 

@@ -23,9 +23,9 @@ from nllfit.adapters.keras_models import build_training, is_plain, trainable_fla
 __all__ = ["architecture_of"]
 
 _LIBRARIES = {"keras", "nllfit", "numpy", "tensorflow", "tensorflow_probability", "tf_keras"}
-_STANDARD = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
+_STANDARD_LIBRARY = {"_thread", "builtins", "collections", "inspect", "threading", "types", "weakref"}
 _FUNCTIONS = types.FunctionType, types.BuiltinFunctionType, type
-# The configs of Keras's layers, losses and metrics lack these attributes, so `_config_of` adds them.
+# Some configs of Keras's layers, losses and metrics lack these attributes, so `_config_of` adds them.
 _UNSAVED = "autocast", "dtype", FUNCTION_ARGUMENTS
 
 
@@ -50,19 +50,19 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
     try:
         layers = [layer for layer in adapter.layers if layer is not model]
         for part in (model, *layers):
-            _check(part)
+            _check_part(part)
             if isinstance(part, keras.Sequential) and adapter.repeats_a_layer(part):
                 raise _UnknownError
-        compiled = _of(adapter.compile_arguments)
+        compiled = _fingerprint(adapter.compile_arguments)
         build_training(model, y)
         weights = [
-            (tuple(w.shape), str(w.dtype), _of(w.constraint), _of(getattr(w, "regularizer", None)))
+            (tuple(w.shape), str(w.dtype), _fingerprint(w.constraint), _fingerprint(getattr(w, "regularizer", None)))
             for w in model.variables
         ]
         return (
             keras.__name__,
             (keras.backend.floatx(), keras.backend.epsilon(), keras.backend.image_data_format()),
-            tuple((type(layer), _of(_config_of(layer), named=False)) for layer in layers),
+            tuple((type(layer), _fingerprint(_config_of(layer), named=False)) for layer in layers),
             _topology(model),
             trainable_flags(model),
             len(adapter.penalties),
@@ -75,18 +75,22 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
 
 
 def _topology(model):
-    """Returns the graph of a functional model. Numbers replace the names of the layers."""
+    """Returns the layers of a `Sequential`, or the graph of a functional model with numbers as names of layers."""
     config = _config_of(model)
     if "input_layers" not in config:  # the config of a `Sequential`
         return tuple(entry["class_name"] for entry in config["layers"])
-    numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
+    layer_numbers = {entry["config"]["name"]: number for number, entry in enumerate(config["layers"])}
     return (
         tuple(
-            (entry["class_name"], _of(entry["config"], named=False), _of(entry["inbound_nodes"], numbers))
+            (
+                entry["class_name"],
+                _fingerprint(entry["config"], named=False),
+                _fingerprint(entry["inbound_nodes"], layer_numbers),
+            )
             for entry in config["layers"]
         ),
-        _of(config["input_layers"], numbers),
-        _of(config["output_layers"], numbers),
+        _fingerprint(config["input_layers"], layer_numbers),
+        _fingerprint(config["output_layers"], layer_numbers),
     )
 
 
@@ -113,71 +117,71 @@ def _parameters_of(kind):
     return tuple(inspect.signature(kind.__init__).parameters)
 
 
-def _check(part):
+def _check_part(part):
     """Raises an `_UnknownError` if a layer, an optimizer, a loss or a metric is or contains a user's own code."""
-    _known(type(part))
+    _check_value(type(part))
     if hasattr(part, "adapt"):  # the trace may contain a constant that the layer learned from data
         raise _UnknownError
     if type(part).__module__.partition(".")[0] == "tensorflow_probability":  # TFP's layers call a user's functions
         raise _UnknownError
     for value in vars(part).values():
-        _known(value)
+        _check_value(value)
 
 
-def _known(value, depth=3):
-    """Raises an `_UnknownError` if a value, or an item in it, is a user's function or an object of a user's class."""
+def _check_value(value, depth=3):
+    """Raises an `_UnknownError` if a value or one of its items is a user's function or of a user's class."""
     if isinstance(value, functools.partial):
-        return _known([value.func, *value.args, *value.keywords.values()], depth)
+        return _check_value([value.func, *value.args, *value.keywords.values()], depth)
     if isinstance(value, types.MethodType):
         value = value.__func__
-    owner = value if isinstance(value, _FUNCTIONS) else type(value)
-    root = (owner.__module__ or "builtins").partition(".")[0]
-    if root not in _LIBRARIES and root not in _STANDARD:
+    class_or_function = value if isinstance(value, _FUNCTIONS) else type(value)
+    library = (class_or_function.__module__ or "builtins").partition(".")[0]
+    if library not in _LIBRARIES and library not in _STANDARD_LIBRARY:
         raise _UnknownError
     if depth and isinstance(value, (list, tuple, set)):
         for item in value:
-            _known(item, depth - 1)
+            _check_value(item, depth - 1)
     elif depth and isinstance(value, dict):
         for item in value.values():
-            _known(item, depth - 1)
-    elif depth and root == "nllfit" and not isinstance(value, _FUNCTIONS):
+            _check_value(item, depth - 1)
+    elif depth and library == "nllfit" and not isinstance(value, _FUNCTIONS):
         for item in getattr(value, "__dict__", {}).values():
-            _known(item, depth - 1)
+            _check_value(item, depth - 1)
     return None
 
 
-def _of(value: Any, numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
+def _fingerprint(value: Any, layer_numbers: Mapping[str, int] | None = None, named: bool = True) -> Hashable:
     """Returns a hashable fingerprint of a value.
 
     Args:
-      value: a config, or an item of one.
-      numbers: maps names of layers to numbers, because two models may name the same layers differently.
+      value: a config, or an item of a config.
+      layer_numbers: maps names of layers to numbers, because two models may give different names to the same layers.
       named: whether the fingerprint contains the item `name` of a config.
     """
-    of = functools.partial(_of, numbers=numbers)
+    fingerprint = functools.partial(_fingerprint, layer_numbers=layer_numbers)
     if value is None or isinstance(value, (bool, int, float, complex, bytes, tf.DType)):
         return type(value).__name__, value
     if isinstance(value, str):
-        return (numbers or {}).get(value, value)
+        return (layer_numbers or {}).get(value, value)
     if isinstance(value, tf.TensorShape):
         return tuple(value)
     if isinstance(value, (list, tuple)):
-        return tuple(map(of, value))
+        return tuple(map(fingerprint, value))
     if isinstance(value, dict):
-        return tuple((key, of(item)) for key, item in value.items() if named or key != "name")
+        return tuple((key, fingerprint(item)) for key, item in value.items() if named or key != "name")
     if isinstance(value, (np.ndarray, np.generic)) or tf.is_tensor(value):
         array = np.asarray(value)
         return str(array.dtype), array.shape, array.tobytes()
     if isinstance(value, _FUNCTIONS):
-        _known(value)
+        _check_value(value)
         if getattr(value, "__closure__", None):
             raise _UnknownError
         return value
     if hasattr(value, "get_config"):
-        _check(value)
+        _check_part(value)
         config = _config_of(value)
         if np.ndim(config.get("learning_rate", ())) == 0 and not isinstance(config.get("learning_rate"), (dict, str)):
             config = config | {"learning_rate": None}  # not compared, because a program reads the rate from a variable
         # The name of a metric is compared, because it is a key in the logs.
-        return type(value), _of(config, numbers, named=hasattr(value, "update_state"))
+        return type(value), _fingerprint(config, layer_numbers, named=hasattr(value, "update_state"))
     raise _UnknownError

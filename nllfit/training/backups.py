@@ -21,8 +21,8 @@ from nllfit.adapters.keras_models import is_keras_code
 __all__ = ["Backup"]
 
 _SEED = "seed/.ATTRIBUTES/VARIABLE_VALUE"
-# The attributes in which callbacks of Keras 2 and Keras 3 keep state from one epoch to the next.
-_REMEMBERED = {
+# The attributes in which callbacks of tf_keras and Keras 3 keep state from one epoch to the next.
+_CALLBACK_STATE = {
     "EarlyStopping": ("best", "best_epoch", "best_weights", "stopped_epoch", "wait"),
     "ModelCheckpoint": ("best",),
     "ReduceLROnPlateau": ("best", "cooldown_counter", "wait"),
@@ -52,16 +52,16 @@ class Backup:
     ):
         self._seed = str(seed)  # as text, because it may have any number of digits
         self._folder = os.path.join(callback.backup_dir, "fit")
-        self._ended = f"{self._folder}-ended"
+        self._ended_folder = f"{self._folder}-ended"
         self._writes = model.distribute_strategy.extended.should_checkpoint
         self._deletes = self._writes and callback.delete_checkpoint
         self._epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._memory = _Memory(model, callbacks)
-        parts = {"epoch": self._epoch, "memory": self._memory, "variables": list(variables)}
-        self._state = tf.train.Checkpoint(seed=tf.Variable(self._seed, trainable=False), **parts)
-        with self._told():
-            if self._deletes and tf.io.gfile.isdir(self._ended):
-                tf.io.gfile.rmtree(self._ended)
+        trackables = {"epoch": self._epoch, "memory": self._memory, "variables": list(variables)}
+        self._state = tf.train.Checkpoint(seed=tf.Variable(self._seed, trainable=False), **trackables)
+        with self._errors_explained():
+            if self._deletes and tf.io.gfile.isdir(self._ended_folder):
+                tf.io.gfile.rmtree(self._ended_folder)
             self._manager = _manager_of(self._state, self._folder)
 
     def begin(self, initial_epoch: int) -> tuple[int, dict | None]:
@@ -69,15 +69,15 @@ class Backup:
 
         Returns:
           The epoch to begin with.
-          The logs of the epoch before it, or None if there was no backup.
+          The logs of the previous epoch, or None if there was no backup.
         """
         path = self._manager.latest_checkpoint
         if path is None:
             self.save(initial_epoch)  # raises before the first step if the folder cannot be written
             return initial_epoch, None
-        with self._told():
-            known = tf.train.load_checkpoint(path)
-            shapes, dtypes = known.get_variable_to_shape_map(), known.get_variable_to_dtype_map()
+        with self._errors_explained():
+            checkpoint = tf.train.load_checkpoint(path)
+            shapes, dtypes = checkpoint.get_variable_to_shape_map(), checkpoint.get_variable_to_dtype_map()
             names = [name for name in shapes if name.startswith("variables/")]
             key = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE".format
             fits = len(names) == len(self._state.variables) and all(
@@ -88,7 +88,7 @@ class Backup:
                     f"{self._folder} holds the backup of a run of another model or optimizer: name another "
                     f"`backup_dir`, or delete this one to train from the first epoch."
                 )
-            seed = known.get_tensor(_SEED).decode() if known.has_tensor(_SEED) else self._seed
+            seed = checkpoint.get_tensor(_SEED).decode() if checkpoint.has_tensor(_SEED) else self._seed
             if seed != self._seed:
                 raise ValueError(
                     f"{self._folder} holds the backup of a run with `seed={seed}`, and this run has "
@@ -99,12 +99,12 @@ class Backup:
         return int(self._epoch), self._memory.logs
 
     def save(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes the state of the run before `epoch`. `logs` are the logs of the epoch before it."""
+        """Writes the state of the run at the start of `epoch`. `logs` are the logs of the previous epoch."""
         if not self._writes:
             return
         self._epoch.assign(epoch)
         self._memory.logs = logs
-        with self._told():
+        with self._errors_explained():
             self._manager.save()
 
     def end(self) -> None:
@@ -114,11 +114,11 @@ class Backup:
         incomplete backup under the original name.
         """
         if self._deletes:
-            tf.io.gfile.rename(self._folder, self._ended)
-            tf.io.gfile.rmtree(self._ended)
+            tf.io.gfile.rename(self._folder, self._ended_folder)
+            tf.io.gfile.rmtree(self._ended_folder)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_explained(self) -> Iterator[None]:
         try:
             yield
         except (tf.errors.OpError, IndexError) as error:  # `IndexError`: a file is too short
@@ -137,7 +137,7 @@ def _manager_of(state, folder):
         folder as empty, and would overwrite the backup.
     """
     # We list the files before the manager reads the folder. If we listed them afterwards, another worker could write
-    # the first backup between the two steps. Its files, unknown to the manager, would look like a damaged backup.
+    # the first backup in between. The manager would miss this backup, and we would report it as damaged.
     files = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     try:
         manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
@@ -145,7 +145,7 @@ def _manager_of(state, folder):
         manager = None
     if manager is not None and manager.latest_checkpoint is not None:
         return manager
-    newest = max((int(found[1]) for name in files if (found := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
+    newest = max((int(match[1]) for name in files if (match := re.fullmatch(r"ckpt-(\d+)\.index", name))), default=0)
     # A run that was killed while it wrote its first backup leaves no file `checkpoint`. The first backup is written
     # before the first step, so nothing is lost if a new run begins in the folder.
     if "checkpoint" not in files and newest <= 1:
@@ -161,26 +161,27 @@ def _manager_of(state, folder):
 class _Memory(tf.train.experimental.PythonState):
     """The state that a backup contains besides variables, converted to arrays.
 
-    It has three parts: the state of the callbacks, whether a callback stopped the run, and the logs of the last epoch.
-    The key of the second part contains the classes of all callbacks. So if a run that was stopped is resumed with
-    callbacks of other classes, it trains on. Only callbacks that the run still has get their state back.
+    This state has three parts: the state of the callbacks, whether a callback stopped the run, and the logs of the last
+    epoch. The key of the second part contains the classes of all callbacks. So if a stopped run is resumed with
+    callbacks of other classes, the training continues. The state of a callback is restored only if the resumed run has
+    a callback of the same class.
     """
 
     def __init__(self, model, callbacks):
         self.logs = None
-        kinds = [type(callback).__name__ for callback in callbacks]
-        self._remembering = {
-            f"{kind} {kinds[:i].count(kind)} {name}": (callback, name)
-            for i, (kind, callback) in enumerate(zip(kinds, callbacks, strict=True))
+        class_names = [type(callback).__name__ for callback in callbacks]
+        self._saved_attributes = {
+            f"{class_name} {class_names[:i].count(class_name)} {name}": (callback, name)
+            for i, (class_name, callback) in enumerate(zip(class_names, callbacks, strict=True))
             if is_keras_code(type(callback))
-            for name in _REMEMBERED.get(kind, ())
-        } | {" ".join(["stopped", *kinds]): (model, "stop_training")}
+            for name in _CALLBACK_STATE.get(class_name, ())
+        } | {" ".join(["stopped", *class_names]): (model, "stop_training")}
 
     def serialize(self):
         logs = {f"logs/{name}": np.asarray(value) for name, value in (self.logs or {}).items()}
         # A callback may add logs that are not numbers.
         arrays: dict[str, Any] = {key: value for key, value in logs.items() if value.dtype.kind in "biuf"}
-        for key, (owner, name) in self._remembering.items():
+        for key, (owner, name) in self._saved_attributes.items():
             value = getattr(owner, name, None)
             if isinstance(value, list):  # the weights of a model
                 arrays |= {f"{key} {i}": _without_pickle(array) for i, array in enumerate(value)}
@@ -197,16 +198,17 @@ class _Memory(tf.train.experimental.PythonState):
             for key in arrays.files
             if key.startswith("logs/")
         }
-        for key, (owner, name) in self._remembering.items():
+        for key, (owner, name) in self._saved_attributes.items():
             weights = [arrays[f"{key} {i}"] for i in range(len(arrays.files)) if f"{key} {i}" in arrays.files]
             if key in arrays.files or weights:
                 setattr(owner, name, weights or arrays[key].item())
 
 
 def _without_pickle(array):
-    """Returns the array in a dtype that NumPy can load from a file without running code: text as bytes, not objects.
+    """Returns the array in a dtype that NumPy can load without running code from the file.
 
-    A 16-bit dtype that NumPy does not know, such as bfloat16, becomes float32.
+    Text becomes bytes, because NumPy would save it as objects. A 16-bit dtype that NumPy does not know, such as
+    bfloat16, becomes float32.
     """
     if array.dtype == object:
         return array.astype("S")

@@ -31,7 +31,7 @@ from nllfit.training.streams import Stream, is_stream
 
 __all__ = ["Arrays", "batches_of", "checked_arrays", "split_arrays"]
 
-_BATCHES = "give batches of rows, as the dataset's `.batch(32)` makes them"
+_BATCHING_ADVICE = "give batches of rows, as the dataset's `.batch(32)` makes them"
 
 
 def batches_of(
@@ -54,10 +54,10 @@ def batches_of(
     Args:
       x, y, sample_weight: structures of arrays. Or `x` is an iterable of batches `(x, y)` or `(x, y, sample_weight)`.
       floatx: the dtype to which floats of NumPy arrays are cast.
-      check: a function `check(example, name)`, such as `outcome_support.outcome_check` with its first argument bound to
-        a model. `example` is one or more rows of the data, and `name` is the name of the outcomes in messages. `check`
-        returns another function. The returned function checks the outcomes of a batch, may replace outcomes
-        that do not count (masked or of weight 0), and returns the batch.
+      check: a function `check(example, name)` that returns a function of a batch. The returned function checks the
+        outcomes of the batch, may replace outcomes that do not count (masked or of weight 0), and returns the batch.
+        `example` is one or more rows of the data, and `name` is the name of the outcomes in messages. For example,
+        `check` is `outcome_support.outcome_check`, with the model as a bound first argument.
       class_weight: `{label: weight}` or None.
       batch_size: rows per batch of arrays. The default is 32. If `steps` is given, the default is the number of rows
         divided by `steps`, rounded up.
@@ -65,14 +65,14 @@ def batches_of(
       seed: the seed of the order of rows; None keeps the order of the arrays.
       restarts: whether each epoch starts at the first batch if `steps` is less than the number of batches.
       replicas: the replicas that share each batch.
-      name: the argument that messages name: "validation_data", or "" for `x`, `y` and `sample_weight` of `fit`.
+      name: the argument of `fit` that messages name: "validation_data", or "" for `x`, `y` and `sample_weight`.
 
     Raises:
       ValueError: if the data are empty, not finite or of different lengths, or do not have one of the forms above.
     """
     if not is_stream(x):
         data = checked_arrays(*(x, y, sample_weight), floatx=floatx, check=check, class_weight=class_weight, name=name)
-        batch_size = _rows_a_batch(batch_size, steps, num_rows(data), name)
+        batch_size = _batch_size_of(batch_size, steps, num_rows(data), name)
         return Arrays(data, batch_size, steps, seed, restarts, replicas)
     _check_iterable(x, name)
     if y is not None or sample_weight is not None:
@@ -81,12 +81,12 @@ def batches_of(
         replicas = replicas.alone
 
     def convert(element):
-        element = tf.nest.map_structure(_of_this_process, element)
+        element = tf.nest.map_structure(_local_rows, element)
         data = tuple(element) if isinstance(element, (tuple, list)) else (element,)
         if len(data) == 3 and data[2] is None:
             data = data[:2]
         data = as_tensors(data, floatx, name)
-        check_lengths(data, name, _BATCHES if isinstance(x, tf.data.Dataset) else "")
+        check_lengths(data, name, _BATCHING_ADVICE if isinstance(x, tf.data.Dataset) else "")
         return data
 
     def prepare(element):
@@ -111,11 +111,11 @@ def checked_arrays(
 
     Args:
       x, y, sample_weight, floatx, check, class_weight, name: as in `batches_of`.
-      reader: the method that needs all the data at once, such as "L-BFGS", for the error about an iterable.
+      reader: the subject of the error about an iterable: what needs all the data at once, such as "L-BFGS".
       takes_sparse: whether `x` may be sparse.
 
     Raises:
-      ValueError: if `x` is an iterable of batches; and the errors of `batches_of`.
+      ValueError: if `x` is an iterable of batches, or for one of the reasons in `batches_of`.
     """
     if is_stream(x):
         _check_iterable(x, name)
@@ -135,16 +135,16 @@ def _check_iterable(x, name):
         )
 
 
-def _rows_a_batch(batch_size, steps, num_rows, name):
+def _batch_size_of(batch_size, steps, num_rows, name):
     """Returns the number of rows of a full batch. Raises a `ValueError` if there are more steps than batches."""
     if batch_size is None:
         batch_size = max(1, -(-num_rows // steps)) if steps else 32
     batch_size = min(batch_size, num_rows)
-    if steps is not None and steps > (most := -(-num_rows // batch_size)):
+    if steps is not None and steps > (max_steps := -(-num_rows // batch_size)):
         argument = "validation_steps" if name else "steps_per_epoch"
         raise ValueError(
             f"`{argument}` is {steps}, and {steps} steps of {batch_size} rows are more than the data's "
-            f"{num_rows} rows: give at most {most}, or None for all the data."
+            f"{num_rows} rows: give at most {max_steps}, or None for all the data."
         )
     return batch_size
 
@@ -159,16 +159,17 @@ def split_arrays(x, y, sample_weight, fraction):
     if is_stream(x):
         raise ValueError("`validation_split` takes rows of arrays, and `x` is a dataset: give `validation_data`.")
     data = pack(x, y, sample_weight)
-    at = int(num_rows(data) * (1 - fraction))
-    if not 0 < at < num_rows(data):
+    num_training_rows = int(num_rows(data) * (1 - fraction))
+    if not 0 < num_training_rows < num_rows(data):
         raise ValueError(
             f"`validation_split={fraction}` of {num_rows(data)} rows leaves no row for training, or none for "
             f"validation: give another fraction."
         )
-    first, last = (
-        tf.nest.map_structure(lambda a, s=s: a if a is None else a[s], data) for s in (slice(at), slice(at, None))
+    training, validation = (
+        tf.nest.map_structure(lambda a, s=s: a if a is None else a[s], data)
+        for s in (slice(num_training_rows), slice(num_training_rows, None))
     )
-    return [*first, None, None][:3], last
+    return [*training, None, None][:3], validation
 
 
 class Arrays:
@@ -200,7 +201,7 @@ class Arrays:
         self.have_same_layout = restarts or self.steps == self._pass_steps or self.num_rows % batch_size == 0
 
     @functools.cached_property
-    def _rounded(self):
+    def _padded_data(self):
         """The data, padded with unused rows, so that data sets with nearly the same number of rows share a program."""
         if not self.is_small:
             return self.data
@@ -209,9 +210,9 @@ class Arrays:
             return tf.nest.map_structure(lambda t: tf.gather(t, rows), self.data)
 
     def chunk(self, epoch, epochs=1, capacity=1):
-        """Returns a `Chunk` of `epochs` epochs of the same layout. Its tensors have room for `capacity` epochs."""
-        parts = [self._parts(epoch + i)[0] for i in range(epochs)]
-        return self._chunk(parts, capacity)
+        """Returns a `Chunk` of `epochs` epochs of the same layout. The tensors have room for `capacity` epochs."""
+        index_pairs = [self._row_indices(epoch + i)[0] for i in range(epochs)]
+        return self._chunk(index_pairs, capacity)
 
     def layout(self, capacity, held_out):
         """Returns the `Layout` of the chunks to train on."""
@@ -225,8 +226,8 @@ class Arrays:
 
     def chunks(self, epoch):
         """Yields the chunks of an epoch. A chunk may end in a partial batch."""
-        for i, part in enumerate(self._parts(epoch)):
-            yield self._chunk([part], 1, starts=i == 0)
+        for i, index_pair in enumerate(self._row_indices(epoch)):
+            yield self._chunk([index_pair], 1, starts=i == 0)
 
     def stacks(self):
         """Returns the batches of an evaluation as pairs `(stack, count)`.
@@ -234,47 +235,49 @@ class Arrays:
         A stack contains batches, `[k, batch_size, ...]`. Only its first `count` batches are used; the others are
         padding. The stacks are the same in all epochs, because `restarts` is true for validation data.
         """
-        ((full, rest),) = self._parts(0)
+        ((full, rest),) = self._row_indices(0)
         steps = len(full) // self._batch_size
         rows = [(np.resize(full, [round_up(steps), self._batch_size]), steps)] if steps else []
         rows += [(rest[None], 1)] if len(rest) else []
         rows = [(self._replicas.rows(r), steps) for r, steps in rows]
         return tuple((tf.nest.map_structure(lambda t, r=r: tf.gather(t, r), self.data), steps) for r, steps in rows)
 
-    def _parts(self, epoch):
+    def _row_indices(self, epoch):
         """Returns the indices of the rows of an epoch, in order, as a list of pairs `(full, rest)`.
 
         `full` are the indices for consecutive full batches. `rest` are the indices for the partial batch after them,
         and are empty if there is none. An epoch that continues in another pass may contain several partial batches.
         """
-        parts: list[tuple[np.ndarray, np.ndarray]] = []
-        todo, done = self.steps, 0 if self._restarts else epoch * self.steps
+        index_pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        steps_left, steps_before = self.steps, 0 if self._restarts else epoch * self.steps
         full = np.zeros(0, int)
-        while todo:
-            number, first = divmod(done, self._pass_steps)
-            steps = min(todo, self._pass_steps - first)
-            rows = self._order(number)[first * self._batch_size : (first + steps) * self._batch_size]
-            whole = len(rows) // self._batch_size * self._batch_size
-            full = np.concatenate([full, rows[:whole]])
-            if whole < len(rows):
-                parts, full = [*parts, (full, rows[whole:])], np.zeros(0, int)
-            todo, done = todo - steps, done + steps
-        return [*parts, (full, np.zeros(0, int))] if len(full) else parts
+        while steps_left:
+            pass_number, first = divmod(steps_before, self._pass_steps)
+            steps = min(steps_left, self._pass_steps - first)
+            rows = self._row_order(pass_number)[first * self._batch_size : (first + steps) * self._batch_size]
+            num_full_rows = len(rows) // self._batch_size * self._batch_size
+            full = np.concatenate([full, rows[:num_full_rows]])
+            if num_full_rows < len(rows):
+                index_pairs, full = [*index_pairs, (full, rows[num_full_rows:])], np.zeros(0, int)
+            steps_left, steps_before = steps_left - steps, steps_before + steps
+        return [*index_pairs, (full, np.zeros(0, int))] if len(full) else index_pairs
 
-    def _order(self, number):
+    def _row_order(self, pass_number):
         if self._seed is None:
             return np.arange(self.num_rows)
-        return np.random.default_rng([self._seed, number]).permutation(self.num_rows)
+        return np.random.default_rng([self._seed, pass_number]).permutation(self.num_rows)
 
-    def _chunk(self, parts, capacity, starts=True):
-        steps, size = len(parts[0][0]) // self._batch_size, len(parts[0][1])
+    def _chunk(self, index_pairs, capacity, starts=True):
+        steps, size = len(index_pairs[0][0]) // self._batch_size, len(index_pairs[0][1])
         order = np.zeros([capacity, round_up(max(steps, 1)), self._batch_size], np.int32)
         rest = np.zeros([capacity, size], np.int32)
-        for i, (full, partial) in enumerate(parts):
+        for i, (full, partial) in enumerate(index_pairs):
             order[i, :steps] = full.reshape(steps, self._batch_size)
             rest[i] = partial
-        rests = self._replicas.rows(rest) if size else None
-        return Chunk(self._rounded, self._replicas.rows(order), rests, Bounds(0, steps, len(parts), starts))
+        local_rest = self._replicas.rows(rest) if size else None
+        return Chunk(
+            self._padded_data, self._replicas.rows(order), local_rest, Bounds(0, steps, len(index_pairs), starts)
+        )
 
 
 def round_up(number):
@@ -286,6 +289,6 @@ def round_up(number):
     return -(-number // unit) * unit
 
 
-def _of_this_process(leaf):
-    """Joins the rows of a `tf.distribute.DistributedValues` that this process has. Returns any other leaf unchanged."""
+def _local_rows(leaf):
+    """Joins this process's rows of a `tf.distribute.DistributedValues`. Returns any other leaf unchanged."""
     return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf

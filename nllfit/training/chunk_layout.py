@@ -125,7 +125,7 @@ class Chunk:
 
     @property
     def evaluated_epoch_steps(self) -> int:
-        """The number of steps of one epoch, including its partial batch and an evaluation after it."""
+        """The number of steps of one epoch, including a partial batch and an evaluation after the epoch."""
         return self.bounds.last - self.bounds.first + (self.rest is not None) + sum(size for _, size in self.held_out)
 
     @property

@@ -1,9 +1,9 @@
 """Readers: functions that read many batches at once from a dataset, a `Sequence` or another iterable.
 
-A reader is a function `begin(most)` that begins a pass over the data. It returns a function `take(count)`, which reads
-at most `count` of the next batches and returns them as a list of stacks. Batches of different sizes are in different
-stacks, and batches without rows are skipped. At the end of the pass the list is empty. TensorFlow reads a
-`tf.data.Dataset` in groups of `most` batches, so `take` returns at most `most` of its batches.
+A reader is a function `begin(max_batches)` that begins a pass over the data. It returns a function `take(count)`, which
+reads at most `count` of the next batches and returns them as a list of stacks. Batches of different sizes are in
+different stacks, and batches without rows are skipped. At the end of the pass the list is empty. TensorFlow reads a
+`tf.data.Dataset` in groups of `max_batches` batches, so each call of `take` returns at most `max_batches` of them.
 """
 
 import concurrent.futures
@@ -48,9 +48,9 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
         if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank for spec in specs):
             take_from = _take_from_dataset
     begin = functools.partial(take_from, iterable, convert)
-    if isinstance(iterable, tf.distribute.DistributedDataset):  # keeps empty batches, so workers read equally many
+    if isinstance(iterable, tf.distribute.DistributedDataset):  # keeps empty batches: all workers read equally many
         return begin
-    return lambda most: functools.partial(_take_with_rows, begin(most))
+    return lambda max_batches: functools.partial(_take_with_rows, begin(max_batches))
 
 
 def _take_with_rows(take, count):
@@ -61,22 +61,22 @@ def _take_with_rows(take, count):
     return []
 
 
-def _take_from_iterable(iterable, convert, most):
+def _take_from_iterable(iterable, convert, max_batches):
     iterator = iter(iterable)
-    return lambda count: _stacks(itertools.islice(iterator, count), convert)
+    return lambda count: _stacks_in_python(itertools.islice(iterator, count), convert)
 
 
-def _take_from_sequence(sequence, convert, most):
+def _take_from_sequence(sequence, convert, max_batches):
     """Reads batches by index. The attribute `workers` of Keras 3's `PyDataset` sets the number of threads."""
     indices, workers = iter(range(len(sequence))), getattr(sequence, "workers", 1)
     batch_of = functools.partial(_batch_of, sequence)
 
     def take(count):
-        chosen = itertools.islice(indices, count)
+        next_indices = itertools.islice(indices, count)
         if workers <= 1:
-            return _stacks(map(batch_of, chosen), convert)
+            return _stacks_in_python(map(batch_of, next_indices), convert)
         with concurrent.futures.ThreadPoolExecutor(workers, "nllfit-sequence") as threads:
-            return _stacks(threads.map(batch_of, chosen), convert)
+            return _stacks_in_python(threads.map(batch_of, next_indices), convert)
 
     return take
 
@@ -95,43 +95,43 @@ def _batch_of(sequence, index):
         ) from error
 
 
-def _take_from_dataset(dataset, convert, most):
+def _take_from_dataset(dataset, convert, max_batches):
     """Reads stacks of batches. TensorFlow joins the batches, in less than half the time of a loop in Python."""
-    stacks = _joined(dataset, convert, most)
-    left: list[Stack] = []
+    stacks = _stacks_of_dataset(dataset, convert, max_batches)
+    leftover: list[Stack] = []
 
     def take(count):
-        stack = left.pop() if left else next(stacks, None)
+        stack = leftover.pop() if leftover else next(stacks, None)
         if stack is None:
             return []
         if stack.steps > count:
-            at = count * stack.size
-            left.append(Stack(_rows(stack.data, at, None), stack.steps - count, stack.size))
-            stack = Stack(_rows(stack.data, 0, at), count, stack.size)
+            num_rows = count * stack.size
+            leftover.append(Stack(_rows(stack.data, num_rows, None), stack.steps - count, stack.size))
+            stack = Stack(_rows(stack.data, 0, num_rows), count, stack.size)
         return [stack]
 
     return take
 
 
-def _joined(dataset, convert, most):
-    """Yields the stacks of a dataset. TensorFlow joins each group of `most` batches to a stack.
+def _stacks_of_dataset(dataset, convert, max_batches):
+    """Yields the stacks of a dataset. TensorFlow joins each group of `max_batches` batches to a stack.
 
     If the dataset's spec does not contain the batch size, the batches of a group may differ in size. If only the last
     batch differs, that batch is read in Python. If other batches differ too, all batches of the group are read in
     Python.
     """
     if all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec)):
-        yield from map(_stack, dataset.batch(most))
+        yield from map(_stack, dataset.batch(max_batches))
         return
-    for window in dataset.window(most):
+    for window in dataset.window(max_batches):
         batches = tf.data.Dataset.zip(window)
         count = int(batches.cardinality())
-        if whole := _stack_if_equal(batches, count):
-            yield whole
+        if stack := _stack_if_equal(batches, count):
+            yield stack
         elif all_but_last := _stack_if_equal(batches.take(count - 1), count - 1):
-            yield from [all_but_last, *_stacks(batches.skip(count - 1), convert)]
+            yield from [all_but_last, *_stacks_in_python(batches.skip(count - 1), convert)]
         else:
-            yield from _stacks(batches, convert)
+            yield from _stacks_in_python(batches, convert)
 
 
 def _stack_if_equal(batches, count):
@@ -153,7 +153,7 @@ def _rows(data, start, end):
     return tf.nest.map_structure(lambda t: t[start:end], data)
 
 
-def _stacks(elements, convert):
+def _stacks_in_python(elements, convert):
     """Returns stacks of batches that were read in Python.
 
     A batch whose leaves are scalars or differ in length is invalid. It becomes the last stack, and the caller
@@ -161,17 +161,17 @@ def _stacks(elements, convert):
     """
     stacks: list[Stack] = []
     batches = [_as_batch(element, convert) for element in elements]
-    for _, run in itertools.groupby(batches, key=lambda batch: batch[2]):
-        chosen = list(run)
-        data, leaves, _ = chosen[0]
+    for _, group in itertools.groupby(batches, key=lambda batch: batch[2]):
+        equal_batches = list(group)
+        data, leaves, _ = equal_batches[0]
         sizes: set[Any] = {leaf.shape[0] if len(leaf.shape) else None for leaf in leaves}
         if None in sizes or len(sizes) > 1:
             return [*stacks, Stack(data, 1, 1)]
         (size,) = sizes
-        if chosen[1:]:
-            joined = [_concatenated(parts) for parts in zip(*(leaves for _, leaves, _ in chosen), strict=True)]
+        if equal_batches[1:]:
+            joined = [_concatenated(parts) for parts in zip(*(leaves for _, leaves, _ in equal_batches), strict=True)]
             data = tf.nest.pack_sequence_as(data, joined)
-        stacks.append(Stack(data, len(chosen), size))
+        stacks.append(Stack(data, len(equal_batches), size))
     return stacks
 
 

@@ -26,7 +26,8 @@ from nllfit.training.traced_steps import TracedEpochs, one_step, split
 __all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
 
 MOST_EPOCHS = 64  # in one call of a program
-# In one call, the states after all epochs take at most this number of bytes, and so do the orders of rows.
+# The states after all epochs of a call together take at most this number of bytes. The same limit applies to the orders
+# of rows.
 _MAX_CALL_BYTES = 2**22
 
 
@@ -80,7 +81,7 @@ class Program:
     Attributes:
       draws: whether a step draws random numbers from a state that is not in a variable.
       is_shared: whether other models of the architecture may use the program. They may if `is_known` is true, `draws`
-        is false, and all variables of the program are `training_variables`, which each of these models has.
+        is false, and all variables that the program uses are `training_variables`.
       operations: the types of operations in a step.
       timings: the timings of the calls.
       compiling: the thread in which XLA compiles or compiled the program, or None.
@@ -89,7 +90,7 @@ class Program:
     def __init__(self, model: Model, mode: str, layout: Layout, is_known: bool):
         owner = weakref.proxy(model)  # a proxy, because a program may outlive the model
         steps = {name: tf.function(one_step(owner, name)) for name in {mode, "test"}}
-        traced = trace(steps[mode], layout.batch)  # the trace makes the variables that do not exist yet
+        traced = trace(steps[mode], layout.batch)  # the trace creates the variables that do not exist yet
         metrics = {id(part) for metric in model.metrics for v in metric.variables for part in parts_of(model, v)}
         changed = [v for v in traced.variables if id(v) not in metrics] if mode == "train" else []
         weights = [w for w in map(variable_of, model.trainable_variables) if w.dtype.is_floating]
@@ -99,25 +100,25 @@ class Program:
         self.operations = operations_of(traced)
         self.draws = draws_outside_variables(self.operations)
 
-        own = training_variables(model)
-        places = {id(v.handle): place for place, v in enumerate(own)}
+        model_variables = training_variables(model)
+        index_of_handle = {id(v.handle): index for index, v in enumerate(model_variables)}
         captured = [id(handle) for handle in self._graph.captured_inputs]
-        self._places = [places[handle] for handle in captured if handle in places]
-        self.is_shared = is_known and not self.draws and len(self._places) == len(captured)
-        self._changed = [places[id(v.handle)] for v in changed] if self.is_shared else changed
-        specs = {id(v.handle): tf.TensorSpec(v.shape, v.dtype) for v in [*own, *traced.variables]}
+        self._captured_indices = [index_of_handle[handle] for handle in captured if handle in index_of_handle]
+        self.is_shared = is_known and not self.draws and len(self._captured_indices) == len(captured)
+        self._changed = [index_of_handle[id(v.handle)] for v in changed] if self.is_shared else changed
+        specs = {id(v.handle): tf.TensorSpec(v.shape, v.dtype) for v in [*model_variables, *traced.variables]}
         self._captured_specs = [specs.get(handle) for handle in captured]
 
         # XLA does not support sums over replicas.
         has_several_replicas = model.distribute_strategy.num_replicas_in_sync > 1
-        self._xla, self._xla_order = (None, []) if has_several_replicas else _in_xla(self._graph, layout)
+        self._xla, self._xla_order = (None, []) if has_several_replicas else _xla_function_of(self._graph, layout)
         self._lock = threading.Lock()
         self.timings = Timings(xla="impossible" if has_several_replicas or layout.has_strings else "not compiled")
         self.compiling: threading.Thread | None = None
 
     def changed(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
         """Returns the variables that a step changes, except metrics. `variables` are a model's `training_variables`."""
-        return [variables[place] for place in self._changed] if self.is_shared else self._changed
+        return [variables[index] for index in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:
         """Returns the next call, in the graph or in XLA, and its maximum number of steps, from the timings so far."""
@@ -140,12 +141,12 @@ class Program:
     def run(self, chunk: Chunk, variables: Sequence[tf.Variable], way: str) -> Stretch:
         """Runs a chunk with the variables of a model, in the graph or in XLA."""
         if self.is_shared:
-            captured = [variables[place].handle for place in self._places]
+            captured = [variables[index].handle for index in self._captured_indices]
         else:
             captured = self._graph.captured_inputs
         start = time.perf_counter()
         logs, scores, states, epochs, finite = self._call(chunk.tensors(), captured, way)
-        logs, scores = (tf.nest.map_structure(np.asarray, found) for found in (logs, scores))
+        logs, scores = (tf.nest.map_structure(np.asarray, structure) for structure in (logs, scores))
         states = split([state.numpy() for state in states], self._states)
         epochs, finite, seconds = int(epochs), bool(finite), time.perf_counter() - start
         with self._lock:
@@ -155,7 +156,7 @@ class Program:
     def _call(self, tensors, captured, way):
         if way == "graph":
             return call_with_captures(self._graph, tensors, captured)
-        return call_with_captures(self._xla, tensors, [captured[place] for place in self._xla_order])
+        return call_with_captures(self._xla, tensors, [captured[index] for index in self._xla_order])
 
     def _set_xla(self, state):
         self.timings = dataclasses.replace(self.timings, xla=state)
@@ -163,16 +164,16 @@ class Program:
     def _compile(self, tensors):
         """Makes XLA compile the program, by a call that trains 0 epochs.
 
-        The call gets new variables in place of the model's, because another thread may be training the model.
+        The call gets new variables instead of those of the model, because another thread may be training the model.
         """
         state = "impossible"
         try:
             tensors[0] = tf.convert_to_tensor(np.array(Bounds(epochs=0), np.int32))
-            twins = [
+            new_handles = [
                 handle if spec is None else tf.Variable(tf.zeros(spec.shape, spec.dtype), trainable=False).handle
                 for spec, handle in zip(self._captured_specs, self._graph.captured_inputs, strict=True)
             ]
-            self._call(tensors, twins, "xla")
+            self._call(tensors, new_handles, "xla")
             state = "ready"
         except tf.errors.OpError:  # XLA does not support some operation
             pass
@@ -181,14 +182,14 @@ class Program:
                 self._set_xla(state)
 
 
-def _in_xla(graph, layout):
-    """Wraps a graph in a function that XLA compiles when it is called.
+def _xla_function_of(graph, layout):
+    """Wraps a graph in a concrete function, which XLA compiles at the first call.
 
     Returns:
       The concrete function.
-      For each captured input of the concrete function, its index among the captured inputs of the graph.
+      For each captured input of the concrete function, the index of this input among the captured inputs of the graph.
     """
     compiled = tf.function(lambda *args: graph(*args), jit_compile=True, autograph=False)
     xla = trace(compiled, *layout.specs)
-    order = {id(handle): place for place, handle in enumerate(graph.captured_inputs)}
-    return xla, [order[id(handle)] for handle in xla.captured_inputs]
+    index_of_handle = {id(handle): index for index, handle in enumerate(graph.captured_inputs)}
+    return xla, [index_of_handle[id(handle)] for handle in xla.captured_inputs]

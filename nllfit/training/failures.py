@@ -94,10 +94,10 @@ def first_not_finite(model: Model) -> str | None:
 def not_finite(model: Model, epoch: int, loss: float | None) -> str:
     """Returns the message for an epoch after which the loss or a weight is not finite."""
     layer = first_not_finite(model)
-    found = f", and `{layer}` is the first layer with a weight that is not finite" if layer else " with finite weights"
-    half = next((layer.name for layer in model.layers if getattr(layer, "compute_dtype", None) == "float16"), None)
-    advice = f"`{half}` computes in float16, which ends at 65504: try bfloat16 or float32, " if half else "Try "
+    detail = f", and `{layer}` is the first layer with a weight that is not finite" if layer else " with finite weights"
+    float16 = next((layer.name for layer in model.layers if getattr(layer, "compute_dtype", None) == "float16"), None)
+    advice = f"`{float16}` computes in float16, which ends at 65504: try bfloat16 or float32, " if float16 else "Try "
     return (
-        f"Epoch {epoch + 1}: the loss is {loss}{found}. {_UNCHANGED} "
+        f"Epoch {epoch + 1}: the loss is {loss}{detail}. {_UNCHANGED} "
         f"{advice}a smaller learning rate, `clipnorm` in the optimizer, or standardised inputs."
     )

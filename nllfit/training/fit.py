@@ -1,8 +1,8 @@
 """`fit`: trains a model with compiled programs that run several epochs in a call.
 
-Keras calls its training step from Python, once for each batch. In a small model this takes up to a hundred times as
-long as the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same results.
-Callbacks, history and progress bar come from Keras.
+Keras calls its training step from Python, once for each batch. For a small model, these calls take up to a hundred
+times as long as the arithmetic. `fit` calls the same `model.train_step` in a loop inside one program, with the same
+results. Callbacks, history and progress bar come from Keras.
 """
 
 import contextlib
@@ -56,8 +56,8 @@ def fit(
     - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same
       distribution. XLA's draws also differ from the graph's.
     - Freezing or unfreezing a layer after `compile` has an effect at once. In Keras, it needs another `compile`.
-    - If a model has several outputs, the logged loss of each output weights all rows equally. Keras 3 gives a partial
-      last batch the weight of a full one.
+    - If a model has several outputs, the logged loss of each output weights all rows equally. In `model.fit` of
+      Keras 3, a partial last batch counts as much as a full batch.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a
     head, and callbacks that act once per epoch. For other models and callbacks it raises an error. Arrays are checked
@@ -70,8 +70,8 @@ def fit(
 
     Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
     layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
-    functions, TFP's layers and layers with `adapt` cannot be compared, so each model with one of them gets its own
-    program. A subclassed model, and a model with several outputs or replicas, also gets its own program.
+    functions, TFP's layers and layers with `adapt` cannot be compared, so a model that contains one of these gets its
+    own program. A subclassed model, and a model with several outputs or replicas, also gets its own program.
 
     Under a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`, each replica trains on its share of every batch, and
     the resulting weights are those of training on one device, if layers treat each row separately. (Keras's
@@ -82,18 +82,19 @@ def fit(
     the weights from graph and XLA differed by 3e-7 to 2e-6. Some runs amplify rounding errors: after 4700 steps of
     Adam(0.01) on a 16-64-64-2 network with tanh, weights differed by up to 3.6. Under `compile="auto"`, measured times
     decide when XLA takes over. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if TensorFlow's op
-    determinism is enabled, the switch depends only on the number of steps. If the order of rows is also fixed, by
-    `seed` or `shuffle=False`, a repeated or resumed run has the same weights to the last digit, with three exceptions:
+    determinism is enabled, the switch to XLA depends only on the number of steps. If the order of rows is also fixed,
+    by `seed` or `shuffle=False`, a repeated or resumed run has the same weights to the last digit, with three
+    exceptions:
 
     - tf_keras's dropout under `compile="xla"`, and in a resumed run without
       `tf_keras.backend.experimental.enable_tf_random_generator()`;
     - a dataset whose order changes;
-    - tf_keras's `Nadam`, whose result depends on how often its step was traced, here and in `model.fit`.
+    - tf_keras's `Nadam`, whose result depends (also in `model.fit`) on how often the training step was traced.
 
     Args:
       model: a compiled model.
       x: inputs `[n, ...]`, an array or a structure of them; or batches `(x, y)` or `(x, y, sample_weight)`, as a
-        `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable, which may be larger than memory. A
+        `tf.data.Dataset`, a Keras `Sequence` or `PyDataset`, or another iterable. Batches need not fit in memory. A
         `PyDataset` is read ahead by as many threads as its attribute `workers` says. Batches without rows are skipped.
         The length of sequences may differ between batches.
       y: outcomes `[n, ...]`, an array or a structure of them.
@@ -105,19 +106,19 @@ def fit(
         program trains several epochs, their mean time is shown for each of them.
       callbacks: Keras callbacks that act once per epoch. If they contain a `BackupAndRestore`, `fit` itself writes the
         backups, into the folder of this callback. If a run was killed, at any moment, even during a write, the same
-        call of `fit` resumes it. With arrays and a `seed` or `shuffle=False`, or with a `Sequence` or `PyDataset` whose
-        batches depend only on their index, the resumed run ends with exactly the weights of an uninterrupted run. A
-        backup does not contain the position in other data. In a resumed run, a `tf.data.Dataset` begins again at its
-        first batch and its first shuffle, a `PyDataset` with `steps_per_epoch` begins again at its first batch, and a
-        generator goes on from its current position. With such data, the weights are the same only if every epoch reads
-        the same batches in the same order. A backup contains the state of Keras's `EarlyStopping`, `ModelCheckpoint`
-        and `ReduceLROnPlateau`, but not of other callbacks. If a callback had stopped the run, the same call trains no
-        more epochs, but a call with callbacks of other classes trains on. Without a `seed`, a resumed run draws a
-        new seed. If the killed run had no more epochs to train, `history` contains only the logs of the last epoch. The
-        `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file replaces the previous file
-        only when the new one has been written.
-      validation_split: the fraction of rows to hold out as validation data, which are the last rows of the arrays;
-        ignored if `validation_data` is given.
+        call of `fit` resumes it. With arrays in a fixed order (by `seed` or `shuffle=False`), or with a `Sequence` or
+        `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the weights of an
+        uninterrupted run. A backup does not contain the position in other data. In a resumed run, a `tf.data.Dataset`
+        begins again at its first batch and its first shuffle, a `PyDataset` with `steps_per_epoch` begins again at its
+        first batch, and a generator goes on from its current position. With such data, the weights are the same only if
+        every epoch reads the same batches in the same order. A backup contains the state of Keras's `EarlyStopping`,
+        `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. If a callback had stopped the run, the
+        same call trains no more epochs, but a call with callbacks of other classes continues. Without a `seed`, a
+        resumed run draws a new seed. If the killed run had no more epochs to train, `history` contains only the logs of
+        the last epoch. The `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file
+        replaces the previous file only when the new one has been written.
+      validation_split: the fraction of rows to hold out as validation data. The last rows of the arrays are held out.
+        Ignored if `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch. Other data are always read in their own order: shuffle
         a `Sequence` or `PyDataset` in its `on_epoch_end`, and a `tf.data.Dataset` by `.shuffle`.
@@ -151,8 +152,8 @@ def fit(
       Keras's `History`.
 
     Raises:
-      TypeError: if `model` is not a Keras model, or if a loss, a metric or a callback does not belong to its Keras
-        version, or if `x` is neither arrays nor batches.
+      TypeError: if `model` is not a Keras model, or if a loss, a metric or a callback is not of the model's
+        Keras version, or if `x` is neither arrays nor batches.
       ValueError: if one of these is true:
         - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has several replicas
           under a strategy other than `MirroredStrategy` and `MultiWorkerMirroredStrategy`.
@@ -195,7 +196,7 @@ def fit(
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split_arrays(x, y, sample_weight, validation_split)
     replicas = Replicas.of(model.distribute_strategy)
-    compile = _way(compile, replicas)
+    compile = _compile_mode(compile, replicas)
     check = functools.partial(outcome_check, model, has_metrics=True)
     source = functools.partial(batches_of, floatx=float_dtype(model), check=check, replicas=replicas)
     train = source(
@@ -208,7 +209,7 @@ def fit(
     validation = None
     if validation_data is not None:
         sizes = {"batch_size": validation_batch_size or batch_size, "steps": validation_steps}
-        validation = source(*_parts(validation_data), **sizes, restarts=True, name="validation_data")
+        validation = source(*_validation_arguments(validation_data), **sizes, restarts=True, name="validation_data")
     callbacks = epoch_callbacks(callbacks, model)
     backs_up = any(isinstance(c, adapter_of(model).keras.callbacks.BackupAndRestore) for c in callbacks)
     repeatable = seed is not None or backs_up or is_op_determinism_enabled()
@@ -219,10 +220,10 @@ def fit(
         return CallbackLoop(model, run, callbacks, params, evaluates, seed).train(initial_epoch)
 
 
-def _way(compile, replicas):
+def _compile_mode(compile, replicas):
     """Returns the value of `compile` to use.
 
-    With several replicas it is always "graph", because XLA does not support sums over replicas.
+    With several replicas the value is always "graph", because XLA does not support sums over replicas.
     """
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
@@ -250,7 +251,7 @@ def _order_seed(model, replicas, seed):
     return seed
 
 
-def _parts(validation_data):
+def _validation_arguments(validation_data):
     """Returns `x`, `y` and `sample_weight` of the validation data."""
     parts = validation_data if isinstance(validation_data, (tuple, list)) else [validation_data]
     if len(parts) > 3:

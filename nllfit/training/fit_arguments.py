@@ -33,10 +33,10 @@ def check_trainable(model: Model, strategies: Sequence[str] = ()) -> None:
     if model.run_eagerly:
         raise ValueError("The model is compiled with `run_eagerly=True`, and `fit` runs no Python: use `model.fit`.")
     strategy = model.distribute_strategy
-    known = tuple(getattr(tf.distribute, name) for name in strategies)
-    # A `ParameterServerStrategy` with several replicas is not in sync, so its `num_replicas_in_sync` is 1.
+    allowed = tuple(getattr(tf.distribute, name) for name in strategies)
+    # The replicas of a `ParameterServerStrategy` are not in sync, so its `num_replicas_in_sync` is 1.
     several = strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.ParameterServerStrategy)
-    if several and not isinstance(strategy, known):
+    if several and not isinstance(strategy, allowed):
         raise ValueError(
             f"The model is distributed over several devices by a {type(strategy).__name__}: "
             + (f"give one of {', '.join(strategies)}, or " if strategies else "")
@@ -91,7 +91,7 @@ def check_verbose(verbose: Any) -> None:
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
-    """Returns the callbacks as a list. Raises an error if one belongs to the other Keras version or needs batches."""
+    """Returns the callbacks as a list. Raises an error for one of the other Keras version or with batch hooks."""
     keras = adapter_of(model).keras
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:
@@ -113,9 +113,9 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
         frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
         for hook in _BATCH_HOOKS:
             owner = next(c for c in type(callback).__mro__ if hook in vars(c))
-            own = hook in vars(callback) or not is_keras_code(owner)
-            idle = owner is keras.callbacks.Callback or issubclass(owner, _needless(keras))
-            if own or not (idle or frequency == "epoch"):
+            is_user_hook = hook in vars(callback) or not is_keras_code(owner)
+            is_unneeded = owner is keras.callbacks.Callback or issubclass(owner, _classes_with_unneeded_hooks(keras))
+            if is_user_hook or not (is_unneeded or frequency == "epoch"):
                 raise ValueError(
                     f"{type(callback).__name__} acts on every batch (`{hook}`), and in `nllfit.fit` an epoch is one "
                     f"program: give a callback that acts once an epoch, or train with `model.fit`. (A loss that is not "
@@ -126,7 +126,7 @@ def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
     return callbacks
 
 
-def _needless(keras):
+def _classes_with_unneeded_hooks(keras):
     """Returns the callback classes whose batch hooks `fit` need not call.
 
     `fit` itself updates the progress bar and checks that the loss is finite.

@@ -12,9 +12,9 @@ from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["ROUNDING", "copy_in_float64", "copy_weights"]
 
-# `_agree` compares the losses of a model and its copy at the weights of the model, and again after each weight has
-# changed by at most this number. The first comparison misses a penalty that is 0 at the weights of the model.
-_MOVE = 0.1
+# `_losses_agree` compares the losses of a model and its copy at the weights of the model, and again after each weight
+# has changed by at most this number. The first comparison misses a penalty that is 0 at the weights of the model.
+_MAX_WEIGHT_CHANGE = 0.1
 # The largest difference of two losses, relative to `1 + abs(loss)`, that rounding errors in float32 explain.
 ROUNDING = 1e-5
 
@@ -23,8 +23,8 @@ def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model |
     """Returns a compiled copy of a model that computes in float64, or None if the model cannot be copied.
 
     A copy is made from the configs of the layers. A config lacks what a user added later, such as an attribute or the
-    penalty of an `add_loss`. To detect this, a second copy is made that computes in the dtypes of the model. If
-    the losses of the model and of this copy differ by more than rounding, the result is None.
+    penalty of an `add_loss`. To detect such an omission, a second copy is made, which computes in the dtypes of the
+    model. If the losses of the model and of the second copy differ by more than rounding, the result is None.
 
     Args:
       model: a compiled model.
@@ -37,15 +37,16 @@ def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model |
     try:
         twin = _copied(model, _with_float64)
         adapter.compile_in_float64(twin)
-        if _trained(twin) != _trained(model):  # the `trainable` of a variable of Keras 3 is not in a config
+        # The attribute `trainable` of a variable of Keras 3 is not in a config.
+        if _trainable_shapes(twin) != _trainable_shapes(model):
             return None
         if data is not None:
             copy_weights(model, twin)
             _value(loss, twin, data)  # raises if a layer cannot compute in float64
-            equal = _copied(model, lambda config: config)
-            drop_kernels(len(equal.variables))
-            adapter.compile_copy(equal)
-            if not _agree(model, equal, data, loss):
+            same_dtype_copy = _copied(model, lambda config: config)
+            drop_kernels(len(same_dtype_copy.variables))
+            adapter.compile_copy(same_dtype_copy)
+            if not _losses_agree(model, same_dtype_copy, data, loss):
                 return None
     except Exception:  # a user's layer may fail in any way on its config
         return None
@@ -60,19 +61,19 @@ def copy_weights(model: Model, copy: Model) -> None:
             layer.finalize_state()
 
 
-def _copied(model, changed):
-    """Returns a copy of a model, made from `changed(config)` for the config of each layer."""
+def _copied(model, change_config):
+    """Returns a copy of a model. Each layer is created from `change_config(config)` of its config."""
     keras = adapter_of(model).keras
 
     def copied(layer):
         if isinstance(layer, keras.Model):
             return adapter_of(layer).clone(copied)
-        return type(layer).from_config(changed(layer.get_config()))
+        return type(layer).from_config(change_config(layer.get_config()))
 
     return copied(model)
 
 
-def _trained(model):
+def _trainable_shapes(model):
     return [variable_of(weight).shape for weight in model.trainable_variables]
 
 
@@ -88,20 +89,20 @@ def _with_float64(config: Any) -> Any:
     return changed
 
 
-def _agree(model, copy, data, loss):
+def _losses_agree(model, copy, data, loss):
     """Whether a model and its copy in the same dtypes have equal losses, at the weights of the model and near them."""
-    before = model.get_weights()
+    initial_weights = model.get_weights()
     try:
-        for size in (0.0, _MOVE):
+        for scale in (0.0, _MAX_WEIGHT_CHANGE):
             for weight in map(variable_of, model.trainable_variables):
-                move = size * np.cos(np.arange(weight.shape.num_elements())).reshape(weight.shape)
-                weight.assign_add(tf.cast(move, weight.dtype))
+                change = scale * np.cos(np.arange(weight.shape.num_elements())).reshape(weight.shape)
+                weight.assign_add(tf.cast(change, weight.dtype))
             copy_weights(model, copy)
-            expected, found = _value(loss, model, data), _value(loss, copy, data)
-            if not np.isclose(found, expected, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+            model_loss, copy_loss = _value(loss, model, data), _value(loss, copy, data)
+            if not np.isclose(copy_loss, model_loss, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
                 return False
     finally:
-        model.set_weights(before)
+        model.set_weights(initial_weights)
     return True
 
 

@@ -32,8 +32,8 @@ XLA_TRIAL_CALLS = 2
 # `MIN_STEPS_FOR_SLOW_CONVOLUTIONS` steps are left.
 SLOW_CONVOLUTION_STEP_SECONDS = 0.002
 MIN_STEPS_FOR_SLOW_CONVOLUTIONS = 1000
-# A repeatable run waits for XLA's compilation, about 0.7 s, at the start of the epoch in which it exceeds this number
-# of steps. A small network takes 0.15 s for these steps in the graph.
+# A repeatable run waits for XLA's compilation, about 0.7 s, at the start of the epoch in which the run exceeds this
+# number of steps. A small network takes 0.15 s for these steps in the graph.
 REPEATABLE_GRAPH_STEPS = 2000
 _CONVOLUTION = "Conv2D"
 # Prefixes of operations that are slow in XLA on a CPU. `ResourceGather` reads embeddings.
@@ -85,9 +85,11 @@ class Timings:
         calls = {**self.calls, way: self.calls.get(way, 0) + 1}
         if calls[way] == 1:
             return dataclasses.replace(self, calls=calls)
-        least = min(seconds / max(1, steps), self.seconds.get(way, float("inf")))
+        fastest = min(seconds / max(1, steps), self.seconds.get(way, float("inf")))
         graph_seconds = self.graph_seconds + (seconds if way == "graph" else 0.0)
-        return dataclasses.replace(self, calls=calls, seconds={**self.seconds, way: least}, graph_seconds=graph_seconds)
+        return dataclasses.replace(
+            self, calls=calls, seconds={**self.seconds, way: fastest}, graph_seconds=graph_seconds
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +112,11 @@ class Call:
 def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
     """Returns the next call of a program.
 
-    Under `"auto"` a program first runs in the graph. If that takes long (`MIN_GRAPH_SECONDS_FOR_XLA`), XLA compiles the
-    program in another thread. Then XLA is timed, and the program uses the faster of the two. A repeatable run switches
-    at an epoch that depends only on the number of steps before it, and waits for XLA there. A step that draws random
-    numbers from a state outside variables stays in the graph, because XLA's draws from such a state cannot be repeated.
+    Under `"auto"` a program first runs in the graph. If these calls take long (`MIN_GRAPH_SECONDS_FOR_XLA`), XLA
+    compiles the program in another thread. Then XLA is timed, and the program uses the faster of the two. A repeatable
+    run switches to XLA at the start of an epoch, and waits there until XLA has compiled. The choice of the epoch
+    depends only on numbers of steps. A step that draws random numbers from a state outside variables stays in the
+    graph, because XLA's draws from such a state cannot be repeated.
 
     Args:
       request: the request of a run.
@@ -140,16 +143,16 @@ def draws_outside_variables(operations: Collection[str]) -> bool:
 
 
 def _next_repeatable_call(request, operations, timings):
-    steps = _max_steps("graph", request, timings)
-    in_graph = None in (request.steps_before, request.epoch_steps) or request.in_lockstep
-    if in_graph or any(name.startswith(_SLOW_IN_XLA) for name in operations):
-        return Call("graph", steps)
-    left = REPEATABLE_GRAPH_STEPS - request.steps_before
-    if request.epoch_steps <= left:
-        return Call("graph", min(steps, left), compiles=request.steps_to_come > left)
+    max_steps = _max_steps("graph", request, timings)
+    stays_in_graph = None in (request.steps_before, request.epoch_steps) or request.in_lockstep
+    if stays_in_graph or any(name.startswith(_SLOW_IN_XLA) for name in operations):
+        return Call("graph", max_steps)
+    graph_steps_left = REPEATABLE_GRAPH_STEPS - request.steps_before
+    if request.epoch_steps <= graph_steps_left:
+        return Call("graph", min(max_steps, graph_steps_left), compiles=request.steps_to_come > graph_steps_left)
     if timings.xla == "ready":
         return Call("xla", _max_steps("xla", request, timings))
-    return Call("graph", steps, compiles=True, waits=True)
+    return Call("graph", max_steps, compiles=True, waits=True)
 
 
 def _is_worth_compiling(request, operations, timings):

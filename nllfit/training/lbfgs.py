@@ -23,7 +23,7 @@ __all__ = ["fit_lbfgs"]
 # If the condition number is smaller than this, large or nearly collinear inputs cannot be the cause of rounding errors.
 _GOOD_CONDITION = 100.0
 # The largest accepted rise of the loss when the weights are rounded, relative to `1 + abs(loss)`.
-_LOST = 1e-5
+_MAX_RISE = 1e-5
 
 
 def fit_lbfgs(
@@ -76,7 +76,7 @@ def fit_lbfgs(
       Keras's `History`, with the `"loss"` at the start of the search and at the end, and three more attributes:
       `converged`; `message`, which says why the search stopped; and `num_iterations`. `converged` is also False if the
       optimum is at infinity (for example, if classes can be separated and there is no penalty), or if the model's dtype
-      cannot represent it.
+      cannot represent the optimum.
 
     Raises:
       TypeError, ValueError: if one of these is true:
@@ -118,13 +118,13 @@ def fit_lbfgs(
     best = start = flat_weights(model)
     try:
         with surface_over(Surface, model, data) as surface:
-            w, before = start, surface.value(start)
+            w, initial = start, surface.value(start)
             if np.all(np.isfinite(start)) and _went_to_marginal(model, data):
                 marginal = flat_weights(model)
-                if (loss := surface.value(marginal)) < before or np.isnan(before):
-                    w, before = marginal, loss
-            if not np.isfinite(before):
-                raise ValueError(f"The loss at the start is {before}: give weights and inputs at which it is finite.")
+                if (loss := surface.value(marginal)) < initial or np.isnan(initial):
+                    w, initial = marginal, loss
+            if not np.isfinite(initial):
+                raise ValueError(f"The loss at the start is {initial}: give weights and inputs at which it is finite.")
             progress = Progress(adapter_of(model).keras, max_iterations, verbose, max_seconds)
             for found in search(surface, w, max_iterations, tolerance):
                 best = found.rounded
@@ -134,7 +134,7 @@ def fit_lbfgs(
             progress.end(found)
     finally:  # also after Ctrl-C, because the search may have moved to worse weights
         set_weights(model, best)
-    model.history = _history(model, before, found)
+    model.history = _history(model, initial, found)
     return model.history
 
 
@@ -150,13 +150,13 @@ def _check_weights(model):
             )
 
 
-def _history(model, before, found):
-    """Returns Keras's `History` of a search. `before` is the loss at its start."""
+def _history(model, initial, found):
+    """Returns Keras's `History` of a search. `initial` is the loss at the start of the search."""
     history = adapter_of(model).keras.callbacks.History()
     history.set_model(model)
     history.num_iterations = found.iterations
     history.epoch = [0, history.num_iterations]
-    history.history = {"loss": [before, found.loss]}
+    history.history = {"loss": [initial, found.loss]}
     fault = _fault(found)
     history.converged, history.message = fault is None, fault or _success(found)
     return history
@@ -165,21 +165,21 @@ def _history(model, before, found):
 def _went_to_marginal(model, data):
     """Sets the model to predict the marginal distribution of the outcomes. Returns False if that is impossible.
 
-    If inputs are large, the numbers that random weights give may be so large that the gradient of every link is 0. No
+    With large inputs and random weights, the inputs of a head may be so large that the gradient of every link is 0. No
     search leads away from such weights.
     """
     try:
         initialize(model, *data)
-    except (TypeError, ValueError):  # no head, or no bias before it
+    except (TypeError, ValueError):  # no head, or no bias before the head
         return False
     return True
 
 
 def _fault(found: Found) -> str | None:
-    """Returns the reason why the weights found are not an optimum, or None if they are one."""
-    number = "unknown" if found.axes is None or found.axes.flat.all() else f"{found.axes.condition:.1e}"
-    lacks, is_over = _lack(found), found.end in ("cut short", "out of time")
-    lost = max(found.loss - found.value, found.rounding_change)
+    """Returns the reason why the weights found are not an optimum, or None if they are an optimum."""
+    condition = "unknown" if found.axes is None or found.axes.flat.all() else f"{found.axes.condition:.1e}"
+    gap, is_over = _distance_text(found), found.end in ("cut short", "out of time")
+    rise = max(found.loss - found.value, found.rounding_change)
     if found.end == "infinity":
         return (
             "the optimum is at infinity: the loss goes on falling as the weights grow, as it does where classes can be "
@@ -191,16 +191,16 @@ def _fault(found: Found) -> str | None:
             f"the fit is exact: the loss is {found.value:.1e}, and each step only divides it by a factor, so the "
             f"optimum is at infinity, as where classes can be separated, or has no curvature: penalise the weights"
         )
-    if not is_over and not lost <= _LOST * (1 + abs(found.value)):
+    if not is_over and not rise <= _MAX_RISE * (1 + abs(found.value)):
         return (
-            f"the dtype of the weights has too few digits for the optimum: the loss is {found.value:.6g}, {lost:.1e} "
-            f"more with rounded weights, and the condition number is {number}: {_reason_of_rounding(found)}"
+            f"the dtype of the weights has too few digits for the optimum: the loss is {found.value:.6g}, {rise:.1e} "
+            f"more with rounded weights, and the condition number is {condition}: {_reason_of_rounding(found)}"
         )
     if is_over:
-        return f"{lacks}: raise `{'max_seconds' if found.end == 'out of time' else 'max_iterations'}`"
+        return f"{gap}: raise `{'max_seconds' if found.end == 'out of time' else 'max_iterations'}`"
     if found.end == "stuck":
         return (
-            f"{lacks}, but no lower loss was found, and the condition number is {number}: standardise the inputs; or "
+            f"{gap}, but no lower loss was found, and the condition number is {condition}: standardise the inputs; or "
             f"hold a parameter that bounds the outcomes, such as the `loc` of a GeneralizedPareto, because at its best "
             f"value the slope is not 0"
         )
@@ -217,14 +217,14 @@ def _reason_of_rounding(found: Found) -> str:
     )
 
 
-def _lack(found: Found) -> str:
-    """Describes how far the loss is above its optimum."""
-    begin = f"after {found.iterations} steps the loss is {found.loss:.6g}"
+def _distance_text(found: Found) -> str:
+    """Describes how far the loss is above the optimum."""
+    progress = f"after {found.iterations} steps the loss is {found.loss:.6g}"
     if not np.isfinite(found.gain):
-        return f"{begin} and still falls"
+        return f"{progress} and still falls"
     if found.axes is not None and found.axes.flat.all():
-        return f"{begin} and has no curvature, so its distance from the optimum is unknown"
-    guess = f"{begin}, about {found.gain:.1e} above the optimum"
+        return f"{progress} and has no curvature, so its distance from the optimum is unknown"
+    guess = f"{progress}, about {found.gain:.1e} above the optimum"
     downwards = 0 if found.axes is None else int(np.sum(found.axes.bends < 0))
     if not downwards:
         return guess
@@ -235,8 +235,8 @@ def _lack(found: Found) -> str:
 
 
 def _success(found: Found) -> str:
-    flat = 0 if found.axes is None else int(found.axes.flat.sum())
-    others = f"; {flat} directions of the weights change nothing, so that other optima exist" if flat else ""
+    num_flat = 0 if found.axes is None else int(found.axes.flat.sum())
+    remark = f"; {num_flat} directions of the weights change nothing, so that other optima exist" if num_flat else ""
     if found.num_corners:
-        others = f"; {found.num_corners} of the weights are 0 at a corner of the loss, such as an L1 penalty has"
-    return f"after {found.iterations} steps another step would lower the loss by only {found.gain:.1e}{others}"
+        remark = f"; {found.num_corners} of the weights are 0 at a corner of the loss, such as an L1 penalty has"
+    return f"after {found.iterations} steps another step would lower the loss by only {found.gain:.1e}{remark}"

@@ -43,28 +43,28 @@ class Surface:
     """
 
     def __init__(self, model: Model, data: tuple | None = None):
-        own = _dtype_of(model)
+        model_dtype = _dtype_of(model)
         self._dtypes = [(variable_of(w).dtype, variable_of(w).shape) for w in model.trainable_variables]
-        is_own = own == tf.float64 and data is not None
-        self._twin = None if is_own else copy_in_float64(model, data, self.objective)
+        needs_no_copy = model_dtype == tf.float64 and data is not None
+        self._twin = None if needs_no_copy else copy_in_float64(model, data, self.objective)
         self._model = self._twin or weakref.proxy(model)
         drop_kernels(len(model.variables) + len(self._twin.variables if self._twin else ()))
         self._weights = [variable_of(w) for w in self._model.trainable_variables]
-        self.dtype = tf.float64 if self._twin else own
+        self.dtype = tf.float64 if self._twin else model_dtype
         self._loss = tf.function(self._loss_and_gradient, autograph=False)
         self._curved = tf.function(self._curvature, autograph=False)
         self._descent = tf.function(self._minimize, autograph=False)
-        self._differs: bool | None = None
+        self._uses_differences: bool | None = None
         self._lock = threading.Lock()
         self._data: tuple = ()
         self._specs: tuple = ()
-        self._of_data: Any = None  # the trace for the data, kept because TensorFlow's lookup takes as long as a run
+        self._cached_program: Any = None  # cached, because TensorFlow's lookup of a trace takes as long as a call
 
     @contextlib.contextmanager
     def over(self, model: Model, data: tuple) -> Iterator[None]:
         """A context in which this surface computes the loss of `model` for `data`.
 
-        Weights of the copy that are not trained get the values of `model`.
+        The copy gets all weights of `model`, because the search sets only the trainable weights.
         """
         with self._lock:
             if self._twin is not None:
@@ -74,7 +74,7 @@ class Surface:
             try:
                 yield
             finally:
-                self._data, self._specs, self._of_data = (), (), None
+                self._data, self._specs, self._cached_program = (), (), None
 
     def has_copy_of(self, model: Model) -> bool:
         """Whether a copy computes the loss, and has the same penalties as `model` at the weights of `model`."""
@@ -82,8 +82,8 @@ class Surface:
             return False
         with self._lock:
             copy_weights(model, self._twin)
-            found, expected = ([float(p()) for p in adapter_of(one).penalties] for one in (self._twin, model))
-        return len(found) == len(expected) and np.allclose(found, expected, rtol=ROUNDING)
+            copied, expected = ([float(p()) for p in adapter_of(m).penalties] for m in (self._twin, model))
+        return len(copied) == len(expected) and np.allclose(copied, expected, rtol=ROUNDING)
 
     @property
     def eps(self) -> float:
@@ -93,7 +93,7 @@ class Surface:
     @property
     def curvature_eps(self) -> float:
         """The relative error of the Hessian. Central differences of the gradient lose a third of the digits."""
-        return self.eps ** (2 / 3) if self._differs else self.eps
+        return self.eps ** (2 / 3) if self._uses_differences else self.eps
 
     @property
     def num_rows(self) -> int:
@@ -109,7 +109,7 @@ class Surface:
         return float(value), gradient.numpy().astype(np.float64)
 
     def _program(self):
-        if self._of_data is None:
+        if self._cached_program is None:
             size = sum(w.shape.num_elements() for w in self._weights)
             program = trace(self._loss, self._specs, tf.TensorSpec([size], self.dtype))
             if any("Random" in operation for operation in operations_of(program)):
@@ -118,8 +118,8 @@ class Surface:
                     "weights or dropout with `training=True` do, so that its loss differs from call to call and has no "
                     "curvature to measure: train it with `nllfit.fit`."
                 )
-            self._of_data = program
-        return self._of_data
+            self._cached_program = program
+        return self._cached_program
 
     def value(self, w: np.ndarray) -> float:
         """The loss at weights `[p]`."""
@@ -133,16 +133,16 @@ class Surface:
 
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Returns the product of the Hessian at weights `[p]` and directions `[p, m]`."""
-        if self._differs is None:  # TensorFlow's second derivatives of loops are slow, wrong or missing
-            self._differs = any("While" in operation for operation in operations_of(self._program()))
-        if self._differs:
+        if self._uses_differences is None:  # TensorFlow's second derivatives of loops are slow, wrong or missing
+            self._uses_differences = any("While" in operation for operation in operations_of(self._program()))
+        if self._uses_differences:
             return self._differences(w, directions)
         count, specs = max(1, _BLOCK // self.num_rows), tf.TensorSpec([None, len(w)], self.dtype)
         position = tf.constant(w, self.dtype)
         try:
             program = trace(self._curved, self._specs, position, specs)
         except (LookupError, NotImplementedError, ValueError):  # TensorFlow has no second derivative
-            self._differs = True
+            self._uses_differences = True
             return self.curvature(w, directions)
         blocks = [directions.T[i : i + count] for i in range(0, directions.shape[1], count)]
         products = [program(self._data, position, tf.constant(block, self.dtype)).numpy() for block in blocks]
@@ -153,13 +153,13 @@ class Surface:
         step = np.cbrt(self.eps)
         sizes = step / np.max(np.abs(directions) / (1 + np.abs(w[:, None])), axis=0)
         moves = (directions * sizes).T
-        ends = np.array([[self.value_and_gradient(w + side * move)[1] for side in (1, -1)] for move in moves])
-        return (ends[:, 0] - ends[:, 1]).T / (2 * sizes)
+        gradients = np.array([[self.value_and_gradient(w + s * move)[1] for s in (1, -1)] for move in moves])
+        return (gradients[:, 0] - gradients[:, 1]).T / (2 * sizes)
 
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
-        """Runs at most `steps` steps of TFP's L-BFGS from weights `[p]`, until no derivative is larger than `gradient`.
+        """Runs TFP's L-BFGS from weights `[p]`. Returns TFP's result, and the number of steps taken.
 
-        Returns TFP's result, and the number of steps taken.
+        The search ends after `steps` steps, or when no element of the gradient is larger than `gradient`.
         """
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)
@@ -182,9 +182,9 @@ class Surface:
     def _curvature(self, data, position, directions):
         with tf.GradientTape() as tape:
             _, gradient = self._loss_and_gradient(data, position)
-            slopes = tf.linalg.matvec(directions, gradient)
-        rows = tape.jacobian(slopes, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return tf.concat([tf.cast(tf.reshape(r, [tf.shape(directions)[0], -1]), self.dtype) for r in rows], 1)
+            derivatives = tf.linalg.matvec(directions, gradient)
+        products = tape.jacobian(derivatives, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.concat([tf.cast(tf.reshape(r, [tf.shape(directions)[0], -1]), self.dtype) for r in products], 1)
 
     def _minimize(self, data, start, tolerance, max_iterations):
         def objective(position):
@@ -208,7 +208,7 @@ _S = TypeVar("_S", bound=Surface)
 
 @contextlib.contextmanager
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
-    """A context with the surface of a model over its data, an instance of `kind`.
+    """A context with the loss surface of a model for `data`, an instance of `kind`.
 
     All models of an architecture share one compiled surface. A model gets its own surface only if `architecture_of`
     returns None, if the model cannot be copied, or if the model is too large for a copy to stay in memory.

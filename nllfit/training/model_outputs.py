@@ -73,8 +73,8 @@ def _are_of_rows(model, x, row):
 
     A Gaussian process has only one joint distribution of all rows.
     """
-    twice = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
-    heads = map(distribution_of, tf.nest.flatten(model(twice, training=False)))
+    two_rows = tf.nest.map_structure(lambda t: tf.gather(t, [row, row]), x)
+    heads = map(distribution_of, tf.nest.flatten(model(two_rows, training=False)))
     return [head is not None and head.batch_shape[:1] == [2] for head in heads]
 
 
@@ -82,13 +82,14 @@ def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
     """Returns the outputs of a model, and whether this call computed them.
 
     The outputs are cached for inputs of the same shapes and dtypes, because a call of a small model takes as long as a
-    hundred of its training steps. The list is empty for a model that returns only tensors, or keeps a state.
+    hundred of its training steps. The list is empty for a model that returns only tensors, or that keeps a state from
+    batch to batch.
     """
-    known, rows = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
-    is_new = rows not in known
+    cached, row_specs = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
+    is_new = row_specs not in cached
     if is_new:
-        known[rows] = [] if _keeps_state(model) or _gives_tensors(model, x) else outputs_of(model, x)
-    return known[rows], is_new
+        cached[row_specs] = [] if _keeps_state(model) or _gives_tensors(model, x) else outputs_of(model, x)
+    return cached[row_specs], is_new
 
 
 def _keeps_state(model):
@@ -109,7 +110,7 @@ def _gives_tensors(model, x):
 def by_output(values: Any, outputs: list) -> dict:
     """Returns a dict that maps the name of each output to its value.
 
-    `values` is such a dict, a list with one value for each output, or one value for all outputs.
+    `values` is a dict of this form, a list with one value for each output, or one value for all outputs.
     """
     if isinstance(values, dict) and set(values) & set(outputs):
         return values

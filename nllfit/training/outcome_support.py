@@ -31,9 +31,11 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
     """Returns a function that checks that outcomes are finite and in the support of the heads' distributions.
 
     If the loss is one of nllfit's, outcomes that are masked or have a weight of 0 do not count and may have any value.
-    If such an outcome is not finite, it is replaced by one in the support. Otherwise Keras's own metrics would be NaN,
-    because 0 times NaN is NaN. (The `metrics` of `compile` ignore weights. If there are any, only masked outcomes are
-    replaced. If one of them is nllfit's, outcomes of weight 0 must be in the support.)
+    An outcome that does not count and is not finite is replaced by an outcome in the support. Otherwise Keras's own
+    metrics would be NaN, because 0 times NaN is NaN.
+
+    The `metrics` of `compile` ignore weights. If `compile` got such metrics, only masked outcomes are replaced. If one
+    of these metrics is nllfit's, outcomes of weight 0 must be in the support.
 
     Args:
       model: a model with heads or without.
@@ -43,8 +45,8 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
       has_metrics: whether metrics are computed, as in `fit`.
 
     Returns:
-      A function `check(x, y, sample_weight)` for any number of rows. It returns its arguments, after replacing outcomes
-      as described above, or raises a `ValueError` about the first impossible outcome.
+      A function `check(x, y, sample_weight)` for any number of rows. The function replaces outcomes as described above
+      and returns the three arguments. It raises a `ValueError` about the first impossible outcome.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
@@ -61,7 +63,7 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
         outputs, are_new = known_outputs(model, example[0])
         losses = by_output(loss, [output.name for output in outputs])
         for output in outputs if are_new else ():
-            if output.head is not None and _sees_numbers(losses.get(output.name)):
+            if output.head is not None and _is_keras_loss(losses.get(output.name)):
                 warn_of_untrained(model, output.name, example[0])
     return functools.partial(_checked, model, bool(outputs), has_metrics, name)
 
@@ -72,8 +74,8 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
     Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
     raises a `ValueError`.
     """
-    outputs = known_outputs(model, x)[0] if has_loss else []  # of each batch, because the length of sequences may vary
-    filled = {}
+    outputs = known_outputs(model, x)[0] if has_loss else []  # found for each batch: the length of sequences may vary
+    replacements = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
     targets, losses, weights = (by_output(values, names) for values in (y, model.loss, sample_weight))
@@ -85,22 +87,22 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
         _refuse_strings(outcomes, output.head, name)
         if len(outputs) == 1:
             _refuse_metrics_of_numbers(model, output.head)
-        given = [weights.get(output.name), mask] if getattr(loss, "takes_padding", False) else []
-        counts = _counts(outcomes, output.head, given)
+        weights_and_mask = [weights.get(output.name), mask] if getattr(loss, "takes_padding", False) else []
+        counts = _counts(outcomes, output.head, weights_and_mask)
         # A metric without weights includes rows of weight 0, so their outcomes must not be replaced.
         unweighted = _unweighted_metrics(model)
-        seen = _counts(outcomes, output.head, given[1:]) if unweighted else counts
+        counts_in_metrics = _counts(outcomes, output.head, weights_and_mask[1:]) if unweighted else counts
         is_scored = has_metrics and len(outputs) == 1 and any(isinstance(metric, Score) for metric in unweighted)
         if is_scored and sample_weight is not None:
-            counts, where = seen, functools.partial(_scored_place, where)
-        known = finite_part(_of_rows(outcomes, output.head, counts, name), output.head)
-        check_numbers(known, leaves.pop(id(outcomes), f"`{name}`"), where)
-        filled[id(outcomes)] = _filled(outcomes, output.head, seen)
+            counts, where = counts_in_metrics, functools.partial(_describe_scored_row, where)
+        values_to_check = finite_part(_as_rows_of(outcomes, output.head, counts, name), output.head)
+        check_numbers(values_to_check, leaves.pop(id(outcomes), f"`{name}`"), where)
+        replacements[id(outcomes)] = _replaced(outcomes, output.head, counts_in_metrics)
         _refuse_outside(outcomes, output.head, counts, lambda row, i=i: outputs_of(model, x, row)[i].head, name, where)
     for leaf in tf.nest.flatten(y):
         if id(leaf) in leaves and leaf is not None:
             check_numbers(leaf, leaves[id(leaf)], where)
-    y = tf.nest.map_structure(lambda leaf: filled.get(id(leaf), leaf), y)
+    y = tf.nest.map_structure(lambda leaf: replacements.get(id(leaf), leaf), y)
     return tuple(part for part in (x, y, sample_weight) if part is not None)
 
 
@@ -115,14 +117,14 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
-    `head`, the distribution of one row, finds the first suspect. The support may depend on a row's parameters, as for a
-    Uniform, so the distribution of the suspect's own row decides.
+    `head`, the distribution of one row, finds the first suspicious row. The support may depend on a row's parameters,
+    as for a Uniform, so the distribution of the suspicious row decides.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:
         return
-    one = slice(row, row + 1)
-    if _first_outside(outcomes[one], head_of_row(row), None if counts is None else counts[one])[0] is not None:
+    suspect = slice(row, row + 1)
+    if _first_outside(outcomes[suspect], head_of_row(row), None if counts is None else counts[suspect])[0] is not None:
         raise ValueError(
             f"`{name}` holds, at {where(row)}, {outcomes[row].numpy()}, which {head.name} cannot have: {reason} Look "
             f"for mislabelled rows, or choose a head whose domain contains them."
@@ -132,12 +134,12 @@ def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
 def _counts(y, distribution, weights):
     """Returns whether each outcome counts according to weights and masks, `[n, *steps]`, or None if all count."""
     shape = [len(y), *distribution.batch_shape[1:]]
-    given = [values for values in weights if values is not None]
-    counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in given]
+    present = [values for values in weights if values is not None]
+    counts = [weights_of_outcomes(values, tf.TensorShape(shape), shape) != 0 for values in present]
     return tf.reduce_all(counts, 0) if counts else None
 
 
-def _of_rows(y, distribution, counts, name="y"):
+def _as_rows_of(y, distribution, counts, name="y"):
     """Reshapes outcomes to `[n, *steps, *event]` for a distribution of batch shape `[1, *steps]`.
 
     Outcomes that do not count are replaced by possible ones.
@@ -148,11 +150,11 @@ def _of_rows(y, distribution, counts, name="y"):
     return outcomes if counts is None else where_counted(outcomes, distribution, counts)
 
 
-def _filled(y, distribution, counts):
+def _replaced(y, distribution, counts):
     """Replaces values that do not count and are not finite by possible values."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
-    possible = tf.cast(tf.reshape(_of_rows(y, distribution, counts), tf.shape(y)), y.dtype)
+    possible = tf.cast(tf.reshape(_as_rows_of(y, distribution, counts), tf.shape(y)), y.dtype)
     return tf.where(tf.math.is_finite(y), y, possible)
 
 
@@ -161,7 +163,7 @@ def _unweighted_metrics(model):
     return [metric for metric in metrics if metric is not None]
 
 
-def _scored_place(where, row):
+def _describe_scored_row(where, row):
     """Describes a row that an unweighted metric of nllfit scores, for messages."""
     return f"{where(row)} (a row of weight 0 counts in `metrics` of `compile`, but not in `weighted_metrics`)"
 
@@ -186,7 +188,7 @@ def _is_of_keras(metric):
     return isinstance(metric, str) or (hasattr(metric, "name") and is_keras_code(type(metric)))
 
 
-def _sees_numbers(loss):
+def _is_keras_loss(loss):
     """Returns whether a loss is Keras's own.
 
     Such a loss compares an outcome with a number and not with a distribution.
@@ -199,7 +201,7 @@ def _first_outside(y, distribution, counts):
 
     Both are None if all outcomes are inside.
     """
-    outcomes = _of_rows(y, distribution, counts)
+    outcomes = _as_rows_of(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)
     if row is not None and not has_finite_likelihoods(distribution):  # no likelihood is finite: check only the support
         return first_refused(distribution, outcomes)

@@ -33,10 +33,10 @@ class Replicas:
         """The replicas of a strategy."""
         if strategy.num_replicas_in_sync == 1:
             return cls()
-        numbers = strategy.experimental_local_results(
+        replica_ids = strategy.experimental_local_results(
             strategy.experimental_distribute_values_from_function(lambda context: context.replica_id_in_sync_group)
         )
-        return cls(strategy.num_replicas_in_sync, len(numbers), int(numbers[0]))
+        return cls(strategy.num_replicas_in_sync, len(replica_ids), int(replica_ids[0]))
 
     @property
     def on_machines(self) -> bool:
@@ -57,9 +57,9 @@ class Replicas:
         """Returns the rows of the current replica. `data` is a structure of tensors with the rows of this process."""
         if self.local == 1:
             return data
-        which = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)) - self.first
+        index = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)) - self.first
         size = tf.nest.flatten(data)[0].shape[0]
-        rows = slice(_bound(size, which, self.local), _bound(size, which + 1, self.local))
+        rows = slice(_bound(size, index, self.local), _bound(size, index + 1, self.local))
         return tf.nest.map_structure(lambda t: t[rows], data)
 
     def check(self, size: int) -> None:

@@ -26,9 +26,9 @@ __all__ = ["Run", "numbers"]
 
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
-# A stretch is the epochs that one call of a program trains. The states of the model after these epochs have the indices
-# 0, 1, ... The state before the stretch has this index.
-_BEFORE = -1
+# A stretch is the epochs that one call of a program trains. The state of the model after the first of these epochs has
+# the index 0, the next state has the index 1, and so on. The state before the stretch has this index.
+_BEFORE_STRETCH = -1
 
 
 class Run:
@@ -49,8 +49,8 @@ class Run:
         self._steps_to_come = epochs * (train.steps or np.inf)
         self._capacity = epochs_per_call(model, train)
         self._held_out: tuple = ()
-        small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
-        if train.have_same_layout and small and validation.steps <= 4 * train.steps:
+        is_small = isinstance(validation, Arrays) and validation.is_small and not self._in_lockstep
+        if train.have_same_layout and is_small and validation.steps <= 4 * train.steps:
             self._held_out = validation.stacks()
         is_new = not len(_programs_of(model))
         adapter_of(model).build_replicas(train.first)
@@ -59,11 +59,11 @@ class Run:
         if is_new:
             drop_kernels(len(self._variables))
         self._changed = self._program.changed(self._variables)
-        self._one_by_one = self._tests_in_graph = False
+        self._trains_one_by_one = self._tests_in_graph = False
         self._before: list[tf.Tensor] = []
         self._states: list[np.ndarray] = []
-        self._is_at: int | None = _BEFORE  # the epoch whose state the model has, or None
-        self._shown = _BEFORE  # the epoch whose state `look` restores
+        self._is_at: int | None = _BEFORE_STRETCH  # the index of the epoch whose state the model has, or None
+        self._shown = _BEFORE_STRETCH  # the index of the epoch whose state `look` restores
 
     @property
     def draws(self) -> bool:
@@ -82,18 +82,18 @@ class Run:
         """
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
-        own = _programs_of(self._model)
+        model_programs = _programs_of(self._model)
         key = mode, trainable_flags(self._model), layout.key
-        if found := own.get(key):
-            return found
+        if cached := model_programs.get(key):
+            return cached
         first = self._train.first
         architecture = architecture_of(self._model, first[1] if len(first) > 1 else None)
-        shared = own if architecture is None else shared_by(("programs", architecture), _new_programs)
+        shared = model_programs if architecture is None else shared_by(("programs", architecture), _new_programs)
         with shared.lock:  # another thread may be tracing the same program for another model
             program = shared.get(key) or Program(self._model, mode, layout, architecture is not None)
             if program.is_shared:
                 shared.put(key, program)
-        own.put(key, program)
+        model_programs.put(key, program)
         return program
 
     def show(self, epoch: int) -> None:
@@ -106,7 +106,7 @@ class Run:
     def look(self) -> None:
         """Restores the model to the state that `show` selected, unless the model already has it."""
         if self._is_at != self._shown:
-            values = self._before if self._shown == _BEFORE else [state[self._shown] for state in self._states]
+            values = self._before if self._shown == _BEFORE_STRETCH else [state[self._shown] for state in self._states]
             for variable, value in zip(self._changed, values, strict=True):
                 tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
             self._is_at = self._shown
@@ -114,10 +114,10 @@ class Run:
     def weights(self) -> list[np.ndarray]:
         """Returns the same as `look` and then `model.get_weights()`, in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
-        found = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
-        # Frozen weights, mirrored weights and lookup tables have no recorded state. Then `look` restores the model.
-        recorded = [state for state in found if state is not None]
-        if self._shown in (self._is_at, _BEFORE) or len(recorded) < len(found):
+        weight_states = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
+        # Frozen or mirrored weights and lookup tables have no recorded state. Then `look` restores the model.
+        recorded = [state for state in weight_states if state is not None]
+        if self._shown in (self._is_at, _BEFORE_STRETCH) or len(recorded) < len(weight_states):
             self.look()
             return self._model.get_weights()
         return [state[self._shown].copy() for state in recorded]
@@ -147,7 +147,7 @@ class Run:
         """
         self._before = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         while True:
-            self._is_at, self._shown = None, _BEFORE
+            self._is_at, self._shown = None, _BEFORE_STRETCH
             count = self._num_epochs(epoch, evaluates, are_read)
             try:
                 stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else (), begin_test is None)
@@ -156,7 +156,7 @@ class Run:
                     if begin_test:
                         self._shown = self._is_at  # if `begin_test` fails, the model is as after the epoch, as in Keras
                         begin_test()
-                        self._shown = _BEFORE
+                        self._shown = _BEFORE_STRETCH
                     return stretch._replace(scores=self._scores(epoch))
                 return stretch
             except tf.errors.InvalidArgumentError as error:
@@ -164,7 +164,7 @@ class Run:
                 if count == 1 and not tests_in_xla:
                     raise failed(self._model, epoch, error) from error
                 self.look()
-                self._one_by_one = True  # one epoch per call, to find the epoch with the error
+                self._trains_one_by_one = True  # one epoch per call, to find the epoch with the error
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
 
@@ -186,8 +186,8 @@ class Run:
         return stretch._replace(seconds=seconds)
 
     def _num_epochs(self, epoch, evaluates, are_read):
-        apart = not self._train.have_same_layout or (any(evaluates) and not self._held_out)
-        if self._one_by_one or self._in_lockstep or apart or (are_read and self._program.draws):
+        needs_separate_calls = not self._train.have_same_layout or (any(evaluates) and not self._held_out)
+        if self._trains_one_by_one or self._in_lockstep or needs_separate_calls or (are_read and self._program.draws):
             return 1
         max_steps = self._program.next_call(self._request("train", epoch)).max_steps
         steps = self._train.steps + sum(size for _, size in self._held_out)
@@ -239,10 +239,10 @@ def _programs_of(model):
 
 def numbers(logs: Any, epoch: int) -> dict:
     """Returns the logs of one epoch as a dict of numbers."""
-    found: dict = {}
+    result: dict = {}
     for name, values in logs.items():
         if isinstance(values, dict):  # a metric with several numbers
-            found |= numbers(values, epoch)
+            result |= numbers(values, epoch)
         else:
-            found[name] = values[epoch].item() if values.ndim == 1 else values[epoch]
-    return found
+            result[name] = values[epoch].item() if values.ndim == 1 else values[epoch]
+    return result

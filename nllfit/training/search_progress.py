@@ -8,11 +8,11 @@ from nllfit.training.weight_search import Found
 __all__ = ["Progress"]
 
 # With `verbose="auto"`, the bar appears after this number of seconds.
-_PATIENCE = 5.0
+_SECONDS_BEFORE_BAR = 5.0
 
 
 class Progress:
-    """Shows Keras's progress bar over the steps of a search, and checks its time limit.
+    """Shows Keras's progress bar over the steps of a search, and checks the time limit.
 
     Args:
       keras: the module `tf_keras` or `keras`.
@@ -26,7 +26,7 @@ class Progress:
             max_iterations, verbose=1 if verbose == "auto" else verbose, stateful_metrics=["loss"], unit_name="step"
         )
         self._start, self._max_seconds = time.monotonic(), max_seconds
-        self._shows_from = _PATIENCE if verbose == "auto" else 0.0
+        self._shows_from = _SECONDS_BEFORE_BAR if verbose == "auto" else 0.0
         self._is_shown = False
 
     def is_over(self, found: Found) -> bool:

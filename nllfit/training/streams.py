@@ -37,7 +37,7 @@ class Stream:
       steps: batches per epoch, None for all.
       restarts: whether each epoch begins at the first batch.
       replicas: the replicas that share each batch.
-      name: the argument that messages name: "validation_data", or "" for `x` of `fit`.
+      name: the argument of `fit` that messages name: "validation_data", or "" for `x`.
 
     Attributes:
       steps: batches per epoch, None if unknown.
@@ -56,7 +56,7 @@ class Stream:
         # As in Keras, an epoch with fewer batches than the dataset continues where the previous epoch stopped. But
         # tf_keras begins each epoch of its `Sequence` at the first batch.
         restarts_sequence = isinstance(iterable, tf_keras.utils.Sequence)
-        self._goes_on = steps not in (None, cardinality) and not (restarts or restarts_sequence)
+        self._continues_pass = steps not in (None, cardinality) and not (restarts or restarts_sequence)
         self._begin = reader_of(iterable, convert)
         take = self._begin(1)
         if not (stacks := take(1)):
@@ -79,10 +79,10 @@ class Stream:
         if not isinstance(self._iterable, tf.data.Dataset) or self._iterable.cardinality() < 0:
             return None
 
-        def more(count, *batch):
+        def add_rows(count, *batch):
             return count + tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
 
-        return int(self._iterable.reduce(np.int64(0), more))
+        return int(self._iterable.reduce(np.int64(0), add_rows))
 
     def layout(self, capacity, held_out):
         """Returns the `Layout` of the chunks to train on."""
@@ -92,7 +92,7 @@ class Stream:
         """Yields the chunks of an epoch. Each chunk contains batches of one size."""
         self._notify("on_epoch_begin")
         take = self._take or self._begin(self._chunk_steps)
-        self._take = take if self._goes_on else None
+        self._take = take if self._continues_pass else None
         done, limit = 0, self._limit or sys.maxsize
         while done < limit and (stacks := take(min(self._chunk_steps, limit - done))):
             for stack in stacks:
@@ -102,11 +102,11 @@ class Stream:
         if done < (self._limit or 1):
             raise ValueError(
                 f"The data ran out after {done} batches of epoch {epoch + 1}, of {self._limit or 'all'}: "
-                f"{self._longer()}, or give fewer `{'validation_steps' if self._name else 'steps_per_epoch'}`."
+                f"{self._longer_data()}, or give fewer `{'validation_steps' if self._name else 'steps_per_epoch'}`."
             )
         self._notify("on_epoch_end")
 
-    def _longer(self):
+    def _longer_data(self):
         """Returns advice on how to make the data longer."""
         if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             return "make the dataset longer with `.repeat()`"
@@ -115,7 +115,7 @@ class Stream:
         return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
-        """Checks and returns the data of a stack. `done` is the number of batches before it in its epoch."""
+        """Checks and returns the data of a stack. `done` batches of the epoch come before the stack."""
         data = self._prepare(stack.data)
         if not self._restarts:
             self._replicas.check(stack.size)
@@ -125,7 +125,7 @@ class Stream:
                     f"The distributed dataset has a batch of {stack.size} rows after {first_size}, so that "
                     f"some rows would count more than others: batch it with `drop_remainder=True`."
                 )
-        where = functools.partial(_place, stack.size, done, epoch)
+        where = functools.partial(_row_position, stack.size, done, epoch)
         check_finite(data, self._name, where)
         return self._check(*data, where=where)
 
@@ -136,8 +136,8 @@ class Stream:
         """
         if steps < self._chunk_steps:
             with tf.device("CPU"):
-                rest = self._chunk_steps - steps
-                data = tf.nest.map_structure(lambda t: tf.concat([t, *[t[-size:]] * rest], 0), data)
+                num_padding = self._chunk_steps - steps
+                data = tf.nest.map_structure(lambda t: tf.concat([t, *[t[-size:]] * num_padding], 0), data)
         order = np.arange(self._chunk_steps * size, dtype=np.int32).reshape(1, self._chunk_steps, size)
         return Chunk(data, self._replicas.rows(order), bounds=Bounds(0, steps, 1, starts))
 
@@ -160,19 +160,19 @@ def _with_first(stacks, take):
 
 
 def prefetched(chunks):
-    """Yields the chunks. While one is used, another thread makes the next one."""
+    """Yields the chunks. While the caller uses a chunk, another thread makes the next chunk."""
     with concurrent.futures.ThreadPoolExecutor(1, "nllfit-data") as thread:
         chunk = next(chunks)
         while chunk is not None:
-            coming = thread.submit(next, chunks, None)
+            next_chunk = thread.submit(next, chunks, None)
             yield chunk
-            chunk = coming.result()
+            chunk = next_chunk.result()
 
 
-def _place(batch_size, done, epoch, row):
+def _row_position(batch_size, done, epoch, row):
     """Returns the position of a row of a chunk, for messages.
 
-    `done` is the number of batches before the chunk in its epoch.
+    `done` batches of the epoch come before the chunk.
     """
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 

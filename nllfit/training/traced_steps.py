@@ -13,7 +13,7 @@ from nllfit.training.replicas import Replicas
 __all__ = ["TracedEpochs", "one_step", "split"]
 
 # Variables with at most this number of elements are joined into one vector, because copying a variable into the vector
-# is faster than one more write to a `TensorArray`.
+# is faster than another write to a `TensorArray`.
 _MAX_JOINED_SIZE = 2**16
 
 
@@ -35,14 +35,14 @@ def one_step(model, mode):
 
     def step(data):
         # As in Keras, a user's `train_step` gets `x` and not `(x,)` if there are no outcomes.
-        alone = len(data) == 1 and not isinstance(data[0], (list, tuple))
-        of_model = getattr(model, f"{mode}_step")
+        has_only_x = len(data) == 1 and not isinstance(data[0], (list, tuple))
+        model_step = getattr(model, f"{mode}_step")
 
-        def of_replica(data):
-            return of_model(replicas.share(data))
+        def replica_step(data):
+            return model_step(replicas.share(data))
 
         with strategy.scope():
-            logs = strategy.run(of_model if replicas.local == 1 else of_replica, (data[0] if alone else data,))
+            logs = strategy.run(model_step if replicas.local == 1 else replica_step, (data[0] if has_only_x else data,))
             return tf.nest.map_structure(reduced, logs)
 
     return seen_by_autograph(step)
@@ -77,23 +77,23 @@ class TracedEpochs:
             held_out = self._layout.held_out_batch
             no_scores = {} if held_out is None else _zeros(self._test, held_out)
 
-            def one_epoch(epoch, finite, logs_of, scores_of, states_of):
+            def one_epoch(epoch, finite, log_arrays, score_arrays, state_arrays):
                 logs = self._trained(inputs, bounds, epoch, no_logs)
                 finite = _finite(logs, self._weights)
                 scores = no_scores
                 if held_out is not None:
                     evaluates = inputs.evaluates[epoch] & finite
                     scores = tf.cond(evaluates, lambda: self._evaluated(inputs, no_scores), lambda: no_scores)
-                written = _written(logs_of, epoch, logs), _written(scores_of, epoch, scores)
-                return epoch + 1, finite, *written, _written(states_of, epoch, _joined(self._changed))
+                written = _written(log_arrays, epoch, logs), _written(score_arrays, epoch, scores)
+                return epoch + 1, finite, *written, _written(state_arrays, epoch, _joined(self._changed))
 
             # An explicit `while_loop`, because AutoGraph took longer than the rest of the trace.
             arrays = [self._arrays(values) for values in (no_logs, no_scores, _joined(self._changed))]
-            epoch, finite, logs_of, scores_of, states_of = tf.while_loop(
+            epoch, finite, log_arrays, score_arrays, state_arrays = tf.while_loop(
                 lambda epoch, finite, *_: (epoch < bounds.epochs) & finite, one_epoch, (0, True, *arrays)
             )
-            logs, scores = _stacked(logs_of, no_logs), _stacked(scores_of, no_scores)
-            return logs, scores, [array.stack() for array in states_of], epoch, finite
+            logs, scores = _stacked(log_arrays, no_logs), _stacked(score_arrays, no_scores)
+            return logs, scores, [array.stack() for array in state_arrays], epoch, finite
 
     def _trained(self, inputs, bounds, epoch, no_logs):
         """Runs the steps of an epoch and returns the logs."""
@@ -102,7 +102,7 @@ class TracedEpochs:
         logs = _repeated(self._step, batch, bounds.first, bounds.last, no_logs)
         if not isinstance(inputs.rest, tuple):
             logs = _repeated(self._step, lambda i: _gathered(inputs.data, inputs.rest[epoch]), 0, bounds.ends, logs)
-        return self._of_all_replicas(logs)
+        return self._logs_of_all_replicas(logs)
 
     def _batches(self, inputs, epoch):
         """Returns the function that gathers the batch of a step."""
@@ -117,17 +117,17 @@ class TracedEpochs:
         self._reset_metrics()
         for i, stack in enumerate(inputs.held_out):
             scores = _repeated(self._test, functools.partial(_gathered, stack), 0, inputs.held_out_steps[i], scores)
-        return self._of_all_replicas(scores)
+        return self._logs_of_all_replicas(scores)
 
     def _reset_metrics(self):
         self._model.reset_metrics()
         return 0
 
-    def _of_all_replicas(self, logs):
+    def _logs_of_all_replicas(self, logs):
         """Returns the logs of an epoch for all replicas.
 
         `logs` are the logs of the last step in one replica. With several replicas, the metrics are computed again over
-        all of them, as in Keras.
+        all replicas, as in Keras.
         """
         several = self._model.distribute_strategy.num_replicas_in_sync > 1
         results = self._model.get_metrics_result() if several else logs
@@ -161,34 +161,36 @@ def _finite(logs, weights):
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in _joined(floating)])
 
 
-def _kinds(variables):
+def _groups(variables):
     """Divides variables into lists for `_joined`.
 
     Small variables of the same dtype share a list. Each variable that is large or has no static shape has its own list.
     """
-    kinds: dict[tf.DType | int, list] = {}
+    groups: dict[tf.DType | int, list] = {}
     for v in variables:
         size = v.shape.num_elements()  # None if a shape is unknown
-        kinds.setdefault(v.dtype if size is not None and size <= _MAX_JOINED_SIZE else id(v), []).append(v)
-    return list(kinds.values())
+        groups.setdefault(v.dtype if size is not None and size <= _MAX_JOINED_SIZE else id(v), []).append(v)
+    return list(groups.values())
 
 
 def _joined(variables):
-    """Joins each list of `_kinds` into one vector, because each write to an array adds to XLA's compilation time.
+    """Joins each list of `_groups` into one vector, because each write to an array adds to XLA's compilation time.
 
-    A variable that is the only one of its list keeps its shape.
+    A variable that is alone in a list keeps its shape.
     """
-    return [tf.concat([tf.reshape(v, [-1]) for v in kind], 0) if kind[1:] else kind[0] for kind in _kinds(variables)]
+    return [
+        tf.concat([tf.reshape(v, [-1]) for v in group], 0) if group[1:] else group[0] for group in _groups(variables)
+    ]
 
 
 def split(states, variables):
     """Returns the states of each variable, one for each epoch, from the recorded vectors of `_joined`."""
-    found = {}
-    for state, kind in zip(states, _kinds(variables), strict=True):
-        ends = np.cumsum([v.shape.num_elements() for v in kind[:-1]], dtype=int)
-        for v, part in zip(kind, np.split(state, ends, axis=1) if kind[1:] else [state], strict=True):
-            found[id(v)] = part.reshape(len(part), *v.shape) if kind[1:] else part
-    return [found[id(v)] for v in variables]
+    states_by_id = {}
+    for state, group in zip(states, _groups(variables), strict=True):
+        ends = np.cumsum([v.shape.num_elements() for v in group[:-1]], dtype=int)
+        for v, values in zip(group, np.split(state, ends, axis=1) if group[1:] else [state], strict=True):
+            states_by_id[id(v)] = values.reshape(len(values), *v.shape) if group[1:] else values
+    return [states_by_id[id(v)] for v in variables]
 
 
 def _written(arrays, epoch, values):

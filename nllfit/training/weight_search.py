@@ -34,17 +34,18 @@ _POOR_STEPS = 3
 _ROUGH_GRADIENT = 1e-6
 # The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if no `tolerance` is given.
 _CONVERGED_GAIN = 1e-10
-# A leap is a Newton step times `_LEAP`. If there is a minimum nearby, the leap goes past it, and the loss is higher
-# after the leap than after the step. If the loss is not higher for `_LEAPS` steps in a row, the optimum is at infinity.
-_LEAP = 8.0
-_LEAPS = 5
+# A leap is a Newton step times `_LEAP_FACTOR`. If there is a minimum nearby, the leap goes past it, and the loss is
+# higher after the leap than after the step. If the loss is not higher for `_MAX_LEAPS` steps in a row, the optimum is
+# at infinity.
+_LEAP_FACTOR = 8.0
+_MAX_LEAPS = 5
 # If two losses differ by less than this, relative to `1 + abs(loss)`, the later weights are kept.
 _RELATIVE_TIE = 1e-8
 # If `Found.noise` is larger than this, relative to `1 + abs(loss)`, the optimum is lost in rounding errors.
 _HIDING_NOISE = 1e-5
-_POLISHES = 10
-# Where a Newton step gains nothing, the loss may be at a saddle. So the search also tries these multiples of each axis
-# of negative curvature.
+_MAX_POLISHING_STEPS = 10
+# Where a Newton step gains nothing, the weights may be at a saddle point of the loss. So the search also tries these
+# multiples of each axis of negative curvature.
 _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])
 
 
@@ -61,7 +62,7 @@ class Found:
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
         "zero": each step only divides the loss by a factor, so no optimum is near: the gain is at most a rounding error
-          of `start - value`, but more than 1/16 of the previous gain;
+          of `start - value`, but more than `noise` and than 1/16 of the previous gain;
         "stuck": no lower loss was found;
         "cut short": after `max_iterations`;
         "out of time": after `max_seconds`.
@@ -92,13 +93,13 @@ class Found:
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
         """Returns a copy with the weights `w`, the loss `value` and other changes.
 
-        The copy has new `rounded` weights if their loss is lower than before, or equal within `_RELATIVE_TIE`.
+        The copy has new `rounded` weights if the loss at these is lower than before, or equal within `_RELATIVE_TIE`.
         """
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)
         loss = value if np.array_equal(rounded, w) else surface.value(rounded)
-        same = _RELATIVE_TIE * (1 + abs(loss))
-        return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss + same else found
+        tie = _RELATIVE_TIE * (1 + abs(loss))
+        return dataclasses.replace(found, rounded=rounded, loss=loss) if loss < self.loss + tie else found
 
 
 def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: float | None) -> Iterator[Found]:
@@ -122,7 +123,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         if found.end != "stuck":
             break
         # Newton's method was stuck, because the loss has kinks or is far from quadratic. On such a loss, a step of
-        # L-BFGS lowers the loss as much as a Newton step, and needs no Hessian.
+        # L-BFGS lowers the loss as much as a Newton step does, and needs no Hessian.
         limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
         further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
@@ -136,23 +137,23 @@ def _at_corners(surface, found):
     lowest = lowest_at_corners(surface.value_and_gradient, surface.curvature, found.w)
     if lowest is None:
         return found
-    w, held, value, gain = lowest
-    return found.at(surface, w, value, end="optimum", gain=gain, num_corners=int(held.sum()))
+    w, is_zero, value, gain = lowest
+    return found.at(surface, w, value, end="optimum", gain=gain, num_corners=int(is_zero.sum()))
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
     """Yields the result of L-BFGS after each `_STEPS_BETWEEN_CHECKS` steps. Returns the last result."""
-    goes_on, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
-    size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
+    newton_follows, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
+    block_size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
     while True:
-        steps = min(size, max_iterations - iterations)
+        steps = min(block_size, max_iterations - iterations)
         try:
-            result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
+            result, taken = surface.descend(found.w, _ROUGH_GRADIENT if newton_follows else 0.0, steps)
             if taken > 1 and not np.all(np.isfinite(result.position)):
                 # In its last step, TFP divided by the change of the gradient. This change is 0 where the loss is
                 # linear, as a mean absolute error is. So we repeat the descent without its last step.
                 steps = taken - 1
-                result, taken = surface.descend(found.w, _ROUGH_GRADIENT if goes_on else 0.0, steps)
+                result, taken = surface.descend(found.w, _ROUGH_GRADIENT if newton_follows else 0.0, steps)
         except tf.errors.InvalidArgumentError:  # a head raises an error for parameters that make an outcome impossible
             return dataclasses.replace(found, iterations=iterations, end="stuck")
         iterations += taken
@@ -162,12 +163,12 @@ def _lbfgs(surface, found, max_iterations, tolerance):
         gain = _quasi_gain(
             *(t.numpy() for t in (result.objective_gradient, result.position_deltas, result.gradient_deltas))
         )
-        least = max(
+        limit = max(
             4 * surface.eps * abs(value), _CONVERGED_GAIN * (1 + abs(value)) if tolerance is None else tolerance
         )
-        end = "optimum" if gain <= least else "stuck" if result.failed or taken < steps else "cut short"
+        end = "optimum" if gain <= limit else "stuck" if result.failed or taken < steps else "cut short"
         found = found.at(
-            surface, w, value, iterations=iterations, end=end, gain=gain, noise=least, rounding_change=0.0, axes=None
+            surface, w, value, iterations=iterations, end=end, gain=gain, noise=limit, rounding_change=0.0, axes=None
         )
         yield found
         if end != "cut short" or iterations >= max_iterations:
@@ -180,37 +181,37 @@ def _quasi_gain(gradient, moves, changes):
     The method is Nocedal's two-loop recursion. `moves` are the last steps, and `changes` are the changes of the
     gradient in these steps.
     """
-    kept = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
-    if not kept:
+    pairs = [(s, y, s @ y) for s, y in zip(moves[::-1], changes[::-1], strict=True) if s @ y > 0]
+    if not pairs:
         return np.inf
-    direction, shares = gradient, []
-    for s, y, product in kept:
-        shares.append(s @ direction / product)
-        direction = direction - shares[-1] * y
-    s, y, product = kept[0]
+    direction, coefficients = gradient, []
+    for s, y, product in pairs:
+        coefficients.append(s @ direction / product)
+        direction = direction - coefficients[-1] * y
+    s, y, product = pairs[0]
     direction = direction * product / (y @ y)
-    for (s, y, product), share in zip(kept[::-1], shares[::-1], strict=True):
-        direction = direction + (share - y @ direction / product) * s
+    for (s, y, product), coefficient in zip(pairs[::-1], coefficients[::-1], strict=True):
+        direction = direction + (coefficient - y @ direction / product) * s
     return float(gradient @ direction) / 2
 
 
 def _newton(surface, found, max_iterations, tolerance):
     """Yields the result of Newton's method after each step. Returns the last result."""
-    w, leaps, poor, last = found.w, 0, 0, np.inf
+    w, num_leaps, num_poor, last_gain = found.w, 0, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
-        away = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
+        nearby = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
         try:
-            axes = axes_of(surface.curvature, w, away, surface.curvature_eps)
+            axes = axes_of(surface.curvature, w, nearby, surface.curvature_eps)
         except np.linalg.LinAlgError:  # the Hessian is not finite
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
-        slopes = axes.directions.T @ gradient
-        step, gain = -axes.directions @ slopes, float(slopes @ slopes) / 2
-        noise, change = _noise(surface, away, value, gradient, axes)
+        axis_gradient = axes.directions.T @ gradient
+        step, gain = -axes.directions @ axis_gradient, float(axis_gradient @ axis_gradient) / 2
+        noise, change = _noise(surface, nearby, value, gradient, axes)
         found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, axes=axes)
         found = dataclasses.replace(found, noise=noise, rounding_change=change)
         yield found
-        if (end := _end(surface, found, leaps, last)) is not None:
+        if (end := _end(surface, found, num_leaps, last_gain)) is not None:
             return dataclasses.replace(found, end=end)
         if gain <= max(noise, tolerance or 0.0):
             w = _lower_aside(surface, found)
@@ -224,55 +225,55 @@ def _newton(surface, found, max_iterations, tolerance):
         if not scale:
             return dataclasses.replace(found, end="stuck")
         is_poor = value + reached < _POOR_SHARE * gain and np.abs(gradient).max() > _ROUGH_GRADIENT
-        poor = poor + 1 if is_poor else 0
-        if poor == _POOR_STEPS and _POOR_STEPS * len(w) > _STEPS_BETWEEN_CHECKS:
+        num_poor = num_poor + 1 if is_poor else 0
+        if num_poor == _POOR_STEPS and _POOR_STEPS * len(w) > _STEPS_BETWEEN_CHECKS:
             return dataclasses.replace(found, end="stuck")
-        slow = last / 16 < gain < 1 / (2 * surface.num_rows) and scale == 1
-        leaps = leaps + 1 if slow and surface.value(w + _LEAP * step) <= -reached else 0
-        w, last = w + scale * step, gain
+        is_slow = last_gain / 16 < gain < 1 / (2 * surface.num_rows) and scale == 1
+        num_leaps = num_leaps + 1 if is_slow and surface.value(w + _LEAP_FACTOR * step) <= -reached else 0
+        w, last_gain = w + scale * step, gain
         value, gradient = surface.value_and_gradient(w)
     return found
 
 
-def _end(surface, found, leaps, last):
+def _end(surface, found, num_leaps, previous):
     """Returns the `end` of a search that cannot reach an optimum, or None if the search continues.
 
-    `last` is the gain one step earlier.
+    `previous` is the gain one step earlier.
     """
-    hiding = _HIDING_NOISE * (1 + abs(found.value))
-    if leaps == _LEAPS:
+    hiding_noise = _HIDING_NOISE * (1 + abs(found.value))
+    if num_leaps == _MAX_LEAPS:
         return "infinity"
-    if found.gain <= found.noise and found.noise > hiding:
-        return "exact" if found.rounding_change > hiding else "stuck"
-    return "zero" if max(last / 16, found.noise) < found.gain <= surface.eps * (found.start - found.value) else None
+    if found.gain <= found.noise and found.noise > hiding_noise:
+        return "exact" if found.rounding_change > hiding_noise else "stuck"
+    return "zero" if max(previous / 16, found.noise) < found.gain <= surface.eps * (found.start - found.value) else None
 
 
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    At most `_POLISHES` steps are taken, and only as long as each one at least halves the gain.
+    The steps end when a step does not halve the gain, or after `_MAX_POLISHING_STEPS` steps.
     """
-    for _ in range(_POLISHES):
+    for _ in range(_MAX_POLISHING_STEPS):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
         value, gradient = surface.value_and_gradient(w)
-        slopes = found.axes.directions.T @ gradient
-        gain = float(slopes @ slopes) / 2
+        axis_gradient = found.axes.directions.T @ gradient
+        gain = float(axis_gradient @ axis_gradient) / 2
         if not gain < found.gain / 2:
             return found
         found = found.at(surface, w, value, gain=gain)
     return found
 
 
-def _noise(surface, away, value, gradient, axes):
+def _noise(surface, nearby, value, gradient, axes):
     """Returns the `noise` and the `rounding_change` of `Found`.
 
-    `value` and `gradient` are the loss and its gradient at the current weights. `away` are weights that differ from the
-    current ones in the last digit.
+    `value` and `gradient` are the loss and its gradient at the current weights. `nearby` are weights that differ
+    from the current weights in the last digit.
     """
-    other, turned = surface.value_and_gradient(away)
-    slopes = axes.directions.T @ (turned - gradient)
-    rounding_change = abs(other - value)
-    return max(4 * surface.eps * abs(value), rounding_change, 2 * float(slopes @ slopes)), rounding_change
+    nearby_value, nearby_gradient = surface.value_and_gradient(nearby)
+    axis_change = axes.directions.T @ (nearby_gradient - gradient)
+    rounding_change = abs(nearby_value - value)
+    return max(4 * surface.eps * abs(value), rounding_change, 2 * float(axis_change @ axis_change)), rounding_change
 
 
 def _lower_aside(surface, found):
