@@ -1,4 +1,4 @@
-"""Checks of the arguments of families, heads and likelihoods, with messages that show the given value."""
+"""Checks the arguments of families, heads and likelihoods. The error messages show the argument that was given."""
 
 import copy
 import difflib
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
-_NO_NUMBERS = "cmMOSU"  # dtype kinds of NumPy: complex numbers, durations, dates, objects, bytes and text
+_NON_REAL_KINDS = "cmMOSU"  # NumPy's dtype kinds of complex numbers, durations, dates, objects, bytes and text
 
 
 def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
@@ -49,11 +49,12 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
     nor a known name, or if the class does not describe its parameters.
     """
     name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
-    found: Any = getattr(tfd, name, None)
-    if found is None:  # a user's own class, or the name under which it is registered with Keras
-        found = registered(name) if isinstance(distribution, str) else distribution
-    # A user's class must not have the name of a TFP class. A saved head contains the name, and would load TFP's class.
-    if not _is_family(found) or distribution not in (name, found):
+    cls: Any = getattr(tfd, name, None)
+    if cls is None:  # a user's own class, or the name under which it is registered with Keras
+        cls = registered(name) if isinstance(distribution, str) else distribution
+    # A user's class must not have the name of a TFP class. A saved head contains only the name of the class, so loading
+    # the head would use TFP's class.
+    if not _is_family(cls) or distribution not in (name, cls):
         message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
         message += " TFP has a class of the same name: rename yours." if _is_family(distribution) else ""
         if not _is_family(distribution):
@@ -64,14 +65,14 @@ def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.
             message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
         raise ValueError(message)
     try:
-        parameter_properties(found)
+        parameter_properties(cls)
     except NotImplementedError as error:
         raise ValueError(str(error)) from None
-    return found
+    return cls
 
 
 def as_array(y: Any, dtype: Any = None, name: str = "y") -> np.ndarray:
-    """Converts a sample to an array. Raises a `ValueError` if this fails.
+    """Converts a sample to an array. Raises a `ValueError` if the conversion fails.
 
     SciPy's `CensoredData` is converted to pairs `[lower, upper]`.
     """
@@ -91,7 +92,7 @@ def as_count(name: str, value: Any, lowest: int, optional: bool, *, highest: int
 def as_count(name: str, value: Any, lowest: int, optional: bool = False, *, highest: int | None = None) -> int | None:
     """Returns `value` as an int. Raises a `ValueError` if it is not an integer from `lowest` to `highest`.
 
-    If `optional`, None is also allowed.
+    If `optional` is True, None is also allowed.
     """
     if optional and value is None:
         return None
@@ -118,7 +119,7 @@ def as_numbers(name: str, values: Any, dtype_hint: tf.DType | None = None) -> tf
     refuse_misread(f"`{name}`", values)
     try:  # checks the dtype first: with a dtype hint, TensorFlow would convert text and drop imaginary parts
         kind = "f" if any(map(tf.is_tensor, tf.nest.flatten(values))) else np.asarray(values).dtype.kind
-        tensor = None if kind in _NO_NUMBERS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
+        tensor = None if kind in _NON_REAL_KINDS else tf.convert_to_tensor(values, dtype_hint=dtype_hint)
     except (TypeError, ValueError):
         tensor = None
     if tensor is not None and (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
@@ -169,7 +170,7 @@ def is_censored_data(y: Any) -> bool:
 
 
 def own_copy(value: Any) -> Any:
-    """Copies a list, dict or array, so that changes of the original have no effect. Returns other values unchanged."""
+    """Copies a list, dict or array: changes of the original do not affect the copy. Returns other values unchanged."""
     return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
 
 
@@ -177,7 +178,7 @@ def refuse_misread(label: str, values: Any) -> None:
     """Raises a `ValueError` for data that NumPy and TensorFlow would misread.
 
     NumPy and TensorFlow would use the values under a mask, and would treat a sparse matrix as a single object. SciPy's
-    `CensoredData` sorts outcomes by kind, so the outcomes no longer match the rows of other arrays.
+    `CensoredData` sorts outcomes by kind of censoring, so the outcomes no longer match the rows of other arrays.
     """
     problem = ""
     if is_censored_data(values):
@@ -195,7 +196,7 @@ def refuse_misread(label: str, values: Any) -> None:
 
 
 def refuse_shapeless(label: str, kind: type) -> None:
-    """Raises a `ValueError` if `kind` is the class of ragged or sparse tensors."""
+    """Raises a `ValueError` if `kind` is a class of ragged or sparse tensors."""
     if issubclass(kind, (tf.RaggedTensor, tf.SparseTensor)):
         dense = "its `.to_tensor()`" if issubclass(kind, tf.RaggedTensor) else "`tf.sparse.to_dense`"
         raise ValueError(
@@ -211,9 +212,10 @@ def refuse_with_family(options: Mapping[str, Any]) -> None:
 
 
 def _pairs(data):
-    # We read private attributes, because `CensoredData` has no public ones. The pairs are sorted by kind, as in SciPy.
+    # We read private attributes, because `CensoredData` has no public ones. The pairs are sorted by kind
+    # of censoring, as in SciPy.
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
-    pairs = [np.stack(np.broadcast_arrays(*both), -1).reshape(-1, 2) for both in ends]
+    pairs = [np.stack(np.broadcast_arrays(*lower_and_upper), -1).reshape(-1, 2) for lower_and_upper in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
 
 
@@ -224,24 +226,26 @@ def _is_family(value):
 def as_labels(name: str, values: Any) -> np.ndarray:
     """Converts labels of any type to an array.
 
-    If a list contains numbers and texts, NumPy would convert the numbers to texts. So the result has dtype object.
+    NumPy converts the numbers in a list of numbers and texts to texts. To keep the numbers, the result has dtype object
+    if a list contains a text.
     """
     refuse_misread(f"`{name}`", values)
-    found = np.asarray(values)
-    return np.asarray(values, object) if found.dtype.kind in "US" and not hasattr(values, "dtype") else found
+    array = np.asarray(values)
+    return np.asarray(values, object) if array.dtype.kind in "US" and not hasattr(values, "dtype") else array
 
 
 def is_missing(labels: np.ndarray) -> np.ndarray:
     """Whether each label is None, NaN, NaT or pandas's NA."""
     if labels.dtype != object:
         return labels != labels
-    unknown = getattr(sys.modules.get("pandas"), "NA", None)  # a comparison with NA has no truth value
-    # A NaN differs from itself. Texts and arrays are not missing; the comparison of an array would have no truth value.
-    found = [
-        label is None or label is unknown or (not hasattr(label, "__len__") and bool(label != label))
+    # A comparison with pandas's NA has no truth value, so NA is found by identity. A NaN differs from itself. Texts and
+    # arrays are not missing. They are not compared, because the comparison of an array has no truth value.
+    pandas_na = getattr(sys.modules.get("pandas"), "NA", None)
+    flags = [
+        label is None or label is pandas_na or (not hasattr(label, "__len__") and bool(label != label))
         for label in labels.flat
     ]
-    return np.reshape(np.array(found, bool), labels.shape)
+    return np.reshape(np.array(flags, bool), labels.shape)
 
 
 def label_indices(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -249,22 +253,22 @@ def label_indices(labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
     Rows for which the mask `counted` `[n]` is False get the index 0, whatever their labels.
     """
-    places: dict[Any, int] = {}
-    found = np.zeros(len(labels), int)
-    found[counted] = [places.setdefault(label, len(places)) for label in labels[counted].tolist()]
-    return found
+    index_of_label: dict[Any, int] = {}
+    indices = np.zeros(len(labels), int)
+    indices[counted] = [index_of_label.setdefault(label, len(index_of_label)) for label in labels[counted].tolist()]
+    return indices
 
 
 def array_of_frame(values: Any) -> np.ndarray:
-    """Converts values to an array.
+    """Converts values, such as a pandas frame, to an array.
 
-    NumPy would give the array dtype object if a pandas frame has columns of numbers and of booleans. Here it gets a
-    numeric dtype.
+    For a frame with columns of numbers and columns of booleans, NumPy returns an array of dtype object. This function
+    returns an array of numbers.
     """
-    found = np.asarray(values)
-    names = list(getattr(values, "columns", []))
-    if found.dtype == object and names and len(set(names)) == len(names):
-        columns = [np.asarray(values[name]) for name in names]
+    array = np.asarray(values)
+    column_names = list(getattr(values, "columns", []))
+    if array.dtype == object and column_names and len(set(column_names)) == len(column_names):
+        columns = [np.asarray(values[name]) for name in column_names]
         if all(column.dtype.kind in "biuf" for column in columns):
             return np.stack(columns, axis=1)
-    return found
+    return array

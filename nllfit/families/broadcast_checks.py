@@ -1,4 +1,4 @@
-"""Row-wise distributions. They raise an error for outcomes that TFP would broadcast against the rows of a batch."""
+"""`Rowwise` distributions raise an error for outcomes that TFP would broadcast against the rows of a batch."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import derived
 
 __all__ = ["Rowwise", "checking", "rowwise", "unchecked_log_prob"]
 
-_ASKED = (
+_METHODS_OF_OUTCOMES = (
     "cdf",
     "log_cdf",
     "log_prob",
@@ -36,10 +36,10 @@ class Rowwise:
     """
 
     def _mode(self) -> tf.Tensor:
-        """Returns TFP's mode. If TFP has none, for example for a mixture, returns `nllfit.mode`."""
-        known: Any = super()
+        """Returns TFP's mode, or the result of `nllfit.mode` if TFP has no mode, for example for a mixture."""
+        base: Any = super()
         try:
-            return known._mode()
+            return base._mode()
         except NotImplementedError:
             return law_of(constant(made_by_head(self))).mode()
 
@@ -50,17 +50,17 @@ class Rowwise:
         return (_restored, (cls.__mro__[2], *arguments), *state)
 
 
-def _asked(name):
+def _with_shape_check(name):
     def method(self, value, *args, **kwargs):
         _check(self, value)
-        asked = checking(self)
-        return getattr(super(Rowwise, self) if asked is self else asked, name)(value, *args, **kwargs)
+        asserted = checking(self)
+        return getattr(super(Rowwise, self) if asserted is self else asserted, name)(value, *args, **kwargs)
 
     return method
 
 
-for _name in _ASKED:
-    setattr(Rowwise, _name, _asked(_name))
+for _name in _METHODS_OF_OUTCOMES:
+    setattr(Rowwise, _name, _with_shape_check(_name))
 
 
 def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
@@ -70,9 +70,9 @@ def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Returns a head's distribution with assertions about outcomes.
+    """Returns a head's distribution with assertions about outcomes, unless the family has `validate_args=False`.
 
-    In a graph, a head's distribution has no assertions, so it is rebuilt.
+    In a graph, a head builds its distribution without assertions. So this function rebuilds the distribution.
     """
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)
@@ -84,11 +84,11 @@ def checking(distribution: tfd.Distribution) -> tfd.Distribution:
 def unchecked_log_prob(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
     """Returns `log_prob` of a draw from the same distribution. It does not check the draw.
 
-    In a graph, a check would rebuild the distribution. The rebuilt bijectors would not have the draw in their caches,
-    so they would have to compute its inverse.
+    In a graph, a check would rebuild the distribution and its bijectors. A bijector caches the inverse of a draw. The
+    rebuilt bijectors would have to compute the inverse again.
     """
-    asked: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
-    return asked.log_prob(value)
+    base: Any = super(Rowwise, distribution) if isinstance(distribution, Rowwise) else distribution
+    return base.log_prob(value)
 
 
 @functools.cache
@@ -101,17 +101,17 @@ def _restored(cls, *arguments):
 
 
 def _check(distribution, value):
-    given = value.shape if tf.is_tensor(value) else tf.TensorShape(np.shape(value))
+    shape = value.shape if tf.is_tensor(value) else tf.TensorShape(np.shape(value))
     event, batch = distribution.event_shape, distribution.batch_shape
-    if given.rank in (None, 0) or event.rank is None or batch.rank is None:
+    if shape.rank in (None, 0) or event.rank is None or batch.rank is None:
         return
     expected = batch + event
-    last = given[max(given.rank - expected.rank, 0) :]
+    last_axes = shape[max(shape.rank - expected.rank, 0) :]
     # Where a batch axis has size 1, the axis of the value may have any size.
-    taken = tf.TensorShape([None if size == 1 else size for size in batch]) + event
-    if not (given.is_compatible_with(event) or last.is_compatible_with(taken)):
+    allowed = tf.TensorShape([None if size == 1 else size for size in batch]) + event
+    if not (shape.is_compatible_with(event) or last_axes.is_compatible_with(allowed)):
         raise ValueError(
-            f"The value has shape {tuple(given)}, but this is a batch {tuple(batch)} of distributions of outcomes of "
+            f"The value has shape {tuple(shape)}, but this is a batch {tuple(batch)} of distributions of outcomes of "
             f"shape {tuple(event)}, against which it would be broadcast: give one outcome for each, {tuple(expected)}, "
             f"or several, `[..., {str(expected.as_list())[1:]}`. For class labels `[n, 1]`, use "
             f"`nllfit.negative_log_likelihood(y, distribution)`."

@@ -23,7 +23,7 @@ class _MeanParameters:
 
     Attributes:
       links: maps each parameter's name to its default link.
-      to_tfp: a function of the values of these parameters. It returns the values of TFP's parameters by name.
+      to_tfp: maps the values of these parameters to a dict with the values of TFP's parameters.
     """
 
     links: Mapping[str, Callable[[], tfb.Bijector]]
@@ -31,8 +31,8 @@ class _MeanParameters:
 
     def parameter_properties(self, dtype: tf.DType = tf.float32) -> dict[str, tfpu.ParameterProperties]:
         """Describes each parameter as `tfd.Distribution.parameter_properties` does."""
-        found = self.links.items()
-        return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in found}
+        items = self.links.items()
+        return {name: tfpu.ParameterProperties(default_constraining_bijector_fn=link) for name, link in items}
 
 
 BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
@@ -53,7 +53,7 @@ BY_MEAN: Mapping[type[tfd.Distribution], _MeanParameters] = {
 
 
 class ByMean(Family):
-    """A family parametrised by its mean. All except the Exponential have a second parameter, which sets the variance.
+    """A family parametrised by its mean. Except for the Exponential, a second parameter sets the variance.
 
     The distributions are the same as those of `Family(distribution)`. Only their parameters differ:
 
@@ -100,10 +100,10 @@ class ByMean(Family):
         return BY_MEAN[distribution_class]
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        known, given = BY_MEAN[self.distribution_class], self.fixed | parameters
-        values = as_tensors(given, known.links, dtype)
-        others = {name: value for name, value in given.items() if name not in values}
-        return self._made(others | known.to_tfp(**values), dtype)
+        mean_parameters, arguments = BY_MEAN[self.distribution_class], self.fixed | parameters
+        mean_values = as_tensors(arguments, mean_parameters.links, dtype)
+        others = {name: value for name, value in arguments.items() if name not in mean_values}
+        return self._made(others | mean_parameters.to_tfp(**mean_values), dtype)
 
     def closed_form(self, y: tf.Tensor) -> Numbers | None:
         return None

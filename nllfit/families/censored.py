@@ -84,9 +84,9 @@ class Censored(FamilyOf):
         return super().measure._replace(columns=("lower", "upper", *self.family.measure.columns[1:]))
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # not read from the distribution: some of TFP's do not store it
-        return elementwise(self.family.build(given, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
+        arguments = self.fixed | parameters
+        checks = arguments.get("validate_args", True)  # an argument, because some TFP distributions do not store it
+        return elementwise(self.family.build(arguments, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
 
     def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
         if self.kind or self.element_shape:
@@ -99,16 +99,16 @@ class Censored(FamilyOf):
     def stand_ins(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
         low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
-        known = np.isfinite(low)  # False if both ends are infinite
-        low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
+        has_finite_end = np.isfinite(low)
+        low, high = np.where(has_finite_end, low, 0.0), np.where(has_finite_end, high, 0.0)
         middle = low + (high - low) / 2
-        rest = y[..., 2:]
-        return self.family.stand_ins(np.concatenate([middle[..., None], rest], -1) if rest.size else middle)
+        window = y[..., 2:]
+        return self.family.stand_ins(np.concatenate([middle[..., None], window], -1) if window.size else middle)
 
     def seen(self, y: np.ndarray) -> np.ndarray:
-        exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
-        known = y[exact][..., 1:]  # the number, and the ends of its truncation window if there is one
-        return self.family.seen(known if self.family.columns else known[..., 0])
+        is_exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
+        outcomes = y[is_exact][..., 1:]  # the number, and the ends of its truncation window if there is one
+        return self.family.seen(outcomes if self.family.columns else outcomes[..., 0])
 
 
 class CensoredDistribution(Observed):
@@ -143,25 +143,25 @@ class CensoredDistribution(Observed):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         lower, upper = value[..., 0], value[..., 1]
-        one = self.distribution
-        if isinstance(one, WindowedDistribution):
-            one = one.given(value[..., 2:])
-        law = law_of(one)
+        distribution = self.distribution
+        if isinstance(distribution, WindowedDistribution):
+            distribution = distribution.given(value[..., 2:])
+        law = law_of(distribution)
         if self.kind == "exact":
-            return tf.cast(law.log_prob(asserted(one, lower)), self.dtype)
+            return tf.cast(law.log_prob(asserted(distribution, lower)), self.dtype)
         infinity = tf.constant(np.inf, tf.float64)
         start, end = tf.cast(lower, tf.float64), tf.cast(upper, tf.float64)
         log_interval = law.elements().log_interval()
         if self.kind:
             start, end = -infinity if self.kind == "below" else start, infinity if self.kind == "above" else end
             return tf.cast(log_interval(start, end), self.dtype)
-        seen = lower == upper
-        number = tf.where(seen, lower, tf.cast(law.some_outcome(), lower.dtype))
-        exact = tf.cast(law.constant_but(seen).log_prob(asserted(one, number)), self.dtype)
+        is_exact = lower == upper
+        number = tf.where(is_exact, lower, tf.cast(law.some_outcome(), lower.dtype))
+        exact = tf.cast(law.constant_but(is_exact).log_prob(asserted(distribution, number)), self.dtype)
         return tf.where(
-            seen,
+            is_exact,
             exact,
-            tf.cast(log_interval(tf.where(seen, -infinity, start), tf.where(seen, infinity, end)), exact.dtype),
+            tf.cast(log_interval(tf.where(is_exact, -infinity, start), tf.where(is_exact, infinity, end)), exact.dtype),
         )
 
     def _observed(self, value: tf.Tensor) -> tf.Tensor:
@@ -197,8 +197,8 @@ def is_censored(distribution: tfd.Distribution) -> bool:
 
     The function looks inside `Independent` and mixtures.
     """
-    one = unwrapped(distribution)
-    return isinstance(one, CensoredDistribution) and one.event_shape == [2]
+    inner = unwrapped(distribution)
+    return isinstance(inner, CensoredDistribution) and inner.event_shape == [2]
 
 
 def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
@@ -220,8 +220,8 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
       array([[ 1.,  1.],
              [ 2., inf]])
     """
-    times, seen = _read(time, observed)
-    return np.stack([times, np.where(seen, times, np.inf)], -1)
+    times, is_observed = _read(time, observed)
+    return np.stack([times, np.where(is_observed, times, np.inf)], -1)
 
 
 def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
@@ -242,8 +242,8 @@ def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
       array([[ 1. ,  1. ],
              [-inf,  0.5]])
     """
-    values, seen = _read(value, observed)
-    return np.stack([np.where(seen, values, -np.inf), values], -1)
+    values, is_observed = _read(value, observed)
+    return np.stack([np.where(is_observed, values, -np.inf), values], -1)
 
 
 def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
@@ -277,22 +277,22 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 
 def _read(time, observed):
-    times, seen = _numbers("time", time), as_labels("observed", observed)
-    seen = np.where(is_missing(seen), -1, seen)  # -1 is refused below; to compare pandas's NA would fail
-    if times.shape != seen.shape:
-        raise ValueError(f"`observed` has shape {seen.shape}, but the numbers have shape {times.shape}: give one each.")
-    if not np.all((seen == 0) | (seen == 1)):
+    times, flag = _numbers("time", time), as_labels("observed", observed)
+    flag = np.where(is_missing(flag), -1, flag)  # -1 fails the check below; a comparison with pandas's NA would fail
+    if times.shape != flag.shape:
+        raise ValueError(f"`observed` has shape {flag.shape}, but the numbers have shape {times.shape}: give one each.")
+    if not np.all((flag == 0) | (flag == 1)):
         raise ValueError("`observed` holds values other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
-    return times, seen.astype(bool)
+    return times, flag.astype(bool)
 
 
 def _numbers(name, values):
     refuse_misread(f"`{name}`", values)
-    found = np.asarray(values)
+    array = np.asarray(values)
     try:
-        if found.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts
+        if array.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts
             raise TypeError
-        values = found.astype(np.float64)
+        values = array.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
     if np.any(np.isnan(values)):

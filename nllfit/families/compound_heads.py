@@ -1,7 +1,8 @@
 """The named heads of families that modify another family: censored, truncated, zero-inflated and hurdle heads.
 
-Each docstring gives *domain, link, formula*, as in `named_heads`. The argument `family` is a family object, a class of
-`tfp.distributions`, or the name of such a class. With a class or a name, the head also takes the arguments of `Family`.
+Each docstring gives *domain, link, formula*, as in `named_heads`. `u` is a number from the layer before the head. The
+argument `family` is a family object, a class of `tfp.distributions`, or the name of such a class. With a class or a
+name, the head also takes the arguments of `Family`.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ class _HeadOf(Head):
 class Censored(_HeadOf):
     """A number that is known exactly or is only known to lie in an interval, such as a survival time.
 
-    Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: those of the family.
+    Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: the links of the family.
     Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). F is the CDF.
     As a tensor, the output is the prediction of the number itself, `[B]`.
 
@@ -61,8 +62,8 @@ class Censored(_HeadOf):
 class Truncated(Head):
     """A number that is recorded only if it lies within a window.
 
-    Domain: low <= y <= high; for counts low < y <= high. Links: those of the family. The parameters describe the number
-    before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
+    Domain: low <= y <= high; for counts low < y <= high. Links: the links of the family. The parameters describe the
+    number before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
     `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,
@@ -70,7 +71,7 @@ class Truncated(Head):
 
     Args:
       family: a family with a CDF, or its name.
-      low, high: the ends of the window. Each is a number, "row" if each row has its own, or None if there is no bound.
+      low, high: the ends of the window. An end is a number, "row" if it differs between rows, or None for no bound.
       event_shape: shape of one outcome, an int or a tuple; by default 1, or () if an end is "row".
       **kwargs: further arguments of the family, if it is given by name.
 
@@ -106,7 +107,7 @@ class Truncated(Head):
 class ZeroInflated(_HeadOf):
     """A count with additional zeros of probability pi, or an amount that is 0 with probability pi.
 
-    Domain: that of the family, and 0. Links: logit(pi) = u, and those of the family.
+    Domain: 0 and the domain of the family. Links: logit(pi) = u, and the links of the family.
     Formula: -log p(0) = -log(pi + (1 - pi) p_family(0)). For other y, -log p(y) = -log(1 - pi) - log p_family(y). For
     an amount, p(0) = pi.
 
@@ -129,7 +130,7 @@ class ZeroInflated(_HeadOf):
 class Hurdle(_HeadOf):
     """A count or an amount that is 0 with probability pi. Otherwise it follows the family, conditional on not being 0.
 
-    Domain: 0, and that of the family without negative counts. Links: logit(pi) = u, and those of the family.
+    Domain: 0, and the domain of the family without negative counts. Links: logit(pi) = u, and the links of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
     If the family has negative counts, as Skellam has, only its counts above 0 are possible, and the last term is
     log P_family(Y > 0).

@@ -1,4 +1,4 @@
-"""Converts a head's arguments to plain values for its config, and back. A saved file therefore contains no code."""
+"""Converts the arguments of a head to plain values for a config, and back. A saved file therefore contains no code."""
 
 import inspect
 from typing import Any
@@ -11,17 +11,17 @@ from nllfit.families.registered_names import registered_name
 
 __all__ = ["plain", "restored"]
 
-_KIND = "family_class"  # a family is saved as a dict; this key holds the name of the family's class
+_CLASS_KEY = "family_class"  # in the dict of a saved family, this key holds the name of the class
 
 
 def plain(value: Any) -> Any:
     """Converts an argument of a head to text, numbers, lists and dicts.
 
-    A TFP class or a registered function becomes its name. A family becomes a dict with the name of its class and its
-    arguments.
+    A TFP class or a registered function becomes its name. A family becomes a dict of the arguments
+    and the class name of the family.
     """
     if isinstance(value, ParametricFamily):
-        return {_KIND: type(value).__name__} | plain(value.arguments)
+        return {_CLASS_KEY: type(value).__name__} | plain(value.arguments)
     name = getattr(value, "__name__", "")
     if inspect.isclass(value) and getattr(tfd, name, None) is value:
         return name
@@ -38,17 +38,17 @@ def plain(value: Any) -> Any:
 
 def restored(value: Any) -> Any:
     """Rebuilds a family from the dict that `plain` returned for it. Returns any other value unchanged."""
-    found = _family_classes(ParametricFamily).get(value.get(_KIND)) if isinstance(value, dict) else None
-    return value if found is None else found(**{name: restored(item) for name, item in value.items() if name != _KIND})
+    cls = _family_classes(ParametricFamily).get(value.get(_CLASS_KEY)) if isinstance(value, dict) else None
+    return value if cls is None else cls(**{name: restored(item) for name, item in value.items() if name != _CLASS_KEY})
 
 
 def _family_classes(cls):
-    """Returns the subclasses of a class of families that are defined in `nllfit`, by name.
+    """Returns the subclasses of `cls`, by name, that are defined in `nllfit` and are not abstract.
 
-    A saved file contains no families of other classes.
+    A saved file contains only families of these classes.
     """
-    found: dict[str, type] = {}
-    for known in cls.__subclasses__():
-        is_saved = known.__module__.startswith("nllfit.") and not inspect.isabstract(known)
-        found |= _family_classes(known) | ({known.__name__: known} if is_saved else {})
-    return found
+    classes: dict[str, type] = {}
+    for subclass in cls.__subclasses__():
+        is_saved = subclass.__module__.startswith("nllfit.") and not inspect.isabstract(subclass)
+        classes |= _family_classes(subclass) | ({subclass.__name__: subclass} if is_saved else {})
+    return classes

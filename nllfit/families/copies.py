@@ -52,28 +52,28 @@ def with_parameters(
     """Returns a copy in which `change(value, rank)` replaces the value of each parameter.
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
-    components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy uses the
-    corrections of `facts.corrected`. If `dtype` is one of the `arguments`, a flow (a `TransformedDistribution`) of
-    another dtype inside the distribution is left as it is.
+    components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy is
+    `facts.corrected` of the original class. If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) of
+    another dtype inside the distribution is not changed.
 
-    `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. The
-    batch shape of the flow is `[*batch, ...]`, and here `rank` counts its axes after `[*batch]`.
+    `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. A flow
+    inside the distribution has the batch shape `[*batch, ...]`. Here `rank` counts the axes after `[*batch]`.
     """
     cls = corrected(plain_class(type(distribution)))
-    given, checks = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
+    given, inner = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
     if "dtype" not in given or not distribution.dtype.is_floating:
         arguments.pop("dtype", None)
-    for name, known in parameter_properties(cls, tf.float64).items():
+    for name, properties in parameter_properties(cls, tf.float64).items():
         value: Any = given.get(name)
-        rank = known.event_ndims
-        if isinstance(value, tfd.Distribution) and _keeps_dtype(value, checks.get("dtype")):
+        rank = properties.event_ndims
+        if isinstance(value, tfd.Distribution) and _keeps_dtype(value, inner.get("dtype")):
             continue
         if isinstance(value, tfd.Distribution):
             rank = rank(distribution) if callable(rank) else rank
-            changes = (_after(one, rank or 0) for one in (change, change_bijector))
-            arguments[name] = with_parameters(value, *changes, **checks)
+            changes = (_with_more_axes(function, rank or 0) for function in (change, change_bijector))
+            arguments[name] = with_parameters(value, *changes, **inner)
         elif isinstance(value, (list, tuple)) and all(isinstance(part, tfd.Distribution) for part in value):
-            arguments[name] = [with_parameters(part, change, change_bijector, **checks) for part in value]
+            arguments[name] = [with_parameters(part, change, change_bijector, **inner) for part in value]
         elif isinstance(value, tfb.Bijector):
             arguments[name] = change_bijector(value, 0)
         elif value is not None and isinstance(rank, int):
@@ -82,7 +82,7 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow whose dtype is not `dtype`. Its bijector may be unable to compute in `dtype`."""
+    """Whether a distribution is a flow of another dtype than `dtype`. The bijector of a flow may not work in `dtype`."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 
@@ -90,18 +90,19 @@ def _keeps_dtype(distribution, dtype):
 def arguments_of(distribution: tfd.Distribution) -> dict[str, Any]:
     """Returns the arguments of a distribution's constructor by name.
 
-    TFP's inflated families, such as `ZeroInflatedNegativeBinomial`, store some of them in a dict `kwargs`. The result
-    contains the items of this dict instead.
+    TFP's inflated families, such as `ZeroInflatedNegativeBinomial`, store some arguments in a dict `kwargs`. The result
+    contains the items of `kwargs` instead of `kwargs` itself.
     """
-    given: Any = distribution.parameters
-    if "kwargs" not in given:
-        return dict(given)
-    known = parameter_properties(plain_class(type(distribution))).keys() | {"name"}
-    return given["kwargs"] | {name: given[name] for name in known & given.keys()}
+    parameters: Any = distribution.parameters
+    if "kwargs" not in parameters:
+        return dict(parameters)
+    names = parameter_properties(plain_class(type(distribution))).keys() | {"name"}
+    return parameters["kwargs"] | {name: parameters[name] for name in names & parameters.keys()}
 
 
-def _after(change, more):
-    return (lambda value, rank: change(value, rank + more)) if more else change
+def _with_more_axes(change, num_axes):
+    # The batch `[*batch, ...]` of an inner distribution has `num_axes` more axes, so they are added to `rank`.
+    return (lambda value, rank: change(value, rank + num_axes)) if num_axes else change
 
 
 def in_float64(distribution: tfd.Distribution, **arguments: Any) -> tfd.Distribution:
@@ -120,7 +121,7 @@ def unchecked(distribution: tfd.Distribution) -> tfd.Distribution:
 
 
 def constant(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Returns a copy without assertions. No gradient flows to its parameters, except to those of a bijector."""
+    """Returns a copy without assertions. No gradient flows to parameters, except to the parameters of a bijector."""
     return with_parameters(distribution, lambda value, _: tf.stop_gradient(value), validate_args=False)
 
 
@@ -134,8 +135,8 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
 
     def change(value, event_ndims):
         value = tf.convert_to_tensor(value)
-        chosen = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * event_ndims], 0))
-        return tf.where(chosen, value, tf.stop_gradient(value)) if value.dtype.is_floating else value
+        mask = tf.reshape(rows, tf.concat([tf.shape(rows), [1] * event_ndims], 0))
+        return tf.where(mask, value, tf.stop_gradient(value)) if value.dtype.is_floating else value
 
     return with_parameters(distribution, change, validate_args=False)
 
@@ -144,7 +145,7 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
     """Slices a distribution along the first axis of the batch."""
     rank = distribution.batch_shape.rank
 
-    def chosen(value, event_rank):
+    def sliced(value, event_rank):
         value = tf.convert_to_tensor(value)
         has_rows = value.shape.rank == rank + event_rank and value.shape[0] != 1
         return value[rows] if has_rows else value
@@ -152,7 +153,7 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
     try:
         return distribution[rows]  # TFP's slicing also slices the parameters of bijectors
     except TypeError:  # TFP's inflated families, whose `parameters` contain a dict `kwargs`, cannot be sliced
-        return with_parameters(distribution, chosen)
+        return with_parameters(distribution, sliced)
 
 
 def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: int = 0) -> tfd.Distribution:
@@ -162,11 +163,11 @@ def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: in
     followed by the last `axes` axes of the part's batch, such as the axis of the components. A draw of the copy is
     independent for each row, even if the rows share a parameter. A part with this batch shape is returned unchanged.
     """
-    given = distribution.batch_shape
-    last = given.rank - axes
-    if given == whole.batch_shape + given[last:]:
+    batch_shape = distribution.batch_shape
+    first_kept = batch_shape.rank - axes
+    if batch_shape == whole.batch_shape + batch_shape[first_kept:]:
         return distribution
-    shape = tf.concat([whole.batch_shape_tensor(), distribution.batch_shape_tensor()[last:]], 0)
+    shape = tf.concat([whole.batch_shape_tensor(), distribution.batch_shape_tensor()[first_kept:]], 0)
 
     def broadcast(value, event_rank):
         value = tf.convert_to_tensor(value)
@@ -197,8 +198,8 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
 class _AxesInOrder(tfb.Bijector):
     """Applies an elementwise bijector to arrays whose axes are permuted.
 
-    The parameters of `bijector` broadcast to arrays with the original order of axes. Axis `i` of a permuted array is
-    the original axis `order[i]`, if only the last `len(order)` axes are counted.
+    The parameters of `bijector` broadcast to arrays with the original order of axes. Only the last `len(order)` axes
+    are permuted: among these, axis `i` of a permuted array is axis `order[i]` of the original array.
     """
 
     def __init__(self, bijector, order, validate_args=False, name="axes_in_order"):
@@ -249,8 +250,8 @@ def _in_order(values, order):
     values = tf.convert_to_tensor(values)
     missing = max(len(order) - values.shape.rank, 0)
     values = tf.reshape(values, tf.concat([[1] * missing, tf.shape(values)], 0))
-    first = values.shape.rank - len(order)
-    return tf.transpose(values, [*range(first), *(first + axis for axis in order)])
+    num_leading = values.shape.rank - len(order)
+    return tf.transpose(values, [*range(num_leading), *(num_leading + axis for axis in order)])
 
 
 def _as_float64(value):

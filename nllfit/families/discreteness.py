@@ -48,18 +48,19 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 def line(distribution: Any) -> tfb.Bijector | None:
     """Returns a bijector from the real line onto the support of a continuous distribution, or None if TFP has none.
 
-    If the components of a mixture have different supports, it maps onto the smallest interval that contains them all.
+    If the components of a mixture have different supports, the bijector maps onto the smallest interval that contains
+    all of them.
     """
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         components = distribution.components_distribution
-        found = line(components)
-        if found is None or found.experimental_batch_shape().rank == 0:  # all components have the same support
-            return found
-        if not isinstance(found, Between):
-            ends = [found.forward(tf.constant(end, components.dtype)) for end in (-math.inf, math.inf)]
-            found = Between(tf.minimum(*ends), tf.maximum(*ends))
+        bijector = line(components)
+        if bijector is None or bijector.experimental_batch_shape().rank == 0:  # all components have the same support
+            return bijector
+        if not isinstance(bijector, Between):
+            ends = [bijector.forward(tf.constant(end, components.dtype)) for end in (-math.inf, math.inf)]
+            bijector = Between(tf.minimum(*ends), tf.maximum(*ends))
         shape = tf.concat([components.batch_shape_tensor(), components.event_shape_tensor()], 0)
-        return found.over(shape, -1 - components.event_shape.rank)
+        return bijector.over(shape, -1 - components.event_shape.rank)
     if facts_of(type(distribution)).endless:  # TFP's bijector is NaN if an end is infinite
         return Between(distribution.low, distribution.high)
     try:
@@ -100,28 +101,29 @@ class Between(tfb.Bijector):
 
     def _forward(self, x):
         low, high, width = self._ends()
-        both, above, below = low + width * tf.sigmoid(x), low + tf.math.softplus(x), high - tf.math.softplus(-x)
-        return self._case(both, above, below, x)
+        bounded, above, below = low + width * tf.sigmoid(x), low + tf.math.softplus(x), high - tf.math.softplus(-x)
+        return self._select(bounded, above, below, x)
 
     def _inverse(self, y):
         low, high, _ = self._ends()
         inside = tf.where(tf.math.is_finite(self.low) | tf.math.is_finite(self.high), y, tf.ones_like(y))
         above, below = tfp.math.softplus_inverse(inside - low), -tfp.math.softplus_inverse(high - inside)
-        both = tf.math.log(y - low) - tf.math.log(high - y)
-        return self._case(both, above, below, y)
+        bounded = tf.math.log(y - low) - tf.math.log(high - y)
+        return self._select(bounded, above, below, y)
 
     def _forward_log_det_jacobian(self, x):
         _, _, width = self._ends()
-        left, right = -tf.math.softplus(x), -tf.math.softplus(-x)
-        return self._case(tf.math.log(width) + left + right, right, left, tf.zeros_like(x))
+        # The logarithms of `sigmoid(-x)` and of `sigmoid(x)`.
+        log_left, log_right = -tf.math.softplus(x), -tf.math.softplus(-x)
+        return self._select(tf.math.log(width) + log_left + log_right, log_right, log_left, tf.zeros_like(x))
 
     def _ends(self):
         """Returns `low`, `high` and their distance. An infinite end is replaced by 0, and the distance then by 1."""
         low = tf.where(tf.math.is_finite(self.low), self.low, tf.zeros_like(self.low))
         high = tf.where(tf.math.is_finite(self.high), self.high, tf.zeros_like(self.high))
-        both = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)
-        return low, high, tf.where(both, self.high - self.low, tf.ones_like(self.low + self.high))
+        is_bounded = tf.math.is_finite(self.low) & tf.math.is_finite(self.high)
+        return low, high, tf.where(is_bounded, self.high - self.low, tf.ones_like(self.low + self.high))
 
-    def _case(self, both, above, below, free):
+    def _select(self, bounded, above, below, free):
         has_low, has_high = tf.math.is_finite(self.low), tf.math.is_finite(self.high)
-        return tf.where(has_low & has_high, both, tf.where(has_low, above, tf.where(has_high, below, free)))
+        return tf.where(has_low & has_high, bounded, tf.where(has_low, above, tf.where(has_high, below, free)))

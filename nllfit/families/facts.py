@@ -105,13 +105,13 @@ class Facts:
 FACTS: dict[type, Facts] = {}
 """The facts by TFP class. The modules of `laws` fill this dict."""
 
-_NOTHING = Facts()
-_OWN = Facts(lowest=-math.inf)  # counts of a user's class may be negative
+_DEFAULTS = Facts()
+_DEFAULTS_OF_USER_CLASS = Facts(lowest=-math.inf)  # counts of a user's class may be negative
 
 
 def facts_of(cls: type) -> Facts:
     """Returns the facts about a TFP class. A user's class gets only defaults, even if a TFP class has the same name."""
-    return FACTS.get(plain_class(cls), _OWN if is_own(plain_class(cls)) else _NOTHING)
+    return FACTS.get(plain_class(cls), _DEFAULTS_OF_USER_CLASS if is_own(plain_class(cls)) else _DEFAULTS)
 
 
 def names_with_exact_tails() -> set[str]:

@@ -26,10 +26,11 @@ __all__ = ["Family"]
 class Family(ParametricFamily):
     """A family of distributions, parametrised by a vector of unconstrained real numbers.
 
-    The vector has one block of numbers for each free parameter, in the order of `parameter_names`. Each block is
-    reshaped, and the link of the parameter maps it to the parameter's value. The default link is TFP's bijector. For
-    example, it is the identity for a `loc`, for `logits` and for `log_rate` (Gamma, Poisson), and `softplus(u) + eps`
-    for a `scale`. `eps` is the resolution of the dtype.
+    The vector has one block of numbers for each free parameter that is not shared, in the order of
+    `parameter_names`. Each block is reshaped, and the link of the parameter maps the block to the parameter's value.
+    The default link is TFP's bijector. For example, it is the identity for a `loc`, for `logits` and for `log_rate`
+    (Gamma, Poisson). A `scale` is `softplus(u) + eps` of an unconstrained number `u`, where `eps` is the resolution of
+    the dtype.
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
@@ -83,20 +84,20 @@ class Family(ParametricFamily):
         self._parameters_of_tfp = tuple(self.distribution_class.parameter_properties())
         self.name, self.event_shape = self.distribution_class.__name__ + self._suffix, as_shape(event_shape)
         shared = as_names("shared", shared)
-        # Copies: if the user later changed a dict or array, the hash of the family would change.
+        # We store copies: if the user later changed a dict or array, the hash of the family would change.
         self.floor, self.link = ({} if given is None else own_copy(given) for given in (floor, link))
         self.fixed = {name: own_copy(value) for name, value in fixed.items()}
         self.num_classes = None if num_classes is None else as_size("num_classes", num_classes, 2)
 
-        known = self._described(self.distribution_class).parameter_properties(dtype=tf.float64)
-        self._check_names(known, shared)
+        properties = self._described(self.distribution_class).parameter_properties(dtype=tf.float64)
+        self._check_names(properties, shared)
         replaced = {other for name in {*fixed, *self.link} for other in other_names(name)} | fixed.keys()
-        free = [n for n, p in known.items() if (p.is_preferred or n in self.link) and n not in replaced]
+        free = [n for n, p in properties.items() if (p.is_preferred or n in self.link) and n not in replaced]
         self._check_free(free, shared)
         if not free:
             raise ValueError(f"Every parameter of {self.name} is fixed, so there is nothing to learn: leave one free.")
         ranks = {name: rank for rank, name in enumerate(shared, 1)}
-        self.records = tuple(self._record(name, known[name], ranks.get(name, 0)) for name in free)
+        self.records = tuple(self._record(name, properties[name], ranks.get(name, 0)) for name in free)
         check_size(f"The vector of parameters of {self.name}", self.params_size + self.shared_size)
         self.is_discrete = is_discrete(self._checked_example())
 
@@ -163,9 +164,9 @@ class Family(ParametricFamily):
         described, facts = self._described(self.distribution_class), self.facts
         link = default_link(described, name, tf.float64)
         if link is None and name not in facts.links and name not in self.link:
-            # A parameter named `distribution` cannot be held at a value, because `distribution=...` gives the class.
-            cannot = name in inspect.signature(Family).parameters
-            advice = "it is a distribution: choose another family" if cannot else f"hold it at a value, `{name}=...`"
+            # A parameter named `distribution` cannot be held at a value, because `distribution=...` is the class.
+            is_taken = name in inspect.signature(Family).parameters
+            advice = "it is a distribution: choose another family" if is_taken else f"hold it at a value, `{name}=...`"
             raise ValueError(f"{self.name} has no default link for its parameter `{name}`: {advice}.")
         try:
             if facts.class_axis and self.num_classes and properties.event_ndims == 1:
@@ -179,11 +180,11 @@ class Family(ParametricFamily):
                 f"value, `{name}=...`, or give another `event_shape` than {self.event_shape}."
             ) from None
 
-    def _check_names(self, known, shared):
+    def _check_names(self, names, shared):
         for argument, given, example in (("floor", self.floor, 1e-3), ("link", self.link, "exp")):
             if not isinstance(given, dict):
                 raise ValueError(f"`{argument}` is {given!r}: give a dict such as {{'scale': {example!r}}}.")
-        options = list(known) + sorted(set(self._signature) - {"self", "name", *self._parameters_of_tfp, *known})
+        options = list(names) + sorted(set(self._signature) - {"self", "name", *self._parameters_of_tfp, *names})
         for name in {*self.fixed, *shared, *self.floor, *self.link} - set(options):
             raise ValueError(f"{self.name} has no parameter `{name}`. It has {', '.join(options)}.")
         if self.facts.class_axis and self.num_classes is None:
@@ -203,11 +204,11 @@ class Family(ParametricFamily):
     def _checked_example(self):
         """Builds a distribution of the family, and returns it.
 
-        Raises a `ValueError` if a parameter is held at a value outside its domain. Without this check, the error would
-        be raised only in training.
+        Raises a `ValueError` if a parameter is fixed at a value outside the parameter's domain. Without this check, the
+        error would be raised only in training.
         """
-        known = self._described(self.distribution_class).parameter_properties()
-        for name, value in as_tensors(self.fixed, known, tf.float64).items():
+        properties = self._described(self.distribution_class).parameter_properties()
+        for name, value in as_tensors(self.fixed, properties, tf.float64).items():
             if np.isnan(value).any() or (name not in self.facts.endless and np.isinf(value).any()):
                 raise ValueError(f"`{name}` is held at {self.fixed[name]}: give a finite value.")
         held = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
@@ -215,7 +216,7 @@ class Family(ParametricFamily):
         sizes = self.params_size, self.shared_size
         with tf.init_scope():
             try:
-                for number in (-1.0, 1.0) * bool(self.link):  # the user's link may return values outside the domain
+                for number in (-1.0, 1.0) * bool(self.link):  # a user's link may map -1 or 1 outside the domain
                     self.distribution(*(tf.fill([size], tf.constant(number, tf.float64)) for size in sizes))
                 built = self.distribution(*(tf.zeros([size], tf.float64) for size in sizes))
             except tf.errors.InvalidArgumentError as error:
@@ -248,7 +249,7 @@ class _FamilyLink:
     def __call__(self, values: Mapping[str, Any], dtype: tf.DType) -> tfb.Bijector:
         if self.kind or self.low is not None:
             return chosen_link(self.kind or "softplus", self.low, dtype)
-        known = default_link(self.family_class._described(self.distribution_class), self.name, dtype)
-        if known is None:
+        link = default_link(self.family_class._described(self.distribution_class), self.name, dtype)
+        if link is None:
             return facts_of(self.distribution_class).links[self.name](as_tensors(values, values, dtype))
-        return known
+        return link

@@ -26,7 +26,8 @@ class Measure(NamedTuple):
 
     Attributes:
       columns: the names of the numbers in an outcome: `("y",)`, `("lower", "upper")` for an interval, and so on.
-      points: which outcomes have a probability: "all", "0" (only the number 0) or "none". The others have a density.
+      points: which outcomes have a probability: "all", "0" (only the number 0) or "none". All other outcomes
+        have a density.
       surface: the name of the surface on which outcomes lie. It is empty if the density is per unit of the whole space.
     """
 
@@ -54,13 +55,13 @@ class ParametricFamily(abc.ABC):
       name: the name in error messages.
       label: the name with the given arguments, except `event_shape`.
       event_shape: shape of one outcome.
-      records: all parameters. The vector `params` holds those that are neither shared nor in `fixed`, in this order.
+      records: all parameters. The vector `params` holds the ones that are neither shared nor in `fixed`, in this order.
       fixed: the values at which parameters are held, and other arguments of the distribution's constructor, by name.
       floor: the lowest values of parameters, by name.
       link: maps the name of a parameter to the name of the link that replaces TFP's.
       num_classes: the number of classes if outcomes are class labels, else None.
       is_discrete: whether outcomes are counts or labels. These have probabilities instead of densities.
-      facts: the `Facts` that TFP does not provide.
+      facts: the `Facts` of the family, which TFP does not provide.
       search: the `SearchPolicy` of the likelihood.
       columns: the length of the last axis of an outcome, if each element of an outcome consists of several numbers,
         such as the ends of an interval. Otherwise it is 0.
@@ -100,25 +101,25 @@ class ParametricFamily(abc.ABC):
         `ValueError` if a vector has another length.
         """
         params = self._as_params(params)
-        blocks = blocks_of(params, self._of_rows)
+        blocks = blocks_of(params, self._row_parameters)
         if self.shared:
             if shared is None or shared.shape != [self.shared_size]:
                 names = ", ".join(self.shared)
                 raise ValueError(f"`shared` is {shared}: give the {self.shared_size} numbers of {names}.")
-            blocks |= blocks_of(tf.cast(shared, params.dtype), self._of_all)
+            blocks |= blocks_of(tf.cast(shared, params.dtype), self._shared_parameters)
         values = dict(self.fixed)
-        for parameter in self._free:
+        for parameter in self._free_parameters:
             values[parameter.name] = parameter.link(values, params.dtype).forward(blocks[parameter.name])
-        return {parameter.name: values[parameter.name] for parameter in self._free}
+        return {parameter.name: values[parameter.name] for parameter in self._free_parameters}
 
     def unconstrained(self, parameters: Numbers, dtype: tf.DType = tf.float64, shared: bool = False) -> tf.Tensor:
         """Maps constrained values to unconstrained numbers. It is the inverse of the method `parameters`.
 
-        Returns the vector `params` `[..., params_size]`. If the argument `shared` is True, it returns the vector
-        `shared` `[shared_size]`.
+        Returns the vector `params` `[..., params_size]`, or the vector `shared` `[shared_size]` if the argument
+        `shared` is True.
         """
-        values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free}
-        wanted = self._of_all if shared else self._of_rows
+        values = {p.name: tf.convert_to_tensor(parameters[p.name], dtype) for p in self._free_parameters}
+        wanted = self._shared_parameters if shared else self._row_parameters
         blocks = {p.name: p.link(self.fixed | values, dtype).inverse(values[p.name]) for p in wanted}
         return vector_of(blocks, wanted)
 
@@ -158,30 +159,30 @@ class ParametricFamily(abc.ABC):
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """The free parameters that are not shared, in the order of the vector."""
-        return tuple(parameter.name for parameter in self._of_rows)
+        return tuple(parameter.name for parameter in self._row_parameters)
 
     @property
     def params_size(self) -> int:
         """The length of the vector `params`."""
-        return _total(self._of_rows)
+        return _total(self._row_parameters)
 
     @property
     def shared(self) -> tuple[str, ...]:
         """The free parameters that are the same for all inputs, in the order of the vector `shared`."""
-        return tuple(parameter.name for parameter in self._of_all)
+        return tuple(parameter.name for parameter in self._shared_parameters)
 
     @property
     def shared_size(self) -> int:
         """The length of the vector `shared`."""
-        return _total(self._of_all)
+        return _total(self._shared_parameters)
 
     @property
     def layout(self) -> str:
         """A description of the elements of `params` in words. Error messages contain it."""
         if self.component_shape:
-            one = _total(dataclasses.replace(p, components=()) for p in self._of_rows if p.components)
-            return f"{math.prod(self.component_shape)} logits and {one} for each component"
-        return " + ".join(f"{p.size} for `{p.name}`" for p in self._of_rows) or "none is free"
+            size = _total(dataclasses.replace(p, components=()) for p in self._row_parameters if p.components)
+            return f"{math.prod(self.component_shape)} logits and {size} for each component"
+        return " + ".join(f"{p.size} for `{p.name}`" for p in self._row_parameters) or "none is free"
 
     @property
     def component_shape(self) -> tuple[int, ...]:
@@ -191,14 +192,14 @@ class ParametricFamily(abc.ABC):
     @property
     def positive(self) -> tuple[str, ...]:
         """The free parameters, except shared ones, that have the link `softplus` or `exp` and no floor."""
-        return tuple(parameter.name for parameter in self._of_rows if self._is_positive(parameter))
+        return tuple(parameter.name for parameter in self._row_parameters if self._is_positive(parameter))
 
     @property
     def logarithms(self) -> np.ndarray:
-        """A mask `[params_size]`: True for logarithms of a parameter, but False for a user's `link="exp"`."""
+        """A mask `[params_size]` of numbers that are logarithms of a parameter. False for a user's `link="exp"`."""
         with tf.init_scope():
-            flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._of_rows}
-            return vector_of(flags, self._of_rows).numpy() if flags else np.zeros(0, bool)
+            flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._row_parameters}
+            return vector_of(flags, self._row_parameters).numpy() if flags else np.zeros(0, bool)
 
     @property
     def measure(self) -> Measure:
@@ -213,8 +214,8 @@ class ParametricFamily(abc.ABC):
     def seen(self, y: np.ndarray) -> np.ndarray:
         """Returns the numbers `[m, *elements]` of a sample that are known exactly.
 
-        A family that modifies another one returns them as outcomes of the other family: without censored rows, without
-        the ends of windows, or without the zeros of a zero-inflated sample.
+        A family that modifies another family returns outcomes of the other family: without censored rows, without the
+        ends of windows, or without the zeros of a zero-inflated sample.
         """
         return y
 
@@ -231,16 +232,16 @@ class ParametricFamily(abc.ABC):
         return None
 
     @property
-    def _free(self):
+    def _free_parameters(self):
         return [parameter for parameter in self.records if parameter.name not in self.fixed]
 
     @property
-    def _of_rows(self):
-        return [parameter for parameter in self._free if not parameter.shared]
+    def _row_parameters(self):
+        return [parameter for parameter in self._free_parameters if not parameter.shared]
 
     @property
-    def _of_all(self):
-        return sorted((parameter for parameter in self._free if parameter.shared), key=lambda p: p.shared)
+    def _shared_parameters(self):
+        return sorted((parameter for parameter in self._free_parameters if parameter.shared), key=lambda p: p.shared)
 
     def _is_positive(self, parameter):
         try:
@@ -267,9 +268,9 @@ class ParametricFamily(abc.ABC):
 
     def _replaced(self, **attributes: Any) -> Any:
         """Returns a copy in which `attributes` are replaced."""
-        made = object.__new__(type(self))
-        vars(made).update(vars(self) | attributes)
-        return made
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self) | attributes)
+        return copy
 
     def _identity(self) -> tuple:
         return _as_hashable(self.arguments), _as_hashable(self.fixed), self.records

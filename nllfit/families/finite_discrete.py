@@ -32,14 +32,15 @@ class FiniteLaw(Law):
     def cdf(self):
         d = self.distribution
         probs, outcomes = d.probs_parameter(), d.outcomes
+        # As in TFP, a number that is below an outcome by no more than the tolerance counts as this outcome.
         outcomes -= d.parameters["atol"] + d.parameters["rtol"] * tf.abs(outcomes)
 
-        def both(y):
+        def tails(y):
             reached = outcomes <= y[..., None]
-            parts = (tf.reduce_sum(tf.where(side, probs, 0.0), -1) for side in (reached, ~reached))
-            return tuple(tf.where(tf.math.is_nan(y), y, part) for part in parts)
+            probabilities = (tf.reduce_sum(tf.where(side, probs, 0.0), -1) for side in (reached, ~reached))
+            return tuple(tf.where(tf.math.is_nan(y), y, probability) for probability in probabilities)
 
-        return both
+        return tails
 
     def quantile(self, levels, rests=None):
         cumulated = tf.cumsum(self.distribution.probs_parameter(), -1)

@@ -17,8 +17,8 @@ from nllfit.families.tfp_classes import parameter_properties, parts_of
 
 __all__ = ["DistributionLambda", "FunctionFamily"]
 
-_NUMBERS = "params"
-_ROWS = 3  # the number of rows of a test call; with one row, a wrong batch shape `[1]` would look right
+_PARAMS = "params"
+_TEST_ROWS = 3  # in a test call with one row, a wrong batch shape `[1]` would look right
 
 
 class DistributionLambda(Head):
@@ -80,18 +80,18 @@ class FunctionFamily(ParametricFamily):
         if not callable(make_distribution):
             raise ValueError(f"`make_distribution` is {make_distribution!r}: give a function, or its registered name.")
         self.function = make_distribution
-        self.records = (Parameter(_NUMBERS, (as_size("params_size", params_size, 1),)),)
+        self.records = (Parameter(_PARAMS, (as_size("params_size", params_size, 1),)),)
         self.name = self.label = getattr(make_distribution, "__name__", type(make_distribution).__name__)
         self.fixed: Numbers = {"validate_args": validate_args}
         with tf.init_scope():
-            example = self.holding({"validate_args": False}).distribution(tf.zeros([_ROWS, self.params_size]))
+            example = self.holding({"validate_args": False}).distribution(tf.zeros([_TEST_ROWS, self.params_size]))
             _check_described(example)
         self.event_shape = tuple(example.event_shape)
         self.is_discrete = is_discrete(example)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        given = self.fixed | parameters
-        params = tf.convert_to_tensor(given[_NUMBERS], dtype)
+        arguments = self.fixed | parameters
+        params = tf.convert_to_tensor(arguments[_PARAMS], dtype)
         made = self.function(params)
         if not isinstance(made, tfd.Distribution):
             raise ValueError(
@@ -110,7 +110,7 @@ class FunctionFamily(ParametricFamily):
                 f"{tuple(params.shape[:-1])}, one for each row. `tfd.Independent(..., 1)` turns the last axis of a "
                 f"batch into an axis of the outcome."
             )
-        return checked(made) if given["validate_args"] else made
+        return checked(made) if arguments["validate_args"] else made
 
     @property
     def layout(self) -> str:
@@ -127,7 +127,7 @@ class FunctionFamily(ParametricFamily):
 def _check_described(distribution):
     """Raises a `ValueError` if the class of a distribution, or of a part of it, has no `parameter_properties`.
 
-    Without them, we cannot copy the distribution.
+    Without `parameter_properties`, we cannot copy the distribution.
     """
     try:
         parameter_properties(type(distribution))

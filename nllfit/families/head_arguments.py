@@ -17,7 +17,7 @@ class HeadRegularizer(abc.ABC):
     """The base class of regularizers of heads. A regularizer computes a number from the distribution of a head.
 
     The head adds this number to the loss once for each batch. A regularizer has no state, so several heads may share
-    it. Each head stores the vector that it learns for the regularizer, and the number of training steps.
+    it. Each head stores the number of training steps, and the vector to learn for the regularizer.
 
     Attributes:
       layers: the Keras layers that the regularizer calls. The head tracks them.
@@ -53,7 +53,7 @@ class HeadRegularizer(abc.ABC):
 
         Args:
           distribution: the head's distribution, of batch `[B, ...]`.
-          mask: Keras's mask `[B, ...]`, which is True for rows that count. None if all rows count.
+          mask: Keras's mask `[B, ...]`, which is False for the rows to ignore. None if no row is ignored.
           seed: a stateless seed `[2]` for draws by the regularizer.
           learned: the learned vector `[num_learned]`, or None.
           step: the number of training steps so far, or None.
@@ -64,7 +64,7 @@ def as_tensor_of(as_tensor: Any, family: ParametricFamily) -> str:
     """Checks the argument `as_tensor` of a head and returns it.
 
     Raises:
-      ValueError: if it is neither "mean" nor "sample", or is "sample" although the family's draws have no gradient.
+      ValueError: if `as_tensor` is neither "mean" nor "sample", or is "sample" and the family's draws have no gradient.
     """
     if not isinstance(as_tensor, str) or as_tensor not in _AS_TENSOR:
         raise ValueError(f'`as_tensor` is {as_tensor!r}: give "mean", or "sample" for one draw.')

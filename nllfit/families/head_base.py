@@ -87,14 +87,14 @@ class Head:
         if as_tensor == "sample" or regularizer is not None:
             self._start_draws(random.randint(1, 10**9) if seed is None else seed)
         self.supports_masking = True
-        # `Normal.params_size(...)` needs the arguments of a head. The object `head` has them already, so that
+        # The class method `Normal.params_size(...)` needs the arguments of a head. A head has stored its arguments, so
         # `head.params_size()` needs none.
         self.params_size = functools.partial(self.params_size, *args, **kwargs)  # type: ignore[method-assign]
         self._plain_arguments = functools.partial(self.plain_arguments, *args, **kwargs)
         self._shared = self._learned = self._step = None
 
     def _value(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """Returns the head's output as a tensor: the central value, or a draw, which it stores in `origin.draw`."""
+        """Returns the head's output as a tensor: the central value, or a draw, which is stored in `origin.draw`."""
         if self.as_tensor == "sample":
             distribution.origin.draw = distribution.sample(seed=self._next_seed())
             return distribution.origin.draw
@@ -156,11 +156,11 @@ class Head:
     def __format__(self, spec: str) -> str:
         """Returns advice if the other Keras version formats a head, and `str(self)` otherwise.
 
-        The other version formats a head only to write the error message that the head is not a layer. The advice then
-        becomes part of this message. It names the head to use in that version.
+        The other version formats a head only to write the error message that the head is not a layer. The advice, which
+        names the head to use in that version, becomes part of this message.
         """
-        asks = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-        return format(self._advice() if asks in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
+        caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+        return format(self._advice() if caller in _KERAS_PACKAGES.keys() - {self.keras_package} else str(self), spec)
 
     def _advice(self) -> str:
         (other,) = _KERAS_PACKAGES.keys() - {self.keras_package}
@@ -236,14 +236,15 @@ class Elementwise(Head):
 class Origin:
     """The family and the parameter vectors of a distribution that a head returned.
 
-    With them, one can rebuild the distribution with other arguments, and join the distributions of several batches.
+    From these, other functions rebuild the distribution with other arguments, or join the distributions of several
+    batches.
 
     Attributes:
       family: the family.
       params: the unconstrained numbers, `[B, params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: Keras's mask `[B]` of the rows that count, or None if all rows count. Only the prediction for a whole data
-        set has a mask.
+      mask: Keras's mask `[B]`, which is False for the rows to ignore, or None if no row is ignored. Only the prediction
+        for a whole data set has a mask.
       draw: the draw that the head returned as a tensor, or None.
     """
 
@@ -279,12 +280,12 @@ def traced_distribution(
     """
     params = tf.cast(params, tf.float32) if params.dtype.size < 4 else params
     origin = Origin(family, params, shared)
-    distribution = rowwise(_served(origin))
+    distribution = rowwise(_checked_if_possible(origin))
     distribution.origin = origin
     return distribution
 
 
-def _served(origin):
+def _checked_if_possible(origin):
     """Builds the distribution with assertions. In a graph, or if an assertion fails, builds it without assertions.
 
     If a parameter of one row is NaN, an assertion about the whole batch fails. But the other rows must still get a

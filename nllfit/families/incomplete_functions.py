@@ -39,9 +39,9 @@ __all__ = ["beta_tails", "gamma_tails"]
 Tails = tuple[tf.Tensor, tf.Tensor]
 
 _LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow's result has 12 correct digits
-_LARGE_ONE = 1e5  # if the larger beta parameter is at most this, TensorFlow's result has 9 correct digits
+_LARGE_PARAMETER = 1e5  # if neither beta parameter exceeds this, TensorFlow's result has 9 correct digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # we integrate until the log-density is this much lower than at the start; the rest is below rounding
+_NATS = 50.0  # where the log-density is this much lower than at the start, the density is negligible: we stop
 _TINY = np.finfo(np.float64).tiny
 _DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
 
@@ -49,21 +49,21 @@ _DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
     """Returns `P(X <= x)` and `P(X > x)` of a Gamma distribution of rate 1.
 
-    All derivatives with respect to `x` exist, but only the first with respect to `shape`. A small tail has full
-    relative accuracy.
+    Derivatives of any order with respect to `x` exist, but only the first derivative with respect to `shape`. A small
+    tail has full relative accuracy.
 
     Args:
       shape: the shape parameters, positive; they broadcast with `x`.
       x: the outcomes, not negative.
     """
-    return _as(x.dtype, _gamma(*in_float64(shape, x)))
+    return _cast_tails(x.dtype, _gamma(*in_float64(shape, x)))
 
 
 def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tails:
     """Returns `P(X <= x)` and `P(X > x)` of a Beta distribution.
 
-    All derivatives with respect to `x` exist, but only the first with respect to `a` and `b`. A small tail has full
-    relative accuracy.
+    Derivatives of any order with respect to `x` exist, but only the first derivative with respect to `a` and `b`. A
+    small tail has full relative accuracy.
 
     Args:
       a, b: the parameters, positive; they broadcast with `x`.
@@ -75,106 +75,107 @@ def beta_tails(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> Tai
     first, second = tf.where(swapped, b, a), tf.where(swapped, a, b)
     value, rest = tf.maximum(tf.where(swapped, rest, value), _TINY), tf.where(swapped, value, rest)
     below, above = _beta(first, second, value, rest)
-    return _as(x.dtype, (tf.where(swapped, above, below), tf.where(swapped, below, above)))
+    return _cast_tails(x.dtype, (tf.where(swapped, above, below), tf.where(swapped, below, above)))
 
 
-def _as(dtype, tails):
+def _cast_tails(dtype, tails):
     return tf.cast(tails[0], dtype), tf.cast(tails[1], dtype)
 
 
 @tf.custom_gradient
 def _gamma(shape, x):
-    def slopes(by_below, by_above):
-        by_tail = by_below - by_above
+    def gradients(upstream_below, upstream_above):
+        upstream = upstream_below - upstream_above
         density = tf.exp(log_gamma_kernel(shape, x)) / tf.maximum(x, _TINY)
-        return by_tail * _gamma_by_shape(shape, x), by_tail * density
+        return upstream * _gamma_derivative(shape, x), upstream * density
 
-    return _gamma_values(shape, x), slopes
+    return _gamma_values(shape, x), gradients
 
 
 @traced_once
 def _gamma_values(shape, x):
     large = shape >= _LARGE_SHAPE
-    return _if_any(large, lambda any_large: _gamma_pair(large, any_large, shape, x))
+    return _if_any(large, lambda any_large: _gamma_tails_by_size(large, any_large, shape, x))
 
 
 @traced_once
-def _gamma_slope(shape, x):
+def _traced_gamma_derivative(shape, x):
     large = shape >= _LARGE_SHAPE
 
     def computed(any_large):
         with tf.GradientTape() as tape:
             tape.watch(shape)
-            below, above = _gamma_pair(large, any_large, shape, x)
+            below, above = _gamma_tails_by_size(large, any_large, shape, x)
         return tape.gradient(below, shape), above
 
     return _if_any(large, computed)[0]
 
 
-def _gamma_pair(large, any_large, shape, x):
+def _gamma_tails_by_size(large, any_large, shape, x):
     ordinary, inside = tf.where(~large, shape, 1.0), tf.where(~large, x, 1.0)
     tails = tf.math.igamma(ordinary, inside), tf.math.igammac(ordinary, inside)
     return _where(large, _gamma_by_quadrature(large, shape, x), tails) if any_large else tails
 
 
 @without_slopes
-def _gamma_by_shape(shape, x):
-    return _gamma_slope(shape, x)
+def _gamma_derivative(shape, x):
+    return _traced_gamma_derivative(shape, x)
 
 
 @tf.custom_gradient
 def _beta(a, b, x, rest):
-    """Returns the tails for `x <= rest`. The derivative with respect to `x` treats `rest` as `1 - x`."""
+    """Returns the tails for `x <= rest`. In the derivative with respect to `x`, `rest` is `1 - x`, not a constant."""
 
-    def slopes(by_below, by_above):
-        by_tail = by_below - by_above
+    def gradients(upstream_below, upstream_above):
+        upstream = upstream_below - upstream_above
         density = tf.exp(log_beta_kernel(a, b, x, rest)) / (x * rest)
-        by_a, by_b = _beta_by_parameters(a, b, x, rest)
-        return by_tail * by_a, by_tail * by_b, by_tail * density, tf.zeros_like(rest)
+        by_a, by_b = _beta_derivatives(a, b, x, rest)
+        return upstream * by_a, upstream * by_b, upstream * density, tf.zeros_like(rest)
 
-    return _beta_values(a, b, x, rest), slopes
+    return _beta_values(a, b, x, rest), gradients
 
 
 @traced_once
 def _beta_values(a, b, x, rest):
-    both, one = _large(a, b)
-    return _if_any(both | one, lambda any_large: _beta_pair(both, one, any_large, a, b, x, rest))
+    both, one = _large_masks(a, b)
+    return _if_any(both | one, lambda any_large: _beta_tails_by_size(both, one, any_large, a, b, x, rest))
 
 
 @traced_once
-def _beta_slopes(a, b, x, rest):
-    both, one = _large(a, b)
+def _traced_beta_derivatives(a, b, x, rest):
+    both, one = _large_masks(a, b)
 
     def computed(any_large):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
-            below, _ = _beta_pair(both, one, any_large, a, b, x, rest)
+            below, _ = _beta_tails_by_size(both, one, any_large, a, b, x, rest)
         return tape.gradient(below, [a, b])
 
     return _if_any(both | one, computed)
 
 
-def _large(a, b):
+def _large_masks(a, b):
+    # Masks of the rows in which both parameters are large, and of the rows in which only `b` is large.
     both = tf.minimum(a, b) >= LARGE
-    return both, ~both & (b >= _LARGE_ONE)
+    return both, ~both & (b >= _LARGE_PARAMETER)
 
 
-def _beta_pair(both, one, any_large, a, b, x, rest):
-    change = _derivatives_only(~both, a, b, x)
+def _beta_tails_by_size(both, one, any_large, a, b, x, rest):
+    zeros = _derivatives_only(~both, a, b, x)
 
-    def moved(tails):
-        return tf.stop_gradient(tails[0]) + change, tf.stop_gradient(tails[1]) - change
+    def with_derivatives(tails):
+        return tf.stop_gradient(tails[0]) + zeros, tf.stop_gradient(tails[1]) - zeros
 
-    ordinary = moved(_beta_by_series(~(both | one), a, b, x, rest))
+    ordinary = with_derivatives(_beta_by_series(~(both | one), a, b, x, rest))
     if not any_large:
         return ordinary
-    by_gamma = moved(_beta_by_gamma(one, a, b, x))
+    by_gamma = with_derivatives(_beta_by_gamma(one, a, b, x))
     return _where(both, _beta_by_quadrature(both, a, b, x, rest), _where(one, by_gamma, ordinary))
 
 
 @without_slopes
-def _beta_by_parameters(a, b, x, rest):
-    return _beta_slopes(a, b, x, rest)
+def _beta_derivatives(a, b, x, rest):
+    return _traced_beta_derivatives(a, b, x, rest)
 
 
 def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) -> Tails:
@@ -194,8 +195,9 @@ def _where(rows, tails, others):
 def _integral(log_ratio, slope, curvature, right):
     """Integrates `exp(log_ratio(v))` over the positive numbers where `right` is True, else over the negative numbers.
 
-    `log_ratio` is 0 at 0 and nearly quadratic. At 0, `slope` is its first derivative, up to the sign, and `-curvature`
-    is its second derivative. They give the distance at which `log_ratio` is about `-_NATS`, where the integral ends.
+    `log_ratio` is 0 at 0 and nearly quadratic. At 0, `log_ratio` has the first derivative `slope`, up to the sign, and
+    the second derivative `-curvature`. They give the distance at which `log_ratio` is about `-_NATS`. The integral ends
+    at this distance.
     """
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))
@@ -204,7 +206,7 @@ def _integral(log_ratio, slope, curvature, right):
     return tf.reduce_sum(values * _WEIGHTS, -1) * reach[..., 0]
 
 
-def _sides(tail, right):
+def _tails_from(tail, right):
     return tf.where(right, 1 - tail, tail), tf.where(right, tail, 1 - tail)
 
 
@@ -212,9 +214,9 @@ def _gamma_by_quadrature(rows, shape, x):
     shape = tf.where(rows, shape, _LARGE_SHAPE)
     x = tf.clip_by_value(tf.where(rows, x, _LARGE_SHAPE), shape / 20, shape * 8)  # outside these bounds, one tail is 0
     right = x > shape
-    of_nodes, size = x[..., None], shape[..., None]
-    part = _integral(lambda v: size * v - of_nodes * tf.math.expm1(v), shape - x, x, right)
-    return _sides(part * tf.exp(gamma_stirling(shape, x)), right)
+    x_column, shape_column = x[..., None], shape[..., None]
+    integral = _integral(lambda v: shape_column * v - x_column * tf.math.expm1(v), shape - x, x, right)
+    return _tails_from(integral * tf.exp(gamma_stirling(shape, x)), right)
 
 
 def _beta_by_quadrature(rows, a, b, x, rest):
@@ -222,13 +224,13 @@ def _beta_by_quadrature(rows, a, b, x, rest):
     x, rest = tf.where(rows, x, 0.5), tf.where(rows, rest, 0.5)
     distance = b * x - a * rest
     right = distance > 0
-    of_nodes, size, total = x[..., None], a[..., None], (a + b)[..., None]
+    x_column, a_column, total_column = x[..., None], a[..., None], (a + b)[..., None]
 
     def log_ratio(v):
-        return size * v - total * tf.math.log1p(of_nodes * tf.math.expm1(v))
+        return a_column * v - total_column * tf.math.log1p(x_column * tf.math.expm1(v))
 
-    part = _integral(log_ratio, distance, (a + b) * x * rest, right)
-    return _sides(part * tf.exp(beta_stirling(a, b, x, rest)), right)
+    integral = _integral(log_ratio, distance, (a + b) * x * rest, right)
+    return _tails_from(integral * tf.exp(beta_stirling(a, b, x, rest)), right)
 
 
 def _beta_by_series(rows, a, b, x, rest):
@@ -251,18 +253,18 @@ def _beta_by_gamma(rows, a, b, x):
     `t` is proportional to the Gamma density times `(sinh(t / 2) / (t / 2))^(a - 1) = 1 + c_1 t^2 + c_2 t^4 + ...`. We
     use the terms up to `t^4`.
     """
-    a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_ONE), tf.where(rows, x, 1 / _LARGE_ONE)
+    a, b, x = tf.where(rows, a, 1.0), tf.where(rows, b, _LARGE_PARAMETER), tf.where(rows, x, 1 / _LARGE_PARAMETER)
     rate = b + (a - 1) / 2
     u = -rate * tf.math.log1p(-x)
     terms = [tf.ones_like(u)]
     for j in (1, 2, 3):
         terms.append(terms[-1] * u / (a + j))
-    squared = a * (a + 1) / tf.square(rate)  # the mean of t^2 under the Gamma density
-    fourth = squared * (a + 2) * (a + 3) / tf.square(rate)
-    first = (a - 1) / 24 * squared
-    second = ((a - 1) / 1152 - 1 / 2880) * (a - 1) * fourth
-    correction = first * sum(terms[:2]) + second * sum(terms)
-    correction *= tf.exp(log_gamma_kernel(a, u)) / (a * (1 + first + second))
+    mean_t2 = a * (a + 1) / tf.square(rate)  # the mean of t^2 under the Gamma density; `mean_t4` is the mean of t^4
+    mean_t4 = mean_t2 * (a + 2) * (a + 3) / tf.square(rate)
+    term2 = (a - 1) / 24 * mean_t2
+    term4 = ((a - 1) / 1152 - 1 / 2880) * (a - 1) * mean_t4
+    correction = term2 * sum(terms[:2]) + term4 * sum(terms)
+    correction *= tf.exp(log_gamma_kernel(a, u)) / (a * (1 + term2 + term4))
     return tf.math.igamma(a, u) - correction, tf.math.igammac(a, u) + correction
 
 

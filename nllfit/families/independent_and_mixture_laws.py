@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-# The largest number of points of `cuts`. With the points of all components, the cost of an integral would rise as the
+# The largest number of points of `cuts`. With the points of all components, the cost of an integral would rise with the
 # square of the number of components.
 _MAX_CUTS = 32
 
@@ -99,15 +99,15 @@ class MixtureLaw(Law):
     def cdf(self):
         _check_has_cdf(self.distribution)
         probs = self.distribution.mixture_distribution.probs_parameter()
-        of_components = self.components.cdf()
+        component_tails = self.components.cdf()
         return lambda y: tuple(
-            tf.reduce_sum(tf.cast(probs, y.dtype) * part, -1) for part in of_components(y[..., None])
+            tf.reduce_sum(tf.cast(probs, y.dtype) * tail, -1) for tail in component_tails(y[..., None])
         )
 
     def log_interval(self):
-        of_components = self.components.log_interval()
+        log_intervals = self.components.log_interval()
         logits = tf.nn.log_softmax(self.distribution.mixture_distribution.logits_parameter())
-        return lambda lower, upper: tf.reduce_logsumexp(logits + of_components(lower[..., None], upper[..., None]), -1)
+        return lambda lower, upper: tf.reduce_logsumexp(logits + log_intervals(lower[..., None], upper[..., None]), -1)
 
     @property
     def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
@@ -115,12 +115,12 @@ class MixtureLaw(Law):
             return None
         points, probs = self.components.atoms
         probs *= tf.cast(self.distribution.mixture_distribution.probs_parameter(), probs.dtype)
-        points, probs = (tf.concat(tf.unstack(part, num=part.shape[-1], axis=-1), 0) for part in (points, probs))
+        points, probs = (tf.concat(tf.unstack(values, num=values.shape[-1], axis=-1), 0) for values in (points, probs))
         return points, probs
 
     def component_quantiles(self, levels, rests):
-        found = self.components.component_quantiles(levels[..., None], rests[..., None])
-        return tf.concat(tf.unstack(found, num=found.shape[-1], axis=-1), 0)
+        quantiles = self.components.component_quantiles(levels[..., None], rests[..., None])
+        return tf.concat(tf.unstack(quantiles, num=quantiles.shape[-1], axis=-1), 0)
 
     def corners(self):
         return [self.cuts()[0]]
@@ -132,7 +132,7 @@ class MixtureLaw(Law):
         cuts = tf.reshape(cuts, tf.concat([[-1], tf.shape(cuts)[2:]], 0))
         if num > _MAX_CUTS:
             cuts = tf.gather(tf.sort(cuts, 0), np.linspace(0, num - 1, _MAX_CUTS).round().astype(int))
-        return cuts, *(tf.reduce_any(one, -1) for one in is_open)
+        return cuts, *(tf.reduce_any(mask, -1) for mask in is_open)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
         if isinstance(self.distribution.components_distribution, tfd.Normal):
@@ -164,8 +164,8 @@ class UnlikeMixtureLaw(Law):
         probs = _normalized(self.distribution.cat, real_dtype(parts[0]))
         rank = self.distribution.event_shape.rank
         shape = tf.concat([tf.shape(probs)[:-1], [1] * rank, tf.shape(probs)[-1:]], 0)
-        whole = tf.concat([parts[0].batch_shape_tensor(), tf.shape(probs)[-1:]], 0)
-        return tfd.Mixture(tfd.Categorical(probs=tf.broadcast_to(tf.reshape(probs, shape), whole)), parts)
+        full_shape = tf.concat([parts[0].batch_shape_tensor(), tf.shape(probs)[-1:]], 0)
+        return tfd.Mixture(tfd.Categorical(probs=tf.broadcast_to(tf.reshape(probs, shape), full_shape)), parts)
 
     @property
     def is_of_vectors(self) -> bool:
@@ -183,25 +183,25 @@ class UnlikeMixtureLaw(Law):
 
     @property
     def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
-        shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
-        parts = zip(self.distribution.components, shares, strict=True)
-        found = [(part.loc, share) for part, share in parts if isinstance(part, tfd.Deterministic)]
-        if not found or self.is_discrete:
+        weights = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
+        parts = zip(self.distribution.components, weights, strict=True)
+        pairs = [(part.loc, weight) for part, weight in parts if isinstance(part, tfd.Deterministic)]
+        if not pairs or self.is_discrete:
             return None
         shape = self.distribution.batch_shape_tensor()
         points, probs = (
-            tf.stack([tf.broadcast_to(part, shape) for part in of_all]) for of_all in zip(*found, strict=True)
+            tf.stack([tf.broadcast_to(part, shape) for part in values]) for values in zip(*pairs, strict=True)
         )
         return points, probs
 
     def cdf(self):
         _check_has_cdf(self.distribution)
-        shares = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
-        of_parts = [law.cdf() for law in self.components]
+        weights = tf.unstack(self.distribution.cat.probs_parameter(), num=len(self.components), axis=-1)
+        component_cdfs = [law.cdf() for law in self.components]
 
         def mixed(y):
-            sides = zip(*(both(y) for both in of_parts), strict=True)
-            return tuple(sum(tf.cast(p, y.dtype) * q for p, q in zip(shares, side, strict=True)) for side in sides)
+            tails = zip(*(cdf(y) for cdf in component_cdfs), strict=True)
+            return tuple(sum(tf.cast(p, y.dtype) * q for p, q in zip(weights, tail, strict=True)) for tail in tails)
 
         return mixed
 
@@ -217,11 +217,11 @@ class UnlikeMixtureLaw(Law):
 
     def cuts(self):
         cuts, *is_open = zip(*(law.cuts() for law in self.components), strict=True)
-        return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(one), 0) for one in is_open)
+        return tf.concat(cuts, 0), *(tf.reduce_any(tf.stack(masks), 0) for masks in is_open)
 
 
 def _central_value(mixture, weights, values):
-    """Returns the weighted mean of the predictions `values` `[*batch, num_components, ...]` of the components."""
+    """Returns the weighted mean of the components' predictions `values`, `[*batch, num_components, ...]`."""
     rank = values.shape.rank - mixture.batch_shape.rank - 1
     weights = tf.reshape(weights, tf.concat([tf.shape(weights), [1] * rank], 0))
 

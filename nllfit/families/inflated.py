@@ -26,7 +26,7 @@ class ZeroInflated(FamilyOf):
     """A family with additional zeros: with probability `pi`, an outcome is 0, else it follows the family.
 
     `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
-    density and gives the single number 0 no probability, so `p(0) = pi`. In the parameter vector,
+    density, in which the single number 0 has no probability, so `p(0) = pi`. In the parameter vector,
     `zero_logits = logit(pi)` comes before the parameters of the family. The `parameters` of an estimate contain
     `zero_probs = pi`.
 
@@ -87,8 +87,8 @@ class ZeroInflated(FamilyOf):
             if _LOGITS in names:
                 raise ValueError("`zero_probs` is shared and held at a value: choose one of them.")
             self.fixed = self.fixed | {_LOGITS: np.log(probs) - np.log1p(-probs)}
-        share = Parameter(_LOGITS, self.element_shape, identity, _PROBS, tfb.Sigmoid, shared=int(_LOGITS in names))
-        self.records = (share, *self.family.records)
+        parameter = Parameter(_LOGITS, self.element_shape, identity, _PROBS, tfb.Sigmoid, shared=int(_LOGITS in names))
+        self.records = (parameter, *self.family.records)
 
     @property
     def facts(self) -> Facts:
@@ -98,9 +98,9 @@ class ZeroInflated(FamilyOf):
         return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        given = self.fixed | parameters
-        logits, checks = tf.convert_to_tensor(given.pop(_LOGITS), dtype), given.get("validate_args", True)
-        return elementwise(self.family.build(given, dtype), lambda d: self._inflated(logits, d, checks))
+        arguments = self.fixed | parameters
+        logits, checks = tf.convert_to_tensor(arguments.pop(_LOGITS), dtype), arguments.get("validate_args", True)
+        return elementwise(self.family.build(arguments, dtype), lambda d: self._inflated(logits, d, checks))
 
     def _inflated(self, logits, distribution, checks):
         return InflatedDistribution(logits, distribution, checks, name=f"{type(self).__name__}{self.family.name}")

@@ -42,7 +42,7 @@ class InflatedDistribution(DistributionOf):
         return tf.sigmoid(self.zero_logits)
 
     @property
-    def _other_probs(self):
+    def _base_probs(self):
         return tf.sigmoid(-self.zero_logits)  # `1 - zero_probs` would have few digits if `zero_probs` is near 1
 
     def log_shares(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -50,34 +50,34 @@ class InflatedDistribution(DistributionOf):
         return -tf.math.softplus(-self.zero_logits), -tf.math.softplus(self.zero_logits)
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
-        (log_share, log_rest), own, zero = self.log_shares(), law_of(self.distribution), value == 0
+        (log_zero_weight, log_base_weight), base, is_zero = self.log_shares(), law_of(self.distribution), value == 0
         # A double where: at 0, the density may be infinite and its derivative NaN, so 0 is replaced before `log_prob`.
-        others = tf.where(zero, tf.cast(own.some_outcome(), value.dtype), value)
-        rest = log_rest + own.constant_but(~zero).log_prob(asserted(self.distribution, others))
-        if not own.is_discrete or own.lowest > 0:
-            return tf.where(zero, log_share, rest)
-        none = tf.zeros([], self.distribution.dtype)
-        possible = tf.math.is_finite(tf.stop_gradient(own.constant().log_prob(none)))
-        its_zeros = log_rest + own.constant_but(zero & possible).log_prob(none)
-        both = tfp.math.log_add_exp(log_share, tf.where(possible, its_zeros, tf.zeros_like(its_zeros)))
-        return tf.where(zero, tf.where(possible, both, log_share), rest)
+        nonzero = tf.where(is_zero, tf.cast(base.some_outcome(), value.dtype), value)
+        log_prob_nonzero = log_base_weight + base.constant_but(~is_zero).log_prob(asserted(self.distribution, nonzero))
+        if not base.is_discrete or base.lowest > 0:
+            return tf.where(is_zero, log_zero_weight, log_prob_nonzero)
+        zero = tf.zeros([], self.distribution.dtype)
+        possible = tf.math.is_finite(tf.stop_gradient(base.constant().log_prob(zero)))
+        from_base = log_base_weight + base.constant_but(is_zero & possible).log_prob(zero)
+        log_prob_zero = tfp.math.log_add_exp(log_zero_weight, tf.where(possible, from_base, tf.zeros_like(from_base)))
+        return tf.where(is_zero, tf.where(possible, log_prob_zero, log_zero_weight), log_prob_nonzero)
 
     def _mean(self) -> tf.Tensor:
         mean = tf.cast(law_of(self.distribution).mean(), self.dtype)
-        return tf.math.multiply_no_nan(mean, self._other_probs)  # infinity times 0 must give 0
+        return tf.math.multiply_no_nan(mean, self._base_probs)  # infinity times 0 must give 0
 
     def _variance(self) -> tf.Tensor:
-        own = law_of(self.distribution)
-        mean, variance = tf.cast(own.mean(), self.dtype), tf.cast(own.variance(), self.dtype)
-        return self._other_probs * (variance + self.zero_probs * tf.square(mean))
+        base = law_of(self.distribution)
+        mean, variance = tf.cast(base.mean(), self.dtype), tf.cast(base.variance(), self.dtype)
+        return self._base_probs * (variance + self.zero_probs * tf.square(mean))
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         first, second = tfp.random.split_seed(seed)
         law: Any = law_of(self)
-        others = tf.cast(law.own.sample(n, first), self.dtype)
+        others = tf.cast(law.base.sample(n, first), self.dtype)
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
-        return tf.where(zero, tf.zeros([], self.dtype), others)
+        is_zero = tfd.Uniform(tf.zeros([], self.dtype), 1.0).sample(shape, seed=second) < self.zero_probs
+        return tf.where(is_zero, tf.zeros([], self.dtype), others)
 
 
 @has_law(InflatedDistribution)
@@ -87,7 +87,7 @@ class InflatedLaw(Law):
     distribution: InflatedDistribution
 
     @property
-    def own(self) -> Law:
+    def base(self) -> Law:
         """The law of the distribution that is mixed with zeros, broadcast to the batch of the mixture."""
         return law_of(over_batch(self.distribution.distribution, self.distribution))
 
@@ -97,10 +97,10 @@ class InflatedLaw(Law):
 
     @property
     def lowest(self) -> float:
-        return self.own.lowest
+        return self.base.lowest
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        low, high = self.own.ends()
+        low, high = self.base.ends()
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
     def _some_outcome(self):
@@ -109,41 +109,44 @@ class InflatedLaw(Law):
     @property
     def atoms(self) -> tuple[tf.Tensor, tf.Tensor] | None:
         zeros = self._some_outcome()[None]
-        return None if self.own.is_discrete else (zeros, self.distribution.zero_probs + zeros)
+        return None if self.base.is_discrete else (zeros, self.distribution.zero_probs + zeros)
 
     def corners(self) -> list[tf.Tensor]:
         zeros = self._some_outcome()
-        return [*(corners + zeros for corners in self.own.corners()), zeros[None]]  # the CDF jumps at 0
+        return [*(corners + zeros for corners in self.base.corners()), zeros[None]]  # the CDF jumps at 0
 
     def cdf(self):
-        own, logits = self.own.cdf(), self.distribution.zero_logits
+        base_tails, logits = self.base.cdf(), self.distribution.zero_logits
         share, rest = tf.sigmoid(logits), tf.sigmoid(-logits)
 
-        def both(y):
-            zero = tf.cast(y >= 0, y.dtype)
-            return tuple(rest * part + share * point for part, point in zip(own(y), (zero, 1 - zero), strict=True))
+        def tails(y):
+            zero_cdf = tf.cast(y >= 0, y.dtype)
+            return tuple(
+                rest * base + share * zero for base, zero in zip(base_tails(y), (zero_cdf, 1 - zero_cdf), strict=True)
+            )
 
-        return both
+        return tails
 
     def log_interval(self) -> LogInterval:
-        own, (log_share, log_rest) = self.own.log_interval(), self.distribution.log_shares()
+        base_log_interval, (log_zero_weight, log_base_weight) = self.base.log_interval(), self.distribution.log_shares()
         impossible = tf.constant(-math.inf, self.distribution.dtype)
 
         def log_probability(lower, upper):
-            rest = log_rest + own(lower, upper)
-            zero = tf.where((lower < 0) & (upper >= 0), log_share + tf.zeros_like(rest), impossible)
-            return tf.reduce_logsumexp(tf.stack([zero, rest]), 0)
+            from_base = log_base_weight + base_log_interval(lower, upper)
+            from_zero = tf.where((lower < 0) & (upper >= 0), log_zero_weight + tf.zeros_like(from_base), impossible)
+            return tf.reduce_logsumexp(tf.stack([from_zero, from_base]), 0)
 
         return log_probability
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        share, at_zero = self.distribution.zero_probs, self.own.crps(tf.zeros_like(y))
-        others = tf.where(tf.math.is_inf(at_zero), at_zero, self.own.crps(y) - share * at_zero)  # avoids `inf - inf`
-        return share * tf.abs(y) + (1 - share) * others
+        # This follows from `CRPS = E|Y - y| - E|Y - Y'| / 2`, where `Y` and `Y'` are independent draws.
+        share, at_zero = self.distribution.zero_probs, self.base.crps(tf.zeros_like(y))
+        rest = tf.where(tf.math.is_inf(at_zero), at_zero, self.base.crps(y) - share * at_zero)  # avoids `inf - inf`
+        return share * tf.abs(y) + (1 - share) * rest
 
     @property
     def has_finite_mean(self) -> bool:
-        return self.own.has_finite_mean
+        return self.base.has_finite_mean
 
     def center(self) -> tf.Tensor:
         return self.median()

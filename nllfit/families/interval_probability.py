@@ -26,9 +26,9 @@ _NEGLIGIBLE = 700.0  # nats: where the log-density is this much lower than at th
 _STEP = 1e-6  # the relative step of the difference quotient of a log-density
 _TERMS = 64  # the largest number of probabilities of counts in a sum
 # A tail is integrated over a variable `u` by Gauss-Legendre quadrature on the panels between the numbers `_PANELS`. The
-# distance from the start of the tail is `exp(u) - 1`, in units of the tail probability divided by the density at the
-# start. A light tail is negligible beyond u = 4. The density of a power-law tail decreases only exponentially in `u`,
-# so the panels reach u = 520.
+# distance from the start of the tail is `exp(u) - 1`, measured in units of the tail probability divided by the density
+# at the start. A light tail is negligible beyond u = 4. The density of a power-law tail decreases only exponentially in
+# `u`, so the panels reach u = 520.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -53,9 +53,9 @@ def between_numbers(law: Any) -> LogInterval:
     """Returns the `LogInterval` of a continuous distribution."""
     low, high = law.ends()
     inner = middle(low, high)
-    most = 1e-3 if law.facts.density_corner else _NARROW
+    max_gap = 1e-3 if law.facts.density_corner else _NARROW
 
-    def at(y):
+    def log_tails_at(y):
         inside = (y > low) & (y < high)
         below, above = law.constant_but(inside).log_tails(tf.where(inside, y, inner))
         start, end = tf.constant(-math.inf, y.dtype), tf.zeros([], y.dtype)
@@ -68,25 +68,25 @@ def between_numbers(law: Any) -> LogInterval:
         is_above, is_below = _is_always(upper, math.inf), _is_always(lower, -math.inf)
         lower, upper = _broadcast(law.distribution, lower, upper)
         if is_above or is_below:
-            return at(lower)[1] if is_above else at(upper)[0]
-        (below_lower, below_upper), (above_lower, above_upper) = map(tf.unstack, at(tf.stack([lower, upper])))
+            return log_tails_at(lower)[1] if is_above else log_tails_at(upper)[0]
+        (below_lower, below_upper), (above_lower, above_upper) = map(tf.unstack, log_tails_at(tf.stack([lower, upper])))
         left = below_upper <= above_lower
-        more, less = tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper)
-        possible = (lower < upper) & (more > -math.inf)
-        subtracts = possible & (less > -math.inf)
-        gap = _if(subtracts, _if(subtracts, more) - _if(subtracts, less), 1.0)
+        larger, smaller = tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper)
+        possible = (lower < upper) & (larger > -math.inf)
+        subtracts = possible & (smaller > -math.inf)
+        gap = _where(subtracts, _where(subtracts, larger) - _where(subtracts, smaller), 1.0)
         # We integrate the density if the tail probabilities at the two ends are nearly equal and the log-density varies
         # by less than 1 nat between the ends. For a smooth density, Gauss-Legendre quadrature is then exact up to
-        # rounding. Across a corner of the density it has an error, which is smaller for narrower intervals. So `most`,
-        # the limit for narrow intervals, is smaller for a density with a corner.
-        narrow = gap < most
-        start, width = tf.where(narrow, lower, inner), _if(narrow, upper - lower)
+        # rounding. If the density has a corner in the interval, quadrature has an error, which is smaller for narrower
+        # intervals. So `max_gap` is smaller for a density with a corner.
+        narrow = gap < max_gap
+        start, width = tf.where(narrow, lower, inner), _where(narrow, upper - lower)
         nodes, weights = (_column(part / 2, tf.rank(width), width.dtype) for part in (_NODES + 1, _WEIGHTS))
-        density = law.constant_but(narrow).log_prob(start + width * nodes)
-        narrow &= tf.reduce_max(density, 0) - tf.reduce_min(density, 0) < 1
-        tight = tf.reduce_logsumexp(density + tf.math.log(weights), 0) + tf.math.log(_if(narrow, width, 1.0))
-        wide = more + tf.where(subtracts, log1mexp(_if(~narrow, gap, 1.0)), tf.zeros_like(more))
-        return tf.where(possible, tf.where(narrow, tight, wide), tf.constant(-math.inf, width.dtype))
+        log_p = law.constant_but(narrow).log_prob(start + width * nodes)
+        narrow &= tf.reduce_max(log_p, 0) - tf.reduce_min(log_p, 0) < 1
+        integrated = tf.reduce_logsumexp(log_p + tf.math.log(weights), 0) + tf.math.log(_where(narrow, width, 1.0))
+        subtracted = larger + tf.where(subtracts, log1mexp(_where(~narrow, gap, 1.0)), tf.zeros_like(larger))
+        return tf.where(possible, tf.where(narrow, integrated, subtracted), tf.constant(-math.inf, width.dtype))
 
     return log_probability
 
@@ -99,39 +99,44 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
     low, high = law.ends()
     fixed = tf.stop_gradient(y)
     step = _STEP * tf.maximum(tf.abs(fixed), tf.abs(fixed - middle(low, high)))
-    height, beside = tf.unstack(law.log_prob(tf.stack([fixed, fixed + step])))
-    known = tf.math.is_finite(height)  # False where a density has underflowed
+    log_density, log_density_next = tf.unstack(law.log_prob(tf.stack([fixed, fixed + step])))
+    is_finite = tf.math.is_finite(log_density)  # False where the density underflows
     below, above = (tf.stop_gradient(part) for part in law.constant().cdf()(fixed))
-    law, y = law.constant_but(known), tf.where(known, y, middle(low, high))
+    law, y = law.constant_but(is_finite), tf.where(is_finite, y, middle(low, high))
     left = below < above
-    forward, inverse, log_slope = _unbounded(low, high, left)
+    forward, inverse, log_derivative = _change_of_variables(low, high, left)
 
     def log_prob(x):
-        return law.log_prob(forward(x)) + log_slope(x)
+        return law.log_prob(forward(x)) + log_derivative(x)
 
     x, tail = inverse(y), tf.where(left, below, above)
-    slope = log_slope(x)
-    height += slope
-    # The unit of distance for the nodes. If the tail underflows, we use the inverse of the slope of the log-density.
-    excess = tf.where(tail > _TINY, tail / tf.exp(height), tf.abs(step / (beside - height + slope)) * tf.exp(-slope))
-    scale = tf.stop_gradient(tf.where((excess > 0) & tf.math.is_finite(excess), excess, tf.ones_like(excess)))
+    log_factor = log_derivative(x)
+    log_density += log_factor
+    # The unit of distance of the nodes is the Mills ratio, the tail probability divided by the density. If the tail
+    # underflows, we use the inverse of the derivative of the log-density.
+    ratio = tf.where(
+        tail > _TINY,
+        tail / tf.exp(log_density),
+        tf.abs(step / (log_density_next - log_density + log_factor)) * tf.exp(-log_factor),
+    )
+    scale = tf.stop_gradient(tf.where((ratio > 0) & tf.math.is_finite(ratio), ratio, tf.ones_like(ratio)))
     distances, weights = (_column(part, tf.rank(x), x.dtype) for part in (_DISTANCES, _LOG_WEIGHTS))
-    places = x + tf.where(left, -scale, scale) * distances
-    outcomes = tf.stop_gradient(forward(places))
+    points = x + tf.where(left, -scale, scale) * distances
+    outcomes = tf.stop_gradient(forward(points))
     inside = (outcomes > low) & (outcomes < high) & tf.math.is_finite(outcomes)
     # Nodes of negligible density are left out, because the derivative of a density that underflows can be NaN.
-    inside &= tf.stop_gradient(log_prob(tf.where(inside, places, x)) - height) > -_NEGLIGIBLE
-    values = tf.where(inside, log_prob(tf.where(inside, places, x)), tf.constant(-math.inf, x.dtype))
-    small = tf.reduce_logsumexp(values + weights, 0) + tf.math.log(scale)
-    small = tf.where(known, small, tf.constant(-math.inf, x.dtype))
-    rest = log1mexp(tf.maximum(-small, 0.0))
-    return tf.where(left, small, rest), tf.where(left, rest, small)
+    inside &= tf.stop_gradient(log_prob(tf.where(inside, points, x)) - log_density) > -_NEGLIGIBLE
+    values = tf.where(inside, log_prob(tf.where(inside, points, x)), tf.constant(-math.inf, x.dtype))
+    smaller = tf.reduce_logsumexp(values + weights, 0) + tf.math.log(scale)
+    smaller = tf.where(is_finite, smaller, tf.constant(-math.inf, x.dtype))
+    other = log1mexp(tf.maximum(-smaller, 0.0))
+    return tf.where(left, smaller, other), tf.where(left, other, smaller)
 
 
-def _unbounded(low, high, left):
+def _change_of_variables(low, high, left):
     """Returns a function from the real line into the support, its inverse, and the logarithm of its derivative.
 
-    It is a change of variables that makes the integrated tail unbounded. `left` is True for the rows whose left tail is
+    This change of variables makes the integrated tail unbounded. `left` is True for the rows whose left tail is
     integrated.
 
     - If both ends of the support are finite, the function is a scaled sigmoid.
@@ -139,28 +144,28 @@ def _unbounded(low, high, left):
     - Otherwise the tail is unbounded already, and the function is the identity.
     """
     has_low, has_high = tf.math.is_finite(low), tf.math.is_finite(high)
-    start, end = _if(has_low, low), _if(has_high, high, 1.0)
-    both, lower, upper = has_low & has_high, has_low & ~has_high & left, has_high & ~has_low & ~left
+    start, end = _where(has_low, low), _where(has_high, high, 1.0)
+    is_bounded, from_low, from_high = has_low & has_high, has_low & ~has_high & left, has_high & ~has_low & ~left
 
-    def chosen(of_both, of_lower, of_upper, x):
-        return tf.where(both, of_both, tf.where(lower, of_lower, tf.where(upper, of_upper, x)))
+    def chosen(bounded, at_low, at_high, x):
+        return tf.where(is_bounded, bounded, tf.where(from_low, at_low, tf.where(from_high, at_high, x)))
 
     def forward(x):
-        share = start + (end - start) * tf.sigmoid(x)
-        return chosen(share, start + tf.exp(_if(lower, x)), end - tf.exp(_if(upper, -x)), x)
+        scaled_sigmoid = start + (end - start) * tf.sigmoid(x)
+        return chosen(scaled_sigmoid, start + tf.exp(_where(from_low, x)), end - tf.exp(_where(from_high, -x)), x)
 
     def inverse(y):
-        above, below = (tf.math.log(_if(part, d, 0.5)) for part, d in ((has_low, y - start), (has_high, end - y)))
+        above, below = (tf.math.log(_where(part, d, 0.5)) for part, d in ((has_low, y - start), (has_high, end - y)))
         return chosen(above - below, above, -below, y)
 
-    def log_slope(x):
-        middle = tf.math.log(_if(both, end - start, 1.0)) - tf.math.softplus(x) - tf.math.softplus(-x)
+    def log_derivative(x):
+        middle = tf.math.log(_where(is_bounded, end - start, 1.0)) - tf.math.softplus(x) - tf.math.softplus(-x)
         return chosen(middle, x, -x, tf.zeros_like(x))
 
-    return forward, inverse, log_slope
+    return forward, inverse, log_derivative
 
 
-def _if(condition, value, other=0.0):
+def _where(condition, value, other=0.0):
     return tf.where(condition, value, tf.constant(other, value.dtype))
 
 
@@ -172,24 +177,24 @@ def between_counts(law: Any) -> LogInterval:
     """
     low, high = law.ends()
     batch, dtype = law.distribution.batch_shape_tensor(), law.distribution.dtype
-    some = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
-    # `known` is False for rows in which a parameter overflows. Their probabilities are 0, their derivatives NaN. So no
-    # gradient may flow to their parameters.
-    known = tf.math.is_finite(tf.stop_gradient(law.log_prob(some)))
+    some_count = tf.cast(tf.math.floor(middle(low, high)) + tf.zeros(batch, low.dtype), dtype)
+    # If a parameter of a row overflows, the probabilities of the row are 0, and the derivatives NaN. So no gradient may
+    # flow to the parameters of this row.
+    is_finite = tf.math.is_finite(tf.stop_gradient(law.log_prob(some_count)))
 
     def terms(law, first, last):
-        """Returns the log of a sum of up to `_TERMS` probabilities: up from a finite `first`, else down from `last`."""
+        """Returns the log of the sum of up to `_TERMS` probabilities. It counts up from a finite `first`, else down."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
         inside = tf.math.is_finite(counts) & (counts >= tf.maximum(first, low)) & (counts <= tf.minimum(last, high))
-        log_probs = law.log_prob(tf.where(inside, tf.cast(counts, dtype), some))
+        log_probs = law.log_prob(tf.where(inside, tf.cast(counts, dtype), some_count))
         log_probs = tf.where(inside, tf.cast(log_probs, counts.dtype), tf.constant(counts.dtype.min, counts.dtype))
         total = tf.reduce_logsumexp(log_probs, 0)
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the left tails, or the right tails if smaller: the larger, the smaller, and True for left tails."""
+        """Returns the larger and the smaller of two tails, and a mask: True for two left tails, False for two right."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -198,16 +203,16 @@ def between_counts(law: Any) -> LogInterval:
     def log_probability(lower, upper):
         lower, upper = _broadcast(law.distribution, lower, upper)
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
-        more, less, left = tails(law, lower, upper)
-        few = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(more - less) < _TINY)
+        larger, smaller, left = tails(law, lower, upper)
+        is_summed = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(larger - smaller) < _TINY)
         # A sum over a long interval has only `_TERMS` terms. It starts where the probabilities are largest: at `upper`
         # for a left tail, and at `lower + 1` for a right tail.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
-        one_by_one = terms(law.constant_but(few & known), first, upper)
-        more, less, _ = tails(law.constant_but(~few & known), lower, upper)
-        difference = tf.math.log(tf.where(few, tf.ones_like(more), more - less))
-        found = tf.where(few, one_by_one, difference)
-        return tf.where(lower < upper, found, tf.constant(-math.inf, found.dtype))
+        summed = terms(law.constant_but(is_summed & is_finite), first, upper)
+        larger, smaller, _ = tails(law.constant_but(~is_summed & is_finite), lower, upper)
+        subtracted = tf.math.log(tf.where(is_summed, tf.ones_like(larger), larger - smaller))
+        result = tf.where(is_summed, summed, subtracted)
+        return tf.where(lower < upper, result, tf.constant(-math.inf, result.dtype))
 
     return log_probability
 

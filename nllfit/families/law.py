@@ -88,7 +88,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors with an energy score. Counts have none, because their draws have no gradient."""
+        """Whether outcomes are vectors with an energy score. Counts have none, as draws of counts have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -132,16 +132,16 @@ class Law:
         if self.facts.cdf is not None:
             return self.facts.cdf(d, y)
         if self._log_tails_formula is not None:
-            return tuple(tf.exp(part) for part in self._closed_log_tails(y, inner))
-        given = y if d.dtype.is_floating else as_labels(y, d.dtype)
-        return d.cdf(given), d.survival_function(given)
+            return tuple(tf.exp(tail) for tail in self._closed_log_tails(y, inner))
+        outcomes = y if d.dtype.is_floating else as_labels(y, d.dtype)
+        return d.cdf(outcomes), d.survival_function(outcomes)
 
     @property
     def _log_tails_formula(self):
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes both log-tails by the closed form. If one is infinite, both get no gradient: it would be NaN."""
+        """Computes both log-tails in closed form. If one is infinite, no gradient flows, because it would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -188,7 +188,7 @@ class Law:
         return root_of(self, levels, rests)
 
     def sample(self, n: Any, seed: Any) -> tf.Tensor:
-        """Returns TFP's draws `[n, *batch, *event]`. If TFP cannot draw, it returns quantiles at random levels."""
+        """Returns TFP's draws `[n, *batch, *event]`. If TFP cannot draw, returns quantiles at random levels."""
         try:
             return self.distribution.sample(n, seed=seed)
         except NotImplementedError:
@@ -208,7 +208,7 @@ class Law:
 
     @property
     def atoms(self) -> Pair | None:
-        """Numbers `[num, *batch]` of positive probability, and the probabilities. None for counts or without atoms."""
+        """Numbers `[num, *batch]` of positive probability, and the probabilities. None for counts or a pure density."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
@@ -232,7 +232,7 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """Returns `self`. In a graph, returns the law of a copy without assertions, as TensorFlow never prunes them."""
+        """Returns `self`, or in a graph a law without assertions, because TensorFlow never prunes assertions."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(unchecked(self.distribution))
@@ -265,8 +265,8 @@ class OwnLaw(Law):
     @property
     def _log_tails_formula(self):
         cls = type(self.distribution)
-        both = defines(cls, "_log_cdf") and defines(cls, "_log_survival_function")
-        return (lambda d, y: (d.log_cdf(y), d.log_survival_function(y))) if both else None
+        has_log_tails = defines(cls, "_log_cdf") and defines(cls, "_log_survival_function")
+        return (lambda d, y: (d.log_cdf(y), d.log_survival_function(y))) if has_log_tails else None
 
 
 _LAWS: dict[type, type[Law]] = {}

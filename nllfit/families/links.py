@@ -40,11 +40,11 @@ class Exp(tfb.Exp):
     """TFP's `Exp`, clipped to positive finite numbers. A scale of 0 or infinity would make log-densities NaN."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        known = np.finfo(x.dtype.as_numpy_dtype)
-        return tf.exp(tf.clip_by_value(x, math.ceil(np.log(known.tiny)), math.floor(np.log(known.max))))
+        limits = np.finfo(x.dtype.as_numpy_dtype)
+        return tf.exp(tf.clip_by_value(x, math.ceil(np.log(limits.tiny)), math.floor(np.log(limits.max))))
 
 
-class _OfProbability:
+class _ClippedProbability:
     """A mix-in class for links of a probability. It clips the probability to numbers above 0 and below 1.
 
     If the probability were exactly 0 or 1, one of the two outcomes would have an infinite log-probability, and the
@@ -52,20 +52,20 @@ class _OfProbability:
     """
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        known = np.finfo(x.dtype.as_numpy_dtype)
+        limits = np.finfo(x.dtype.as_numpy_dtype)
         link: Any = super()
-        ends = tf.constant([known.tiny, 1 - known.epsneg], x.dtype)
+        ends = tf.constant([limits.tiny, 1 - limits.epsneg], x.dtype)
         # The unconstrained number is clipped, too: where the probability rounds to 0 or 1, the derivative of the link
         # may overflow.
         probability = link._forward(tf.clip_by_value(x, *tf.unstack(link._inverse(ends))))
         return tf.clip_by_value(probability, *tf.unstack(ends))
 
 
-class NormalCDF(_OfProbability, tfb.NormalCDF):
+class NormalCDF(_ClippedProbability, tfb.NormalCDF):
     """TFP's `NormalCDF`, clipped to numbers above 0 and below 1."""
 
 
-class Sigmoid(_OfProbability, tfb.Sigmoid):
+class Sigmoid(_ClippedProbability, tfb.Sigmoid):
     """TFP's `Sigmoid`, clipped to numbers above 0 and below 1."""
 
 
@@ -77,14 +77,14 @@ class Absolute(tfb.Identity):
 
 
 class Reciprocal(tfb.Reciprocal):
-    """One over the absolute value of the number."""
+    """One over the absolute value of the unconstrained number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return 1 / _nonzero_abs(x)
 
 
 class Square(tfb.Square):
-    """The square of the number."""
+    """The square of the unconstrained number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return _nonzero_abs(x) ** 2
@@ -103,7 +103,7 @@ class _GumbelCDF(tfb.Bijector):
         return -tf.math.log(-tf.math.log(y))
 
 
-class GumbelCDF(_OfProbability, _GumbelCDF):
+class GumbelCDF(_ClippedProbability, _GumbelCDF):
     """`_GumbelCDF`, clipped to numbers above 0 and below 1."""
 
 
@@ -120,7 +120,7 @@ class _GumbelMinCDF(tfb.Bijector):
         return tf.math.log(-tf.math.log1p(-y))
 
 
-class GumbelMinCDF(_OfProbability, _GumbelMinCDF):
+class GumbelMinCDF(_ClippedProbability, _GumbelMinCDF):
     """`_GumbelMinCDF`, clipped to numbers above 0 and below 1."""
 
 
@@ -192,13 +192,13 @@ def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
 
 
 def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if a link is unknown, a floor is invalid, or a parameter cannot have its link or floor."""
-    known = described.parameter_properties(dtype=tf.float64)
+    """Raises a `ValueError` if a link is unknown, a floor is invalid, or a parameter cannot have a link or floor."""
+    properties = described.parameter_properties(dtype=tf.float64)
     for name, kind in link.items():
         if not (isinstance(kind, str) and kind in LINKS):
             raise ValueError(f"`link` gives `{name}` {kind!r}: give one of {', '.join(LINKS)}.")
         default = default_link(described, name, tf.float64)
-        if known[name].event_ndims != 0 and (default is None or default.forward_min_event_ndims != 0):
+        if properties[name].event_ndims != 0 and (default is None or default.forward_min_event_ndims != 0):
             raise ValueError(
                 f"`link` names `{name}`, whose elements depend on each other, so its link is fixed: leave it out."
             )
@@ -235,11 +235,11 @@ def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | So
     For `logits`, these are `probs` and `tfb.Sigmoid`. For a parameter that is its own natural form, they are `name` and
     `tfb.Identity`.
     """
-    known = described.parameter_properties(dtype=tf.float64)
-    if name.startswith("log_") and name[len("log_") :] in known:
+    properties = described.parameter_properties(dtype=tf.float64)
+    if name.startswith("log_") and name[len("log_") :] in properties:
         return name[len("log_") :], tfb.Exp
     for kind, link in (("logits", tfb.Sigmoid), ("probits", tfb.NormalCDF)):
         natural = name.replace(kind, "probs")
-        if natural != name and natural in known:
-            return natural, Softmax if known[name].event_ndims == 1 else link
+        if natural != name and natural in properties:
+            return natural, Softmax if properties[name].event_ndims == 1 else link
     return name, tfb.Identity

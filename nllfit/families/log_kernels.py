@@ -46,7 +46,7 @@ def _log_beta_kernel(a, b, x, rest):
     log_low, log_high = tf.math.log(tf.maximum(smaller, _TINY)), tf.math.log1p(-smaller)
     direct = a * tf.where(left, log_low, log_high) + b * tf.where(left, log_high, log_low) - tfp.math.lbeta(a, b)
     a, b = (tf.where(large, size, LARGE) for size in (a, b))
-    x, rest = (tf.where(large, part, 0.5) for part in (x, rest))
+    x, rest = (tf.where(large, value, 0.5) for value in (x, rest))
     return tf.where(large, beta_stirling(a, b, x, rest), direct)
 
 
@@ -67,8 +67,8 @@ def gamma_stirling(shape: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     """Computes `log_beta_kernel` for two parameters of at least `LARGE`."""
     total, distance = a + b, b * x - a * rest
-    first, second = (tf.maximum(part, -1 + 2.0**-52) for part in (distance / a, -distance / b))
-    deviance = a * (first - tf.math.log1p(first)) + b * (second - tf.math.log1p(second))
+    excess_a, excess_b = (tf.maximum(excess, -1 + 2.0**-52) for excess in (distance / a, -distance / b))
+    deviance = a * (excess_a - tf.math.log1p(excess_a)) + b * (excess_b - tf.math.log1p(excess_b))
     errors = _stirling_error(a) + _stirling_error(b) - _stirling_error(total)
     return tf.math.log(a / total * b / (2 * math.pi)) / 2 - deviance - errors
 
