@@ -22,7 +22,7 @@ class _MeanParameters:
     """The parameters of a family that is parametrised by its mean.
 
     Attributes:
-      links: maps each parameter's name to its default link.
+      links: maps the name of each parameter to the default link.
       to_tfp: maps the values of these parameters to a dict with the values of TFP's parameters.
     """
 

@@ -46,7 +46,7 @@ class Censored(_HeadOf):
       family: a family with a CDF, or its name.
       event_shape: the shape of the numbers, an int or a tuple. Outcomes have shape `[B, *event_shape, 2]`, by default
         `[B, 2]`.
-      **kwargs: further arguments of the family, if it is given by name.
+      **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Example:
       >>> head = Censored("Weibull")
@@ -73,7 +73,7 @@ class Truncated(Head):
       family: a family with a CDF, or its name.
       low, high: the ends of the window. An end is a number, "row" if it differs between rows, or None for no bound.
       event_shape: shape of one outcome, an int or a tuple; by default 1, or () if an end is "row".
-      **kwargs: further arguments of the family, if it is given by name.
+      **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Example:
       >>> Truncated("Poisson", low=0)(tf.constant([[0.0]])).log_prob([[1.0]]).numpy()  # log(1 / (e - 1))
@@ -115,7 +115,7 @@ class ZeroInflated(_HeadOf):
       family: a family with a CDF, or its name.
       event_shape: shape of one outcome, an int or a tuple; by default 1.
       **kwargs: `zero_probs=0.2` holds pi at 0.2. With `shared=("zero_logits",)`, pi is the same for all inputs, and the
-        head learns logit(pi) as a weight. If the family is given by name, its arguments are also allowed.
+        head learns logit(pi) as a weight. If `family` is a name or class, the arguments of `Family` are allowed.
 
     Example:
       >>> ZeroInflated("Poisson")(tf.constant([[0.0, 0.0]])).log_prob([[0.0]]).numpy()  # log(1/2 + 1 / (2 e))

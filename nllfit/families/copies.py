@@ -34,7 +34,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    if tensors[0] is distribution:  # it is not a `CompositeTensor`; most users' classes are not
+    if tensors[0] is distribution:  # it is not a `CompositeTensor`, as is usual for a user's class
         parts = parts_of(distribution)
         if parts:
             return real_dtype(parts[0])
@@ -82,7 +82,7 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow of another dtype than `dtype`. The bijector of a flow may not work in `dtype`."""
+    """Whether a distribution is a flow of another dtype than `dtype`. The flow's bijector may not work in `dtype`."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 
@@ -159,9 +159,10 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
 def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: int = 0) -> tfd.Distribution:
     """Returns a copy of a distribution whose parameters are broadcast to the batch of another distribution, `whole`.
 
-    `distribution` is a part of `whole`, such as its components. The batch shape of the copy is that of `whole`,
-    followed by the last `axes` axes of the part's batch, such as the axis of the components. A draw of the copy is
-    independent for each row, even if the rows share a parameter. A part with this batch shape is returned unchanged.
+    `distribution` is a part of `whole`, such as the components of a mixture. The batch shape of the copy is the batch
+    shape of `whole`, followed by the last `axes` axes of the part's batch, such as the axis of the components. A draw
+    of the copy is independent for each row, even if the rows share a parameter. A part with this batch shape is
+    returned unchanged.
     """
     batch_shape = distribution.batch_shape
     first_kept = batch_shape.rank - axes

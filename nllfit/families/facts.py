@@ -31,7 +31,7 @@ class Facts:
     argument.
 
     Attributes:
-      links: the links of parameters whose bounds are other parameters, such as `high > low`. TFP has no link for them.
+      links: the links of parameters whose bounds are other parameters, such as `high > low`. TFP has no such links.
         Maps the name of a parameter to a function, which takes the values of the other parameters and returns the link.
       twins: maps the name of a parameter to two values: the name of its natural form, and a function that returns the
         bijector to the natural form. Most parameters need no entry, because TFP's names show the natural form: `probs`

@@ -39,7 +39,7 @@ class Family(ParametricFamily):
         of the vector.
       shared: names of parameters that are the same for all inputs. Their unconstrained numbers are a separate vector of
         length `shared_size`, the second argument of the method `distribution(params, shared)`.
-      floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. For `softplus` it replaces `eps`.
+      floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. It replaces `softplus`'s `eps`.
       link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
         `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
         `gumbel_min_cdf`. With `{"probs": "normal_cdf"}`, the parameter is `probs` instead of TFP's default, `logits`.

@@ -222,8 +222,8 @@ class ParametricFamily(abc.ABC):
     def by_kind(self, y: np.ndarray) -> list[tuple["ParametricFamily", np.ndarray]]:
         """Groups the rows of a sample by kind, such as exact and censored.
 
-        Returns a family and row indices for each kind. Each of these families has the same parameters as `self`, and
-        computes the same likelihoods of its rows by a shorter formula.
+        Returns a family and row indices for each kind. The family has the same parameters as `self`. For these rows,
+        it computes the same likelihoods by a shorter formula.
         """
         return [(self, np.arange(len(y)))]
 

@@ -176,7 +176,7 @@ class Head:
 class DistributionHead(Head):
     """A head of any family of TFP, or of a user's own class of distributions.
 
-    Domain and formula are those of the class; the links are its default bijectors (see `nllfit.Family`).
+    Domain and formula are those of the distribution's class. Links: the default bijectors; see `nllfit.Family`.
 
     Args:
       distribution: a class of distributions, its name, or a family object. With a family object, none of the arguments
@@ -273,7 +273,7 @@ class Origin:
 def traced_distribution(
     family: ParametricFamily, params: tf.Tensor, shared: tf.Tensor | None = None
 ) -> tfd.Distribution:
-    """Builds the distribution that a head returns. It is a `Rowwise`, and its attribute `origin` is an `Origin`.
+    """Builds the distribution that a head returns. The result is a `Rowwise` with an `Origin` as its `origin`.
 
     Parameters in 16 bits are cast to float32, because in 16 bits `softplus` underflows to 0 and squares overflow during
     training.

@@ -5,8 +5,8 @@ parameters. Near the mean, the absolute error of `tf.math.igamma` is 4e-6 at sha
 module uses TensorFlow's functions only for smaller parameters. For large parameters it uses two other methods:
 
 - If the gamma shape is large, or both beta parameters are, it uses quadrature. The density of `log x` (for a Beta, of
-  the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates it over the smaller tail. The
-  relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
+  the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates this density over the smaller
+  tail. The relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
 - If only one beta parameter is large, it uses an incomplete gamma function and two correction terms; see
   `_beta_by_gamma`.
 

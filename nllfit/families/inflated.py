@@ -23,7 +23,7 @@ _LOGITS, _PROBS = "zero_logits", "zero_probs"
 
 
 class ZeroInflated(FamilyOf):
-    """A family with additional zeros: with probability `pi`, an outcome is 0, else it follows the family.
+    """A family with additional zeros: with probability `pi`, an outcome is 0, else the outcome follows the family.
 
     `p(0) = pi + (1 - pi) p_family(0)`, and `p(y) = (1 - pi) p_family(y)` for other `y`. A family of amounts has a
     density, in which the single number 0 has no probability, so `p(0) = pi`. In the parameter vector,
@@ -36,7 +36,7 @@ class ZeroInflated(FamilyOf):
       event_shape: the shape of one outcome, if `family` is a name or class. The default is ().
       zero_probs: a value at which `pi` is held. By default `pi` is free.
       shared: `("zero_logits",)` if a head learns one `pi` for all inputs. If `family` is a name or class, `shared` may
-        also contain names of its parameters.
+        also contain names of the family's parameters.
       **kwargs: further arguments of `Family`, if `family` is a name or class.
 
     Raises:
@@ -113,7 +113,7 @@ class ZeroInflated(FamilyOf):
 
 
 class Hurdle(ZeroInflated):
-    """A family with separate zeros: with probability `pi`, an outcome is 0, else it follows the family without 0.
+    """A family with separate zeros: with probability `pi`, an outcome is 0, else a nonzero outcome of the family.
 
     `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
     outcomes that are not 0. If the family has negative counts (Skellam), only its counts above 0 are possible. For a

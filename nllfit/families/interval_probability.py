@@ -1,8 +1,8 @@
 """Computes the log-probability of an interval, accurately in both tails and for intervals of any width.
 
-The difference of two CDF values loses digits if both are near 1. So we subtract the left tails at the two ends of the
-interval, or the right tails, whichever are smaller. If the interval is narrow, the two tails are nearly equal, and the
-difference loses digits, too. Then we integrate the density, or sum the probabilities of the counts.
+The difference of two CDF values loses digits if both values are near 1. So we subtract the left tails at the two ends
+of the interval, or the right tails, whichever are smaller. If the interval is narrow, the two tails are nearly equal,
+and the difference loses digits, too. Then we integrate the density, or sum the probabilities of the counts.
 """
 
 import math
@@ -134,7 +134,7 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
 
 
 def _change_of_variables(low, high, left):
-    """Returns a function from the real line into the support, its inverse, and the logarithm of its derivative.
+    """Returns a function from the real line into the support, the inverse, and the log-derivative of the function.
 
     This change of variables makes the integrated tail unbounded. `left` is True for the rows whose left tail is
     integrated.

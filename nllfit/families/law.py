@@ -31,7 +31,7 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 
 class Law:
-    """Computes probabilities, quantiles, scores and predictions of `distribution`, whose class is one of TFP's.
+    """Computes probabilities, quantiles, scores and predictions of `distribution`. Subclasses serve special classes.
 
     Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
     `log_interval` return functions of outcomes, so that a loop repeats only the computations that need outcomes.
@@ -48,7 +48,7 @@ class Law:
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        The result has no assertions, because searches for quantiles and modes evaluate it outside the support. Unless
+        The result has no assertions, because searches for quantiles and modes also look outside the support. Unless
         it is a flow, the result is in float64, because an incomplete gamma function of shape 1e4 has only two correct
         digits in float32.
 
@@ -195,7 +195,7 @@ class Law:
             return self.sample_by_cdf(n, seed)
 
     def sample_by_cdf(self, n: Any, seed: Any) -> tf.Tensor:
-        """Returns draws `[n, *batch]` of a scalar distribution. They are its quantiles at uniform random levels."""
+        """Returns draws `[n, *batch]` of a scalar distribution: quantiles at uniform random levels."""
         shape = tf.concat([[n], self.distribution.batch_shape_tensor()], 0)
         levels = tfd.Uniform(tf.constant(0.0, tf.float64), 1.0).sample(shape, seed=seed)
         return tf.cast(self.elements().constant().quantile(levels), self.distribution.dtype)
