@@ -1,4 +1,7 @@
-"""The linear map `u = x b + offset` from coefficients to linear predictors, and the chain rule for its derivatives."""
+"""Linear predictors `u = x b + offset`, and derivatives of losses with respect to the coefficients `b`.
+
+The chain rule computes these derivatives from the derivatives with respect to `u`.
+"""
 
 from collections.abc import Sequence
 
@@ -8,50 +11,51 @@ from nllfit.regression.keras_model import Predictor
 
 __all__ = ["Designs", "by_coefficients", "numbers_of", "of_each_row", "summed"]
 
-Designs = Sequence[tuple[np.ndarray, np.ndarray | None]]  # a matrix [n, k] and an offset [n] for each predictor
+# For each predictor: a design matrix [n, k], and an offset [n] or None.
+Designs = Sequence[tuple[np.ndarray, np.ndarray | None]]
 
 
 def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: np.ndarray) -> np.ndarray:
     """Returns the linear predictors `[n, params_size]`, the input of the head, for coefficients `[q]`."""
-    found = np.zeros([len(designs[0][0]), sum(predictor.size for predictor in predictors)])
+    numbers = np.zeros([len(designs[0][0]), sum(predictor.size for predictor in predictors)])
     first = 0
     for predictor, (matrix, offset) in zip(predictors, designs, strict=True):
-        for place in predictor.places:
-            found[:, place] = matrix @ coefficients[first : first + matrix.shape[1]]
+        for index in predictor.places:
+            numbers[:, index] = matrix @ coefficients[first : first + matrix.shape[1]]
             first += matrix.shape[1]
             if offset is not None:
-                found[:, place] += offset
-    return found
+                numbers[:, index] += offset
+    return numbers
 
 
-def by_coefficients(predictors: Sequence[Predictor], designs: Designs, slopes: np.ndarray) -> np.ndarray:
+def by_coefficients(predictors: Sequence[Predictor], designs: Designs, gradients: np.ndarray) -> np.ndarray:
     """Returns the gradient of each row's loss with respect to the coefficients, `[n, q]`.
 
-    `slopes` are the gradients with respect to the linear predictors, `[n, P]`, where `P` is `params_size`.
+    `gradients` are those of the rows' losses with respect to the linear predictors, `[n, P]`. `P` is `params_size`.
     """
-    return np.concatenate([slopes[:, [place]] * matrix for place, matrix in _blocks(predictors, designs)], 1)
+    return np.concatenate([gradients[:, [index]] * matrix for index, matrix in _blocks(predictors, designs)], 1)
 
 
-def summed(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
+def summed(predictors: Sequence[Predictor], designs: Designs, hessians: np.ndarray) -> np.ndarray:
     """Returns the Hessian of the sum of all losses with respect to the coefficients, `[q, q]`.
 
-    `bends` are the Hessians of the rows' losses with respect to the linear predictors, `[n, P, P]`.
+    `hessians` are those of the rows' losses with respect to the linear predictors, `[n, P, P]`.
     """
     blocks = _blocks(predictors, designs)
-    return np.block([[x.T @ (bends[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
+    return np.block([[x.T @ (hessians[:, a, b, None] * z) for b, z in blocks] for a, x in blocks])
 
 
-def of_each_row(predictors: Sequence[Predictor], designs: Designs, bends: np.ndarray) -> np.ndarray:
+def of_each_row(predictors: Sequence[Predictor], designs: Designs, hessians: np.ndarray) -> np.ndarray:
     """Returns the Hessian of each row's loss with respect to the coefficients, `[n, q, q]`.
 
-    `bends` are the Hessians of the rows' losses with respect to the linear predictors, `[n, P, P]`.
+    `hessians` are those of the rows' losses with respect to the linear predictors, `[n, P, P]`.
     """
     blocks = _blocks(predictors, designs)
-    rows = [[bends[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]
+    rows = [[hessians[:, a, b, None, None] * x[:, :, None] * z[:, None] for b, z in blocks] for a, x in blocks]
     return np.concatenate([np.concatenate(row, 2) for row in rows], 1)
 
 
 def _blocks(predictors, designs):
-    """Returns, in the order of the coefficients, the index and the design matrix of each linear predictor."""
+    """Returns the index and the design matrix of each linear predictor, in the order of the coefficients."""
     pairs = zip(predictors, designs, strict=True)
-    return [(place, matrix) for predictor, (matrix, _) in pairs for place in predictor.places]
+    return [(index, matrix) for predictor, (matrix, _) in pairs for index in predictor.places]

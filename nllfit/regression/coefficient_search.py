@@ -26,7 +26,7 @@ from nllfit.regression.row_losses import RowLosses
 __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
-_GAIN = 1e-9  # relative to the loss; the search ends if Newton's method predicts a smaller gain of a step
+_LEAST_GAIN = 1e-9  # the search ends if the predicted gain of a Newton step, relative to the loss, is at most this
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats per row; if the predicted gain is larger, a step twice as long is tried, too
 _FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by the largest, is less than this
 
@@ -35,7 +35,7 @@ _FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by 
 class Objective:
     """The negative log-likelihood of all rows as a function of the coefficients `[q]`.
 
-    `y` are the outcomes, `[n, *event]`. `weights` are the numbers of times that the rows count, `[n]`.
+    `y` are the outcomes, `[n, *event]`. `weights`, `[n]`, contains the number of times that each row counts.
     """
 
     family: ParametricFamily
@@ -56,8 +56,8 @@ class Objective:
         try:
             negative_log_likelihood(self.y, distribution)
         except ValueError:
-            # The coefficients are 0, so without offsets all rows have the same distribution. Therefore we look for the
-            # invalid outcome with the distribution of the first row.
+            # The coefficients are 0, so without offsets all rows have the same distribution. Therefore we check all
+            # outcomes against the distribution of the first row, to find the first invalid outcome.
             row, reason = first_refused(checked(batch_rows(distribution, slice(1))), self.y, finite=True)
             if row is None or not has_finite_likelihoods(distribution):
                 raise
@@ -67,8 +67,8 @@ class Objective:
             ) from None
 
     def value(self, coefficients: np.ndarray) -> float:
-        """Returns the summed negative log-likelihood of the rows in nats, or NaN if a parameter leaves its domain."""
-        (losses,) = self._counted(self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
+        """Returns the summed negative log-likelihood in nats, or NaN if a parameter of a row is outside its domain."""
+        (losses,) = self._masked(self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
         return float(self.weights @ losses)
 
     def losses_at(self, number: float) -> np.ndarray:
@@ -84,13 +84,13 @@ class Objective:
 
         Both are 0 in rows of weight 0.
         """
-        slopes, bends = self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
-        slopes, bends = self._counted(slopes, bends)
-        return slopes, bends
+        gradients, hessians = self._rows.derivatives(numbers_of(self.predictors, self.designs, coefficients))
+        gradients, hessians = self._masked(gradients, hessians)
+        return gradients, hessians
 
-    def _counted(self, *parts):
-        """Replaces the values of rows of weight 0 by 0, because an infinite value times 0 is NaN."""
-        return [np.where(np.expand_dims(self.weights > 0, tuple(range(1, p.ndim))), p, 0.0) for p in parts]
+    def _masked(self, *arrays):
+        """Sets the values of rows of weight 0 to 0. An infinite value times the weight 0 would be NaN."""
+        return [np.where(np.expand_dims(self.weights > 0, tuple(range(1, array.ndim))), array, 0.0) for array in arrays]
 
     @functools.cached_property
     def basis(self) -> tuple[Designs, np.ndarray]:
@@ -101,23 +101,26 @@ class Objective:
         """
         factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]
         blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.places]
-        back, first = np.zeros([self.num_coefficients] * 2), 0
+        transform, first = np.zeros([self.num_coefficients] * 2), 0
         for block in blocks:
-            back[first : first + len(block), first : first + len(block)] = block
+            transform[first : first + len(block), first : first + len(block)] = block
             first += len(block)
-        return [(q, None) for q, _ in factors], back
+        return [(q, None) for q, _ in factors], transform
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` of the loss with respect to the coefficients of `Q` in `basis`.
 
-        `coefficients`, where both are evaluated, are the coefficients of `designs`.
+        Both are evaluated at `coefficients`, which are coefficients of `designs`.
         """
-        slopes, bends = self.derivatives(coefficients)
-        gradient = self.weights @ by_coefficients(self.predictors, self.basis[0], slopes)
-        return gradient, summed(self.predictors, self.basis[0], self.weights[:, None, None] * bends)
+        gradients, hessians = self.derivatives(coefficients)
+        gradient = self.weights @ by_coefficients(self.predictors, self.basis[0], gradients)
+        return gradient, summed(self.predictors, self.basis[0], self.weights[:, None, None] * hessians)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient `[n, q]` of each row's loss with respect to the coefficients of `Q` in `basis`. See `local`."""
+        """The gradient `[n, q]` of each row's loss with respect to the coefficients of `Q` in `basis`.
+
+        `coefficients` are those of `designs`.
+        """
         return by_coefficients(self.predictors, self.basis[0], self.slopes(coefficients))
 
     @functools.cached_property
@@ -129,28 +132,28 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
     """Runs Newton's method from `start`. Returns the last coefficients `[q]`, and whether they are a maximum."""
     w, value = start, objective.value(start)
     for _ in range(_ITERATIONS):
-        gradient, axes, curvature = _local(objective, w)
+        gradient, axes, curvature = _gradient_and_curvatures(objective, w)
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(curvature).all()):
             return w, False
         step, gain = newton_step(axes, curvature, -gradient)
         slope, step = -gradient @ step, objective.basis[1] @ step
-        if gain <= _GAIN * (1 + abs(value)):
+        if gain <= _LEAST_GAIN * (1 + abs(value)):
             return _polished(objective, w, step)
-        scale, reached = backtrack(lambda at: -objective.value(at), w, step, -value, slope)
+        scale, log_likelihood = backtrack(lambda at: -objective.value(at), w, step, -value, slope)
         if not scale:
             return w, False
         can_double = gain > _GAIN_PER_ROW_TO_DOUBLE * len(objective.y)
-        while scale >= 1 and can_double and -objective.value(w + 2 * scale * step) > reached:
+        while scale >= 1 and can_double and -objective.value(w + 2 * scale * step) > log_likelihood:
             scale *= 2
-            reached = -objective.value(w + scale * step)
-        w, value = w + scale * step, -reached
+            log_likelihood = -objective.value(w + scale * step)
+        w, value = w + scale * step, -log_likelihood
     return w, False
 
 
-def _local(objective, w):
-    """Returns the gradient `[q]` and the principal axes and curvatures of the information, all for `Objective.basis`.
+def _gradient_and_curvatures(objective, w):
+    """Returns the gradient `[q]`, and the principal axes and curvatures of the information, for `Objective.basis`.
 
-    If the information is not finite, its diagonal replaces the curvatures, so at least one curvature may not be finite.
+    If the information is not finite, it is returned in place of the axes, and its diagonal in place of the curvatures.
     """
     gradient, information = objective.local(w)
     if not np.isfinite(information).all():
@@ -164,14 +167,14 @@ def _polished(objective, w, step):
     Returns the coefficients `[q]`, and whether the likelihood falls in all directions from them.
     """
     w = w + step
-    gradient, axes, curvature = _local(objective, w)
+    gradient, axes, curvature = _gradient_and_curvatures(objective, w)
     if not (np.isfinite(curvature).all() and curvature.min() > _FLAT * curvature.max()):
         return w, False
-    back = objective.basis[1]
-    w = w + back @ newton_step(axes, curvature, -gradient)[0]
+    transform = objective.basis[1]
+    w = w + transform @ newton_step(axes, curvature, -gradient)[0]
 
     def log_likelihoods(points):
         return -np.nan_to_num(np.array([objective.value(point) for point in points]), nan=np.inf)
 
-    drops, _ = drops_around(log_likelihoods, w, -objective.value(w), back @ axes / np.sqrt(curvature))
+    drops, _ = drops_around(log_likelihoods, w, -objective.value(w), transform @ axes / np.sqrt(curvature))
     return w, bool(drops.min() >= LEAST_DROP)

@@ -12,7 +12,7 @@ from nllfit.regression.optional_packages import special
 
 __all__ = ["CoefficientTable", "level_of"]
 
-_LEAST_WIDTH = 78  # characters in a line of a summary
+_LEAST_WIDTH = 78  # the least number of characters in a line of a summary
 
 
 class CoefficientTable(MaximumLikelihoodFit):
@@ -22,7 +22,8 @@ class CoefficientTable(MaximumLikelihoodFit):
       formula: the formula that was fitted.
       names: the names of the coefficients, `[q]`.
       estimates: the coefficients, `[q]`.
-      covariance: the covariance of the coefficients, `[q, q]`. If it does not exist, it is NaN, and `message` says why.
+      covariance: the covariance of the coefficients, `[q, q]`. If it does not exist, all elements are NaN, and
+        `message` gives the reason.
       kind: the estimator of the covariance, such as "observed information".
       ratios: whether the exponential of each coefficient is a ratio (of rates, odds, hazards), `[q]`.
       log_likelihood: the log-likelihood in nats, summed over the rows.

@@ -40,15 +40,15 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
     if not fits:
         raise ValueError("`fits` is empty: give a Cox model for each cause.")
     times = as_times(times)
-    steps = np.unique(np.concatenate([fit.baseline()["time"] for fit in fits.values()]))
-    steps = steps[steps <= max(times, default=-np.inf)]
-    hazards = {cause: fit.cumulative_hazard(data, steps) for cause, fit in fits.items()}
+    event_times = np.unique(np.concatenate([fit.baseline()["time"] for fit in fits.values()]))
+    event_times = event_times[event_times <= max(times, default=-np.inf)]
+    hazards = {cause: fit.cumulative_hazard(data, event_times) for cause, fit in fits.items()}
     total = np.sum([hazard.to_numpy() for hazard in hazards.values()], axis=0)
-    before = np.exp(-np.column_stack([np.zeros(len(total)), total[:, :-1]]))
-    at = np.searchsorted(steps, times, "right")
+    survival_before = np.exp(-np.column_stack([np.zeros(len(total)), total[:, :-1]]))
+    num_past = np.searchsorted(event_times, times, "right")
     risks = {}
     for cause, hazard in hazards.items():
         jumps = np.diff(hazard.to_numpy(), axis=1, prepend=0.0)
-        reached = np.column_stack([np.zeros(len(total)), np.cumsum(before * jumps, 1)])
-        risks[cause] = pd.DataFrame(reached[:, at], hazard.index, times)
+        incidence = np.column_stack([np.zeros(len(total)), np.cumsum(survival_before * jumps, 1)])
+        risks[cause] = pd.DataFrame(incidence[:, num_past], hazard.index, times)
     return risks

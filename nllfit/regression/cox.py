@@ -17,8 +17,9 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
-_GAIN = 1e-10  # relative to the log-likelihood; the search ends if Newton's method predicts a smaller gain of a step
-_FLAT = 1e-10  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
+# The search ends if the predicted gain of a Newton step, relative to the log-likelihood, is at most this.
+_LEAST_GAIN = 1e-10
+_FLAT = 1e-10  # curvatures of at most this count as zero, after the information is scaled to a unit diagonal
 
 
 def cox_regression(
@@ -50,9 +51,9 @@ def cox_regression(
         weight 0 are left out. A row of weight 2 with an event is not the same as two equal rows, because the events of
         two equal rows are tied, and Efron's treatment of ties counts rows and not weights.
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
-      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then the sandwich of the
-        score residuals, summed over each cluster (Lin and Wei).
-      covariance: "information"; or "sandwich", in which each row is its own cluster.
+      cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
+        the score residuals are summed over each cluster (Lin and Wei).
+      covariance: "information" or "sandwich", as in `regression`. With "sandwich", each row is a cluster.
 
     Returns:
       A `CoxRegression`.
@@ -80,25 +81,27 @@ def cox_regression(
     if covariance not in ("information", "sandwich"):
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
     counts = np.ones(len(data)) if weights is None else as_weights(weights, data)
-    counted = counts > 0
+    has_weight = counts > 0
     if not isinstance(offset, str | None):
-        offset = as_numbers("offset", offset, data)[counted]
+        offset = as_numbers("offset", offset, data)[has_weight]
     labels = np.zeros(len(data)) if strata is None else as_column("strata", strata, data)
     groups = np.arange(len(data)) if cluster is None else as_column("cluster", cluster, data)
-    data, counts, labels, groups = (values[counted] for values in (data, counts, labels, groups))
+    data, counts, labels, groups = (values[has_weight] for values in (data, counts, labels, groups))
     start, stop, event = survival_times(left, data)
     design = Design(right, data, without_intercept=True, offset=offset)
     if not design.names:
         raise ValueError(f"The formula `{formula}` has no columns except the baseline hazard: give a term.")
     is_sandwich = cluster is not None or covariance == "sandwich"
     clusters = as_clusters(groups, data) if is_sandwich else None
-    added = np.zeros(len(data)) if design.offset is None else design.offset
-    columns = design.matrix, start, stop, event, counts, added
-    parts = {label: np.flatnonzero(labels == label) for label in pd.factorize(labels, sort=True)[1]}
-    likelihoods = {label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in parts.items()}
-    compared = np.concatenate([part.compared() for part in likelihoods.values()])
+    offsets = np.zeros(len(data)) if design.offset is None else design.offset
+    columns = design.matrix, start, stop, event, counts, offsets
+    rows_of_strata = {label: np.flatnonzero(labels == label) for label in pd.factorize(labels, sort=True)[1]}
+    likelihoods = {
+        label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in rows_of_strata.items()
+    }
+    compared = np.concatenate([likelihood.compared() for likelihood in likelihoods.values()])
     check_rank(right, design.names, compared, np.linalg.norm(design.matrix, axis=0), "the baseline hazard")
-    return CoxRegression(formula, design, likelihoods, parts, clusters, data)
+    return CoxRegression(formula, design, likelihoods, rows_of_strata, clusters, data)
 
 
 class CoxRegression(Hypotheses):
@@ -124,12 +127,12 @@ class CoxRegression(Hypotheses):
         self.formula, self.design, self.label = formula, design, "Cox"
         self._likelihoods, self._rows, self._index = likelihoods, rows, data.index
         self.names, self.ratios = design.names, np.ones(len(design.names), bool)
-        self.terms = {term: places for term, places in design.terms.items() if places}
+        self.terms = {term: indices for term, indices in design.terms.items() if indices}
         start = np.zeros(len(self.names))
         self.null_log_likelihood = self._value(start)
         self.estimates, self.converged = _maximum(self._value, self._local, start)
         self.log_likelihood, self.num_parameters = self._value(self.estimates), len(start)
-        self.num_observations = float(sum(part.weights.sum() for part in likelihoods.values()))
+        self.num_observations = float(sum(likelihood.weights.sum() for likelihood in likelihoods.values()))
         self.message = (
             "the coefficients are a maximum of the partial likelihood"
             if self.converged
@@ -143,27 +146,27 @@ class CoxRegression(Hypotheses):
             self.covariance = bread if clusters is None else self._sandwich(bread, clusters)
 
     def _value(self, coefficients):
-        return sum(part.value(coefficients) for part in self._likelihoods.values())
+        return sum(likelihood.value(coefficients) for likelihood in self._likelihoods.values())
 
     def _local(self, coefficients):
-        parts = [part.local(coefficients) for part in self._likelihoods.values()]
-        return sum(gradient for gradient, _ in parts), sum(hessian for _, hessian in parts)
+        derivatives = [likelihood.local(coefficients) for likelihood in self._likelihoods.values()]
+        return sum(gradient for gradient, _ in derivatives), sum(hessian for _, hessian in derivatives)
 
     def _observed(self):
-        parts = [
-            np.column_stack([np.full(len(part.stop), place), part.start, part.stop, part.event, part.weights])
-            for place, part in enumerate(self._likelihoods.values())
+        strata = [
+            np.column_stack([np.full(len(part.stop), index), part.start, part.stop, part.event, part.weights])
+            for index, part in enumerate(self._likelihoods.values())
         ]
-        return np.concatenate(parts)
+        return np.concatenate(strata)
 
     def _sandwich(self, bread, clusters):
         sums = np.zeros([clusters.max() + 1, len(bread)])
-        for label, part in self._likelihoods.items():
-            np.add.at(sums, clusters[self._rows[label]], part.scores(self.estimates))
-        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise its rank above the number of clusters. For
-        # as many constraints as clusters, `test` would then return a p-value and not NaN.
-        moves = sums @ bread
-        return moves.T @ moves
+        for label, likelihood in self._likelihoods.items():
+            np.add.at(sums, clusters[self._rows[label]], likelihood.scores(self.estimates))
+        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise the rank of this product above the number
+        # of clusters. Then `test` of as many constraints as clusters would return a p-value and not NaN.
+        influences = sums @ bread
+        return influences.T @ influences
 
     def schoenfeld_residuals(self) -> Any:
         """Returns the Schoenfeld residuals of the events.
@@ -186,14 +189,14 @@ class CoxRegression(Hypotheses):
                 f"The formula `{self.formula}` has a column `time`, which is also the name of the column of event "
                 f"times: rename the column of `data` and fit again."
             )
-        parts = []
-        for label, part in self._likelihoods.items():
+        frames = []
+        for label, likelihood in self._likelihoods.items():
             frame = pd.DataFrame(
-                part.schoenfeld(self.estimates), self._index[self._rows[label]][part.event], self.names
+                likelihood.schoenfeld(self.estimates), self._index[self._rows[label]][likelihood.event], self.names
             )
-            frame.insert(0, "time", part.stop[part.event])
-            parts.append(frame)
-        return pd.concat(parts)
+            frame.insert(0, "time", likelihood.stop[likelihood.event])
+            frames.append(frame)
+        return pd.concat(frames)
 
     def baseline(self) -> Any:
         """Returns Breslow's estimate of the cumulative hazard of a row in which all columns and the offset are 0.
@@ -202,26 +205,26 @@ class CoxRegression(Hypotheses):
           A `DataFrame` with the columns `stratum`, `time` and `cumulative_hazard`, one row for each event time
           of each stratum.
         """
-        parts = [
+        frames = [
             pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard) * np.exp(-u)})
             for label, part in self._likelihoods.items()
             for hazard, u in [part.hazards(self.estimates)]
         ]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(frames, ignore_index=True)
 
     def predict(self, data: Any = None) -> Any:
         """Returns `exp(x' b + offset)`, the hazard of each row divided by the baseline hazard, as a `Series`.
 
         The argument and errors are those of `Regression.predict`. Fitted rows of weight 0 are left out.
         """
-        return np.exp(self._numbers(data)).rename("hazard ratio")
+        return np.exp(self._linear_predictors(data)).rename("hazard ratio")
 
-    def _numbers(self, data):
+    def _linear_predictors(self, data):
         """Returns the linear predictor `x' b + offset` of each row, as a `Series`."""
         data = None if data is None else as_frame(data)
         matrix, offset = self.design.of(data)
-        numbers = matrix @ self.estimates + (0.0 if offset is None else offset)
-        return pd.Series(numbers, self._index if data is None else data.index)
+        linear_predictors = matrix @ self.estimates + (0.0 if offset is None else offset)
+        return pd.Series(linear_predictors, self._index if data is None else data.index)
 
     def cumulative_hazard(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """Returns the cumulative hazard of each row at each time, a `DataFrame` with one column per time.
@@ -240,13 +243,13 @@ class CoxRegression(Hypotheses):
             (stratum,) = self._likelihoods
         if stratum not in list(self._likelihoods):  # a dict would raise a TypeError if `stratum` is not hashable
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
-        part = self._likelihoods[stratum]
-        hazard, u = part.hazards(self.estimates)
-        steps = np.concatenate([[0.0], np.cumsum(hazard)])
+        likelihood = self._likelihoods[stratum]
+        hazard, u = likelihood.hazards(self.estimates)
+        cumulative = np.concatenate([[0.0], np.cumsum(hazard)])
         times = as_times(times)
-        at = steps[np.searchsorted(part.times, times, "right")]
-        ratios = np.exp(self._numbers(data) - u)
-        return pd.DataFrame(np.outer(ratios, at), ratios.index, times)
+        at_times = cumulative[np.searchsorted(likelihood.times, times, "right")]
+        ratios = np.exp(self._linear_predictors(data) - u)
+        return pd.DataFrame(np.outer(ratios, at_times), ratios.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """Returns the probability that the event comes after each time, `exp(-cumulative hazard)`.
@@ -258,16 +261,16 @@ class CoxRegression(Hypotheses):
 
 def _maximum(value, local, w):
     """Runs Newton's method. Returns the last coefficients, and whether they are a maximum."""
-    reached = value(w)
+    log_likelihood = value(w)
     for _ in range(_ITERATIONS):
         gradient, hessian = local(w)
         if not np.isfinite(hessian).all():
             return w, False
         axes, curvature = principal_axes(hessian)
         step, gain = newton_step(axes, curvature, -gradient)
-        if gain <= _GAIN * (1 + abs(reached)):
+        if gain <= _LEAST_GAIN * (1 + abs(log_likelihood)):
             return w + step, _falls_around(value, w + step, axes, curvature)
-        scale, reached = backtrack(value, w, step, reached, -gradient @ step)
+        scale, log_likelihood = backtrack(value, w, step, log_likelihood, -gradient @ step)
         if not scale:
             return w, False
         w = w + scale * step

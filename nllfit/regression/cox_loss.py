@@ -50,17 +50,17 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         tf.cast(tf.gather(y_true[:, 1], order), u.dtype),
         tf.gather(u, order),
     )
-    top = tf.stop_gradient(tf.reduce_max(u))
-    risk = tf.exp(u - top)
+    largest = tf.stop_gradient(tf.reduce_max(u))
+    risk = tf.exp(u - largest)
     group = tf.concat([[0], tf.cumsum(tf.cast(time[1:] != time[:-1], tf.int32))], 0)
     at_risk = tf.gather(tf.cumsum(tf.math.segment_sum(risk, group)), group)
     tied, count = (tf.gather(tf.math.segment_sum(part, group), group) for part in (risk * event, event))
-    before = tf.cumsum(event) - event
-    place = (before - tf.gather(tf.math.segment_min(before, group), group)) / tf.maximum(count, 1)
-    sums = at_risk - place * tied
-    # If a sum underflows to 0, `u - top` replaces its logarithm, so the row's term is 0. The double-where keeps the
-    # gradient finite.
-    known = sums > 0
-    log_sums = tf.where(known, tf.math.log(tf.where(known, sums, tf.ones_like(sums))), u - top)
-    terms = tf.where(event > 0, u - top - log_sums, tf.zeros_like(u))
+    events_before = tf.cumsum(event) - event
+    tie_fraction = (events_before - tf.gather(tf.math.segment_min(events_before, group), group)) / tf.maximum(count, 1)
+    sums = at_risk - tie_fraction * tied
+    # If a sum underflows to 0, `u - largest` replaces the logarithm of the sum, so the row's term is 0. The
+    # double-where keeps the gradient finite.
+    is_positive = sums > 0
+    log_sums = tf.where(is_positive, tf.math.log(tf.where(is_positive, sums, tf.ones_like(sums))), u - largest)
+    terms = tf.where(event > 0, u - largest - log_sums, tf.zeros_like(u))
     return tf.cast(-tf.reduce_sum(terms) / tf.cast(tf.shape(u)[0], u.dtype), y_pred.dtype)

@@ -27,7 +27,7 @@ _SHOWN = 3  # the most rows that a message lists
 
 
 def as_frame(data: Any) -> Any:
-    """Returns `data` as a `DataFrame` whose numbers, booleans and texts have dtypes that formulaic knows.
+    """Returns `data` as a `DataFrame` whose numbers, booleans and texts have dtypes that formulaic supports.
 
     Raises:
       TypeError: if `data` is not a table.
@@ -52,13 +52,13 @@ def as_frame(data: Any) -> Any:
 
 
 def _with_numpy_dtypes(data: Any) -> Any:
-    """Converts columns to the dtypes that formulaic knows: int64, float64, booleans, text and categories."""
-    made = {name: _with_numpy_dtype(data[name]) for name in data.columns}
-    made = {name: column for name, column in made.items() if column.dtype != data[name].dtype}
-    if not made:
+    """Converts columns to the dtypes that formulaic supports: int64, float64, booleans, text and categories."""
+    converted = {name: _with_numpy_dtype(data[name]) for name in data.columns}
+    converted = {name: column for name, column in converted.items() if column.dtype != data[name].dtype}
+    if not converted:
         return data
     data = data.copy(deep=False)
-    for name, column in made.items():
+    for name, column in converted.items():
         data[name] = column
     return data
 
@@ -66,8 +66,9 @@ def _with_numpy_dtypes(data: Any) -> Any:
 def _with_numpy_dtype(column: Any) -> Any:
     """Converts a column of numbers to int64 or float64, and a column of a pandas string dtype to dtype object.
 
-    formulaic would treat numbers of dtype object as labels, and texts of a dtype whose missing value is `pandas.NA` as
-    numbers. In a small or unsigned dtype, an expression such as `x - 200` or `x**2` would wrap around or overflow.
+    formulaic would treat numbers of dtype object as labels. It would treat texts as numbers if the missing value of
+    their dtype is `pandas.NA`. In a small or unsigned dtype, an expression such as `x - 200` or `x**2` would wrap
+    around or overflow.
     """
     if getattr(column.dtype, "na_value", None) is pd.NA or column.dtype == object:
         column = column.astype(object).infer_objects()
@@ -111,12 +112,12 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
 
 def as_times(times: Any) -> np.ndarray:
     """Returns one time or several times as an array `[k]`. Raises a `ValueError` if one is NaN or not a number."""
-    found = np.atleast_1d(times)
-    is_numeric = found.dtype.kind in "uif"
-    if not is_numeric or np.isnan(found).any():
-        fault = "NaN" if is_numeric else f"values of dtype {found.dtype}"
+    array = np.atleast_1d(times)
+    is_numeric = array.dtype.kind in "uif"
+    if not is_numeric or np.isnan(array).any():
+        fault = "NaN" if is_numeric else f"values of dtype {array.dtype}"
         raise ValueError(f"`times` has {fault}: give a number or a list of numbers.")
-    return found
+    return array
 
 
 def as_weights(value: Any, data: Any) -> np.ndarray:
@@ -132,13 +133,13 @@ def as_weights(value: Any, data: Any) -> np.ndarray:
 def as_clusters(value: Any, data: Any, weights: np.ndarray | None = None) -> np.ndarray:
     """Returns the index of each row's cluster, `[n]`. The labels of rows with weight 0 are ignored."""
     labels = as_column("cluster", value, data)
-    counted = np.ones(len(data), bool) if weights is None else weights > 0
-    found = label_indices(labels, counted)
-    if found.max() == 0:
+    has_weight = np.ones(len(data), bool) if weights is None else weights > 0
+    clusters = label_indices(labels, has_weight)
+    if clusters.max() == 0:
         raise ValueError(
-            f"`cluster` has only the label {labels[counted][0]}: a sandwich covariance needs at least two clusters."
+            f"`cluster` has only the label {labels[has_weight][0]}: a sandwich covariance needs at least two clusters."
         )
-    return found
+    return clusters
 
 
 def holds_labels(column: Any) -> bool:

@@ -15,10 +15,10 @@ __all__ = ["INTERCEPT", "Design", "check_rank", "sides"]
 
 INTERCEPT = "Intercept"
 
-# A column counts as a linear combination of the earlier columns if its residual, after a projection on them, is shorter
-# than this, relative to the norm of the column.
+# A column counts as a linear combination of the earlier columns if the norm of its residual, after a projection on the
+# earlier columns, is less than `_DEPENDENT` times the norm of the column.
 _DEPENDENT = 1e-10
-_LEAST_SHARE = 1e-7  # smaller coefficients of a linear combination are rounding errors
+_LEAST_COEFFICIENT = 1e-7  # smaller coefficients of a linear combination are rounding errors
 _QUOTED = re.compile(r"`([^\W\d]\w*)`")  # a name in backticks that is also valid without them
 _UNSEEN = "outside of the nominated levels"  # part of formulaic's warning about a level without fitted rows
 
@@ -32,7 +32,7 @@ def sides(formula: Any) -> tuple[str, str]:
 
 
 class Design:
-    """The design matrix of a formula for a table. `of` builds it for other tables.
+    """The design matrix of a formula for a table. `of` builds the matrix of the same formula for another table.
 
     Attributes:
       text: the right side of the formula.
@@ -46,16 +46,16 @@ class Design:
         self.text, self._offset = text, offset
         terms = _parsed(text)
         check_present(text, data)
-        offsets = [term for term in terms if any(factor.expr.startswith("offset(") for factor in term.factors)]
-        for term in offsets:
+        offset_terms = [term for term in terms if any(factor.expr.startswith("offset(") for factor in term.factors)]
+        for term in offset_terms:
             if len(term.factors) > 1:
                 raise ValueError(f"`{term}` in the formula `{text}` multiplies an offset: add `offset(...)` as a term.")
-        others = [term for term in terms if term not in offsets]
-        if any(str(term) == INTERCEPT for term in others):
+        column_terms = [term for term in terms if term not in offset_terms]
+        if any(str(term) == INTERCEPT for term in column_terms):
             raise ValueError(f"Column `{INTERCEPT}` in the formula `{text}` has the name of the constant: rename it.")
-        added = [_inside(term) for term in offsets]
-        self._specs = [_spec(others, data, text), *([_spec(added, data, text)] if added else [])]
-        if added and len(self._specs[1].column_names) > len(added):
+        offsets = [_inside(term) for term in offset_terms]
+        self._specs = [_spec(column_terms, data, text), *([_spec(offsets, data, text)] if offsets else [])]
+        if offsets and len(self._specs[1].column_names) > len(offsets):
             raise ValueError(f"An offset of the formula `{text}` holds labels: give a column of numbers.")
         self._kept = [
             i for i, n in enumerate(self._specs[0].column_names) if not (without_intercept and n == INTERCEPT)
@@ -71,14 +71,15 @@ class Design:
         check_rank(text, self.names, self.matrix, np.linalg.norm(self.matrix, axis=0))
 
     def of(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the matrix `[m, k]` of a table and its offset, which is `[m]`, or None if there is none.
+        """Returns the matrix `[m, k]` of a table, and the offset `[m]`, or None if there is no offset.
 
         If `data` is None, returns the matrix and the offset of the fitted rows.
 
         Raises:
-          ValueError: if `data` is a table and the argument `offset` was an array, because the array has no values for
-            other rows; or if a column contains numbers in `data` but labels in the fitted data, because formulaic would
-            multiply the numbers by the columns of the levels.
+          ValueError: if one of these is true:
+            - `data` is a table, and the argument `offset` was an array. The array has no values for other rows.
+            - A column contains numbers in `data`, but labels in the fitted data. formulaic would multiply the numbers
+              by the columns of the levels.
         """
         if data is None:
             return self.matrix, self.offset
@@ -123,8 +124,8 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
       text: the formula.
       names: the names of the columns, `[k]`.
       matrix: the columns, `[m, k]`. The caller may have subtracted a part of them, such as their means.
-      lengths: the norms of the columns before this subtraction, `[k]`. A column is dependent if its residual on the
-        earlier columns is a rounding error compared with its norm.
+      lengths: the norms of the columns before this subtraction, `[k]`. A column is dependent if its residual,
+        after a projection on the earlier columns, is a rounding error compared with this norm.
       contained: the name of the subtracted part in messages, such as "the baseline hazard"; empty if there is none.
     """
     scaled = matrix / lengths
@@ -137,9 +138,9 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
     dependent = np.flatnonzero(diagonal < _DEPENDENT)
     if len(dependent):
         k = dependent[0]
-        shares = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
-        parts = [f"{s:+.4g} {n}" for s, n in zip(shares, names, strict=False) if abs(s) > _LEAST_SHARE]
-        if contained and not parts:
+        coefficients = np.linalg.lstsq(scaled[:, :k], scaled[:, k], rcond=None)[0] / lengths[:k] * lengths[k]
+        summands = [f"{c:+.4g} {n}" for c, n in zip(coefficients, names, strict=False) if abs(c) > _LEAST_COEFFICIENT]
+        if contained and not summands:
             raise ValueError(
                 f"Column `{names[k]}` of the formula `{text}` is constant in the rows that are compared, so it is part "
                 f"of {contained}: leave it out."
@@ -147,7 +148,7 @@ def check_rank(text: str, names: list[str], matrix: np.ndarray, lengths: np.ndar
         others = f"earlier columns and {contained}" if contained else "earlier columns"
         raise ValueError(
             f"Column `{names[k]}` of the formula `{text}` is a combination of {others} "
-            f"({' '.join(parts) or 'it is 0'}): leave one of them out."
+            f"({' '.join(summands) or 'it is 0'}): leave one of them out."
         )
 
 
@@ -185,7 +186,7 @@ def _inside(term: Any) -> Any:
 def _spec(terms: list, data: Any, text: str) -> Any:
     """Returns formulaic's specification of the columns. It stores the levels and knots that the data determine."""
     formula = formulaic.SimpleFormula(terms)
-    used = data[named_columns(text, data)]  # other columns might hide a function of the same name
+    used = data[named_columns(text, data)]  # a column that is not in the formula might hide a function
     return _guarded(
         lambda: formula.get_model_matrix(used, context=_context(), na_action="ignore"), data, text
     ).model_spec
@@ -195,11 +196,11 @@ def _evaluated(spec: Any, data: Any, text: str) -> np.ndarray:
     """Returns the columns `[m, k]` of a table. Raises a `ValueError` if a number is complex or not finite."""
     used = data[named_columns(text, data)]
 
-    def made():
-        found = np.asarray(spec.get_model_matrix(used, context=_context(), na_action="ignore"))
-        return found if np.iscomplexobj(found) else found.astype(np.float64)
+    def evaluate():
+        columns = np.asarray(spec.get_model_matrix(used, context=_context(), na_action="ignore"))
+        return columns if np.iscomplexobj(columns) else columns.astype(np.float64)
 
-    matrix = _guarded(made, data, text)
+    matrix = _guarded(evaluate, data, text)
     if np.iscomplexobj(matrix):
         raise ValueError(f"The formula `{text}` has a column of complex numbers in `data`: give real ones.")
     if not np.isfinite(matrix).all():
@@ -216,7 +217,7 @@ def _guarded(make: Any, data: Any, text: str) -> Any:
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
-            made = make()
+            result = make()
         except formulaic.errors.FormulaicError as error:
             raise ValueError(_sentence(str(error), data, text)) from None
         except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
@@ -231,7 +232,7 @@ def _guarded(make: Any, data: Any, text: str) -> Any:
         if _UNSEEN in str(warning.message):
             levels = re.sub(r"np\.\w+\(([^()]*)\)", r"\1", str(warning.message).split("{")[-1].split("}")[0])
             raise ValueError(f"`data` has the level {levels}, which the fitted data do not have: drop such rows.")
-    return made
+    return result
 
 
 def _sentence(error: str, data: Any, text: str) -> str:

@@ -21,7 +21,7 @@ _RESIDUALS = ("quantile", "response", "pearson", "deviance")
 # this, relative to the information of all rows.
 _FLAT = 1e-10
 # In a deviance, the mean is set to the outcome. The mean stays this far from the ends of the support, because a family
-# such as the Bernoulli cannot have a mean there.
+# such as the Bernoulli cannot have a mean at an end.
 _INSIDE = 1e-15
 
 
@@ -33,10 +33,10 @@ class Diagnostics(LinearPredictors):
 
         - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
           an outcome (counts, the zeros of a `Hurdle`), or the outcome is only known to lie in an interval (censored
-          times), `F(y)` is replaced by a uniform random number between the values of `F` at both ends of the jump or of
-          the interval.
+          times), `F(y)` is replaced by a uniform random number. It lies between the values of `F` before and after the
+          jump, or at both ends of the interval.
         - response: `y - mean`.
-        - pearson: `(y - mean) / standard deviation`. Like the response residual, it is NaN if there is no mean.
+        - pearson: `(y - mean) / standard deviation`. Response and Pearson residuals are NaN if there is no mean.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
           estimates.
 
@@ -93,9 +93,9 @@ class Diagnostics(LinearPredictors):
             return np.ravel(cdf(distribution, at)), np.ravel(survival(distribution, at))
 
         (cdf_low, survival_low), (cdf_high, survival_high) = tails(lower), tails(upper)
-        share = rng.uniform(size=len(y))
-        below = cdf_low + share * (cdf_high - cdf_low)
-        above = survival_low + share * (survival_high - survival_low)
+        uniform = rng.uniform(size=len(y))
+        below = cdf_low + uniform * (cdf_high - cdf_low)
+        above = survival_low + uniform * (survival_high - survival_low)
         return np.where(below < above, special.ndtri(below), -special.ndtri(above))
 
     def _deviances(self, distribution):
@@ -118,10 +118,10 @@ class Diagnostics(LinearPredictors):
         """Returns the influence of each row on the coefficients, from one Newton step towards the fit without the row.
 
         Let `g_i` be the gradient and `H_i` the Hessian of a row's negative log-likelihood, and `H` the sum of the
-        `H_i`. Then `dfbeta = -inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model with a fixed `scale`
-        it is exact. For a generalized linear model with the canonical link it is Pregibon's one-step approximation. `H`
-        also covers the coefficients of an estimated scale, so the leverages of a Normal exceed the diagonal of the hat
-        matrix unless `scale` is fixed.
+        `H_i`. Then `dfbeta = -inv(H - H_i) g_i` is close to `b - b_without_i`. For a linear model with a fixed `scale`,
+        `dfbeta` is exact. For a generalized linear model with the canonical link, `dfbeta` is Pregibon's one-step
+        approximation. `H` also covers the coefficients of an estimated scale, so the leverages of a Normal exceed the
+        diagonal of the hat matrix unless `scale` is fixed.
 
         If `H - H_i` is not positive definite, `dfbeta` and Cook's distance of the row are NaN. An example is the only
         row of a level: the other rows do not determine the coefficient of this level. If the fit did not converge, all
@@ -130,21 +130,23 @@ class Diagnostics(LinearPredictors):
         Returns:
           A `DataFrame` with the index of the data. Its columns are `leverage = trace(inv(H) H_i)`, `cooks_distance =
           dfbeta' H dfbeta / q`, and `dfbeta: name` for each coefficient, in the unit of the coefficient. For a
-          parameter without a formula, `dfbeta` is the change before the link, such as that of `log(scale)`.
+          parameter without a formula, `dfbeta` is the change before the link, such as the change of `log(scale)`.
 
         Source: Pregibon, Logistic regression diagnostics, 1981.
         """
         objective, b = self.objective, self._coefficients
-        designs, back = objective.basis
-        slopes, bends = objective.derivatives(b)
-        scores = objective.weights[:, None] * by_coefficients(self.predictors, designs, slopes)
-        curved = of_each_row(self.predictors, designs, objective.weights[:, None, None] * bends)
-        axes, curvature = principal_axes(curved.sum(0))
-        units = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # in these units, `H = I`
-        shares = units.T @ curved @ units
-        rest, turns = np.linalg.eigh(np.nan_to_num(np.eye(len(b)) - shares))  # the information of the other rows
-        rest = np.where(rest[:, :1] > _FLAT, rest, np.nan)
-        steps = -np.einsum("npk,nk->np", turns, np.einsum("nqk,nq->nk", turns, scores @ units) / rest)
-        leverage, cook = np.trace(shares, axis1=1, axis2=2), (steps**2).mean(1)
+        designs, transform = objective.basis
+        gradients, hessians = objective.derivatives(b)
+        scores = objective.weights[:, None] * by_coefficients(self.predictors, designs, gradients)
+        row_hessians = of_each_row(self.predictors, designs, objective.weights[:, None, None] * hessians)
+        axes, curvature = principal_axes(row_hessians.sum(0))
+        whiten = axes / np.sqrt(curvature) if self.converged else np.full_like(axes, np.nan)  # whiten' H whiten = I
+        whitened = whiten.T @ row_hessians @ whiten
+        values, vectors = np.linalg.eigh(np.nan_to_num(np.eye(len(b)) - whitened))  # the information of the other rows
+        values = np.where(values[:, :1] > _FLAT, values, np.nan)
+        steps = -np.einsum("npk,nk->np", vectors, np.einsum("nqk,nq->nk", vectors, scores @ whiten) / values)
+        leverage, cook = np.trace(whitened, axis1=1, axis2=2), (steps**2).mean(1)
         names = ["leverage", "cooks_distance", *(f"dfbeta: {name}" for name in self.names)]
-        return pd.DataFrame(np.column_stack([leverage, cook, steps @ units.T @ back.T]), self.outcome.index, names)
+        return pd.DataFrame(
+            np.column_stack([leverage, cook, steps @ whiten.T @ transform.T]), self.outcome.index, names
+        )

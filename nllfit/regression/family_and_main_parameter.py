@@ -1,4 +1,4 @@
-"""The family of a regression, and its main parameter, which the formula describes."""
+"""The family of a regression, and the parameter that the formula describes: the main parameter of the family."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from nllfit.regression.formula_outcomes import Outcome
 
 __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"]
 
-CUTPOINTS = "cutpoints"  # the parameter of ordered classes that replaces the intercept
+CUTPOINTS = "cutpoints"  # a parameter of families of ordered classes; it replaces the intercept
 
 # The main parameter of a family is the first name in this list that the family has. If it has none of the names, it is
 # the first parameter of the family.
@@ -28,9 +28,9 @@ def family_of(
 ) -> ParametricFamily:
     """Returns the family of a regression.
 
-    A family object keeps its links and its number of classes. If `family` is a name or a class, positive parameters get
-    the link `exp`, and the labels determine the number of classes. If the outcomes are censored, the family is wrapped
-    in `Censored`, except a family object that already takes outcomes with several columns.
+    A family object keeps its links and its number of classes. If `family` is a name or a class, the outcomes determine
+    the number of classes, and positive parameters get the link `exp` unless `link` names another. If the outcomes are
+    censored, the family is wrapped in `Censored`, unless it is an object whose outcomes already have several columns.
     """
     if not isinstance(link, Mapping):
         raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")
@@ -50,8 +50,8 @@ def family_of(
     by_mean = parameterization if cls in BY_MEAN else None
     positive = parameterized(cls, event_shape, by_mean, **options).positive
     links = {name: "exp" for name in positive if other_names(name).isdisjoint(link)} | dict(link)
-    made = parameterized(cls, event_shape, by_mean, link=links, **options)
-    return Censored(made) if outcome.is_censored else made
+    result = parameterized(cls, event_shape, by_mean, link=links, **options)
+    return Censored(result) if outcome.is_censored else result
 
 
 def main_parameter(family: ParametricFamily) -> str:
@@ -63,7 +63,7 @@ def main_parameter(family: ParametricFamily) -> str:
 def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the outcomes `[n, *event]` that the family expects, and the labels of its classes.
 
-    The labels are empty if the outcomes are not classes.
+    The tuple of labels is empty if the outcomes are not classes.
     """
     values, labels = outcome.values, outcome.labels
     if CUTPOINTS in family.parameter_names and not outcome.has_order:
@@ -89,6 +89,6 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
-    """Converts an unconstrained vector `[params_size]` to natural values, such as `rate`, by natural name."""
+    """Converts an unconstrained vector `[params_size]` to natural values by name, such as `rate` for `log_rate`."""
     values = family.parameters(vector)
     return family.natural({name: values[name] for name in family.parameter_names})

@@ -55,9 +55,9 @@ def regression(
     keyword argument gives a formula for it: `scale="~ z"`. Positive parameters have the link `exp`, so their
     coefficients are on the scale of the logarithm. A family object keeps its own links.
 
-    The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head, in float64.
-    Newton's method finds the coefficients. If Newton's method does not end at a maximum, `fit_lbfgs` searches again
-    from the beginning.
+    The fitted Keras model, `result.model`, has a dense layer for each parameter, followed by a head. All layers use
+    float64. Newton's method finds the coefficients. If Newton's method does not end at a maximum, `fit_lbfgs` searches
+    again from the beginning.
 
     Args:
       formula: "outcome ~ terms". The outcome is a column, an expression such as `log(y)`, or a censored time:
@@ -75,13 +75,13 @@ def regression(
         (n - 1) / (n - q)`, as in statsmodels, where `q` is the number of coefficients and `n` the sum of the weights.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
-      parameterization: "mean" for the parameters of `ByMean`, if the family has them; None for TFP's parameters.
+      parameterization: "mean" for the parameters of `ByMean`, if `ByMean` has the family; None for TFP's parameters.
       link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of the link
         function of a GLM:
         - "exp" for log, "sigmoid" for logit, "normal_cdf" for probit;
         - "gumbel_min_cdf" for cloglog, "gumbel_cdf" for loglog;
         - "reciprocal" (`1 / |u|`) for inverse, "square" for sqrt;
-        - "absolute" for the identity of a positive parameter.
+        - "absolute" for the identity link of a positive parameter.
       **parameters: for each named parameter, a formula "~ terms" or a fixed value.
 
     Returns:
@@ -109,22 +109,22 @@ def regression(
     left, right = sides(formula)
     if covariance not in ("information", "sandwich"):
         raise ValueError(f'`covariance` is {covariance!r}: give "information" or "sandwich".')
-    if "exposure" in parameters:  # an argument of statsmodels
+    if "exposure" in parameters:  # an argument that statsmodels has
         raise ValueError("`exposure` is not an argument: add the term `offset(log(years))` to the formula.")
     outcome = Outcome.of(left, data)
     formulas = {n: v for n, v in parameters.items() if isinstance(v, str) and "~" in v}
     fixed = {name: value for name, value in parameters.items() if name not in formulas}
-    made = family_of(family, outcome, parameterization, link or {}, fixed)
-    y, labels = coded(outcome, made)
+    fitted_family = family_of(family, outcome, parameterization, link or {}, fixed)
+    y, labels = coded(outcome, fitted_family)
     counts = None if weights is None else as_weights(weights, data)
     clusters = None if cluster is None else as_clusters(cluster, data, counts)
-    predictors = _predictors(made, dict(formulas), right, data, offset, labels)
-    names = names_of(made, predictors)
+    predictors = _predictors(fitted_family, dict(formulas), right, data, offset, labels)
+    names = names_of(fitted_family, predictors)
     designs = [(p.design.matrix, p.design.offset) for p in predictors]
-    objective = Objective(made, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
+    objective = Objective(fitted_family, predictors, designs, y, np.ones(len(y)) if counts is None else counts)
     _check_outcomes(objective, outcome)
     _check_clusters(objective, clusters)
-    model = build_model(made, predictors)
+    model = build_model(fitted_family, predictors)
     coefficients, fault = _fitted(objective, model)
     return Regression(
         formula=", ".join([formula, *(f"{name} {text}" for name, text in formulas.items())]),
@@ -178,12 +178,12 @@ def _start(objective):
     if np.isfinite(objective.value(zeros)) and objective.slopes(zeros).any(0).all():
         return zeros
     numbers = marginal_numbers(objective.family, objective.y, objective.weights)
-    found = []
+    coefficients = []
     for predictor, (matrix, offset) in zip(objective.predictors, objective.designs, strict=True):
-        for place in predictor.places:
-            wanted = np.full(len(matrix), numbers[place]) - (0.0 if offset is None else offset)
-            found.append(np.linalg.lstsq(matrix, wanted, rcond=None)[0])
-    return np.concatenate(found)
+        for index in predictor.places:
+            target = np.full(len(matrix), numbers[index]) - (0.0 if offset is None else offset)
+            coefficients.append(np.linalg.lstsq(matrix, target, rcond=None)[0])
+    return np.concatenate(coefficients)
 
 
 def _fitted(objective, model):
@@ -209,24 +209,24 @@ def _fitted(objective, model):
 
 def _predictors(family, formulas, right, data, offset, labels):
     """Returns the linear predictor of each parameter. The main parameter comes first."""
-    main, found, start = main_parameter(family), [], 0
+    main, predictors, start = main_parameter(family), [], 0
     for name, size in sizes(family).items():
         is_main, is_constant = name == main, name != main and name not in formulas
         text = right if is_main else _right_side(name, formulas.pop(name, "~ 1"))
         without_intercept = is_main and CUTPOINTS in family.parameter_names
         design = Design(text, data, without_intercept, offset if is_main else None)
         classes = labels if is_logit_vector(family, name) else ()
-        found.append(Predictor(name, size, start, design, classes, is_constant))
+        predictors.append(Predictor(name, size, start, design, classes, is_constant))
         start += size
-    found.sort(key=lambda predictor: predictor.parameter != main)
+    predictors.sort(key=lambda predictor: predictor.parameter != main)
     if formulas:
         (name, text), *_ = formulas.items()
-        others = [p.parameter for p in found if p.parameter != main]
+        others = [p.parameter for p in predictors if p.parameter != main]
         raise ValueError(
             f"`{name}` is {text!r}, but {family.label} has no parameter `{name}`: `formula` describes `{main}`, and "
             f"the other parameters are {', '.join(others) or 'none'}."
         )
-    return found
+    return predictors
 
 
 def _right_side(name, text):

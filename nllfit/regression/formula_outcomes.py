@@ -92,10 +92,12 @@ def survival_times(left: str, data: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     if not left.startswith("Surv("):
         raise ValueError(f"The outcome is `{left}`: give `Surv(time, event)` or `Surv(start, stop, event)`.")
     check_present(left, data)
-    found = _evaluated(left, data, Surv=lambda *columns: columns)
-    if len(found) not in (2, 3):
-        raise ValueError(f"`{left}` has {len(found)} columns: give `Surv(time, event)` or `Surv(start, stop, event)`.")
-    *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in found)
+    surv_columns = _evaluated(left, data, Surv=lambda *columns: columns)
+    if len(surv_columns) not in (2, 3):
+        raise ValueError(
+            f"`{left}` has {len(surv_columns)} columns: give `Surv(time, event)` or `Surv(start, stop, event)`."
+        )
+    *times, event = (as_numbers(f"{left}", np.asarray(column), data) for column in surv_columns)
     start, stop = times if len(times) == 2 else (np.full(len(data), -np.inf), times[0])
     if not np.isin(event, (0, 1)).all() or not event.any():
         raise ValueError(f"The events of `{left}` are {np.unique(event)[:5]}: give 1 for an event and 0 for censoring.")
@@ -112,9 +114,9 @@ def _evaluated(text, data, **functions):
     columns = {str(column): data[column] for column in named_columns(text, data)}  # other columns could hide a function
     shown = ", ".join(map(str, data.columns))
     try:
-        quoted = re.sub(r"`([^`]*)`", lambda found: f"_columns[{found[1]!r}]", text)
-        known = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
-        return eval(quoted, known, columns)  # no new risk: formulaic also calls `eval` for the right side
+        quoted = re.sub(r"`([^`]*)`", lambda match: f"_columns[{match[1]!r}]", text)
+        namespace = {"np": np, "_columns": columns, **_FUNCTIONS, **functions}
+        return eval(quoted, namespace, columns)  # no new risk: formulaic also calls `eval` for the right side
     except NameError as error:
         raise ValueError(f"{str(error).capitalize()} in the outcome `{text}`: the columns are {shown}.") from None
     except KeyError as error:

@@ -78,9 +78,9 @@ class Hypotheses(CoefficientTable):
           `p_value` are NaN if the statistic does not exist; see `WaldTest`.
         """
         rows = {}
-        for term, places in self.terms.items():
-            found = _wald(self.estimates[places], self.covariance[np.ix_(places, places)], term)
-            rows[term] = found.statistic, found.degrees_of_freedom, found.p_value
+        for term, indices in self.terms.items():
+            wald_test = _wald(self.estimates[indices], self.covariance[np.ix_(indices, indices)], term)
+            rows[term] = wald_test.statistic, wald_test.degrees_of_freedom, wald_test.p_value
         return pd.DataFrame.from_dict(rows, "index", columns=["statistic", "df", "p_value"])
 
     def anova(self, *larger: "Hypotheses") -> Any:
@@ -116,7 +116,7 @@ class Hypotheses(CoefficientTable):
         return pd.DataFrame(rows, pd.Index([fit.formula for fit in fits], name="formula"), columns)
 
     def _observed(self) -> np.ndarray:
-        """Returns the outcomes, weights and strata of the rows, which must be equal in two fits that are compared."""
+        """Returns the outcomes, weights and strata of the rows. `anova` compares only fits in which they are equal."""
         raise NotImplementedError
 
     def _constraints(self, constraint):
@@ -126,13 +126,13 @@ class Hypotheses(CoefficientTable):
         ):
             text = constraint if isinstance(constraint, str) else ", ".join(constraint)
             try:
-                found = constraints.LinearConstraints.from_spec(_in_pairs(text), list(self.names))
+                parsed = constraints.LinearConstraints.from_spec(_in_pairs(text), list(self.names))
             except Exception as error:  # the parser raises errors of many types
                 raise ValueError(
                     f"The constraint `{text}` cannot be read: {str(error).splitlines()[0].rstrip('.')}. The "
                     f"coefficients are {', '.join(self.names)}; quote names that are not a single word with backticks."
                 ) from None
-            matrix, values = np.asarray(found.constraint_matrix, float), np.asarray(found.constraint_values, float)
+            matrix, values = np.asarray(parsed.constraint_matrix, float), np.asarray(parsed.constraint_values, float)
         else:
             matrix, text = _matrix(constraint), "matrix"
             values = np.zeros(len(matrix))

@@ -31,7 +31,7 @@ class Predictor:
       start: the index of the parameter's first element in the family's vector `[params_size]` of all parameters.
       classes: for logits, the label of each element. The first class is the reference; its coefficients are 0. For
         other parameters, `classes` is empty.
-      is_constant: whether the parameter has no formula. A table then shows its value in place of coefficients.
+      is_constant: whether the parameter has no formula. The coefficient table then shows the value of the parameter.
     """
 
     parameter: str
@@ -70,36 +70,38 @@ class Predictor:
 def sizes(family: ParametricFamily) -> dict[str, int]:
     """Returns the number of elements of each parameter, in the order of the family's vector."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64))
-    found = {name: math.prod(values[name].shape) for name in family.parameter_names}
-    if sum(found.values()) != family.params_size or family.shared:
+    num_elements = {name: math.prod(values[name].shape) for name in family.parameter_names}
+    if sum(num_elements.values()) != family.params_size or family.shared:
         raise ValueError(
             f"A regression needs a scalar family without `shared` parameters, but got {family.label}: a parameter "
             f"without a formula is the same for all rows anyway."
         )
-    return found
+    return num_elements
 
 
 def names_of(family: ParametricFamily, predictors: list[Predictor]) -> list[list[str]]:
     """Returns the names of each predictor's coefficients. Raises a `ValueError` if two names are equal."""
     natural = natural_values(family, tf.zeros([family.params_size], tf.float64))
-    shown = dict(zip(family.parameter_names, natural, strict=True))
-    found = []
+    natural_names = dict(zip(family.parameter_names, natural, strict=True))
+    blocks = []
     for index, predictor in enumerate(predictors):
         parameter, size = predictor.parameter, predictor.free
         if predictor.is_constant:
-            found.append([shown[parameter]] if size == 1 else [f"{shown[parameter]}[{i}]" for i in range(size)])
+            blocks.append(
+                [natural_names[parameter]] if size == 1 else [f"{natural_names[parameter]}[{i}]" for i in range(size)]
+            )
             continue
         prefixes = predictor.classes[1:] or ([""] if not index else [parameter])
         prefixes = prefixes if len(prefixes) == size else [f"{parameter}[{i}]" for i in range(size)]
         columns = predictor.design.names
-        found.append([f"{prefix}: {column}" if prefix else column for prefix in prefixes for column in columns])
-    names = [name for block in found for name in block]
+        blocks.append([f"{prefix}: {column}" if prefix else column for prefix in prefixes for column in columns])
+    names = [name for block in blocks for name in block]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(
             f"Two coefficients would be named `{twice[0]}`, because a column of `data` has the name of a parameter of "
             f"{family.label}: rename the column."
         )
-    return found
+    return blocks
 
 
 def is_logit_vector(family: ParametricFamily, name: str) -> bool:
@@ -109,21 +111,21 @@ def is_logit_vector(family: ParametricFamily, name: str) -> bool:
 
 def build_model(family: ParametricFamily, predictors: list[Predictor]) -> tf_keras.Model:
     """Builds a compiled model. Each parameter has a dense layer and an optional offset; the family's head follows."""
-    inputs, numbers = {}, []
+    inputs, blocks = {}, []
     for predictor in sorted(predictors, key=lambda predictor: predictor.start):
         name, columns = predictor.parameter, predictor.design.matrix.shape[1] - predictor.has_intercept
         inputs[name] = tf_keras.Input([columns], name=name, dtype=_DTYPE)
         layer = tf_keras.layers.Dense(
             predictor.free, use_bias=predictor.has_intercept, kernel_initializer="zeros", dtype=_DTYPE, name=f"{name}_"
         )
-        number = layer(inputs[name])
+        u = layer(inputs[name])
         if predictor.has_offset:
             offset = inputs[f"{name}_offset"] = tf_keras.Input([1], name=f"{name}_offset", dtype=_DTYPE)
-            number = tf_keras.layers.Add(dtype=_DTYPE)([number, offset])
+            u = tf_keras.layers.Add(dtype=_DTYPE)([u, offset])
         if predictor.classes:  # the logit of the first class is 0
-            number = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(number[..., None])[..., 0]
-        numbers.append(number)
-    joined = tf_keras.layers.Concatenate(dtype=_DTYPE)(numbers) if len(numbers) > 1 else numbers[0]
+            u = tf_keras.layers.ZeroPadding1D((1, 0), dtype=_DTYPE)(u[..., None])[..., 0]
+        blocks.append(u)
+    joined = tf_keras.layers.Concatenate(dtype=_DTYPE)(blocks) if len(blocks) > 1 else blocks[0]
     model = tf_keras.Model(inputs, DistributionHead(family)(joined))
     model.compile(loss=negative_log_likelihood)
     return model
@@ -135,17 +137,19 @@ def places_of(model: tf_keras.Model, predictors: list[Predictor]) -> np.ndarray:
     Coefficients are ordered by predictor, element and column.
     """
     starts = np.cumsum([0, *[w.shape.num_elements() for w in model.trainable_weights]])
-    places = {
+    weight_indices = {
         w.ref(): np.arange(s, e).reshape(w.shape)
         for w, s, e in zip(model.trainable_weights, starts, starts[1:], strict=False)
     }
-    found = []
+    coefficient_indices = []
     for predictor in predictors:
         layer = model.get_layer(f"{predictor.parameter}_")
-        kernel = list(places[layer.kernel.ref()])
-        rows = [places[layer.bias.ref()] if name == INTERCEPT else kernel.pop(0) for name in predictor.design.names]
-        found += list(np.reshape(rows, [len(rows), predictor.free]).T)
-    return np.concatenate(found)
+        kernel = list(weight_indices[layer.kernel.ref()])
+        indices = [
+            weight_indices[layer.bias.ref()] if name == INTERCEPT else kernel.pop(0) for name in predictor.design.names
+        ]
+        coefficient_indices += list(np.reshape(indices, [len(indices), predictor.free]).T)
+    return np.concatenate(coefficient_indices)
 
 
 def set_coefficients(model: tf_keras.Model, predictors: list[Predictor], coefficients: np.ndarray) -> None:

@@ -19,7 +19,7 @@ __all__ = ["LinearPredictors"]
 
 
 class LinearPredictors(CoefficientTable):
-    """A fitted regression. Each parameter of its family is a link applied to a linear predictor.
+    """A fitted regression. Each parameter of the family is a link applied to a linear predictor.
 
     Attributes:
       family: the family of the head.
@@ -53,10 +53,10 @@ class LinearPredictors(CoefficientTable):
 
         Call `model(inputs)`, because `model.predict` of tf_keras rounds the inputs to float32.
         """
-        found: dict[str, np.ndarray] = {}
+        inputs: dict[str, np.ndarray] = {}
         for predictor, (matrix, offset) in zip(self.predictors, self._designs(data), strict=True):
-            found |= predictor.inputs(matrix, offset)
-        return found
+            inputs |= predictor.inputs(matrix, offset)
+        return inputs
 
     def predict_distribution(self, data: Any = None) -> tfd.Distribution:
         """Returns the predicted distribution of each row, a `tfd.Distribution` of batch `[n]`.
@@ -70,10 +70,10 @@ class LinearPredictors(CoefficientTable):
         data = None if data is None else as_frame(data)
         return [p.design.of(data) for p in self.predictors]
 
-    def _error(self, designs, slopes):
+    def _error(self, designs, gradients):
         """Returns the standard errors `[m]` of a quantity by the delta method.
 
-        `slopes` `[m, params_size]` is the gradient of the quantity with respect to the linear predictors.
+        `gradients`, `[m, params_size]`, are those of the quantity with respect to the linear predictors.
         """
-        by = by_coefficients(self.predictors, designs, slopes)
-        return np.linalg.norm(by @ self._root, axis=1)
+        coefficient_gradients = by_coefficients(self.predictors, designs, gradients)
+        return np.linalg.norm(coefficient_gradients @ self._root, axis=1)

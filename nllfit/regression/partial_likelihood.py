@@ -2,12 +2,13 @@
 
 Row `i` has the weight `w_i`, the linear predictor `u_i = x_i b + offset_i` and the risk `r_i = w_i exp(u_i)`. At each
 distinct event time `t`, the rows with `start < t <= stop` are at risk, and `d` rows have an event. `S` is the sum of
-`r` over the rows at risk. `T` is the sum of `r`, and `mean(w)` the mean of `w`, over the `d` rows with an event. Then
+`r` over the rows at risk. `T` is the sum of `r` over the `d` rows with an event, and `mean(w)` is the mean of `w` over
+these `d` rows. Then
 
     log L = sum_events w_i u_i - sum_t mean(w) sum_{l=0}^{d-1} log(S - (l / d) T)
 
-The sums over the rows at risk are cumulative sums over time. For rows that enter late, they are sums over the nodes of
-a binary tree. So no array has a size of rows times event times.
+The sums over the rows at risk are cumulative sums over time. Rows that enter late are summed over the nodes of a binary
+tree. So there is no array with an element for each pair of a row and an event time.
 """
 
 import dataclasses
@@ -41,8 +42,8 @@ class PartialLikelihood:
     def _centred(self) -> np.ndarray:
         """The columns minus their means, `[n, q]`.
 
-        A constant that is added to a column cancels in the likelihood. If a column is far from 0, such as a year, its
-        squares and the exponentials of `x b` would lose digits or overflow.
+        A constant that is added to a column cancels in the likelihood. If a column is far from 0, such as a year, the
+        squares of the column would lose digits, and the exponentials of `x b` would overflow.
         """
         return self.x - self.x.mean(0)
 
@@ -52,22 +53,22 @@ class PartialLikelihood:
         return np.unique(self.stop[self.event])
 
     @functools.cached_property
-    def _places(self):
-        """Returns two arrays `[n]` of indices into `times`: the first time after each row's `start` and `stop`."""
+    def _risk_ranges(self):
+        """Returns two index arrays `[n]`, `first` and `last`: a row is at risk at `times[first:last]`."""
         return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
 
     @functools.cached_property
     def _ties(self):
-        """Returns three arrays with one element per event: the index of its time, `l / d`, and `mean(w)`.
+        """Returns three arrays with one element per event: the index of the event's time, `l / d`, and `mean(w)`.
 
         The module's docstring explains the symbols. The events are in the order of time, not in the order of rows.
         """
-        at = np.searchsorted(self.times, self.stop[self.event])
-        counts = np.bincount(at, minlength=len(self.times))
-        of_time = np.repeat(np.arange(len(counts)), counts)
-        share = (np.arange(len(of_time)) - np.repeat(np.cumsum(counts) - counts, counts)) / counts[of_time]
-        weight = np.bincount(at, self.weights[self.event], len(counts)) / counts
-        return of_time, share, weight[of_time]
+        row_time_id = np.searchsorted(self.times, self.stop[self.event])
+        counts = np.bincount(row_time_id, minlength=len(self.times))
+        time_id = np.repeat(np.arange(len(counts)), counts)
+        fractions = (np.arange(len(time_id)) - np.repeat(np.cumsum(counts) - counts, counts)) / counts[time_id]
+        weight = np.bincount(row_time_id, self.weights[self.event], len(counts)) / counts
+        return time_id, fractions, weight[time_id]
 
     def compared(self) -> np.ndarray:
         """Returns the columns without the part that cancels in the likelihood, for a check of their rank.
@@ -76,19 +77,19 @@ class PartialLikelihood:
         at both. The likelihood does not change if a constant is added to `x b` in all rows of a chain. Therefore the
         mean over the rows of a chain is subtracted.
         """
-        first, last = self._places
-        seen = first < last
-        starts = np.bincount(first[seen], minlength=len(self.times))
-        ends = np.bincount(last[seen] - 1, minlength=len(self.times))
+        first, last = self._risk_ranges
+        is_at_risk = first < last
+        starts = np.bincount(first[is_at_risk], minlength=len(self.times))
+        ends = np.bincount(last[is_at_risk] - 1, minlength=len(self.times))
         is_last = np.cumsum(starts - ends) == 0  # no row is at risk at both this time and the next
-        chain = np.concatenate([[0], np.cumsum(is_last)])[first[seen]]
-        x, sizes = self._centred[seen], np.bincount(chain)
+        chain = np.concatenate([[0], np.cumsum(is_last)])[first[is_at_risk]]
+        x, sizes = self._centred[is_at_risk], np.bincount(chain)
         sums = np.zeros([len(sizes), x.shape[1]])
         np.add.at(sums, chain, x)
         return x - (sums / sizes[:, None])[chain]
 
     @functools.cached_property
-    def _size(self) -> int:
+    def _num_leaves(self) -> int:
         """The number of leaves of the binary tree over `times`, a power of two.
 
         The children of node `i` are the nodes `2 i` and `2 i + 1`.
@@ -103,9 +104,9 @@ class PartialLikelihood:
         sum at `start` from that at `stop`, because the difference would lose the digits of risks that are small
         compared with risks at other times.
         """
-        first, last = self._places
-        rows, found = np.flatnonzero((first > 0) & (first < last)), []
-        low, high = first[rows] + self._size, last[rows] + self._size
+        first, last = self._risk_ranges
+        rows, pairs = np.flatnonzero((first > 0) & (first < last)), []
+        low, high = first[rows] + self._num_leaves, last[rows] + self._num_leaves
         while len(rows):
             # The range from `low` to `high - 1` begins with a right child, or ends with a left child. The sibling of
             # this child is outside the range, so no higher node can replace the child.
@@ -113,38 +114,38 @@ class PartialLikelihood:
                 low % 2 == 1,
                 high % 2 == 1,
             )
-            found += [(rows[is_right], low[is_right]), (rows[is_left], high[is_left] - 1)]
+            pairs += [(rows[is_right], low[is_right]), (rows[is_left], high[is_left] - 1)]
             low, high = (low + 1) // 2, high // 2
-            rows, low, high = (part[low < high] for part in (rows, low, high))
-        return found
+            rows, low, high = (array[low < high] for array in (rows, low, high))
+        return pairs
 
     def at_risk(self, values: np.ndarray) -> np.ndarray:
         """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`."""
-        first, last = self._places
+        first, last = self._risk_ranges
         ends = np.zeros([len(self.times) + 1, *values.shape[1:]])
         np.add.at(ends, last[first == 0], values[first == 0])
         sums = np.cumsum(ends[::-1], 0)[::-1][1:]
         if not self._nodes:
             return sums
-        tree = np.zeros([2 * self._size, *values.shape[1:]])
+        tree = np.zeros([2 * self._num_leaves, *values.shape[1:]])
         for rows, nodes in self._nodes:
             np.add.at(tree, nodes, values[rows])
         level = 1
-        while level < self._size:
+        while level < self._num_leaves:
             tree[2 * level : 4 * level] += np.repeat(tree[level : 2 * level], 2, 0)
             level *= 2
-        return sums + tree[self._size : self._size + len(sums)]
+        return sums + tree[self._num_leaves : self._num_leaves + len(sums)]
 
     def over_times(self, values: np.ndarray) -> np.ndarray:
         """Sums values `[m, ...]` over the times at which each row is at risk. Returns `[n, ...]`."""
-        first, last = self._places
+        first, last = self._risk_ranges
         sums = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])[last]
         sums[first > 0] = 0.0
         if not self._nodes:
             return sums
-        tree = np.zeros([2 * self._size, *values.shape[1:]])
-        tree[self._size : self._size + len(values)] = values
-        level = self._size
+        tree = np.zeros([2 * self._num_leaves, *values.shape[1:]])
+        tree[self._num_leaves : self._num_leaves + len(values)] = values
+        level = self._num_leaves
         while level > 1:
             level //= 2
             tree[level : 2 * level] = tree[2 * level : 4 * level : 2] + tree[2 * level + 1 : 4 * level : 2]
@@ -167,8 +168,8 @@ class PartialLikelihood:
         u = self.numbers(coefficients)
         top = u.max()
         risk = self.weights * np.exp(u - top)
-        of_time, share, weight = self._ties
-        sums = self.at_risk(risk)[of_time] - share * self.tied(risk)[of_time]
+        time_id, fractions, weight = self._ties
+        sums = self.at_risk(risk)[time_id] - fractions * self.tied(risk)[time_id]
         if not (sums > 0).all():
             return np.nan
         return float((self.weights * u)[self.event].sum() - (weight * (np.log(sums) + top)).sum())
@@ -176,12 +177,12 @@ class PartialLikelihood:
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
         risk, sums, means, weight = self._means(coefficients)
-        of_time, share, _ = self._ties
-        second = risk[:, None, None] * self._centred[:, :, None] * self._centred[:, None]
-        squares = self.at_risk(second)[of_time] - share[:, None, None] * self.tied(second)[of_time]
-        spread = squares / sums[:, None, None] - means[:, :, None] * means[:, None]
+        time_id, fractions, _ = self._ties
+        outer = risk[:, None, None] * self._centred[:, :, None] * self._centred[:, None]
+        outer_sums = self.at_risk(outer)[time_id] - fractions[:, None, None] * self.tied(outer)[time_id]
+        covariances = outer_sums / sums[:, None, None] - means[:, :, None] * means[:, None]
         gradient = weight @ means - self.weights[self.event] @ self._centred[self.event]
-        return gradient, np.einsum("l,lpq->pq", weight, spread)
+        return gradient, np.einsum("l,lpq->pq", weight, covariances)
 
     def _means(self, coefficients):
         """Returns four arrays: `r` for each row, and three arrays with an element for each event, as in `_ties`.
@@ -192,34 +193,34 @@ class PartialLikelihood:
         """
         u = self.numbers(coefficients)
         risk = self.weights * np.exp(u - u.max())
-        of_time, share, weight = self._ties
-        sums = self.at_risk(risk)[of_time] - share * self.tied(risk)[of_time]
-        firsts = risk[:, None] * self._centred
-        means = (self.at_risk(firsts)[of_time] - share[:, None] * self.tied(firsts)[of_time]) / sums[:, None]
+        time_id, fractions, weight = self._ties
+        sums = self.at_risk(risk)[time_id] - fractions * self.tied(risk)[time_id]
+        weighted = risk[:, None] * self._centred
+        means = (self.at_risk(weighted)[time_id] - fractions[:, None] * self.tied(weighted)[time_id]) / sums[:, None]
         return risk, sums, means, weight
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the weighted score residuals `[n, q]`. They sum to the gradient of the log-likelihood."""
         risk, sums, means, weight = self._means(coefficients)
-        of_time, share, _ = self._ties
+        time_id, fractions, _ = self._ties
         size = len(self.times)
 
         def by_time(values):  # sums over the events of each time
-            found = np.zeros([size, *values.shape[1:]])
-            np.add.at(found, of_time, values)
-            return found
+            result = np.zeros([size, *values.shape[1:]])
+            np.add.at(result, time_id, values)
+            return result
 
         hazard = weight / sums
         expected = self._centred * self.over_times(by_time(hazard))[:, None]
         expected -= self.over_times(by_time(hazard[:, None] * means))
-        at = np.searchsorted(self.times, self.stop[self.event])
-        shared, shared_means = by_time(hazard * share), by_time((hazard * share)[:, None] * means)
-        expected[self.event] -= self._centred[self.event] * shared[at][:, None] - shared_means[at]
-        found = -risk[:, None] * expected
-        counts = np.bincount(of_time, minlength=size)
+        row_time_id = np.searchsorted(self.times, self.stop[self.event])
+        shared, shared_means = by_time(hazard * fractions), by_time((hazard * fractions)[:, None] * means)
+        expected[self.event] -= self._centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
+        result = -risk[:, None] * expected
+        counts = np.bincount(time_id, minlength=size)
         average = by_time(means) / counts[:, None]
-        found[self.event] += self.weights[self.event, None] * (self._centred[self.event] - average[at])
-        return found
+        result[self.event] += self.weights[self.event, None] * (self._centred[self.event] - average[row_time_id])
+        return result
 
     def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the Schoenfeld residuals `[events, q]`, in the order of rows.
@@ -228,11 +229,11 @@ class PartialLikelihood:
         time with ties, the mean is the average of the means from `_means`.
         """
         _, _, means, _ = self._means(coefficients)
-        of_time = self._ties[0]
+        time_id = self._ties[0]
         sums = np.zeros([len(self.times), means.shape[1]])
-        np.add.at(sums, of_time, means)
-        at = np.searchsorted(self.times, self.stop[self.event])
-        return self._centred[self.event] - sums[at] / np.bincount(of_time)[at, None]
+        np.add.at(sums, time_id, means)
+        row_time_id = np.searchsorted(self.times, self.stop[self.event])
+        return self._centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
 
     def hazards(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
         """Returns Breslow's estimate of the hazard at each event time, `[m]`, and the `u` for which it holds.

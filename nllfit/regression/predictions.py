@@ -97,17 +97,17 @@ class Predictions(LinearPredictors):
             )
         designs, index = self._designs(data), self._index(data)
         numbers = numbers_of(self.predictors, designs, self._coefficients)
-        mean, slopes = self._central(numbers), self._slopes(numbers)
-        error = self._error(designs, slopes)
+        mean, gradients = self._central(numbers), self._central_gradients(numbers)
+        error = self._error(designs, gradients)
         main = self.predictors[0].start
-        if slopes[:, np.arange(slopes.shape[1]) != main].any() or not self.converged:
+        if gradients[:, np.arange(gradients.shape[1]) != main].any() or not self.converged:
             ends = wald_interval(mean, error, level)
         else:
-            along = np.zeros_like(slopes)
-            along[:, main] = 1.0
-            low, high = wald_interval(numbers[:, main], self._error(designs, along), level).T
+            is_main = np.zeros_like(gradients)
+            is_main[:, main] = 1.0
+            low, high = wald_interval(numbers[:, main], self._error(designs, is_main), level).T
             tried = low, high, np.clip(0.0, low, high)  # a link such as `square` is least at 0, not at an end
-            reached = [self._central(np.where(along, u[:, None], numbers)) for u in tried]
+            reached = [self._central(np.where(is_main, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))
         low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
@@ -118,19 +118,19 @@ class Predictions(LinearPredictors):
         """Returns the point prediction `[m]` for linear predictors `[m, params_size]`: mean, median or mode."""
         return np.ravel(law_of(traced_distribution(self.family, tf.constant(numbers))).central_value())
 
-    def _slopes(self, numbers):
+    def _central_gradients(self, numbers):
         """Returns the gradient `[m, params_size]` of the point prediction with respect to the linear predictors.
 
         The gradient is a difference quotient, because TFP has no gradients of medians, modes and some means.
         """
-        found = np.zeros_like(numbers)
-        for place in range(numbers.shape[1]):
+        gradients = np.zeros_like(numbers)
+        for index in range(numbers.shape[1]):
             step = np.zeros_like(numbers)
-            step[:, place] = _STEP * (1 + np.abs(numbers[:, place]))
+            step[:, index] = _STEP * (1 + np.abs(numbers[:, index]))
             low, high = self._central(numbers - step), self._central(numbers + step)
-            moves = np.abs(high - low) > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
-            found[:, place] = np.where(moves, (high - low) / (2 * step[:, place]), 0.0)
-        return found
+            changes = np.abs(high - low) > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+            gradients[:, index] = np.where(changes, (high - low) / (2 * step[:, index]), 0.0)
+        return gradients
 
     def _mixed(self, distribution, designs, num_draws, seed):
         """Draws coefficients and returns, for each row, the mixture of the distributions that the draws predict.

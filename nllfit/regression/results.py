@@ -22,7 +22,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
     The coefficients of the main parameter have the names of their columns. Coefficients of other parameters are named
     `parameter: column`, and coefficients of classes `label: column`. For a parameter without a formula, such as
-    `scale`, the table shows the value of the parameter, and its standard error comes from the delta method.
+    `scale`, the table shows the value of the parameter. The delta method gives the standard error of this value.
 
     Attributes:
       model: the fitted Keras model; `inputs(data)` returns its inputs.
@@ -59,7 +59,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self._coefficients = coefficients
         self._root = np.full([len(coefficients)] * 2, np.nan)
         if self.converged:
-            bread = np.linalg.inv(objective.local(coefficients)[1])  # in `objective.basis`
+            bread = np.linalg.inv(objective.local(coefficients)[1])  # for coefficients of `objective.basis`
             variances, axes = np.linalg.eigh(bread if kind == "information" else self._sandwich(bread, clusters))
             self._root = objective.basis[1] @ axes * np.sqrt(np.maximum(variances, 0.0))
         self._name(names)
@@ -73,19 +73,19 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         ratios: list[bool] = []
         terms: dict[str, list[int]] = {}
         jacobian = np.eye(len(self._coefficients))
-        natural, ratio = self._at_a_row()
+        natural, is_ratio = self._natural_values_and_ratios()
         estimates = self._coefficients.copy()
         for index, (predictor, block_names) in enumerate(zip(self.predictors, blocks, strict=True)):
             first, size = len(names), predictor.free
             names += block_names
             if predictor.is_constant:
-                _, values, slopes = natural[predictor.parameter]
+                _, values, natural_jacobian = natural[predictor.parameter]
                 block = slice(first, first + size)
-                estimates[block], jacobian[block, block] = values, slopes[:, list(predictor.places)]
+                estimates[block], jacobian[block, block] = values, natural_jacobian[:, list(predictor.places)]
                 ratios += [False] * size
                 continue
             columns = predictor.design.names
-            ratios += [ratio[place] for place in predictor.places for _ in columns]
+            ratios += [is_ratio[place] for place in predictor.places for _ in columns]
             for term, places in predictor.design.terms.items():
                 key = INTERCEPT if term == "1" else term
                 key = key if not index else f"{predictor.parameter}: {key}"
@@ -94,36 +94,36 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self.terms = {term: places for term, places in terms.items() if places}
         self.covariance = jacobian @ self._root @ self._root.T @ jacobian.T
 
-    def _at_a_row(self):
+    def _natural_values_and_ratios(self):
         """Returns a dict of the parameters at the first row, and a boolean array `[params_size]`.
 
         The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
         their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
-        coefficients are logarithms of ratios: if the predictor grows by 1, the natural value or its odds grow by a
-        factor of `e`. This also holds for the logits of classes, where the odds are relative to the first class, and
+        coefficients are logarithms of ratios: if the linear predictor grows by 1, the natural value or its odds grow by
+        a factor of `e`. This also holds for the logits of classes, where the odds are relative to the first class, and
         for the `loc` of ordered classes, which is a logarithm of odds plus a constant.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(vector)
             values = {name: tf.reshape(v, [-1]) for name, v in natural_values(self.family, vector).items()}
-        found = {}
-        for name, (shown, value) in zip(self.family.parameter_names, values.items(), strict=True):
-            slopes = tape.jacobian(value, vector, experimental_use_pfor=False)
-            found[name] = shown, value.numpy(), slopes.numpy()
+        natural = {}
+        for name, (natural_name, value) in zip(self.family.parameter_names, values.items(), strict=True):
+            jacobian = tape.jacobian(value, vector, experimental_use_pfor=False)
+            natural[name] = natural_name, value.numpy(), jacobian.numpy()
         is_log = np.zeros(len(vector), bool)
         at_0 = {n: v.numpy() for n, v in natural_values(self.family, tf.zeros_like(vector)).items()}
         at_1 = {n: v.numpy() for n, v in natural_values(self.family, tf.ones_like(vector)).items()}
-        for predictor, shown in ((p, found[p.parameter][0]) for p in self.predictors):
-            low, high = np.ravel(at_0[shown]), np.ravel(at_1[shown])
+        for predictor, natural_name in ((p, natural[p.parameter][0]) for p in self.predictors):
+            low, high = np.ravel(at_0[natural_name]), np.ravel(at_1[natural_name])
             with np.errstate(all="ignore"):
-                grows = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
+                is_factor_e = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
             is_log[list(predictor.places)] = (
                 bool(predictor.classes)
-                or (grows.size == predictor.size and grows.all())
-                or (shown == "loc" and CUTPOINTS in at_0 and low == 0 and high == 1)
+                or (is_factor_e.size == predictor.size and is_factor_e.all())
+                or (natural_name == "loc" and CUTPOINTS in at_0 and low == 0 and high == 1)
             )
-        return found, is_log
+        return natural, is_log
 
     def _observed(self):
         weights = self.objective.weights
@@ -132,13 +132,13 @@ class Regression(Hypotheses, Predictions, Diagnostics):
     def _sandwich(self, bread, clusters):
         scores, weights = self.objective.scores(self._coefficients), self.objective.weights
         if clusters is None:
-            moves = np.sqrt(weights)[:, None] * scores @ bread
-            return moves.T @ moves
+            influences = np.sqrt(weights)[:, None] * scores @ bread
+            return influences.T @ influences
         sums = np.zeros([clusters.max() + 1, len(bread)])
         np.add.at(sums, clusters, weights[:, None] * scores)
         rows = weights.sum()
         factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise its rank above the number of clusters. For
-        # as many constraints as clusters, `test` would then return a p-value and not NaN.
-        moves = sums @ bread
-        return factor * moves.T @ moves
+        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise the rank of this product above the number
+        # of clusters. Then `test` of as many constraints as clusters would return a p-value and not NaN.
+        influences = sums @ bread
+        return factor * influences.T @ influences

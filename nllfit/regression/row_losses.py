@@ -2,7 +2,7 @@
 
 TensorFlow traces the functions only once for each family, because tracing takes longer than a fit to a thousand rows.
 The trace accepts any number of rows. Censored outcomes have one trace for each kind of observation (exact,
-right-censored, and so on), which contains only the formula of this kind.
+right-censored, and so on). Each trace contains only the formula of its kind.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ class RowLosses:
     def __init__(self, family: ParametricFamily, y: np.ndarray):
         unchecked = family.holding({"validate_args": False})
         self._size = len(y)
-        self._parts = [(rows, tf.constant(y[rows]), _programs(part)) for part, rows in unchecked.by_kind(y)]
+        self._groups = [(rows, tf.constant(y[rows]), _cached_functions(kind)) for kind, rows in unchecked.by_kind(y)]
 
     def losses(self, numbers: np.ndarray) -> np.ndarray:
         """Returns the losses `[n]`. A loss is NaN if a parameter is outside its domain."""
@@ -33,24 +33,24 @@ class RowLosses:
 
         The derivatives of a row's loss are with respect to the `P` linear predictors of the row.
         """
-        slopes, bends = self._of_all_rows("derivatives", numbers)
-        return slopes, bends
+        gradients, hessians = self._of_all_rows("derivatives", numbers)
+        return gradients, hessians
 
     def _of_all_rows(self, name: str, numbers: np.ndarray) -> list[np.ndarray]:
         """Calls the traced function `name` for all rows. Returns its results in the order of the rows."""
-        if len(self._parts) == 1:
-            ((_, y, programs),) = self._parts
-            return [part.numpy() for part in programs[name](tf.constant(numbers), y)]
-        found: list[np.ndarray] = []
-        for rows, y, programs in self._parts:
-            parts = programs[name](tf.constant(numbers[rows]), y)
-            found = found or [np.empty([self._size, *part.shape[1:]]) for part in parts]
-            for whole, part in zip(found, parts, strict=True):
-                whole[rows] = part
-        return found
+        if len(self._groups) == 1:
+            ((_, y, functions),) = self._groups
+            return [value.numpy() for value in functions[name](tf.constant(numbers), y)]
+        results: list[np.ndarray] = []
+        for rows, y, functions in self._groups:
+            values = functions[name](tf.constant(numbers[rows]), y)
+            results = results or [np.empty([self._size, *value.shape[1:]]) for value in values]
+            for result, value in zip(results, values, strict=True):
+                result[rows] = value
+        return results
 
 
-def _programs(family):
+def _cached_functions(family):
     return shared_by(("row losses", family), lambda: _traced(family))
 
 
@@ -71,9 +71,9 @@ def _traced(family):
             with tf.GradientTape() as inner:
                 inner.watch(numbers)
                 values = losses(numbers, y)
-            slopes = inner.gradient(values, numbers, unconnected_gradients=zero)
-            columns = tf.unstack(slopes, axis=-1)
-        return slopes, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
+            gradients = inner.gradient(values, numbers, unconnected_gradients=zero)
+            columns = tf.unstack(gradients, axis=-1)
+        return gradients, tf.stack([outer.gradient(c, numbers, unconnected_gradients=zero) for c in columns], 1)
 
     functions = {"losses": losses, "derivatives": derivatives}
     return {name: trace(tf.function(f, autograph=False), *specs) for name, f in functions.items()}
