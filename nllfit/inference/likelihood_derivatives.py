@@ -1,4 +1,4 @@
-"""The negative log-likelihood as a function of a model's weights, with its derivatives and the score of each row."""
+"""The negative log-likelihood as a function of a model's weights: value, derivatives, and the gradient of each row."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,8 @@ _BLOCK = 64
 class Likelihood(Surface):
     """The negative log-likelihood of all the data as a function of a model's weights. It is a sum over rows, in nats.
 
-    The likelihood comes from the head's distribution. The compiled loss may be a mean and may contain regularizers.
+    The likelihood is computed from the head's distribution, because the compiled loss may be a mean and may contain
+    regularizers.
     """
 
     of = "likelihood"  # the name of the function in messages
@@ -56,37 +57,37 @@ class Likelihood(Surface):
             losses, _ = weighted_losses(self._model(data[0], training=False), data)
             losses = tf.reduce_sum(losses, range(1, losses.shape.rank))
         zero = tf.UnconnectedGradients.ZERO
-        parts = tape.jacobian(losses, self._weights, unconnected_gradients=zero)
+        jacobians = tape.jacobian(losses, self._weights, unconnected_gradients=zero)
         rows = tf.shape(losses)[0]
-        return tf.concat([tf.cast(tf.reshape(part, [rows, -1]), self.dtype) for part in parts], 1)
+        return tf.concat([tf.cast(tf.reshape(jacobian, [rows, -1]), self.dtype) for jacobian in jacobians], 1)
 
 
 class PenalizedLikelihood(Likelihood):
     """The negative log posterior of a model's weights, up to a constant. The regularizers determine the prior.
 
-    Without regularizers, a compiled loss is the negative log-likelihood divided by a number `n`; for a mean, `n` is the
-    number of rows. Keras adds the regularizers to this quotient. Times `n`, the regularizers are the negative log
-    prior.
+    Without regularizers, the compiled loss is the negative log-likelihood divided by a number `n`. If the loss is a
+    mean, `n` is the number of rows. Keras adds the regularizers to this quotient, so `n` times the regularizers is the
+    negative log prior.
     """
 
     of = "posterior"
 
     def __init__(self, model: Model, data: tuple | None = None):
         super().__init__(model, data)
-        self._alone = tf.function(self._without_penalty, autograph=False)
+        self._unpenalized = tf.function(self._without_penalty, autograph=False)
 
     def objective(self, model: Model, data: tuple) -> tf.Tensor:
         x, y, sample_weight = [*data, None][:3]
         output = model(x, training=False)
         loss = tf.reduce_sum(weighted_losses(output, data)[0])
         penalty = tf.cast(tf.add_n(model.losses), loss.dtype)
-        mean = model.compute_loss(x=x, y=y, y_pred=output, sample_weight=sample_weight)
-        num_rows = tf.math.divide_no_nan(loss, tf.cast(mean, loss.dtype) - penalty)
-        return loss + tf.stop_gradient(num_rows) * penalty
+        compiled_loss = model.compute_loss(x=x, y=y, y_pred=output, sample_weight=sample_weight)
+        divisor = tf.math.divide_no_nan(loss, tf.cast(compiled_loss, loss.dtype) - penalty)
+        return loss + tf.stop_gradient(divisor) * penalty
 
     def log_likelihood(self, w: np.ndarray) -> float:
         position = tf.constant(w, self.dtype)
-        return -float(trace(self._alone, self._specs, position)(self._data, position))
+        return -float(trace(self._unpenalized, self._specs, position)(self._data, position))
 
     def _without_penalty(self, data, position):
         assign(self._weights, position)

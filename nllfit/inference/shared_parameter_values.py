@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, where a head's shared parameters have natural values, such as `scale`."""
+"""The coefficients of a model: its weights, but natural values, such as `scale`, for a head's shared parameters."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
     """Returns the coefficients of a model.
 
     A head stores its shared parameters as an unconstrained weight. The coefficient is the natural value of the
-    parameter, such as `scale`, or `rate` where the distribution's argument is `log_rate`.
+    parameter, such as `scale`, or `rate` if the distribution's argument is `log_rate`.
 
     Args:
       model: a model that has been built.
@@ -25,33 +25,33 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
       Their values, `[q]`.
       Their Jacobian with respect to the trainable weights, `[q, p]`.
     """
-    names, values, slopes = [], [], []
+    names, values, blocks = [], [], []
     heads = [layer for layer in adapter_of(model).layers if getattr(layer, "_shared", None) is not None]
     for weight, weight_labels in zip(model.trainable_weights, weight_names(model, features), strict=True):
         head = next((head for head in heads if head._shared is weight), None)
-        numbers = tf.reshape(tf.cast(variable_of(weight), tf.float64), [-1])
+        unconstrained = tf.reshape(tf.cast(variable_of(weight), tf.float64), [-1])
         if head is None:
             names += weight_labels
-            values.append(numbers.numpy())
-            slopes.append(np.eye(len(numbers)))
+            values.append(unconstrained.numpy())
+            blocks.append(np.eye(len(unconstrained)))
             continue
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(numbers)
-            shared = _shared_parameters(head.family, numbers)
-            flat = tf.concat([tf.reshape(value, [-1]) for value in shared.values()], 0)
+            tape.watch(unconstrained)
+            shared = _shared_parameters(head.family, unconstrained)
+            natural = tf.concat([tf.reshape(value, [-1]) for value in shared.values()], 0)
         for name, value in shared.items():
             names += labels(name, [range(size) for size in value.shape if size > 1])
-        values.append(flat.numpy())
-        slopes.append(tape.jacobian(flat, numbers, experimental_use_pfor=False).numpy())
-    rows, columns = (sum(slope.shape[axis] for slope in slopes) for axis in (0, 1))
+        values.append(natural.numpy())
+        blocks.append(tape.jacobian(natural, unconstrained, experimental_use_pfor=False).numpy())
+    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (0, 1))
     jacobian, row, column = np.zeros([rows, columns]), 0, 0
-    for slope in slopes:
-        jacobian[row : row + slope.shape[0], column : column + slope.shape[1]] = slope
-        row, column = row + slope.shape[0], column + slope.shape[1]
+    for block in blocks:
+        jacobian[row : row + block.shape[0], column : column + block.shape[1]] = block
+        row, column = row + block.shape[0], column + block.shape[1]
     return unique(names), np.concatenate(values), jacobian
 
 
-def _shared_parameters(family, numbers):
+def _shared_parameters(family, unconstrained):
     """Returns the natural values of the shared parameters by name."""
-    values = family.parameters(tf.zeros([family.params_size], tf.float64), numbers)
+    values = family.parameters(tf.zeros([family.params_size], tf.float64), unconstrained)
     return family.natural({name: values[name] for name in family.shared})

@@ -23,8 +23,8 @@ __all__ = ["standard_errors"]
 
 # The largest accepted distance of the weights from the optimum, in standard errors.
 _NEAR = 0.1
-# The number of Newton steps, all with the same Hessian, that undo the rounding of the weights.
-_POLISHES = 3
+# The number of Newton steps that undo the rounding of the weights. All use the same Hessian.
+_POLISHING_STEPS = 3
 # One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. A maximum is verified only if this
 # drop is at least LEAST_DROP. It must also be at least the smaller of two numbers: _ROUNDINGS rounding errors of the
 # log-likelihood, and _MOST_NOISE nats.
@@ -59,7 +59,7 @@ def standard_errors(
     valid if the outcomes do not have the head's distribution. A head stores a shared parameter, such as a `scale`, as
     an unconstrained weight. The table shows the value of the parameter; its standard error comes from the delta method.
     Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is in
-    float64, except for models that `fit_lbfgs` searches in their own dtype, such as subclassed ones.
+    float64, except for models that `fit_lbfgs` searches in their own dtype, such as subclassed models.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has a regularizer, `H` is the Hessian of
     the negative log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation. The standard
@@ -116,17 +116,17 @@ def standard_errors(
         try:
             log_likelihood = likelihood.log_likelihood(weights)
             w, axes, fault = _maximum(likelihood, weights)
-            steep = _steep(axes)
-            spread = np.eye(steep.shape[1])
+            directions = _identified(axes)
+            meat = np.eye(directions.shape[1])
             if covariance == "sandwich" and fault is None:
-                spread = _meat((block @ steep for block in likelihood.scores(w)), frequencies, clusters)
+                meat = _meat((block @ directions for block in likelihood.scores(w)), frequencies, clusters)
         finally:
             set_weights(model, weights)
-    along = jacobian @ steep
-    covariances = along @ spread @ along.T
-    idle = _idle(axes, jacobian)
-    covariances[idle] = covariances[:, idle] = np.nan
-    covariances[idle, idle] = np.inf
+    projections = jacobian @ directions
+    covariances = projections @ meat @ projections.T
+    unidentified = _unidentified(axes, jacobian)
+    covariances[unidentified] = covariances[:, unidentified] = np.nan
+    covariances[unidentified, unidentified] = np.inf
     if fault:
         covariances[:] = np.nan
     return Coefficients(
@@ -137,10 +137,11 @@ def standard_errors(
         kind=_kind(covariance, clusters, is_penalized),
         log_likelihood=log_likelihood,
         num_observations=float(frequencies.sum()),
-        num_parameters=steep.shape[1],
+        num_parameters=directions.shape[1],
         label=family.label,
         converged=fault is None,
-        message=fault or _success(likelihood.of, [name for name, is_idle in zip(names, idle, strict=True) if is_idle]),
+        message=fault
+        or _success(likelihood.of, [name for name, flag in zip(names, unidentified, strict=True) if flag]),
     )
 
 
@@ -154,7 +155,7 @@ def _kind(covariance, clusters, is_penalized):
 def _as_clusters(groups, covariance, counted):
     """Returns the index of each row's group, `[n]`, or None if there are no groups.
 
-    `counted` tells which rows have a positive weight, `[n]`. The labels of the others are ignored.
+    `counted` tells which rows have a positive weight, `[n]`. The labels of the other rows are ignored.
     """
     if groups is None:
         return None
@@ -180,26 +181,26 @@ def _as_clusters(groups, covariance, counted):
 def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, str | None]:
     """Returns the maximum near weights `[p]`, the principal axes of the Hessian there, and a message.
 
-    The message is None if the maximum was verified. Otherwise it says why there are no standard errors. The weights
-    were rounded to the model's dtype, which can make directions that are exactly flat at the maximum seem slightly
-    curved. Therefore a few Newton steps undo the rounding.
+    The message is None if the maximum was verified. Otherwise the message says why there are no standard errors. The
+    weights were rounded to the model's dtype. Therefore directions that are exactly flat at the maximum can seem
+    slightly curved. A few Newton steps undo the rounding.
     """
 
     def log_likelihoods(points):
         values = -np.array([likelihood.value(point) for point in points])
-        return np.where(np.isnan(values), -np.inf, values)  # NaN: outside the domain of the head's parameters
+        return np.where(np.isnan(values), -np.inf, values)  # NaN: a parameter is outside its domain
 
     fault: str | None = None
     value, gradient = likelihood.value_and_gradient(w)
-    axes, top = _axes(likelihood, w), w
-    held = int(corners(lambda point: likelihood.value_and_gradient(point)[1], w).sum())
-    if held:
+    axes, maximum = _axes(likelihood, w), w
+    zeros = int(corners(lambda point: likelihood.value_and_gradient(point)[1], w).sum())
+    if zeros:
         fault = (
-            f"there are no standard errors, because {held} of the weights are 0 at a corner of the {likelihood.of}, "
+            f"there are no standard errors, because {zeros} of the weights are 0 at a corner of the {likelihood.of}, "
             f"such as an L1 penalty has, where there is no second derivative"
         )
         return w, axes, fault
-    distance = np.linalg.norm(_steep(axes).T @ gradient)
+    distance = np.linalg.norm(_identified(axes).T @ gradient)
     if not distance < _NEAR:
         fault = (
             f"there are no standard errors, because the weights are not at a maximum of the {likelihood.of}, but "
@@ -207,10 +208,10 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
             f"loss"
         )
         return w, axes, fault
-    for _ in range(_POLISHES):
-        top = top - _steep(axes) @ (_steep(axes).T @ gradient)
-        _, gradient = likelihood.value_and_gradient(top)
-    axes = _axes(likelihood, top)
+    for _ in range(_POLISHING_STEPS):
+        maximum = maximum - _identified(axes) @ (_identified(axes).T @ gradient)
+        _, gradient = likelihood.value_and_gradient(maximum)
+    axes = _axes(likelihood, maximum)
     least = max(LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
     if np.any(axes.bends < 0):
         fault = (
@@ -219,19 +220,19 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
         )
     elif axes.flat.all():
         fault = f"there are no standard errors, because no weight changes the {likelihood.of}"
-    elif drops_around(log_likelihoods, top, -likelihood.value(top), _steep(axes))[0].min() < least:
+    elif drops_around(log_likelihoods, maximum, -likelihood.value(maximum), _identified(axes))[0].min() < least:
         fault = (
             f"there are no standard errors, because the log-{likelihood.of} does not fall at a distance of one "
             "standard error: its maximum is elsewhere, or at infinity, as when classes are separable or all outcomes "
             "of a group are equal"
         )
-    return top, axes, fault
+    return maximum, axes, fault
 
 
 def _axes(likelihood, w):
-    away = w * (1 + 2 * likelihood.eps * np.resize([1, -1], len(w)))
+    nearby = w * (1 + 2 * likelihood.eps * np.resize([1, -1], len(w)))
     try:
-        return axes_of(likelihood.curvature, w, away, likelihood.curvature_eps)
+        return axes_of(likelihood.curvature, w, nearby, likelihood.curvature_eps)
     except np.linalg.LinAlgError:
         raise ValueError(
             f"The log-likelihood, {-likelihood.value(w):.4g}, or one of its second derivatives is not finite at the "
@@ -239,26 +240,26 @@ def _axes(likelihood, w):
         ) from None
 
 
-def _steep(axes):
-    """Returns the directions that change the likelihood, `[p, r]`. The length of each is one standard error."""
+def _identified(axes):
+    """Returns the directions that change the likelihood, `[p, r]`. Each has the length of one standard error."""
     return axes.directions[:, ~axes.flat]
 
 
-def _idle(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
+def _unidentified(axes: Axes, jacobian: np.ndarray) -> np.ndarray:
     """Returns whether each coefficient is not identified, `[q]`.
 
     Such a coefficient changes along a direction in which the likelihood is constant.
     """
     flat, _ = np.linalg.qr(axes.scales[:, None] * axes.directions[:, axes.flat])
-    slopes = jacobian / axes.scales
-    return np.linalg.norm(slopes @ flat, axis=1) > _UNIDENTIFIED * np.linalg.norm(slopes, axis=1)
+    gradients = jacobian / axes.scales
+    return np.linalg.norm(gradients @ flat, axis=1) > _UNIDENTIFIED * np.linalg.norm(gradients, axis=1)
 
 
 def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     """Returns the middle factor of the sandwich, `[r, r]`: the sum of outer products of scores over rows or clusters.
 
     The blocks `[rows, r]` of `scores` contain each row's score times its frequency. The outer product of a row would
-    contain the square of the frequency, so it is divided by the frequency.
+    contain the square of the frequency, so the product is divided by the frequency.
     """
     of_rows = np.concatenate(list(scores))
     if clusters is not None:
@@ -268,11 +269,11 @@ def _meat(scores: Iterable[np.ndarray], frequencies: np.ndarray, clusters: np.nd
     return of_rows.T @ (of_rows / np.where(frequencies > 0, frequencies, 1.0)[:, None])
 
 
-def _success(of: str, idle: list[str]) -> str:
-    """Returns the message for weights that are a maximum. `idle` names the coefficients that are not identified."""
-    if not idle:
+def _success(of: str, names: list[str]) -> str:
+    """Returns the message for weights that are a maximum. `names` are the coefficients that are not identified."""
+    if not names:
         return f"the weights are a maximum of the {of}"
-    shown = ", ".join(f"`{name}`" for name in idle[:_NAMES_SHOWN]) + (", ..." if len(idle) > _NAMES_SHOWN else "")
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
     return (
         f"the weights are a maximum of the {of}, but not the only one: {shown} can change together without a "
         f"change of the {of}, as when columns depend on each other or a unit is idle, so their standard errors "

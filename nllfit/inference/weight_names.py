@@ -11,7 +11,7 @@ from nllfit.families.head_base import Head
 __all__ = ["Features", "feature_names", "labels", "leading_to", "unique", "weight_names"]
 
 
-Features = list[list[str] | None]
+Features = list[list[str] | None]  # for each input of a model, its column names, or None
 
 
 def feature_names(model: Model, x: Any) -> Features:
@@ -42,7 +42,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     heads = [layer for layer in layers if isinstance(layer, Head)]
     parameters = [name for head in heads for name in head.family.parameter_names]
     parameters = parameters if len(parameters) == sum(head.family.params_size for head in heads) else []
-    leading = [layer for head in heads for layer in leading_to(head, layers, adapter.keras.layers.Add)]
+    before_heads = [layer for head in heads for layer in leading_to(head, layers, adapter.keras.layers.Add)]
     names = []
     for weight, path in zip(weights, paths, strict=True):
         owners = [layer for layer in layers if any(w is weight for w in layer.trainable_weights)]
@@ -51,7 +51,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
         columns = inputs.get(id(_of_graph(layer, "input")))
         if len(indices) == 2 and columns and len(columns) == len(indices[0]):
             indices[0] = columns
-        if indices and len(parameters) == len(indices[-1]) > 1 and any(layer is known for known in leading):
+        if indices and len(parameters) == len(indices[-1]) > 1 and any(layer is other for other in before_heads):
             indices[-1] = parameters
         shown = [index for index in indices if index != ["0"]]
         names.append(labels("/".join(path[-depth:]), shown))
@@ -65,11 +65,11 @@ def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
 
 def unique(names: Sequence[str]) -> list[str]:
     """Adds a number to every name that equals an earlier one: `["a", "a"]` becomes `["a", "a (2)"]`."""
-    found: dict[str, None] = {}
+    unique_names: dict[str, None] = {}
     for name in names:
         numbered = (f"{name} ({number})" for number in itertools.count(2))
-        found[next(label for label in itertools.chain([name], numbered) if label not in found)] = None
-    return list(found)
+        unique_names[next(label for label in itertools.chain([name], numbered) if label not in unique_names)] = None
+    return list(unique_names)
 
 
 def _of_graph(layer, end):
@@ -97,7 +97,8 @@ def leading_to(layer: Any, layers: Sequence, addition: type) -> list:
     tensors = _of_graph(layer, "input")
     found: list[Any] = []
     for tensor in tensors if isinstance(tensors, (list, tuple)) else [tensors]:
-        known = (b for b in layers if tensor is not None and _of_graph(b, "output") is tensor)
-        before = next((b for b in known if b is not layer), None)  # the input of a tf_keras `InputLayer` is its output
-        found += leading_to(before, layers, addition) if isinstance(before, addition) else [before]
+        producers = (b for b in layers if tensor is not None and _of_graph(b, "output") is tensor)
+        # The input of a tf_keras `InputLayer` is also its output, so `layer` itself does not count.
+        producer = next((b for b in producers if b is not layer), None)
+        found += leading_to(producer, layers, addition) if isinstance(producer, addition) else [producer]
     return found

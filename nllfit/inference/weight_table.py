@@ -21,13 +21,13 @@ class Coefficients(MaximumLikelihoodFit):
 
     Attributes:
       names: the names of the `q` coefficients: `kernel[age]`, `dense/bias`, and `scale` for a head's shared parameter.
-        If two would be equal, the second one gets a number: `dense/bias (2)`.
-      estimates: `[q]`, the weights of the model; for a shared parameter its natural value, such as `scale`, or `rate`
-        where the distribution's argument is `log_rate`.
+        If two names would be equal, the second one gets a number: `dense/bias (2)`.
+      estimates: `[q]`, the weights of the model; for a shared parameter the natural value, such as `scale`, or `rate`
+        if the distribution's argument is `log_rate`.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
         coefficient is not identified, because other weights give the same likelihood.
-      covariance: `[q, q]`. It is NaN if it does not exist; `message` gives the reason. For a coefficient that is not
-        identified, the variance is infinite and the covariances are NaN.
+      covariance: `[q, q]`. All elements are NaN if the covariance does not exist; `message` gives the reason. For
+        a coefficient that is not identified, the variance is infinite and the covariances are NaN.
       kind: the estimator of the covariance: "observed information" or "sandwich". It is "sandwich, 12 groups" for 12
         groups, and "Laplace approximation" for the information of a model with regularizers.
       log_likelihood: in nats, the sum over the rows.
@@ -35,7 +35,7 @@ class Coefficients(MaximumLikelihoodFit):
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.
       label: the family of the model's head.
       converged: whether the weights are a verified maximum of the likelihood or, with regularizers, the posterior.
-      message: the result of the verification. If there are no standard errors, it gives the reason.
+      message: the result of the verification, or the reason why there are no standard errors.
     """
 
     names: list[str]
@@ -93,7 +93,7 @@ class Coefficients(MaximumLikelihoodFit):
     def to_dict(self) -> dict[str, Any]:
         """Returns the results as plain numbers and strings, for JSON, without the covariance matrix.
 
-        Infinite numbers and NaN of coefficients become None.
+        None replaces infinite and NaN values of coefficients.
 
         Returns:
           A dict with the numbers of the fit and the item `"coefficients"`, a dict by name. Each coefficient is a dict

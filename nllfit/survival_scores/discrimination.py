@@ -60,7 +60,7 @@ def concordance(
     time, event, risk = checked(time, event, risk=risk)
     counts = time < (np.inf if tau is None else tau)
     weights = censoring_weights(time, event, train, counts) ** 2 if method == "uno" else counts.astype(float)
-    known = better = 0.0
+    comparable = concordant = 0.0
     later: list[float] = []  # the sorted risks of the rows that count as later
     order = np.argsort(-time, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(time[order])) + 1):
@@ -68,13 +68,13 @@ def concordance(
             bisect.insort(later, risk[row])
         for row in rows[event[rows]]:
             below, up_to = bisect.bisect_left(later, risk[row]), bisect.bisect_right(later, risk[row])
-            known += weights[row] * len(later)
-            better += weights[row] * (below + up_to) / 2
+            comparable += weights[row] * len(later)
+            concordant += weights[row] * (below + up_to) / 2
         for row in rows[event[rows]]:
             bisect.insort(later, risk[row])
-    if not known:
+    if not comparable:
         raise ValueError("No pair of rows is comparable: give at least one event before the time of another row.")
-    return float(better / known)
+    return float(concordant / comparable)
 
 
 def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np.ndarray:
@@ -109,11 +109,13 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     risks = np.asarray(risk)
     risks = np.tile(risks[:, None], [1, len(times)]) if risks.ndim == 1 else risks
     risks = as_floats("risk", risks, (len(time), len(times)))
-    weights, found = censoring_weights(time, event, train, time <= times.max(initial=-np.inf)), []
-    for t, now in zip(times, risks.T, strict=True):
-        cases, controls = event & (time <= t), np.sort(now[time > t])
+    weights, areas = censoring_weights(time, event, train, time <= times.max(initial=-np.inf)), []
+    for t, column in zip(times, risks.T, strict=True):
+        cases, controls = event & (time <= t), np.sort(column[time > t])
         if not cases.any() or not len(controls):
             raise ValueError(f"`times` has {t:g}, by which no row has an event, or all rows have ended: leave it out.")
-        ranks = (np.searchsorted(controls, now[cases], "left") + np.searchsorted(controls, now[cases], "right")) / 2
-        found.append(weights[cases] @ ranks / (weights[cases].sum() * len(controls)))
-    return np.array(found)
+        ranks = (
+            np.searchsorted(controls, column[cases], "left") + np.searchsorted(controls, column[cases], "right")
+        ) / 2
+        areas.append(weights[cases] @ ranks / (weights[cases].sum() * len(controls)))
+    return np.array(areas)

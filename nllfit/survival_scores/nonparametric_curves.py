@@ -10,7 +10,7 @@ from nllfit.survival_scores.checks import check_shape, checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]
 
-Train = tuple[Any, Any] | None  # the times and events from which the weights for censoring are estimated
+Train = tuple[Any, Any] | None  # the times and events from which the probability of censoring is estimated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +67,14 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
         raise ValueError(
             f"`entry` is {first:g} in row {late[0]}, and `time` is {last:g}: give rows with `entry < time`."
         )
-    times, place = np.unique(time, return_inverse=True)
-    seen, rows = np.bincount(place, event), np.bincount(place)
+    times, time_index = np.unique(time, return_inverse=True)
+    num_events, num_rows = np.bincount(time_index, event), np.bincount(time_index)
     not_entered = len(time) - np.searchsorted(np.sort(entry), times)
-    at_risk = np.cumsum(rows[::-1])[::-1] - not_entered
-    ended, left = (rows - seen, at_risk - seen) if censoring else (seen, at_risk)
-    share = np.divide(ended, left, out=np.zeros(len(times)), where=left > 0)
-    terms = np.divide(share, left - ended, out=np.where(ended > 0, np.inf, 0.0), where=left > ended)
-    return SurvivalCurve(times, np.cumprod(1 - share), log_variances=np.cumsum(terms))
+    at_risk = np.cumsum(num_rows[::-1])[::-1] - not_entered
+    ended, remaining = (num_rows - num_events, at_risk - num_events) if censoring else (num_events, at_risk)
+    hazard = np.divide(ended, remaining, out=np.zeros(len(times)), where=remaining > 0)
+    terms = np.divide(hazard, remaining - ended, out=np.where(ended > 0, np.inf, 0.0), where=remaining > ended)
+    return SurvivalCurve(times, np.cumprod(1 - hazard), log_variances=np.cumsum(terms))
 
 
 def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
@@ -104,14 +104,14 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
             f"`cause` holds {cause[unclear][0]!r}: give the number 0 for a censored row, or an event's label."
         )
     if of == 0 or not np.any(cause == of):
-        known = sorted({*cause[cause != 0]}, key=str)
-        raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {known}.")
+        causes = sorted({*cause[cause != 0]}, key=str)
+        raise ValueError(f"`of` is {of!r}, which no row has in `cause`: give one of {causes}.")
     time, _ = checked(time, cause != 0)
-    times, place = np.unique(time, return_inverse=True)
-    rows, every = np.bincount(place), np.bincount(place, cause != 0)
-    at_risk = np.cumsum(rows[::-1])[::-1]
-    survival = np.concatenate([[1.0], np.cumprod(1 - every / at_risk)[:-1]])
-    return SurvivalCurve(times, np.cumsum(survival * np.bincount(place, cause == of) / at_risk), before=0.0)
+    times, time_index = np.unique(time, return_inverse=True)
+    num_rows, num_events = np.bincount(time_index), np.bincount(time_index, cause != 0)
+    at_risk = np.cumsum(num_rows[::-1])[::-1]
+    survival = np.concatenate([[1.0], np.cumprod(1 - num_events / at_risk)[:-1]])
+    return SurvivalCurve(times, np.cumsum(survival * np.bincount(time_index, cause == of) / at_risk), before=0.0)
 
 
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
