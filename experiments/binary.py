@@ -47,9 +47,10 @@ def load(arguments):
 
 
 def scores(model, x, y, share):
-    """Returns the predicted probabilities of test rows, and scores.
+    """Returns the predicted probabilities of the test rows, and the scores of the model.
 
-    The score `class_share` is a dict with the scores of the constant probability `share`.
+    `share` is the fraction of training rows of the second class. The item `class_share` contains the scores of a model
+    that predicts this probability for every row.
     """
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()
@@ -69,18 +70,20 @@ def plot(histories, evaluations, names, path):
     figure = Figure(figsize=(4.5 * (1 + len(evaluations)), 4.8), layout="constrained")
     left, *right = figure.subplots(1, 1 + len(evaluations))
     plots.training_curves(left, histories).set_title("Bernoulli head")
-    for ax, (name, one) in zip(right, evaluations.items(), strict=True):
-        plots.reliability_diagram(ax, one.y[:, 0], one.probabilities[:, 0, 1]).set_title(f"{names[1]}: {name}")
+    for ax, (name, evaluation) in zip(right, evaluations.items(), strict=True):
+        plots.reliability_diagram(ax, evaluation.y[:, 0], evaluation.probabilities[:, 0, 1]).set_title(
+            f"{names[1]}: {name}"
+        )
     figure.savefig(path, dpi=120)
 
 
 def plot_mistakes(x, y, probability, names, path, count=16):
     """Draws the images whose true class has the lowest predicted probabilities."""
-    given = np.where(y[:, 0] == 1, probability, 1 - probability)
-    worst = np.argsort(given)[:count]
+    likelihoods = np.where(y[:, 0] == 1, probability, 1 - probability)
+    worst = np.argsort(likelihoods)[:count]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     figure.suptitle("the least likely test images, with the probability of their class")
-    classifier.example_grid(figure, x[worst], [f"{names[y[i, 0]]}: {given[i]:.3f}" for i in worst])
+    classifier.example_grid(figure, x[worst], [f"{names[y[i, 0]]}: {likelihoods[i]:.3f}" for i in worst])
     figure.savefig(path, dpi=150)
 
 
@@ -100,15 +103,15 @@ def main(argv=None):
         models, histories = classifier.trained_members(tools, x, y, head, head.params_size(), arguments, title, folder)
         evaluations = classifier.compared(models, x, y, x_test, y_test)
         probability, metrics = scores(models[0], x_test, y_test, y.mean())
-        metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}
+        metrics["evaluation"] = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         plot(histories, evaluations, names, folder / "binary.png")
         if x.ndim == 4:
             plot_mistakes(x_test, y_test, probability, names, folder / "mistakes.png")
         classifier.save(models, folder)
         common.write_json(folder / "metrics.json", metrics)
         classifier.print_scores(evaluations)
-        share = metrics["class_share"]
-        print(f"{'class frequencies':28}{share['nll']:>8.4f}{'':10}{share['accuracy']:>10.4f}")
+        baseline = metrics["class_share"]
+        print(f"{'class frequencies':28}{baseline['nll']:>8.4f}{'':10}{baseline['accuracy']:>10.4f}")
         print(f"\nAUC of one network: {metrics['auc']:.4f}")
     return metrics
 

@@ -18,7 +18,7 @@ def network(tools, x, head, units):
         body = [layers.Dense(32, "relu"), layers.Dropout(0.2)]
     else:
         blocks = max(1, min(3, int(np.log2(min(input_shape[:2]))) - 2))
-        is_unsigned = np.issubdtype(x.dtype, np.unsignedinteger)  # scaled to numbers from 0 to 1
+        is_unsigned = np.issubdtype(x.dtype, np.unsignedinteger)  # unsigned integers are scaled to numbers from 0 to 1
         body = [layers.Rescaling(1 / np.iinfo(x.dtype).max if is_unsigned else 1.0)]
         if input_shape[-1] == 3:  # photographs are augmented
             body += [layers.RandomFlip("horizontal"), layers.RandomZoom((-0.2, 0.1))]
@@ -51,15 +51,15 @@ def trained_members(tools, x, y, head, units, arguments, title, folder):
     """Trains `--members` networks, which differ in their initial weights and orders of rows.
 
     Returns the networks and their histories. Each trained network is saved in `folder`, so a resumed run only trains
-    the missing ones.
+    the missing networks.
     """
     models, histories = [], []
     for seed in range(arguments.seed, arguments.seed + arguments.members):
         tools.keras.utils.set_random_seed(seed)
         model = network(tools, x, head(), units)
         models.append(model)
-        rows = title if arguments.members == 1 else f"{title}, network {len(models)} of {arguments.members}"
-        settings = arguments.epochs, arguments.batch_size, seed, rows
+        bar_title = title if arguments.members == 1 else f"{title}, network {len(models)} of {arguments.members}"
+        settings = arguments.epochs, arguments.batch_size, seed, bar_title
         fit = functools.partial(train, tools, model, x, y, *settings)
         histories.append(common.trained(model, folder / "unfinished" / f"network-{len(models)}.npz", fit))
     return models, histories
@@ -71,13 +71,15 @@ def compared(models, x, y, x_test, y_test):
     The validation rows determine the temperature. Returns a dict of evaluations by the name of the model.
     """
     _, x_validation, _, y_validation = _split(x, y)
-    found = {}
+    evaluations = {}
     for name, model in {"one network": models[0], f"ensemble of {len(models)}": nllfit.Ensemble(models)}.items():
         if name != "ensemble of 1":
             scaled = nllfit.scale_temperature(model, x_validation, y_validation, batch_size=256)
-            found[name] = nllfit.evaluate(model, x_test, y_test, batch_size=256)
-            found[f"{name}, T = {scaled.temperature:.2f}"] = nllfit.evaluate(scaled, x_test, y_test, batch_size=256)
-    return found
+            evaluations[name] = nllfit.evaluate(model, x_test, y_test, batch_size=256)
+            evaluations[f"{name}, T = {scaled.temperature:.2f}"] = nllfit.evaluate(
+                scaled, x_test, y_test, batch_size=256
+            )
+    return evaluations
 
 
 def save(models, folder):
@@ -91,9 +93,11 @@ def print_scores(evaluations):
     """Prints the scores of each model on the test rows."""
     rows = next(iter(evaluations.values())).num_rows
     print(f"\n{f'on {rows} test rows':28}{'NLL (nats)':>18}{'accuracy':>10}{'Brier':>9}{'ECE':>9}")
-    for name, one in evaluations.items():
-        nll = f"{one.nll:.4f} +- {one.nll_se:.4f}"
-        print(f"{name:28}{nll:>18}{one.accuracy:>10.4f}{one.brier:>9.4f}{one.calibration_error:>9.4f}")
+    for name, evaluation in evaluations.items():
+        nll = f"{evaluation.nll:.4f} +- {evaluation.nll_se:.4f}"
+        print(
+            f"{name:28}{nll:>18}{evaluation.accuracy:>10.4f}{evaluation.brier:>9.4f}{evaluation.calibration_error:>9.4f}"
+        )
 
 
 def _split(x, y):

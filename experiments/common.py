@@ -1,4 +1,4 @@
-"""Shared parts of all experiments: flags, run folders, progress bars and one-line errors."""
+"""Functions that all experiments use: flags, run folders, progress bars and one-line errors."""
 
 import argparse
 import contextlib
@@ -89,13 +89,13 @@ def toolkit(version):
 def checked(arguments, **lowest):
     """Returns the arguments if they are valid.
 
-    Raises a `ValueError` if an argument, or a number in a list, is NaN or smaller than the argument's value in
-    `lowest`, or if the seed is not between 0 and `HIGHEST_SEED`.
+    `lowest` contains the least valid value of each named argument. Raises a `ValueError` if an argument, or a number in
+    a list, is NaN or smaller, or if the seed is not between 0 and `HIGHEST_SEED`.
     """
-    for name, value in {"seed": 0, **lowest}.items():
-        given = getattr(arguments, name)
-        if not np.min(given) >= value:
-            raise ValueError(f"--{name.replace('_', '-')} is {given}: give at least {value}.")
+    for name, least in {"seed": 0, **lowest}.items():
+        argument = getattr(arguments, name)
+        if not np.min(argument) >= least:
+            raise ValueError(f"--{name.replace('_', '-')} is {argument}: give at least {least}.")
     if arguments.seed > HIGHEST_SEED:
         raise ValueError(f"--seed is {arguments.seed}: give at most {HIGHEST_SEED}.")
     return arguments
@@ -108,21 +108,21 @@ def run_folder(arguments):
     Until the run is complete, the subfolder `unfinished` contains intermediate results, such as trained networks.
     """
     out = _out(arguments)
-    config, given = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
+    config, settings = out / "config.json", json.loads(json.dumps(vars(arguments) | {"out": None}))
     unfinished = out / "unfinished"
     if out.exists() and not unfinished.is_dir() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out} is not empty: give a new folder, so that nothing is overwritten.")
-    begun = json.loads(config.read_text()) if config.exists() else given
-    if begun.get("name") != arguments.name:
-        raise ValueError(f"--out {out} holds an unfinished run of {begun.get('name')}: give a new folder.")
-    other = [name for name in given if begun.get(name) != given[name]]
-    if other:
+    previous = json.loads(config.read_text()) if config.exists() else settings
+    if previous.get("name") != arguments.name:
+        raise ValueError(f"--out {out} holds an unfinished run of {previous.get('name')}: give a new folder.")
+    differ = [name for name in settings if previous.get(name) != settings[name]]
+    if differ:
         raise ValueError(
-            f"--out {out} holds an unfinished run with --{other[0].replace('_', '-')} {begun.get(other[0])}, not "
-            f"{given[other[0]]}: give a new folder, or the flags of that run to resume it."
+            f"--out {out} holds an unfinished run with --{differ[0].replace('_', '-')} {previous.get(differ[0])}, not "
+            f"{settings[differ[0]]}: give a new folder, or the flags of that run to resume it."
         )
     unfinished.mkdir(parents=True, exist_ok=True)
-    write_json(config, given)
+    write_json(config, settings)
     try:
         yield out
     except BaseException:
@@ -145,13 +145,13 @@ def trained(model, path, train):
     If the file exists, the model is not trained, and its weights and the history are read from the file.
     """
     if not path.exists():
-        history, part = train(), path.with_suffix(".part")
-        with part.open("wb") as file:
+        history, partial = train(), path.with_suffix(".part")
+        with partial.open("wb") as file:
             np.savez(file, *model.get_weights(), epoch=history.epoch, **history.history)
-        part.replace(path)
-    with np.load(path) as found:
-        model.set_weights([found[f"arr_{i}"] for i in range(len(model.get_weights()))])
-        history = {name: found[name].tolist() for name in found.files if not name.startswith("arr_")}
+        partial.replace(path)
+    with np.load(path) as archive:
+        model.set_weights([archive[f"arr_{i}"] for i in range(len(model.get_weights()))])
+        history = {name: archive[name].tolist() for name in archive.files if not name.startswith("arr_")}
     return types.SimpleNamespace(epoch=history.pop("epoch"), history=history)
 
 
@@ -162,9 +162,9 @@ def _out(arguments):
 
 def write_json(path, values):
     """Writes values to a JSON file in full precision. An interruption leaves no incomplete file."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=2, default=float) + "\n")
-    part.replace(path)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(values, indent=2, default=float) + "\n")
+    partial.replace(path)
 
 
 def largest_difference(ours, theirs):

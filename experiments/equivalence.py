@@ -1,4 +1,4 @@
-"""Are Keras's losses really negative log-likelihoods? Twin models, one with each loss, are trained and compared.
+"""Are Keras's losses really negative log-likelihoods? Each Keras loss is compared with the loss of a head.
 
     python -m experiments.equivalence
 
@@ -25,7 +25,7 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-SIGMA = 0.5  # the scale of Normal and Laplace heads; the factor is then 2, and a division by 2 has no rounding error
+SIGMA = 0.5  # the scale of Normal and Laplace heads; the factor is then 2, and learning rates are divided by 2 exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def all_twins(keras):
 
 @contextlib.contextmanager
 def double_precision(keras):
-    """Returns a context in which Keras uses float64, and its losses add no epsilon."""
+    """Returns a context in which Keras uses float64, and Keras's losses add no epsilon."""
     backend = keras.backend
     before = backend.floatx(), backend.epsilon()
     backend.set_floatx("float64")
@@ -90,21 +90,21 @@ def compare(tools, twins, epochs, seed):
     scale, offset = row.scale(size, SIGMA), np.mean(row.offset(size, SIGMA, y))
     keras = tools.keras
     link = keras.layers.Activation(row.link, dtype="float64")
-    theirs = keras.Sequential([*body(keras, x.shape[1], size, seed), link])
-    ours = keras.Sequential([*body(keras, x.shape[1], size, seed), row.head(size, SIGMA, tools.heads)])
+    keras_twin = keras.Sequential([*body(keras, x.shape[1], size, seed), link])
+    head_twin = keras.Sequential([*body(keras, x.shape[1], size, seed), row.head(size, SIGMA, tools.heads)])
     unreduced = row.keras_loss(keras)
     keras_loss = type(unreduced).from_config(unreduced.get_config() | {"reduction": "sum_over_batch_size"})
-    theirs.compile(twins.optimizer(twins.learning_rate), keras_loss, jit_compile=False)
+    keras_twin.compile(twins.optimizer(twins.learning_rate), keras_loss, jit_compile=False)
     shrink = scale if twins.optimizer is keras.optimizers.SGD else 1
-    ours.compile(twins.optimizer(twins.learning_rate / shrink), tools.loss, jit_compile=False)
+    head_twin.compile(twins.optimizer(twins.learning_rate / shrink), tools.loss, jit_compile=False)
 
     losses, gradients = [], []
-    for model in (theirs, ours):
+    for model in (keras_twin, head_twin):
         with tf.GradientTape() as tape:
             loss = model.compute_loss(y=tf.constant(y), y_pred=model(x))
         losses.append(float(loss))
         gradients.append([value.numpy() for value in tape.gradient(loss, model.trainable_weights)])
-        title = f"{row.loss} on {len(x)} rows" if model is theirs else row.head_text
+        title = f"{row.loss} on {len(x)} rows" if model is keras_twin else row.head_text
         bar = common.progress_bar(keras, title)
         nllfit.fit(model, x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=[bar], compile="graph")
     expected = scale * losses[0] + offset
@@ -114,7 +114,7 @@ def compare(tools, twins, epochs, seed):
         "offset": float(offset),
         "loss_difference": abs(losses[1] - expected) / abs(expected),
         "gradient_difference": gradient_difference / max(np.abs(value).max() for value in gradients[1]),
-        "weight_difference": common.largest_difference(ours.get_weights(), theirs.get_weights()),
+        "weight_difference": common.largest_difference(head_twin.get_weights(), keras_twin.get_weights()),
     }
 
 
@@ -133,8 +133,8 @@ def main(argv=None):
         print(f"{'Keras loss':47}{'scale':>9}{'offset':>11}{'loss':>10}{'gradient':>10}{'weights':>10}")
         for loss, row in metrics.items():
             differences = (row["loss_difference"], row["gradient_difference"], row["weight_difference"])
-            known = f"{loss:47}{row['scale']:9.4f}{row['offset']:11.4f}"
-            print(known + "".join(f"{value:10.1e}" for value in differences))
+            cells = f"{loss:47}{row['scale']:9.4f}{row['offset']:11.4f}"
+            print(cells + "".join(f"{value:10.1e}" for value in differences))
     return metrics
 
 

@@ -60,10 +60,10 @@ def npz_file(path):
         raise ValueError(f"--data {path} is not a file: give an .npz file or a folder with a subfolder for each class.")
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file) as archive:
-            held = archive.files
+            names = archive.files
             members = [member for member in archive.zip.infolist() if member.filename.removesuffix(".npy") in _ARRAYS]
             _check_claim(path, sum(member.file_size for member in members))
-            arrays = {name: archive[name] for name in _ARRAYS if name in held}
+            arrays = {name: archive[name] for name in _ARRAYS if name in names}
     except Exception as error:  # damaged files raise many types of exceptions
         if "allow_pickle" in str(error):
             raise ValueError(f"An array in --data {path} holds Python objects: save arrays of numbers.") from None
@@ -71,9 +71,9 @@ def npz_file(path):
     raw = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if raw:  # NumPy returns raw bytes for a member that is not an array
         raise ValueError(f"--data {path} holds {raw[0]}, which is not an array: write the file with `np.savez`.")
-    missing = [name for name in _ARRAYS if name not in held]
+    missing = [name for name in _ARRAYS if name not in names]
     if missing:
-        raise ValueError(f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")
+        raise ValueError(f"--data {path} lacks {', '.join(missing)}; it holds {', '.join(names) or 'nothing'}.")
     return _pairs(arrays, path)
 
 
@@ -125,8 +125,8 @@ def _read_idx(folder, name):
             _check_claim(path, math.prod(shape))
             content = file.read(math.prod(shape) + 1)  # limited, because a gzip file may expand to far more
         if len(content) != math.prod(shape):
-            given = "more" if len(content) > math.prod(shape) else len(content)
-            raise ValueError(f"it holds {given} bytes for an array of shape {shape}.")
+            size = "more" if len(content) > math.prod(shape) else len(content)
+            raise ValueError(f"it holds {size} bytes for an array of shape {shape}.")
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ValueError(f"{path} is not a complete IDX file: {_one_line(error)}") from None
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -59,14 +59,14 @@ def read_sample(path, column):
     return column, sample, len(numbers) - len(sample)
 
 
-def number(text, place):
+def number(text, location):
     """Returns the number in a cell. An empty cell, and the texts NA, NaN and null, become NaN."""
     if text is None or text.strip().lower() in ("", "na", "nan", "null"):
         return math.nan
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{place}: {text!r} is not a number.") from None
+        raise ValueError(f"{location}: {text!r} is not a number.") from None
 
 
 def lesson(path):

@@ -62,16 +62,16 @@ def plot(histories, y, probabilities, names, path):
 def plot_calibration(evaluations, path):
     """Draws a reliability diagram for each model: the share of correct predictions against their probability."""
     figure = Figure(figsize=(4.5 * len(evaluations), 4.8), layout="constrained")
-    for ax, (name, one) in zip(np.ravel(figure.subplots(1, len(evaluations))), evaluations.items(), strict=True):
-        plots.reliability_diagram(ax, one.y.argmax(-1), one.probabilities).set_title(name)
+    for ax, (name, evaluation) in zip(np.ravel(figure.subplots(1, len(evaluations))), evaluations.items(), strict=True):
+        plots.reliability_diagram(ax, evaluation.y.argmax(-1), evaluation.probabilities).set_title(name)
     figure.savefig(path, dpi=120)
 
 
 def plot_mistakes(x, y, probabilities, names, path, count=16):
     """Draws the images whose true class has the lowest predicted probabilities."""
-    given = (probabilities * y).sum(-1)
-    worst = np.argsort(given)[:count]
-    titles = [f"{names[y[i].argmax()]}: {given[i]:.3f} ({names[probabilities[i].argmax()]}?)" for i in worst]
+    likelihoods = (probabilities * y).sum(-1)
+    worst = np.argsort(likelihoods)[:count]
+    titles = [f"{names[y[i].argmax()]}: {likelihoods[i]:.3f} ({names[probabilities[i].argmax()]}?)" for i in worst]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     figure.suptitle("the least likely test images: class, its probability (the model's guess)")
     classifier.example_grid(figure, x[worst], titles)
@@ -99,7 +99,7 @@ def main(argv=None):
         )
         evaluations = classifier.compared(models, x, y, x_test, y_test)
         probabilities, metrics = scores(models[0], x_test, y_test)
-        metrics["evaluation"] = {name: one.to_dict() for name, one in evaluations.items()}
+        metrics["evaluation"] = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         plot(histories, y_test, probabilities, names, folder / "multiclass.png")
         plot_calibration(evaluations, folder / "calibration.png")
         plot_mistakes(x_test, y_test, probabilities, names, folder / "mistakes.png")

@@ -2,10 +2,10 @@
 
     python -m experiments.overconfidence
 
-A network with a Normal head predicts a mean and a scale for each row. If it overfits, the residuals of the training
-rows and the predicted scales go to 0. The scales are then far too small for test rows. The negative log-likelihood
-(NLL) of a test row contains the term `(error / scale)^2 / 2`. So the mean NLL explodes, although the errors hardly
-grow.
+A network with a Normal head predicts a mean and a scale for each row. If the network overfits, the residuals of
+the training rows and the predicted scales go to 0. The scales are then far too small for test rows. The negative
+log-likelihood (NLL) of a test row contains the term `(error / scale)^2 / 2`. So the mean NLL explodes, although the
+errors hardly grow.
 
 Networks are trained on random splits of scikit-learn's diabetes data with four losses: the NLL, the NLL with a lower
 bound of the scale (a floor), beta-NLL (Seitzer et al. 2022) and the CRPS. Then five networks trained with the NLL form
@@ -70,7 +70,7 @@ def fit_split(tools, x, y, train, test, epochs, seed):
     x = (x - x[train].mean(0)) / x[train].std(0)
     y = (y - loc) / unit
     held_out = x[test], y[test]
-    found = {"marginal": scores(_marginal(len(test)), y[test])}
+    results = {"marginal": scores(_marginal(len(test)), y[test])}
     curves = {}
     for name, (head, loss) in methods(tools).items():
         tools.keras.utils.set_random_seed(seed)
@@ -78,7 +78,7 @@ def fit_split(tools, x, y, train, test, epochs, seed):
         history = nllfit.fit(
             model, x[train], y[train], epochs=epochs, validation_data=held_out, seed=seed, verbose=0
         ).history
-        found[name], curves[name] = scores(nllfit.predict_distribution(model, x[test]), y[test]), history["val_nll"]
+        results[name], curves[name] = scores(nllfit.predict_distribution(model, x[test]), y[test]), history["val_nll"]
 
     def ensemble(rows):
         make = lambda: build(tools, tools.heads.Normal(), tools.loss, x.shape[1])  # noqa: E731
@@ -86,16 +86,16 @@ def fit_split(tools, x, y, train, test, epochs, seed):
         return lambda rows: tools.distribution(members(x[rows]))
 
     cut = len(train) * 4 // 5
-    held_out_rows = ensemble(train[:cut])(train[cut:])
-    mixtures = [widened(held_out_rows, factor) for factor in FACTORS]
+    held_out_mixture = ensemble(train[:cut])(train[cut:])
+    mixtures = [widened(held_out_mixture, factor) for factor in FACTORS]
     losses = [np.mean(nllfit.negative_log_likelihood(y[train[cut:]], mixture)) for mixture in mixtures]
     factor = FACTORS[int(np.argmin(losses))]
-    predicted = ensemble(train)(test)
-    found[f"{MEMBERS} by NLL"] = scores(predicted, y[test])
-    found[f"{MEMBERS} by NLL, scales x factor"] = scores(widened(predicted, factor), y[test]) | {"factor": factor}
+    test_mixture = ensemble(train)(test)
+    results[f"{MEMBERS} by NLL"] = scores(test_mixture, y[test])
+    results[f"{MEMBERS} by NLL, scales x factor"] = scores(widened(test_mixture, factor), y[test]) | {"factor": factor}
     tabular = DistributionRegressor(shuffle=False, random_state=seed).fit(x[train], y[train])
-    found["DistributionRegressor"] = scores(tabular.predict_distribution(x[test]), y[test])
-    return found, curves
+    results["DistributionRegressor"] = scores(tabular.predict_distribution(x[test]), y[test])
+    return results, curves
 
 
 def widened(mixture, factor):
@@ -116,8 +116,8 @@ def plot(curves, metrics, path):
     ax = figure.subplots()
     for name, values in curves.items():
         ax.plot(np.arange(1, values.shape[1] + 1), values.mean(0), label=f"one network by {name}")
-    levels = [name for name in metrics if name not in curves]
-    for name, style in zip(levels, (":", "-.", "--", "-"), strict=True):
+    other_methods = [name for name in metrics if name not in curves]
+    for name, style in zip(other_methods, (":", "-.", "--", "-"), strict=True):
         ax.axhline(metrics[name]["nll"], color="0.4", linestyle=style, label=name)
     ax.set(xlabel="epoch", ylabel="mean NLL of test rows (nats)", yscale="log")
     ax.legend(fontsize="small")
@@ -132,20 +132,20 @@ def main(argv=None):
     arguments = common.checked(parser.parse_args(argv), epochs=1, splits=1)
     tools = common.toolkit(arguments.keras)
     x, y = datasets.load_diabetes(return_X_y=True)
-    halves = model_selection.ShuffleSplit(arguments.splits, test_size=0.1, random_state=arguments.seed)
+    row_splits = model_selection.ShuffleSplit(arguments.splits, test_size=0.1, random_state=arguments.seed)
     with common.run_folder(arguments) as folder:
-        found = []
+        splits = []
         bar = tools.keras.utils.Progbar(arguments.splits, unit_name="split")
-        for i, (train, test) in enumerate(halves.split(x)):
+        for i, (train, test) in enumerate(row_splits.split(x)):
             settings = train, test, arguments.epochs, arguments.seed + i
             split = functools.partial(fit_split, tools, x, y[:, None], *settings)
-            found.append(common.kept(folder / "unfinished" / f"split-{i}.json", split))
+            splits.append(common.kept(folder / "unfinished" / f"split-{i}.json", split))
             bar.update(i + 1)
         metrics = {
-            name: {score: float(np.mean([split[name][score] for split, _ in found])) for score in row}
-            for name, row in found[0][0].items()
+            name: {score: float(np.mean([split[name][score] for split, _ in splits])) for score in row}
+            for name, row in splits[0][0].items()
         }
-        curves = {name: np.array([split[name] for _, split in found]) for name in found[0][1]}
+        curves = {name: np.array([split[name] for _, split in splits]) for name in splits[0][1]}
         for name, values in curves.items():
             metrics[name]["lowest_nll_of_an_epoch"] = float(values.mean(0).min())
         print(f"\n{'test rows':28} {'NLL':>9} {'RMSE':>9} {'mean stddev':>12}")

@@ -47,7 +47,7 @@ def fitted(tools, form, x, y, epochs, title, folder):
 
 
 def fit_line(tools, noise, num_rows, epochs, seed, folder):
-    """Fits the three models to a noisy line. Returns `(x, y, models)`, and a table of these fits and least squares."""
+    """Fits the three models to a noisy line. Returns `(x, y, models)`, and a dict of all estimates."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])
@@ -125,8 +125,8 @@ def print_table(noise, metrics):
     """Prints a table of the fits and of least squares."""
     squares = metrics["least_squares"]
     print(f"\n{noise + ' noise':15} {'slope':>10} {'intercept':>10} {'sigma':>10} {'mean NLL':>10}")
-    line = (squares["slope"], squares["intercept"], squares["residual_sigma"])
-    print(f"{'least squares':15} {line[0]:10.6f} {line[1]:10.6f} {line[2]:10.6f}")
+    estimates = (squares["slope"], squares["intercept"], squares["residual_sigma"])
+    print(f"{'least squares':15} {estimates[0]:10.6f} {estimates[1]:10.6f} {estimates[2]:10.6f}")
     for name in FORMS:
         row = metrics[name]
         print(f"{name:15} {row['slope']:10.6f} {row['intercept']:10.6f} {row['sigma']:10.6f} {row['mean_nll']:10.6f}")
@@ -150,15 +150,17 @@ def main(argv=None):
                 model.save(folder / f"{noise}-{name}.keras")
         model, metrics["diabetes"] = fit_diabetes(tools, 2 * arguments.epochs, folder)
         model.save(folder / "diabetes.keras")
-        new = {noise: evaluated(noise, models, arguments.seed) for noise, (_, _, models) in lines.items()}
-        metrics["evaluation"] = {noise: {name: e.to_dict() for name, e in row.items()} for noise, row in new.items()}
+        evaluations = {noise: evaluated(noise, models, arguments.seed) for noise, (_, _, models) in lines.items()}
+        metrics["evaluation"] = {
+            noise: {name: e.to_dict() for name, e in row.items()} for noise, row in evaluations.items()
+        }
         plot(tools, lines, folder / "regression.png")
-        plot_calibration(lines, new, folder / "calibration.png")
+        plot_calibration(lines, evaluations, folder / "calibration.png")
         common.write_json(folder / "metrics.json", metrics)
         for noise in NOISES:
             print_table(noise, metrics[noise])
             print(f"\n{'1000 new rows':15} {'NLL':>10} {'CRPS':>10} {'90% inside':>10} {'calibration error':>18}")
-            for name, e in new[noise].items():
+            for name, e in evaluations[noise].items():
                 print(f"{name:15} {e.nll:10.4f} {e.crps:10.4f} {e.coverage[0.9]:10.3f} {e.calibration_error:18.4f}")
         print("\ndiabetes: sigma {sigma:.3f}, mean NLL {mean_nll:.5f} nats".format(**metrics["diabetes"]))
     return metrics

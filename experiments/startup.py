@@ -9,7 +9,7 @@ __all__ = ["begin"]
 
 
 def begin() -> None:
-    """Imports TensorFlow and hides the lines that it logs first, at any log level. Ctrl-C ends the process."""
+    """Imports TensorFlow and hides what it logs during the import, at any log level. Ctrl-C ends the process."""
     sys.stderr.flush()
     stderr = os.dup(2)
 
@@ -20,13 +20,13 @@ def begin() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
         try:
             import nllfit  # noqa: F401
         except BaseException:
-            written.seek(0)
-            os.write(stderr, written.read())
+            log.seek(0)
+            os.write(stderr, log.read())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -29,7 +29,7 @@ CURVES = 3
 
 
 def load():
-    """Returns the ages `[n, 1]`, the days until death or the last contact `[n]`, and whether death was seen `[n]`."""
+    """Returns the ages `[n, 1]`, the days until death or the last contact `[n]`, and whether the patient died `[n]`."""
     data = api.datasets.heart.load_pandas().data
     return data[["age"]].to_numpy(), data["survival"].to_numpy(), data["censors"].to_numpy() == 1
 
@@ -45,12 +45,12 @@ def regression(tools, family, num_inputs):
 
 def held_out_losses(model, name, x, y, train, test):
     """Returns the summed negative log-likelihoods of the test rows, without and with age."""
-    alone = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
+    marginal = nllfit.maximum_likelihood(nllfit.Censored(name), y[train])
     # The fit gets all rows, but held-out rows have the weight 0 and do not count.
     nllfit.fit_lbfgs(model, x, y, sample_weight=np.isin(np.arange(len(y)), train).astype(float))
     losses = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(model, x[test]))
     return {
-        "without age": -float(np.sum(alone.distribution.log_prob(y[test]))),
+        "without age": -float(np.sum(marginal.distribution.log_prob(y[test]))),
         "with age": float(np.sum(losses)),
     }
 
@@ -61,8 +61,8 @@ def plot(time, observed, estimates, naive, by_age, path):
     left, right = figure.subplots(1, 2, sharey=True)
     days = np.linspace(1, time.max(), 400)
     for ax in (left, right):
-        known = SurvfuncRight(time, observed)
-        ax.step(np.r_[0, known.surv_times], np.r_[1, known.surv_prob], "k", where="post", label="Kaplan-Meier")
+        curve = SurvfuncRight(time, observed)
+        ax.step(np.r_[0, curve.surv_times], np.r_[1, curve.surv_prob], "k", where="post", label="Kaplan-Meier")
         ax.set(xlabel="days after the transplant", ylim=(0, 1))
     for estimate in estimates:
         left.plot(days, nllfit.survival(estimate.distribution, days), label=estimate.family.family.name)
@@ -95,16 +95,16 @@ def main(argv=None):
         model = regression(tools, name, x.shape[1])
         nllfit.fit_lbfgs(model, x, y, sample_weight=np.ones(len(y)))
         gain = -len(y) * nllfit.evaluate(model, x, y).nll - best.log_likelihood
-        added = model.count_params() - best.num_parameters
+        num_added = model.count_params() - best.num_parameters
         ages = {years: tools.distribution(model((np.array([[years]]) - age.mean()) / age.std())) for years in (35, 55)}
-        scored = []
+        fold_losses = []
         folds = model_selection.KFold(arguments.folds, shuffle=True, random_state=arguments.seed)
         bar = tools.keras.utils.Progbar(arguments.folds, unit_name="fold")
         for i, (train, test) in enumerate(folds.split(x)):
             fold = functools.partial(held_out_losses, model, name, x, y, train, test)  # fits the model again
-            scored.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
+            fold_losses.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
             bar.update(i + 1)
-        held_out = {key: sum(fold[key] for fold in scored) / len(y) for key in scored[0]}
+        held_out = {key: sum(fold[key] for fold in fold_losses) / len(y) for key in fold_losses[0]}
         metrics = {
             "best": name,
             "aic": {estimate.family.family.name: estimate.aic for estimate in ranked.estimates},
@@ -113,14 +113,14 @@ def main(argv=None):
             "kaplan_meier_median": float(SurvfuncRight(time, observed).quantile(0.5)),
             "median_by_age": {years: float(nllfit.quantile(d, 0.5)[0]) for years, d in ages.items()},
             "log_likelihood_gained_by_age": gain,
-            "p_value_of_age": float(stats.chi2(added).sf(2 * gain)),
+            "p_value_of_age": float(stats.chi2(num_added).sf(2 * gain)),
             "held_out_nll": held_out,
         }
         print(f"\nmedian survival in days: {metrics['median']:.0f} by the best family,", end=" ")
         print(f"{metrics['kaplan_meier_median']:.0f} by the Kaplan-Meier estimate,", end=" ")
         print(f"{metrics['median_of_deaths_alone']:.0f} by a fit to only the deaths")
         print(f"median by age: {metrics['median_by_age']}")
-        print(f"age adds {gain:.2f} nats with {added} parameters, p = {metrics['p_value_of_age']:.3f}")
+        print(f"age adds {gain:.2f} nats with {num_added} parameters, p = {metrics['p_value_of_age']:.3f}")
         print(f"mean NLL of held-out rows: {held_out}")
         plot(time, observed, ranked.estimates[:CURVES], naive, ages, folder / "survival.png")
         common.write_json(folder / "metrics.json", metrics)

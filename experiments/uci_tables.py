@@ -55,7 +55,7 @@ def read_table(path):
 
 
 def check(path, num_inputs, target):
-    """Raises a `ValueError` if the table of a file is too small, or if its target is constant or not finite."""
+    """Raises a `ValueError` if the table of a file is too small, or if the target is constant or not finite."""
     if len(target) < 20:
         raise ValueError(
             f"{path} has {len(target)} rows with a target: give at least 20, for test rows and held-out training rows."

@@ -70,7 +70,7 @@ def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
     """Estimates the evidence lower bound and the log-likelihood of each image.
 
     Both use draws `z` from the encoder's distribution `q` and the ratio `p(x | z) p(z) / q(z | x)`. The bound is the
-    mean of the logarithm of the ratio, whatever weight the divergence had in training. The log-likelihood is the
+    mean of the logarithm of the ratio, also if `--weight` was not 1 in training. The log-likelihood is the
     logarithm of the mean of the ratio (importance sampling). The number of draws is `num_samples`, rounded up to a
     multiple of `DRAWS`.
     """
@@ -85,8 +85,8 @@ def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
         return log_prob + prior.log_prob(z) - q.log_prob(z)
 
     batches = np.array_split(x, max(1, len(x) // 100))
-    times = math.ceil(num_samples / DRAWS)
-    weights = [tf.concat([log_weights(batch) for _ in range(times)], 0) for batch in batches]
+    num_calls = math.ceil(num_samples / DRAWS)
+    weights = [tf.concat([log_weights(batch) for _ in range(num_calls)], 0) for batch in batches]
     bounds = np.concatenate([tf.reduce_mean(w, 0) for w in weights])
     return bounds, np.concatenate([tf.reduce_logsumexp(w, 0) - math.log(len(w)) for w in weights])
 
@@ -98,14 +98,14 @@ def mosaic(rows):
 
 
 def plot_plane(tools, history, weight, encoder, decoder, x, y, path):
-    """Draws the training curves, the mean codes of the test images, and decoded values of one or two latent numbers."""
+    """Draws the training curves, the encoder's means for the test images, and images decoded from a grid of values."""
     figure = Figure(figsize=(16, 5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     loss = "negative evidence lower bound" if weight == 1 else f"reconstruction loss + {weight:g} x divergence"
     plots.training_curves(left, history).set(title=loss, ylabel="mean loss (nats)")
-    codes = tools.distribution(encoder(x)).mean().numpy()
-    size = codes.shape[1]
-    points = middle.scatter(codes[:, 0], codes[:, 1] if size > 1 else y, 8, y, cmap="tab10", vmin=-0.5, vmax=9.5)
+    means = tools.distribution(encoder(x)).mean().numpy()
+    size = means.shape[1]
+    points = middle.scatter(means[:, 0], means[:, 1] if size > 1 else y, 8, y, cmap="tab10", vmin=-0.5, vmax=9.5)
     figure.colorbar(points, ax=middle, ticks=range(10), label="class (unknown to the model)")
     middle.set(title="mean codes of test images", xlabel="z[0]", ylabel="z[1]" if size > 1 else "class")
     steps = tfd.Normal(0.0, 1.0).quantile(np.linspace(0.03, 0.97, 15, dtype="float32")).numpy()

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.distributed --workers 2
 
 `nllfit.fit` trains a classifier of scikit-learn's digits in one process, and then in several workers. The workers are
-processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each worker takes its share of every batch, and
+processes that TensorFlow's `MultiWorkerMirroredStrategy` connects. Each worker takes an equal part of every batch, and
 finds the addresses of all workers in the environment variable `TF_CONFIG`. Here all workers run on one machine; the
 commands for several machines are also printed. If a worker dies, the others cannot continue without its gradients, so
 all workers are restarted and resume from the backup of the last epoch.
@@ -118,16 +118,16 @@ def main(argv=None):
             f"{arguments.workers} workers cannot share batches of {arguments.batch_size} rows equally: "
             f"give a --batch-size that is divisible by {arguments.workers}."
         )
-    given = ["--epochs", "--batch-size", "--units", "--seed", "--keras"]
-    argv = [text for name in given for text in (name, str(getattr(arguments, name[2:].replace("-", "_"))))]
+    flags = ["--epochs", "--batch-size", "--units", "--seed", "--keras"]
+    argv = [text for name in flags for text in (name, str(getattr(arguments, name[2:].replace("-", "_"))))]
     with common.run_folder(arguments) as folder:
         model, loss, seconds = train(tools, arguments, None)
-        weights, found = run_workers(arguments, folder, argv)
+        weights, result = run_workers(arguments, folder, argv)
         metrics = {
             "parameters": int(model.count_params()),
             "weight_difference": common.largest_difference(weights, model.get_weights()),
-            "loss": {"1": loss[-1], str(arguments.workers): found["loss"][-1]},
-            "microseconds_per_step": {"1": 1e6 * seconds, str(arguments.workers): 1e6 * found["seconds"]},
+            "loss": {"1": loss[-1], str(arguments.workers): result["loss"][-1]},
+            "microseconds_per_step": {"1": 1e6 * seconds, str(arguments.workers): 1e6 * result["seconds"]},
         }
         common.write_json(folder / "metrics.json", metrics)
         show(metrics, arguments, argv)

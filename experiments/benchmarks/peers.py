@@ -72,8 +72,8 @@ def ours(distribution, x, y, seed):
 
 def normal(mean, scale):
     """Returns the `Prediction` of Normal distributions."""
-    law = stats.norm(mean, np.maximum(scale, 1e-12))
-    return Prediction(stats.norm.ppf(LEVELS) * law.std()[:, None] + law.mean()[:, None], law.logpdf)
+    normals = stats.norm(mean, np.maximum(scale, 1e-12))
+    return Prediction(stats.norm.ppf(LEVELS) * normals.std()[:, None] + normals.mean()[:, None], normals.logpdf)
 
 
 def ngboost(x, y, seed):
@@ -85,8 +85,8 @@ def ngboost(x, y, seed):
     model.fit(x[:cut], y[:cut], X_val=x[cut:], Y_val=y[cut:], early_stopping_rounds=50)
 
     def predict(x):
-        found = model.pred_dist(x).params
-        return normal(found["loc"], found["scale"])
+        parameters = model.pred_dist(x).params
+        return normal(parameters["loc"], parameters["scale"])
 
     return predict
 
@@ -143,8 +143,8 @@ def gradient_boosting(x, y, seed):
 
 def between(models, x):
     """Returns a `Prediction`. Each model predicts one of the `FEW` levels; the sorted quantiles are interpolated."""
-    found = np.sort([model.predict(x) for model in models], axis=0).T
-    return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in found]))
+    quantiles = np.sort([model.predict(x) for model in models], axis=0).T
+    return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in quantiles]))
 
 
 PEERS = {
@@ -161,18 +161,18 @@ PEERS = {
 
 def scored(fit, x, y, train, test, seed):
     """Returns the scores of a package on the test rows, and its times."""
-    clock, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), time.process_time()
     predict = fit(x[train], y[train], seed)
-    seconds = {"fit_seconds": time.perf_counter() - clock, "fit_cpu": time.process_time() - cpu}
+    seconds = {"fit_seconds": time.perf_counter() - start, "fit_cpu": time.process_time() - cpu}
     cpu = time.process_time()
     predicted, outcomes = predict(x[test]), y[test]
     seconds["predict_cpu"] = time.process_time() - cpu
     errors = outcomes[:, None] - predicted.quantiles
     pinball = np.maximum(LEVELS * errors, (LEVELS - 1) * errors).mean(0)
-    at = {f"pinball_{round(100 * q)}": pinball[round(100 * q) - 1] for q in (0.05, 0.5, 0.95)}
+    pinball_at_levels = {f"pinball_{round(100 * q)}": pinball[round(100 * q) - 1] for q in (0.05, 0.5, 0.95)}
     inside = (errors[:, 4] >= 0) & (errors[:, 94] <= 0)
     nll = None if predicted.log_density is None else -float(np.mean(predicted.log_density(outcomes)))
-    return {"nll": nll, "crps": 2 * pinball.mean(), **at, "coverage_90": inside.mean(), **seconds}
+    return {"nll": nll, "crps": 2 * pinball.mean(), **pinball_at_levels, "coverage_90": inside.mean(), **seconds}
 
 
 def read_tables(folder, rows=10**6):
@@ -184,13 +184,13 @@ def read_tables(folder, rows=10**6):
     read = {"diabetes": datasets.load_diabetes(return_X_y=True)}
     for name in ("fair", "randhie"):
         data = getattr(sm.datasets, name).load_pandas()
-        read[name] = _numbers(pd.concat([data.exog, data.endog], axis=1))
+        read[name] = _as_arrays(pd.concat([data.exog, data.endog], axis=1))
     for path in sorted(path for path in pathlib.Path(folder).iterdir() if path.suffix in (".csv", ".txt")):
         if path.stem in read:
             raise ValueError(f"--data {folder} holds {path.name}, but {path.stem} is another table: rename the file.")
         x, y = _read_csv(path) if path.suffix == ".csv" else uci_tables.read_table(path)
         read[path.stem] = x, y.reshape(-1)
-    return {name: _some(*read[name], rows) for name in sorted(read)}
+    return {name: _random_rows(*read[name], rows) for name in sorted(read)}
 
 
 def _read_csv(path):
@@ -204,17 +204,17 @@ def _read_csv(path):
         ) from None
     uci_tables.check(path, frame.shape[1] - 1, target[~np.isnan(target)])
     try:
-        return _numbers(frame)
+        return _as_arrays(frame)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _some(x, y, rows):
+def _random_rows(x, y, rows):
     chosen = np.random.default_rng(0).permutation(len(x))[:rows] if rows < len(x) else slice(None)
     return x[chosen], y[chosen]
 
 
-def _numbers(frame):
+def _as_arrays(frame):
     frame = frame[frame.iloc[:, -1].notna()]
     inputs = frame.iloc[:, :-1]
     return Columns.of(inputs).matrix(inputs), frame.iloc[:, -1].to_numpy(float)
@@ -238,13 +238,13 @@ def main(argv=None):
     parser.add_argument("--rows", type=int, default=10**6, help="the most random rows of each table (default: all)")
     parser.add_argument("--splits", type=int, default=5, help="splits of each table (default: %(default)s)")
     arguments = common.checked(parser.parse_args(argv), splits=1, rows=20, keras=3)
-    found = read_tables(arguments.data, arguments.rows)
-    chosen = arguments.only or list(found)
+    tables = read_tables(arguments.data, arguments.rows)
+    chosen = arguments.only or list(tables)
     peers = arguments.peers or [name for name, (_, module) in PEERS.items() if importlib.util.find_spec(module)]
-    for flag, given, known in (("only", chosen, found), ("peers", peers, PEERS)):
-        unknown = [name for name in given if name not in known]
+    for flag, named, available in (("only", chosen, tables), ("peers", peers, PEERS)):
+        unknown = [name for name in named if name not in available]
         if unknown:
-            raise ValueError(f"--{flag} names {', '.join(unknown)}: choose among {', '.join(known)}.")
+            raise ValueError(f"--{flag} names {', '.join(unknown)}: choose among {', '.join(available)}.")
     absent = [name for name in peers if not importlib.util.find_spec(PEERS[name][1])]
     if absent:
         raise ValueError(f"--peers names {absent[0]}: install the package of the module {PEERS[absent[0]][1]} first.")
@@ -252,13 +252,13 @@ def main(argv=None):
     with common.run_folder(arguments) as folder:
         (folder / "fits").mkdir(exist_ok=True)
         for name in chosen:
-            (x, y), rows = found[name], {}
+            (x, y), rows = tables[name], {}
             for peer in peers:
-                done = []
+                results = []
                 for i, (train, test) in enumerate(uci_tables.splits(len(x), arguments.splits)):
-                    one = functools.partial(scored, PEERS[peer][0], x, y, train, test, arguments.seed + i)
-                    done.append(common.kept(folder / "fits" / f"{name}-{peer}-{i:02}.json", one))
-                rows[peer] = {score: _mean([split[score] for split in done]) for score in SCORES}
+                    fit_and_score = functools.partial(scored, PEERS[peer][0], x, y, train, test, arguments.seed + i)
+                    results.append(common.kept(folder / "fits" / f"{name}-{peer}-{i:02}.json", fit_and_score))
+                rows[peer] = {score: _mean([split[score] for split in results]) for score in SCORES}
             metrics[name] = rows
             print_table(name, rows)
         common.write_json(folder / "metrics.json", metrics)

@@ -46,8 +46,8 @@ def table(n, seed):
 def fits(data):
     """Returns `{title: (ours, theirs)}`. Each function fits and summarises the regression with one package."""
     count, hit, times = f"count ~ {RIGHT}", f"hit ~ {RIGHT}", f"Surv(time, seen) ~ {RIGHT}"
-    kept = data[[*COLUMNS, "time", "seen"]]
-    found = {
+    survival_columns = data[[*COLUMNS, "time", "seen"]]
+    pairs = {
         "Poisson": (
             lambda: nllfit.regression(count, data, "Poisson").summary(),
             lambda: smf.glm(count, data, family=sm.families.Poisson()).fit().summary(),
@@ -64,19 +64,19 @@ def fits(data):
     if importlib.util.find_spec("lifelines"):
         import lifelines
 
-        found["Weibull AFT"] = (
+        pairs["Weibull AFT"] = (
             lambda: nllfit.regression(times, data, "Weibull").summary(),
-            lambda: lifelines.WeibullAFTFitter().fit(kept, "time", "seen").summary,
+            lambda: lifelines.WeibullAFTFitter().fit(survival_columns, "time", "seen").summary,
         )
-        found["LogNormal AFT"] = (
+        pairs["LogNormal AFT"] = (
             lambda: nllfit.regression(times, data, "LogNormal").summary(),
-            lambda: lifelines.LogNormalAFTFitter().fit(kept, "time", "seen").summary,
+            lambda: lifelines.LogNormalAFTFitter().fit(survival_columns, "time", "seen").summary,
         )
-        found["Cox"] = (
+        pairs["Cox"] = (
             lambda: nllfit.cox_regression(times, data).summary(),
-            lambda: lifelines.CoxPHFitter().fit(kept, "time", "seen").summary,
+            lambda: lifelines.CoxPHFitter().fit(survival_columns, "time", "seen").summary,
         )
-    return found
+    return pairs
 
 
 def seconds(fit):
@@ -97,8 +97,8 @@ def main(argv=None):
         warnings.simplefilter("ignore")
         for n in arguments.rows:
             for title, pair in fits(table(n, arguments.seed)).items():
-                turns = np.array([[seconds(fit) for fit in pair] for _ in range(arguments.fits)])
-                values = [turns[0, 0], np.median(turns[1:, 0]), np.median(turns[1:, 1])]
+                times = np.array([[seconds(fit) for fit in pair] for _ in range(arguments.fits)])
+                values = [times[0, 0], np.median(times[1:, 0]), np.median(times[1:, 1])]
                 names = ("nllfit, first", "nllfit", "statsmodels or lifelines")
                 metrics[f"{title}, {n} rows"] = dict(zip(names, values, strict=True))
                 print(

@@ -6,7 +6,7 @@ For each named head, a small network is exported in three forms:
 
 - Keras's `ExportArchive` writes a SavedModel that computes the mean, the 90% interval and the log-likelihood.
 - `model.save` writes a `.keras` file, which this process loads again in safe mode.
-- TensorFlow Lite converts it to a model that computes the mean.
+- TensorFlow Lite converts the SavedModel to a model that computes the mean.
 
 Another process, which cannot import `nllfit`, TensorFlow Probability or Keras, loads the SavedModels and answers for
 1000 rows. The table shows, for each form, the largest difference from the answers of the original model, divided by the
@@ -92,11 +92,11 @@ def built(tools, name, x, seed):
 def answers(tools, model, name, x, outcome):
     """Returns the mean and the log-likelihood of each row, and the 90% interval if the head has one."""
     output, y = model(x), tf.repeat(outcome, tf.shape(x)[0], axis=0)
-    found = {"mean": tf.convert_to_tensor(output)}
-    found["log_likelihood"] = -nllfit.negative_log_likelihood(y, tools.distribution(output))
+    values = {"mean": tf.convert_to_tensor(output)}
+    values["log_likelihood"] = -nllfit.negative_log_likelihood(y, tools.distribution(output))
     if name not in WITHOUT_INTERVAL:
-        found["low"], found["high"] = nllfit.interval(output, 0.9)
-    return found
+        values["low"], values["high"] = nllfit.interval(output, 0.9)
+    return values
 
 
 def export(tools, name, x, folder, seed):
@@ -128,8 +128,8 @@ def lite(folder, x, mean):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notice that the interpreter will move to another package
         interpreter = tf.lite.Interpreter(model_content=content)
-    found = interpreter.get_signature_runner("mean")(x=x)["mean"]
-    return difference({"mean": found}, {"mean": mean})
+    lite_mean = interpreter.get_signature_runner("mean")(x=x)["mean"]
+    return difference({"mean": lite_mean}, {"mean": mean})
 
 
 def difference(found, expected):
@@ -162,9 +162,9 @@ def measured(tools, names, folder, seed):
     exported = {name: export(tools, name, x, folder / name, seed) for name in names}
     served = elsewhere([folder / name for name in names], x, folder / "x.npz")
     table = {}
-    for name, (expected, here) in exported.items():
-        found = served[str(folder / name)]
-        table[name] = {"SavedModel": difference(found["answers"], expected), **here, **found["ms"]}
+    for name, (expected, differences) in exported.items():
+        result = served[str(folder / name)]
+        table[name] = {"SavedModel": difference(result["answers"], expected), **differences, **result["ms"]}
     return table
 
 

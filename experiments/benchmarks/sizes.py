@@ -60,29 +60,29 @@ def measured(tools, what, size, seed=0):
 
     `what` is one of the sizes in `SIZES`, and `size` is its value. The other sizes have the values in `USUAL`.
     """
-    number = {**USUAL, what: size}
-    batch = number.pop("batch")
+    values = {**USUAL, what: size}
+    batch = values.pop("batch")
     if batch:
-        number["rows"] = batch
-    rows, columns, classes, components, event = number.values()
+        values["rows"] = batch
+    rows, columns, classes, components, event = values.values()
     x, y = data(rows, columns, classes, event, seed)
-    last, layers = head(tools.heads, classes, components, event), tools.keras.layers
+    head_layer, layers = head(tools.heads, classes, components, event), tools.keras.layers
     model = tools.keras.Sequential(
-        [layers.Input((columns,)), layers.Dense(16, "relu"), layers.Dense(last.family.params_size), last]
+        [layers.Input((columns,)), layers.Dense(16, "relu"), layers.Dense(head_layer.family.params_size), head_layer]
     )
     model.compile("adam", tools.loss)
-    before, seconds = _megabytes(), []
+    megabytes_before, seconds = _megabytes(), []
     fit = {"batch_size": batch or min(1024, rows), "epochs": 1, "verbose": 0}
-    for work in (
+    for task in (
         lambda: nllfit.fit(model, x, y, **fit),
         lambda: nllfit.fit(model, x, y, **fit),
         lambda: nllfit.evaluate(model, x, y),
         lambda: nllfit.predict_distribution(model, x),
     ):
         start = time.perf_counter()
-        work()
+        task()
         seconds.append(time.perf_counter() - start)
-    return dict(zip(COLUMNS, [*seconds, _megabytes() - before], strict=True))
+    return dict(zip(COLUMNS, [*seconds, _megabytes() - megabytes_before], strict=True))
 
 
 def _megabytes():
@@ -102,16 +102,16 @@ def in_a_process(arguments, what, size):
 def show(metrics):
     """Prints the table."""
     print(f"\n{'':12}{'size':>12}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'slope':>8}")
-    for what, found in metrics.items():
-        before = None
-        for size, row in found.items():
+    for what, rows in metrics.items():
+        previous = None
+        for size, row in rows.items():
             if "failed" in row:
                 print(f"{what:12}{size:>12}  failed: {row['failed']}")
                 continue
             slope = ""
-            if before:
-                slope = f"{math.log(row['second'] / before[1]) / math.log(int(size) / before[0]):.2f}"
-            before = int(size), row["second"]
+            if previous:
+                slope = f"{math.log(row['second'] / previous[1]) / math.log(int(size) / previous[0]):.2f}"
+            previous = int(size), row["second"]
             numbers = "".join(f"{row[name]:10.2f}" for name in COLUMNS[:-1]) + f"{row['MB']:10.0f}"
             print(f"{what:12}{size:>12}{numbers}{slope:>8}")
 
@@ -135,9 +135,9 @@ def main(argv=None):
         metrics = {}
         for what in arguments.only:
             sizes = [size for size in SIZES[what] if size <= arguments.most]
-            kept = folder / "unfinished" / f"{what}.json"
+            path = folder / "unfinished" / f"{what}.json"
             metrics[what] = common.kept(
-                kept, lambda what=what, sizes=sizes: {str(size): in_a_process(arguments, what, size) for size in sizes}
+                path, lambda what=what, sizes=sizes: {str(size): in_a_process(arguments, what, size) for size in sizes}
             )
         common.write_json(folder / "metrics.json", metrics)
     show(metrics)

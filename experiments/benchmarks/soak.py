@@ -205,14 +205,14 @@ def resumed(shop):
 
 def in_threads(shop):
     """Compares the weights of two models that train at the same time with a model that trains alone."""
-    found = {}
-    threads = [threading.Thread(target=lambda i=i: found.update({i: shop.fitted(compile="graph")})) for i in range(2)]
+    weights = {}
+    threads = [threading.Thread(target=lambda i=i: weights.update({i: shop.fitted(compile="graph")})) for i in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     alone = shop.fitted(compile="graph")
-    return difference(found[0] + found[1], alone + alone)
+    return difference(weights[0] + weights[1], alone + alone)
 
 
 def _train_in_a_process(job, folder):
@@ -242,12 +242,12 @@ def killed(shop):
 
 
 TRIALS = {"keras": against_keras, "stopped": stopped, "resumed": resumed, "threads": in_threads, "killed": killed}
-_RARELY = 25  # every 25th round is `killed`, which is slow because it starts processes
+_KILLED_EVERY = 25  # every 25th round is `killed`, which is slow because it starts processes
 
 
 def round_of(number, keras):
     """Returns the name of a round's trial, and its job. `keras` is the version of round 0."""
-    trial = "killed" if number % _RARELY == _RARELY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
+    trial = "killed" if number % _KILLED_EVERY == _KILLED_EVERY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
     return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 
 
@@ -265,16 +265,16 @@ def soak(arguments, folder):
     """
     end = time.monotonic() + 60 * arguments.minutes
     path, sizes = folder / "metrics.json", []
-    before = json.loads(path.read_text()) if path.exists() else {}
-    rounds, failures = collections.Counter(before.get("rounds")), before.get("failures", [])
-    worst = collections.defaultdict(float, before.get("worst", {}))
-    for number in itertools.count(before.get("next_round", arguments.seed)):
+    previous = json.loads(path.read_text()) if path.exists() else {}
+    rounds, failures = collections.Counter(previous.get("rounds")), previous.get("failures", [])
+    worst = collections.defaultdict(float, previous.get("worst", {}))
+    for number in itertools.count(previous.get("next_round", arguments.seed)):
         trial, job = round_of(number, arguments.keras)
         try:
-            found = TRIALS[trial](Workshop(job))
-            worst[trial] = float(np.maximum(worst[trial], found))  # `max` could ignore NaN
+            difference_of_weights = TRIALS[trial](Workshop(job))
+            worst[trial] = float(np.maximum(worst[trial], difference_of_weights))  # `max` could ignore NaN
             rounds[trial] += 1
-            problem = f"weights differ by {found:.1e}" if not found < TOLERANCE else ""
+            problem = f"weights differ by {difference_of_weights:.1e}" if not difference_of_weights < TOLERANCE else ""
         except Exception as error:  # an error of any type must not stop the next rounds
             problem = f"{type(error).__name__}: {error}"
         if problem:
@@ -294,7 +294,7 @@ def show(metrics):
         print(f"{trial:10}{metrics['rounds'][trial]:8}{metrics['worst'][trial]:20.1e}")
     print(f"failures: {len(metrics['failures'])}\n\n{'after':10}{'MB':>8}{'files':>8}{'threads':>8}")
     sizes = metrics["sizes"]
-    for i in sorted({int(part * (len(sizes) - 1)) for part in (0, 0.25, 0.5, 0.75, 1)}):
+    for i in sorted({int(fraction * (len(sizes) - 1)) for fraction in (0, 0.25, 0.5, 0.75, 1)}):
         print(f"{i + 1:<10}{sizes[i]['MB']:8.0f}{sizes[i]['files']:8}{sizes[i]['threads']:8}")
 
 
@@ -307,9 +307,9 @@ def main(argv=None):
     if arguments.round is not None:
         common.checked(arguments, round=0)
         trial, job = round_of(arguments.round, arguments.keras)
-        found = TRIALS[trial](Workshop(job))
-        print(f"{job}\n{trial}: weights differ by {found:.1e}")
-        return {"worst": {trial: found}}
+        difference_of_weights = TRIALS[trial](Workshop(job))
+        print(f"{job}\n{trial}: weights differ by {difference_of_weights:.1e}")
+        return {"worst": {trial: difference_of_weights}}
     with common.run_folder(arguments) as folder:
         metrics = soak(arguments, folder)
     show(metrics)

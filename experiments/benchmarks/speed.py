@@ -106,7 +106,7 @@ def seconds(work):
 
 
 def settled(train, epochs, settle):
-    """Returns the seconds of a first call of `train`. Then calls it for `settle` seconds, in which XLA compiles."""
+    """Calls `train` once, then for `settle` seconds, in which XLA compiles. Returns the seconds of the first call."""
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)
@@ -183,7 +183,7 @@ def whole_jobs(arguments, job):
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 
     def median(what, name):
-        return float(np.median([found[name][what] for found in rounds]))
+        return float(np.median([times[name][what] for times in rounds]))
 
     return {what: {name: median(what, name) for name in names} for what in JOBS[job]}
 
@@ -191,7 +191,7 @@ def whole_jobs(arguments, job):
 def growth(seed):
     """Returns the seconds per epoch of the small model for several numbers of rows and batch sizes."""
     rng = np.random.default_rng(seed)
-    found = {"rows": {}, "batch_size": {}}
+    times = {"rows": {}, "batch_size": {}}
     for name, cases in (
         ("rows", [(rows, 32) for rows in (10**3, 10**4, 10**5, 10**6)]),
         ("batch_size", [(10**5, batch) for batch in (8, 32, 128, 512, 2048)]),
@@ -202,8 +202,8 @@ def growth(seed):
             settled(train, 1, SETTLE)
             start = time.perf_counter()
             train(3)
-            found[name][rows if name == "rows" else batch] = (time.perf_counter() - start) / 3
-    return found
+            times[name][rows if name == "rows" else batch] = (time.perf_counter() - start) / 3
+    return times
 
 
 def head_cost(repeats, seed):
@@ -231,16 +231,16 @@ def worker(arguments, *job):
 def in_this_process(arguments):
     """Measures the job that `--job` names."""
     seed, repeats, partial = arguments.seed, arguments.repeats, functools.partial
-    known = {("growth",): partial(growth, seed), ("head",): partial(head_cost, repeats, seed)}
+    tasks = {("growth",): partial(growth, seed), ("head",): partial(head_cost, repeats, seed)}
     for contender in installed():
-        known |= {("model", contender, model): partial(measure, contender, model, repeats, seed) for model in MODELS}
-        known |= {("job", contender, job): partial(whole_job, contender, job, seed) for job in JOBS}
-    if tuple(arguments.job) not in known:
+        tasks |= {("model", contender, model): partial(measure, contender, model, repeats, seed) for model in MODELS}
+        tasks |= {("job", contender, job): partial(whole_job, contender, job, seed) for job in JOBS}
+    if tuple(arguments.job) not in tasks:
         raise ValueError(
             f"--job {' '.join(arguments.job)} is unknown: "
             "give growth, head, model CONTENDER MODEL or job CONTENDER JOB."
         )
-    return known[tuple(arguments.job)]()
+    return tasks[tuple(arguments.job)]()
 
 
 def ours(name, rows):
@@ -260,15 +260,15 @@ def report(metrics):
             )
     for what, rows in metrics["jobs"].items():
         print(f"\n{TIMES[what]:40} {'seconds':>9} {'ratio':>7}")
-        for name, taken in rows.items():
-            print(f"{name:40} {taken:9.3f} {taken / rows[ours(name, rows)]:7.2f}")
+        for name, elapsed in rows.items():
+            print(f"{name:40} {elapsed:9.3f} {elapsed / rows[ours(name, rows)]:7.2f}")
     missing = [name for name in CONTENDERS if name not in installed()]
     if missing:
         print(f"\nnot installed: {', '.join(missing)}")
-    for name, found in metrics.get("growth", {}).items():
+    for name, times in metrics.get("growth", {}).items():
         print(f"\n{name:26} {'ms/epoch':>9}")
-        for size, taken in found.items():
-            print(f"{size:>26} {taken * 1e3:9.1f}")
+        for size, elapsed in times.items():
+            print(f"{size:>26} {elapsed * 1e3:9.1f}")
     if "head" in metrics:
         head = metrics["head"]
         print(f"\n{'a step with':26} {'us':>9}\n{'a Bernoulli head':26} {head['head_us']:9.1f}")

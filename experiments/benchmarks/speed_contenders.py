@@ -3,7 +3,7 @@
 The arguments of a contender are the hidden layers (`"cnn"` for two convolutions), the shape of an input, the number of
 classes, the rows `x`, the labels `y` and the batch size. The Keras contenders also take `source`, the form of the data.
 All contenders minimise the crossentropy with Adam at the learning rate 0.001, and shuffle the data in each epoch.
-`bernoulli` and `scoring` are for two other measurements.
+`bernoulli` measures the cost of a head, and `scoring` the time of predictions and evaluations.
 """
 
 import functools

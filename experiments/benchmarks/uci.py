@@ -5,8 +5,8 @@
 The folder contains tables NAME.txt: numbers separated by blanks, with the target in the last column. Each table is
 split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. The
 splits equal those of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each
-split. It selects its network, its weight decay and a factor on its predicted scales on training rows. The table shows
-four scores of the test rows:
+split. From the training rows, the regressor selects a network, a weight decay and a factor for the predicted scales.
+The table shows four scores of the test rows:
 
 - the mean negative log-likelihood (NLL), in nats;
 - the root mean squared error (RMSE), in the unit of the target;
@@ -15,8 +15,8 @@ four scores of the test rows:
 
 There are two result tables. In *Normal heads*, all heads are Normal. In *free*, the head is a mixture of Normals if the
 mixture is better on held-out training rows. The tables are separate because narrow spikes in a flexible density can
-lower the NLL of rounded targets without bound. If the folder contains a `published.json`, its results are shown next to
-ours. The networks use Keras 3.
+lower the NLL of rounded targets without bound. If the folder contains a `published.json`, the results in this file are
+shown next to ours. The networks use Keras 3.
 
 Expected with Normal heads: an NLL of 2.61 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.44 on
 protein. Each of these NLLs is lower than all published results. Expected with free heads: an NLL of -6.9 on naval and
@@ -66,28 +66,30 @@ def chosen(model):
 
 def fit_table(arguments, folder, name, table):
     """Fits all splits of a table and returns their scores. The scores of a split are saved when it is done."""
-    (x, y), done, halves = table, [], list(uci_tables.splits(len(table[0]), arguments.splits))
-    for i, (train, test) in enumerate(halves):
+    (x, y), scores, splits = table, [], list(uci_tables.splits(len(table[0]), arguments.splits))
+    for i, (train, test) in enumerate(splits):
         split = functools.partial(fit_split, x, y, train, test, arguments.seed + i)
-        done.append(common.kept(folder / "splits" / f"{name}-{i:02}.json", split))
-        normal, free = done[-1]["normal"], done[-1]["free"]
-        print(f"{name}, split {i + 1}/{len(halves)}: NLL {normal['nll']:.3f}, free {free['nll']:.3f}", flush=True)
-    return done
+        scores.append(common.kept(folder / "splits" / f"{name}-{i:02}.json", split))
+        normal, free = scores[-1]["normal"], scores[-1]["free"]
+        print(f"{name}, split {i + 1}/{len(splits)}: NLL {normal['nll']:.3f}, free {free['nll']:.3f}", flush=True)
+    return scores
 
 
 def read_published(path):
     """Returns the published scores `{score: {table: {method: value}}}`, or an empty dict if there is no such file."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
-        tables_of_scores = [found[score] for score in ("test_nll", "test_rmse") if score in found]
-        numbers = [value for of in tables_of_scores for methods in of.values() for value in methods.values()]
-        if not isinstance(found, dict) or not all(isinstance(value, (int, float)) for value in numbers):
+        published = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+        tables_of_scores = [published[score] for score in ("test_nll", "test_rmse") if score in published]
+        numbers = [
+            value for by_table in tables_of_scores for methods in by_table.values() for value in methods.values()
+        ]
+        if not isinstance(published, dict) or not all(isinstance(value, (int, float)) for value in numbers):
             raise ValueError("a score is not a number.")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path} is not JSON such as {{"test_nll": {{"concrete": {{"a method": 2.6}}}}}}: {error}'
         ) from None
-    return found
+    return published
 
 
 def start_worker():
@@ -102,17 +104,17 @@ def summary(splits):
     Scores with Normal heads are at the top level, and those with free heads are under "free".
     """
 
-    def of(table):
-        found = {}
+    def mean_scores(table):
+        scores = {}
         for score in SCORES:
             values = np.array([split[table][score] for split in splits])
-            found[score] = values.mean()
-            found[f"{score}_se"] = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+            scores[score] = values.mean()
+            scores[f"{score}_se"] = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
         chosen = [split[table]["chosen"].partition(",")[0] for split in splits]
-        return found | {"chosen": {name: chosen.count(name) for name in sorted(set(chosen))}}
+        return scores | {"chosen": {name: chosen.count(name) for name in sorted(set(chosen))}}
 
     shared = {"seconds": sum(split["seconds"] for split in splits), "num_splits": len(splits)}
-    return of("normal") | shared | {"free": of("free") | shared}
+    return mean_scores("normal") | shared | {"free": mean_scores("free") | shared}
 
 
 def print_table(title, rows, published):

@@ -1,6 +1,6 @@
 """The workers of a distributed training on this machine: processes that `TF_CONFIG` connects.
 
-If one worker dies, all are started again, because the others cannot continue without its gradients.
+If a worker dies, all workers are started again, because the others cannot continue without this worker's gradients.
 """
 
 import contextlib

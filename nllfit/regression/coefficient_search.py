@@ -96,8 +96,9 @@ class Objective:
     def basis(self) -> tuple[Designs, np.ndarray]:
         """Orthonormal designs `Q`, and the matrix `[q, q]` that maps coefficients of `Q` to coefficients of `designs`.
 
-        If `X` is a matrix of `designs`, `X = Q R`, and `inv(R)` is a block of the returned matrix. If columns of `X`
-        are nearly dependent, such as the powers of a year, derivatives with respect to coefficients of `X` lose digits.
+        Let `X = Q R` be the QR decomposition of a matrix of `designs`. Then `inv(R)` is a diagonal block of the
+        returned matrix. If columns of `X` are nearly dependent, such as the powers of a year, derivatives with respect
+        to the coefficients of `X` lose digits. Derivatives with respect to the coefficients of `Q` do not.
         """
         factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]
         blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.places]

@@ -18,8 +18,8 @@ __all__ = ["CUTPOINTS", "coded", "family_of", "main_parameter", "natural_values"
 
 CUTPOINTS = "cutpoints"  # a parameter of families of ordered classes; it replaces the intercept
 
-# The main parameter of a family is the first name in this list that the family has. If it has none of the names, it is
-# the first parameter of the family.
+# The main parameter of a family is the first name in this list that the family has. If the family has
+# none of these names, its first parameter is the main parameter.
 _MAIN_PARAMETERS = ("mean", "loc", "logits", "log_rate", "rate", "probits", "probs", "scale", "concentration")
 
 
