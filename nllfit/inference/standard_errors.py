@@ -140,8 +140,7 @@ def standard_errors(
         num_parameters=directions.shape[1],
         label=family.label,
         converged=fault is None,
-        message=fault
-        or _success(likelihood.of, [name for name, flag in zip(names, unidentified, strict=True) if flag]),
+        message=fault or _success(likelihood.of, [name for name, bad in zip(names, unidentified, strict=True) if bad]),
     )
 
 
