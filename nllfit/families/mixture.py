@@ -24,7 +24,7 @@ _LOGITS = "mixture_logits"  # not `logits`, because a component may have a param
 
 
 class MixtureFamily(ParametricFamily):
-    """A mixture of `num_components` distributions of one family, with free weights.
+    """A mixture of `num_components` distributions of one family. The weights of the components are parameters, too.
 
     The density is `sum_k softmax(logits)_k p(y | parameters_k)`. The parameter vector starts with the `num_components`
     logits. The parameters of the first component follow, then those of the second, and so on. This is also the order of
@@ -37,7 +37,8 @@ class MixtureFamily(ParametricFamily):
       **kwargs: further arguments of the components' `Family`, except `shared`.
 
     Raises:
-      ValueError: if `num_components` is not a positive integer, `shared` is given, or for a reason given at `Family`.
+      ValueError: if `num_components` is not a positive integer, if `shared` is given, or for a reason stated
+        at `Family`.
 
     Example:
       >>> MixtureFamily("Normal", 3, event_shape=1).params_size
@@ -67,9 +68,9 @@ class MixtureFamily(ParametricFamily):
         check_size(f"The vector of parameters of a {self.name}", self.params_size)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        given = self.fixed | parameters
-        logits = tf.convert_to_tensor(given.pop(_LOGITS), dtype)
-        components = self.component.build(given, dtype)
+        values = self.fixed | parameters
+        logits = tf.convert_to_tensor(values.pop(_LOGITS), dtype)
+        components = self.component.build(values, dtype)
         return mixed(tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args))
 
     @property
@@ -105,7 +106,7 @@ def mixture_of(
       family: the family of the distributions. If it is a mixture, its components become components of the result.
       params: the parameter vector of each distribution, `[*batch, params_size]`.
       shared: the shared vector of each distribution, `[shared_size]` or None.
-      weights: one positive number for each distribution. Their sum is 1. None means equal weights.
+      weights: positive numbers with sum 1, one for each distribution. None means equal weights.
 
     Returns:
       The mixture. Its batch shape is `[*batch]`, its event shape is `family.event_shape`, and its class has the mix-in
@@ -120,8 +121,8 @@ def mixture_of(
 def _mixture(family, params, shared, weights):
     members = [family.parameters(*vectors) for vectors in zip(params, shared, strict=True)]
     batch = tf.shape(params[0])[:-1]
-    logs = np.zeros(len(members)) if weights is None else np.log(weights)
-    for values, log_weight in zip(members, logs, strict=True):
+    log_weights = np.zeros(len(members)) if weights is None else np.log(weights)
+    for values, log_weight in zip(members, log_weights, strict=True):
         for name in family.shared:
             values[name] = tf.broadcast_to(values[name], tf.concat([batch, tf.shape(values[name])], 0))
         if isinstance(family, MixtureFamily):
@@ -130,6 +131,6 @@ def _mixture(family, params, shared, weights):
     if isinstance(family, MixtureFamily):
         return rowwise(family.build({name: tf.concat([m[name] for m in members], axis) for name in members[0]}, dtype))
     components = family.build({name: tf.stack([m[name] for m in members], axis) for name in members[0]}, dtype)
-    logits = tf.broadcast_to(tf.constant(logs, dtype), tf.concat([batch, [len(members)]], 0))
+    logits = tf.broadcast_to(tf.constant(log_weights, dtype), tf.concat([batch, [len(members)]], 0))
     mixture = tfd.MixtureSameFamily(tfd.Categorical(logits), components, validate_args=components.validate_args)
     return rowwise(mixed(mixture))

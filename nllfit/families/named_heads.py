@@ -67,7 +67,7 @@ class Beta(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration1` (a),
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `concentration1` (a) and
         `concentration0` (b). With `parameterization="mean"` the parameters are `mean` and `precision` (see
         `nllfit.ByMean`).
 
@@ -106,8 +106,8 @@ class Gamma(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `concentration` (a), `rate` or
-        `log_rate`. With `parameterization="mean"` the parameters are `mean` and `concentration` (see `nllfit.ByMean`).
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `concentration` (a) and `rate` (or
+        `log_rate`). With `parameterization="mean"` the parameters are `mean` and `concentration` (see `nllfit.ByMean`).
 
     Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 8.
     """
@@ -123,7 +123,7 @@ class Laplace(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `loc` and `scale`.
 
     Source: Laplace, Memoire sur la probabilite des causes par les evenemens, 1774.
     """
@@ -132,12 +132,12 @@ class Laplace(Elementwise):
 class LogNormal(Elementwise):
     """A positive amount whose logarithm is Normal.
 
-    Domain: y > 0. Links: loc = u, scale = softplus(v) + eps, the mean and the standard deviation of log y.
+    Domain: y > 0. Links: loc = u, scale = softplus(v) + eps (the mean and standard deviation of log y).
     Formula: -log p(y) = ((log y - loc) / scale)^2 / 2 + log(scale) + log(y) + log(2 pi) / 2.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `loc` and `scale`.
 
     Source: Aitchison and Brown, The lognormal distribution, 1957.
     """
@@ -151,10 +151,10 @@ class Mixture(Head):
     elements depend on each other.
 
     Args:
-      component: the class of the components, one of `tfp.distributions`, or its name.
+      component: the class of the components (a class of `tfp.distributions`), or the name of the class.
       num_components: the number of components, at least 1.
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `floor`, `link` and `num_classes` of the components, and values at which their parameters are held.
+      **kwargs: `floor`, `link` and `num_classes` of the components, and fixed values of the components' parameters.
 
     Example:
       >>> Mixture.params_size("Normal", 3)
@@ -191,8 +191,8 @@ class MultivariateNormalTriL(Head):
 
     Args:
       event_shape: the length d of the vector, or a tuple that ends in it.
-      **kwargs: `shared=("scale_tril",)` if all inputs have the same covariance, and values at which parameters are
-        held: `loc`, `scale_tril`.
+      **kwargs: `shared=("scale_tril",)` if all inputs have the same covariance, and fixed values of the parameters
+        `loc` and `scale_tril`.
 
     Example:
       >>> MultivariateNormalTriL.params_size(2)  # 2 for loc, 3 for L
@@ -217,8 +217,8 @@ class NegativeBinomial(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `total_count` (r), `logits` or
-        `probs` (p). With `parameterization="mean"` the parameters are `mean` and `alpha` (see `nllfit.ByMean`).
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `total_count` (r) and `logits` (or
+        `probs`, p). With `parameterization="mean"` the parameters are `mean` and `alpha` (see `nllfit.ByMean`).
 
     Source: Hilbe, Negative binomial regression, 2011.
     """
@@ -232,14 +232,14 @@ class Normal(Elementwise):
 
     The scale has one of three forms:
 
-    - `Normal()`: the network predicts it for each input (heteroscedastic).
-    - `Normal(scale=1.0)`: it is held at a value (least squares).
-    - `Normal(shared=("scale",))`: the head learns one scale for all inputs (homoscedastic). Its maximum-likelihood
-      estimate is the root of the mean squared residual.
+    - `Normal()`: the network predicts the scale for each input (heteroscedastic).
+    - `Normal(scale=1.0)`: the scale has a fixed value (least squares).
+    - `Normal(shared=("scale",))`: the head learns one scale for all inputs (homoscedastic). The maximum-likelihood
+      estimate of the scale is the root of the mean squared residual.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `loc` and `scale`.
 
     Example:
       >>> [Normal.params_size(), Normal.params_size(scale=1.0), Normal.params_size(shared=("scale",))]
@@ -294,7 +294,7 @@ class StudentT(Elementwise):
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.
-      **kwargs: `shared`, `floor`, `link`, and values at which parameters are held: `df`, `loc`, `scale`.
+      **kwargs: `shared`, `floor`, `link`, and fixed values of the parameters `df`, `loc` and `scale`.
 
     Source: Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
     """

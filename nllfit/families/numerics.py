@@ -20,14 +20,14 @@ __all__ = [
     "zeta",
 ]
 
-FAR = 6.0  # for larger numbers, `log_mills` is accurate to all digits
+FAR = 6.0  # from here on, `log_mills` is accurate to all digits
 
-_LEVELS = 16
+_LEVELS = 16  # of the continued fraction in `log_mills`
 _LOG_2, _ROOT_2 = math.log(2), math.sqrt(2)
 _LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
 
-_STEP = 3e-3
-_TERMS = 128
+_STEP = 3e-3  # the unit of `_NODES`, the interpolation nodes of `across`
+_TERMS = 128  # the number of terms in `log_bessel_series`
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 
@@ -86,34 +86,36 @@ def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
     """Evaluates a smooth function whose formula is 0 / 0 at `hole` and inexact near `hole`.
 
-    Within 0.003 of the hole, the function is interpolated by a polynomial through six points around the hole. For a
-    function that changes over distances of 0.5 or more, the error of the result is about 1e-13.
+    Within 0.003 of the hole, the function is interpolated by a polynomial through six points around the hole. The
+    error is about 1e-13 if the function changes little over distances below 0.5.
     """
     hole = hole + tf.zeros_like(x)
     near = tf.abs(x - hole) < _STEP
-    place = tf.where(near, x - hole, 0.0) / _STEP
-    total = tf.zeros_like(x)
+    offset = tf.where(near, x - hole, 0.0) / _STEP
+    polynomial = tf.zeros_like(x)
     for node in _NODES:
-        others = [(place - other) / (node - other) for other in _NODES if other != node]
-        total += tf.reduce_prod(tf.stack(others), 0) * function(hole + node * _STEP)
-    return tf.where(near, total, function(tf.where(near, hole + _STEP, x)))
+        factors = [(offset - other_node) / (node - other_node) for other_node in _NODES if other_node != node]
+        polynomial += tf.reduce_prod(tf.stack(factors), 0) * function(hole + node * _STEP)
+    return tf.where(near, polynomial, function(tf.where(near, hole + _STEP, x)))
 
 
 def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     """Returns `log sum_j q^j / (j! Gamma(j + order + 1))` for `order > -1`, in float64.
 
-    This is `log(I_order(2 sqrt(q)) / q^(order / 2))`, and `I` is the modified Bessel function. The result has
-    derivatives with respect to `order` and `log_q`. Only terms around the largest one are summed. As a function of `j`,
-    the terms resemble a Normal density whose standard deviation is `width`. If the width is large, only every
-    `stride`-th term is summed, and the sum is multiplied by `stride`. This costs no accuracy: `stride` is less than
-    `width / 2`, and with such a step the trapezoidal rule is exact to rounding for a Normal density.
+    The result equals `log(I_order(2 sqrt(q)) / q^(order / 2))`, where `I` is the modified Bessel function. The result
+    has derivatives with respect to `order` and `log_q`.
+
+    Only terms around the largest one are summed. As a function of `j`, the terms resemble a Normal density whose
+    standard deviation is `width`. If the width is large, only every `stride`-th term is summed, and the sum is
+    multiplied by `stride`. This costs no accuracy: a stride above 1 is less than `width / 2`, and the trapezoidal rule
+    with this step is exact to rounding for a Normal density.
     """
     order, log_q = order[..., None], log_q[..., None]
-    fixed = tf.stop_gradient(order) / 2
-    largest = tf.sqrt(tf.square(fixed) + tf.exp(tf.stop_gradient(log_q))) - fixed
-    width = tf.sqrt(largest * (largest + 2 * fixed + 1) / (2 * largest + 2 * fixed + 1))
-    first = tf.nn.relu(tf.math.floor(largest - 10 * width - 10))
-    stride = tf.math.ceil((largest + 10 * width + 20 - first) / _TERMS)
+    half_order = tf.stop_gradient(order) / 2
+    peak = tf.sqrt(tf.square(half_order) + tf.exp(tf.stop_gradient(log_q))) - half_order
+    width = tf.sqrt(peak * (peak + 2 * half_order + 1) / (2 * peak + 2 * half_order + 1))
+    first = tf.nn.relu(tf.math.floor(peak - 10 * width - 10))
+    stride = tf.math.ceil((peak + 10 * width + 20 - first) / _TERMS)
     j = first + stride * tf.range(_TERMS, dtype=log_q.dtype)
     terms = tf.math.multiply_no_nan(log_q, j) - tf.math.lgamma(j + 1) - tf.math.lgamma(j + order + 1)
     return tf.reduce_logsumexp(terms, -1) + tf.math.log(stride[..., 0])
@@ -122,8 +124,8 @@ def log_bessel_series(order: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
 def zeta(power: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
     """Returns the sum of `k^-power` over `k = first, first + 1, ...`.
 
-    Unlike TensorFlow's `zeta`, the function has a derivative with respect to `power`. It sums twelve terms, and
-    computes the sum of the others with the Euler-Maclaurin formula.
+    Unlike TensorFlow's `zeta`, this function has a derivative with respect to `power`. It sums the first twelve terms,
+    and computes the sum of the other terms with the Euler-Maclaurin formula.
     """
     terms = tf.reduce_sum((first[..., None] + tf.range(12, dtype=first.dtype)) ** -power[..., None], -1)
     q = first + 12

@@ -14,7 +14,7 @@ __all__ = ["Observed"]
 class Observed(DistributionOf):
     """The base class of distributions whose outcomes are vectors that describe the observation of a number.
 
-    An outcome consists of the ends of an interval that contains the number, or of the number and the ends of its
+    An outcome consists of the ends of an interval that contains the number, or of the number and the ends of a
     truncation window. A subclass defines `_columns`, `_observed` and the methods that `DistributionOf` requires.
     """
 
@@ -28,7 +28,7 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of an `Observed`. Its quantiles, predictions and so on are those of the number itself."""
+    """The law of an `Observed`. It computes quantiles, predictions and so on of the number itself."""
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

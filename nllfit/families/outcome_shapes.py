@@ -23,8 +23,8 @@ __all__ = [
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
     """Reshapes outcomes `[n]` to `[n, 1]` if the distribution has event shape `[1]`. Keras's `fit` does the same."""
-    is_one = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
-    return y[:, None] if is_one else y
+    is_column = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
+    return y[:, None] if is_column else y
 
 
 def as_outcomes(
@@ -52,9 +52,9 @@ def as_outcomes(
 
 
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Replaces infinite numbers by 0 if outcomes contain ends of intervals or windows, which may be infinite.
+    """Replaces infinite numbers in outcomes by 0, if the outcomes contain ends of intervals or windows.
 
-    A caller can then check the outcomes of any distribution for numbers that are not finite.
+    These ends may be infinite. After the replacement, any number that is not finite is an error.
     """
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)
@@ -70,7 +70,7 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None after Keras 3 was called with weights of different ranks
+    rank = weights.shape.rank  # None if Keras 3 was called with weights of different ranks before
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):
@@ -80,8 +80,8 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
                 f"{tuple(batch_shape)}: give one weight for each row, or for each outcome."
             )
         )
-    missing = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
-    weights = tf.reshape(weights, tf.concat([tf.shape(weights), missing], 0))
+    new_axes = tf.ones([batch_shape.rank - tf.rank(weights)], tf.int32)
+    weights = tf.reshape(weights, tf.concat([tf.shape(weights), new_axes], 0))
     return tf.broadcast_to(weights, batch_shape_tensor)
 
 
@@ -89,8 +89,8 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
     """Replaces outcomes that have no weight by an outcome in the support.
 
     `outcomes` has shape `[*batch, *event]`. The boolean tensor `counts` has shape `[*batch]` and is False for outcomes
-    to be replaced. An outcome without weight may be padding, and its log-density may be NaN. The weight 0 times NaN is
-    NaN, so the loss and its gradient would be NaN.
+    to be replaced. An outcome without weight may be padding, so the log-density may be NaN. Because 0 times NaN is
+    NaN, the loss and its gradient would be NaN, too.
     """
     event = tf.ones([distribution.event_shape.rank], tf.int32)
     counts = tf.reshape(counts, tf.concat([tf.shape(counts), event], 0))
@@ -98,7 +98,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether one outcome in the support of each distribution has a finite log-likelihood.
+    """Whether, for each distribution of the batch, some outcome in the support has a finite log-likelihood.
 
     The result is False if a parameter is NaN or overflows.
     """
@@ -113,34 +113,34 @@ def _broadcasts(shape, batch):
     return all(a in (1, None) or b in (a, None) for a, b in zip(shape, batch, strict=False))
 
 
-def _shape_message(name, given, expected, distribution, rows):
-    given, expected = given.as_list() if given.rank is not None else None, expected.as_list()
+def _shape_message(name, received, expected, distribution, rows):
+    received, expected = received.as_list() if received.rank is not None else None, expected.as_list()
     advice = "give outcomes of that shape, or the head an `event_shape` that fits them"
-    if given is None:
+    if received is None:
         text = "of unknown rank"
     else:
         if rows is not None:
-            given, expected = [rows, *given[1:]], [rows, *expected[1:]]
-        text = str(tuple(given))
-        if law_of(distribution).has_class_labels and given[:-1] == expected:
+            received, expected = [rows, *received[1:]], [rows, *expected[1:]]
+        text = str(tuple(received))
+        if law_of(distribution).has_class_labels and received[:-1] == expected:
             advice = "give one label per row, such as `y.argmax(-1)`, or use a `OneHotCategorical` head"
-        elif isinstance(distribution, tfd.OneHotCategorical) and given in (expected[:-1], [*expected[:-1], 1]):
+        elif isinstance(distribution, tfd.OneHotCategorical) and received in (expected[:-1], [*expected[:-1], 1]):
             advice = "give one-hot rows, such as `tf.one_hot(y, num_classes)`, or use a `Categorical` head"
-        elif [*given, 1] == expected:
-            advice = "reshape it with `y[..., None]`" if len(given) > 1 else "reshape it with `y[:, None]`"
-        elif given == [*expected, 1]:
+        elif [*received, 1] == expected:
+            advice = "reshape it with `y[..., None]`" if len(received) > 1 else "reshape it with `y[:, None]`"
+        elif received == [*expected, 1]:
             advice = "reshape it with `y[..., 0]`, or give the head `event_shape=1`"
         elif law_of(distribution).latent() is not distribution:
-            advice = _advice_on_columns(given, expected)
+            advice = _advice_on_columns(received, expected)
     return f"`{name}` has shape {text}, but the head models outcomes of shape {tuple(expected)}: {advice}."
 
 
-def _advice_on_columns(given, expected):
-    """Returns advice on the shape of outcomes that contain the ends of intervals or of windows per row."""
+def _advice_on_columns(received, expected):
+    """Returns advice for outcomes that contain the ends of an interval or of a window."""
     *elements, columns = expected
-    if given == [*elements, 1, columns]:
+    if received == [*elements, 1, columns]:
         return "reshape it with `y[..., 0, :]`"
-    if [*given[:-1], 1, given[-1]] == expected:
+    if [*received[:-1], 1, received[-1]] == expected:
         return "reshape it with `y[..., None, :]`, or leave out the head's `event_shape`"
     return (
         f"each outcome is {columns} numbers on the last axis. For a `Censored` head these are pairs, as "

@@ -42,11 +42,11 @@ class Parameter:
       name: TFP's name of the constrained value, such as `log_rate` or `logits`.
       shape: the shape of the unconstrained numbers, without `components`.
       link: makes the bijector from the unconstrained numbers to the constrained value.
-      natural: the name of the natural value, such as `rate` or `probs`. It is empty if the two names are equal.
+      natural: the name of the natural value, such as `rate` or `probs`. It is empty if this name is the same as `name`.
       to_natural: makes the bijector from the constrained value to the natural value.
-      shared: 0 if the parameter depends on the inputs. If it is the same for all inputs, a positive number: the
-        parameters in the vector `shared` are sorted by this number.
-      components: the leading axes of the parameter in a mixture: `(num_components,)`.
+      shared: 0 if the parameter depends on the inputs. For a parameter that is the same for all inputs, a positive
+        number, which determines the order of the parameters in the vector `shared`.
+      components: `(num_components,)`, the leading axes of a parameter of a mixture; `()` for other families.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """The number of unconstrained numbers. In a mixture, it is the number for one component."""
+        """The number of unconstrained numbers; in a mixture, of each component."""
         return math.prod(self.shape)
 
     @property
@@ -71,27 +71,27 @@ class Parameter:
 def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, tf.Tensor]:
     """Splits a vector `[..., size]` into one block `[..., *components, *shape]` for each parameter, by name.
 
-    The blocks are in the order of the parameters. In a mixture, all blocks of the first component come before the
-    blocks of the second.
+    In the vector, the blocks are in the order of the parameters. In a mixture, all blocks of the first component come
+    before the blocks of the second.
     """
     groups = _groups(parameters)
-    sizes = [math.prod(axes) * sum(p.size for p in group) for axes, group in groups]
+    sizes = [math.prod(components) * sum(p.size for p in group) for components, group in groups]
     blocks = {}
-    for (axes, group), part in zip(groups, _split(vector, sizes), strict=True):
-        rows = _with_last_axes(part, 1, [*axes, sum(p.size for p in group)])
-        for parameter, block in zip(group, _split(rows, [p.size for p in group]), strict=True):
+    for (components, group), segment in zip(groups, _split(vector, sizes), strict=True):
+        component_vectors = _with_last_axes(segment, 1, [*components, sum(p.size for p in group)])
+        for parameter, block in zip(group, _split(component_vectors, [p.size for p in group]), strict=True):
             blocks[parameter.name] = _with_last_axes(block, 1, parameter.shape)
     return blocks
 
 
 def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) -> tf.Tensor:
-    """Joins blocks to a vector. It is the inverse of `blocks_of`."""
-    parts = []
-    for axes, group in _groups(parameters):
-        rows = tf.concat([_with_last_axes(blocks[p.name], len(p.shape), [p.size]) for p in group], -1)
-        size = math.prod(axes) * sum(p.size for p in group)
-        parts.append(_with_last_axes(rows, 1 + len(axes), [size]))
-    return tf.concat(parts, -1)
+    """Joins blocks to a vector. This function is the inverse of `blocks_of`."""
+    segments = []
+    for components, group in _groups(parameters):
+        component_vectors = tf.concat([_with_last_axes(blocks[p.name], len(p.shape), [p.size]) for p in group], -1)
+        size = math.prod(components) * sum(p.size for p in group)
+        segments.append(_with_last_axes(component_vectors, 1 + len(components), [size]))
+    return tf.concat(segments, -1)
 
 
 def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def as_tensors(values: Mapping[str, Any], names: Iterable[str], dtype: tf.DType)
 
 
 def _groups(parameters):
-    """Groups adjacent parameters of equal `components`. Returns a list of pairs `(components, parameters)`."""
+    """Groups adjacent parameters with the same `components`. Returns a list of pairs `(components, parameters)`."""
     return [(axes, list(group)) for axes, group in itertools.groupby(parameters, lambda p: p.components)]
 
 

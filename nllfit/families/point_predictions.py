@@ -10,29 +10,29 @@ __all__ = ["central_value"]
 def central_value(law: Any) -> tf.Tensor:
     """Returns the mean of the distribution of a `Law`. For class labels, it returns the probabilities of the classes.
 
-    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is the median, or the
-    mode if TFP has no median. It is never a sample. A mixture predicts the weighted mean of the predictions of its
-    components.
+    If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is `Facts.center` of the
+    family. By default, this is the median, or the mode if TFP has no median. The result is never a sample. For a
+    mixture, it is the weighted mean of the predictions of the components.
 
     Returns:
       A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are censored or
-      truncated, it predicts the number itself, without the ends of intervals or windows.
+      truncated, this is a prediction of the number itself, without the ends of intervals or windows.
 
     Raises:
-      NotImplementedError: if TFP gives the family no mean, median or mode.
+      NotImplementedError: if TFP has no mean, median or mode of the family.
     """
     if law.has_class_labels:
         return law.center()
     try:
         mean = law.mean()
     except NotImplementedError:
-        return _of_each_row(law, law.center())
+        return _broadcast_to_rows(law, law.center())
     if mean.dtype.is_integer:
         return mean
-    return _of_each_row(law, mean if law.has_finite_mean else _with_fallback(law, mean))
+    return _broadcast_to_rows(law, mean if law.has_finite_mean else _with_fallback(law, mean))
 
 
-def _of_each_row(law, value):
+def _broadcast_to_rows(law, value):
     """Broadcasts values to `[*batch, *event]`. A mean that depends only on a shared parameter lacks the batch axes."""
     d = law.distribution
     if value.shape == d.batch_shape + d.event_shape:  # the usual case, without further operations
@@ -44,8 +44,8 @@ def _of_each_row(law, value):
 
 def _with_fallback(law, mean):
     """Returns the mean where it is finite, and `law.center()` elsewhere."""
-    finite = tf.math.is_finite(mean)
-    if tf.executing_eagerly() and tf.reduce_all(finite):
+    is_finite = tf.math.is_finite(mean)
+    if tf.executing_eagerly() and tf.reduce_all(is_finite):
         return mean  # saves the copy that `law.constant()` makes
     # Inside a `tf.cond`, TFP's quantiles have no gradient, and TensorFlow raises an error if a gradient is needed. So
     # the inputs and the output of the branch `elsewhere` are constants.
@@ -59,5 +59,5 @@ def _with_fallback(law, mean):
         return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, as the mean does
 
     # A median can be costly, so it is computed only if a mean is not finite.
-    fallback = tf.cond(tf.reduce_all(finite), lambda: constant_mean, elsewhere)
-    return tf.where(finite, mean, tf.stop_gradient(fallback))
+    fallback = tf.cond(tf.reduce_all(is_finite), lambda: constant_mean, elsewhere)
+    return tf.where(is_finite, mean, tf.stop_gradient(fallback))

@@ -7,7 +7,7 @@ __all__ = ["registered", "registered_name"]
 
 
 def registered_name(thing: Any) -> str:
-    """Returns the name under which a function or class is registered. Raises a `ValueError` if it is not."""
+    """Returns the name under which a function or class is registered. Raises a `ValueError` if it is not registered."""
     for saving in _savings():
         name = saving.get_registered_name(thing)
         if saving.get_registered_object(name) is thing:

@@ -11,7 +11,7 @@ __all__ = ["SearchPolicy", "largest", "median", "smallest"]
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _itself(y: np.ndarray) -> np.ndarray:
+def _identity(y: np.ndarray) -> np.ndarray:
     return y
 
 
@@ -25,32 +25,33 @@ class SearchPolicy:
       places: the parameters that shift and scale with the sample.
       sizes: the parameters that scale with the sample and do not shift.
       rates: the parameters that scale inversely with the sample.
-      line: the function of the outcomes whose location and scale `places` and `sizes` describe. For a LogNormal it is
-        `log`. By default it is the identity.
-      statistics: maps a parameter in which the likelihood is not smooth to a function of a sample `[n, *event]` and
-        weights `[n]`. For any values of the other parameters, the likelihood is largest if the parameter equals the
-        value of this function.
-      corner: the parameter in which the likelihood has a corner at every observation, and its maximum at one of them.
+      line: a function of the outcomes, by default the identity. `places` and `sizes` are locations and scales of the
+        values of this function. For a LogNormal, it is `log`.
+      statistics: maps the name of a parameter in which the likelihood is not smooth to a function of a sample
+        `[n, *event]` and weights `[n]`. For any values of the other parameters, the likelihood is largest if the
+        parameter equals the value of this function.
+      corner: a parameter. As a function of it, the likelihood has a corner at every observation and is largest at one
+        of the observations.
       bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
         maximum, the corner may be at the smallest observation and the lower end just below this observation, or the
         corner at the largest observation and the upper end just above it.
-      has_corners: a function of the values of the parameters. It returns whether the likelihood has corners in all
-        elements of an outcome. None means that the likelihood always has corners.
+      has_corners: maps values of the parameters to True if the likelihood has corners for these values (in all
+        elements of an outcome). None means that the likelihood always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
       several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
       kinks: the parameters in which the likelihood is not smooth, but neither `statistics` nor `corner` gives the
-        maximum. For example, a mixture has them if the family of its components has `statistics` or a `corner`.
+        maximum. For example, a mixture has kinks if the family of the components has `statistics` or a `corner`.
       free_covariance: whether the covariance can become singular in any direction. The likelihood of a sample whose
         columns are linearly dependent then has no bound.
-      by_row: advice for users who hold a parameter at one value per row.
+      by_row: the advice in the error message if a user gives a fixed parameter a different value in each row.
       unfit: the reason why the family cannot be fitted. It is empty if the family can be fitted.
     """
 
     places: tuple[str, ...] = ("loc", "low", "high")
     sizes: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
     rates: tuple[str, ...] = ("rate",)
-    line: Callable[[np.ndarray], np.ndarray] = _itself
+    line: Callable[[np.ndarray], np.ndarray] = _identity
     statistics: Mapping[str, Statistic] = dataclasses.field(default_factory=dict)
     corner: str | None = None
     bounds: tuple[str, ...] = ()
@@ -72,8 +73,8 @@ class SearchPolicy:
     def of_a_part(self) -> "SearchPolicy":
         """The policy of a family that is built from this family, such as a mixture with components of this family."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
-        smooth: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
-        return dataclasses.replace(self, kinks=kinks, several_maxima=True, **smooth)
+        cleared: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}
+        return dataclasses.replace(self, kinks=kinks, several_maxima=True, **cleared)
 
 
 def smallest(y: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-_NUMBERS = 2**20  # the largest number of rows times parameters in one call of `log_prob`; it limits the memory
+_MAX_NUMBERS = 2**20  # to limit memory: the largest number of rows times parameters in one call of `log_prob`
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)
 
@@ -52,9 +52,9 @@ class _Lenient:
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
         # At an end of the support, some of TFP's log-densities are NaN. We treat such an outcome as impossible. The
         # constant copy is used, because its `log_prob` has no assertions that would raise an error for the outcome.
-        possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
-        some = tf.cast(law_of(self).some_outcome(), value.dtype)
-        return where_safe(possible, lambda y: log_prob(y, name), value, some, -math.inf)
+        is_possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
+        some_outcome = tf.cast(law_of(self).some_outcome(), value.dtype)
+        return where_safe(is_possible, lambda y: log_prob(y, name), value, some_outcome, -math.inf)
 
     def _sample_control_dependencies(self, value: tf.Tensor, **_: Any) -> tuple:
         return ()
@@ -83,8 +83,8 @@ def _lenient(cls):
     return derived(strict(cls), (_Lenient,))
 
 
-# Components of a `tfd.MixtureSameFamily` are `CompositeTensor`s, but components with `_Lenient` need not be. So we
-# derive the class from the private base class of `tfd.MixtureSameFamily`, whose components can be of any class.
+# The components of a `tfd.MixtureSameFamily` must be `CompositeTensor`s. Components with `_Lenient` need not be, so we
+# derive the class of the mixture from the private base class, which accepts components of any class.
 _MIXED = derived(MIXTURE_SAME_FAMILY, (_Mixed,))
 
 
@@ -92,24 +92,24 @@ def checked(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a copy that checks outcomes and parameters. The distributions inside the copy check them, too.
 
     Exception: a component of a `tfd.Mixture`, or of a `tfd.MixtureSameFamily` whose components have different supports,
-    accepts outcomes outside its support, because they may come from another component. Their density is 0 in this
-    component. A component whose elements are dependent, such as a Dirichlet, still raises an error.
+    accepts outcomes outside its support, because such outcomes may come from another component. They have the
+    density 0 in this component. A component whose elements are dependent, such as a Dirichlet, still raises an error.
     """
     return _copy(distribution, strict(plain_class(type(distribution))))
 
 
 def mixed(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
-    """Returns the copy by `checked`, in which a component accepts outcomes outside its support.
+    """Returns the copy that `checked` makes. Its components accept outcomes outside of their supports.
 
     If the mixture has no assertions, or all components have the same support, the mixture itself is returned.
     """
-    return checked(mixture) if mixture.validate_args and _has_supports(mixture) else mixture
+    return checked(mixture) if mixture.validate_args and _has_different_supports(mixture) else mixture
 
 
-def _has_supports(distribution):
+def _has_different_supports(distribution):
     """Whether the components of a `tfd.MixtureSameFamily` may have different supports.
 
-    If the supports are the same, both ends are scalars. If they depend on parameters, an end has batch axes.
+    If the supports are the same, both ends are scalars. If the supports depend on parameters, an end has batch axes.
     """
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
     element = law_of(element).latent()  # if outcomes are intervals, the distribution of the number itself
@@ -122,26 +122,28 @@ def _has_supports(distribution):
 
 
 def _copy(distribution, cls):
-    has_supports = _has_supports(distribution)
+    has_different_supports = _has_different_supports(distribution)
 
     def copied(name, value):
         if isinstance(value, tfd.Distribution):
-            is_component = has_supports and name == "components_distribution"
-            is_inside_one = issubclass(cls, _Lenient) and name == "distribution"
-            return _component(value) if is_component or is_inside_one else checked(value)
-        return [_component(part) if isinstance(distribution, MIXTURE) else checked(part) for part in value]
+            is_component = has_different_supports and name == "components_distribution"
+            is_inside_lenient = issubclass(cls, _Lenient) and name == "distribution"
+            return _component_copy(value) if is_component or is_inside_lenient else checked(value)
+        return [_component_copy(item) if isinstance(distribution, MIXTURE) else checked(item) for item in value]
 
-    given = arguments_of(distribution)
-    parts = {name: copied(name, value) for name, value in given.items() if _are_parts(value)}
-    return (_MIXED if has_supports else cls)(**{**given, "validate_args": True, **parts})
+    arguments = arguments_of(distribution)
+    copies = {name: copied(name, value) for name, value in arguments.items() if _are_distributions(value)}
+    return (_MIXED if has_different_supports else cls)(**{**arguments, "validate_args": True, **copies})
 
 
-def _component(part):
+def _component_copy(component):
     """Copies a component of a mixture, as the docstring of `checked` describes."""
-    inner = part.parameters.get("distribution")
-    if part.event_shape.rank and inner is not None:
-        return type(part)(**{**arguments_of(checked(part)), "distribution": _component(inner)})
-    return checked(part) if part.event_shape.rank else _copy(part, _lenient(plain_class(type(part))))
+    inner = component.parameters.get("distribution")
+    if component.event_shape.rank and inner is not None:
+        return type(component)(**{**arguments_of(checked(component)), "distribution": _component_copy(inner)})
+    return (
+        checked(component) if component.event_shape.rank else _copy(component, _lenient(plain_class(type(component))))
+    )
 
 
 def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
@@ -160,30 +162,31 @@ def _inside(distribution: tfd.Distribution, value: Any) -> tf.Tensor:
 def _between_ends(distribution, value):
     """Whether numbers lie between the ends of the support. Counts must also be integers."""
     law = law_of(distribution)
-    whole = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
-    inside = whole if law.is_discrete else tf.ones_like(whole)
+    is_integer = value == tf.math.floor(value) if value.dtype.is_floating else tf.ones_like(value, tf.bool)
+    inside = is_integer if law.is_discrete else tf.ones_like(is_integer)
     if is_circular(distribution) or (law.is_discrete and is_own(plain_class(type(distribution)))):
         return inside
     try:
         low, high = law.ends()
     except NotImplementedError:  # a class without a bijector and a CDF
         return inside
-    known = low < high  # False if a bijector is not monotone or has no limit: then its ends are wrong
+    has_valid_ends = low < high  # False if a bijector is not monotone or has no limit: then the ends are wrong
     value = tf.cast(value, low.dtype)
-    return inside & (~known | ((value >= low) & (value <= high)))
+    return inside & (~has_valid_ends | ((value >= low) & (value <= high)))
 
 
-def _are_parts(value):
+def _are_distributions(value):
     values = value if isinstance(value, (list, tuple)) else [value]
-    return bool(values) and all(isinstance(part, tfd.Distribution) for part in values)
+    return bool(values) and all(isinstance(item, tfd.Distribution) for item in values)
 
 
 def refusal(distribution: tfd.Distribution, y: Any, finite: bool = False) -> str | None:
     """Returns the text of TFP's error for outcomes `y`, or None if TFP raises none.
 
     The distribution must have been built with `validate_args=True`. Otherwise TFP raises no errors.
-    If `finite` is True, an infinite log-density is also an error. This finds outcomes that equal an end of the support
-    although the support does not contain this end. TFP's assertions accept them.
+
+    If `finite` is True, a log-density that is not finite is also an error. This finds outcomes that equal an end of the
+    support although the support does not contain this end. TFP's assertions accept such outcomes.
     """
     try:
         log_prob = distribution.log_prob(y)
@@ -202,7 +205,7 @@ def first_refused(
     If there is no such row, both are None. `finite` is the argument of `refusal`.
     """
     parameters = tf.nest.flatten(distribution, expand_composites=True)
-    rows = max(1, _NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
+    rows = max(1, _MAX_NUMBERS // max(sum(map(np.size, parameters)), np.size(y[:1])))
     for start in range(0, len(y), rows):
         first, last = start, min(start + rows, len(y))
         if refusal(distribution, y[first:last], finite) is None:
@@ -215,7 +218,7 @@ def first_refused(
 
 
 def asserted(distribution: tfd.Distribution, value: tf.Tensor) -> tf.Tensor:
-    """Runs `assertions_of` outcomes, and returns the outcomes in the distribution's dtype."""
+    """Runs the assertions about outcomes, and returns the outcomes in the distribution's dtype."""
     with tf.control_dependencies(assertions_of(distribution, value)):
         return tf.cast(tf.identity(value), distribution.dtype)
 
@@ -224,18 +227,18 @@ def assertions_of(distribution: tfd.Distribution, value: tf.Tensor) -> list:
     """Returns the distribution's assertions about outcomes.
 
     A `tfd.Weibull` and some other distributions store `validate_args` only in a bijector, so their own assertions never
-    run. For these distributions, this function asserts that outcomes are in the support. It also asserts that the
-    distribution's dtype can hold the outcomes: a cast to integers would drop fractions.
+    run. For these distributions, this function asserts that outcomes are in the support. For all distributions, it
+    asserts that an integer dtype can hold the outcomes: a cast to integers would drop fractions.
     """
-    given, value = value, tf.cast(value, distribution.dtype)
+    original, value = value, tf.cast(value, distribution.dtype)
     checks = [check for check in distribution._sample_control_dependencies(value) if check is not None]
-    is_asked = bool(arguments_of(distribution).get("validate_args"))
+    wants_checks = bool(arguments_of(distribution).get("validate_args"))
     is_silent = not distribution.validate_args and not isinstance(distribution, _Lenient)
-    if is_asked and is_silent and not distribution.event_shape.rank:
+    if wants_checks and is_silent and not distribution.event_shape.rank:
         checks.append(_assertion_of_support(distribution, value))
-    if is_asked and given.dtype.is_floating and value.dtype.is_integer:
+    if wants_checks and original.dtype.is_floating and value.dtype.is_integer:
         message = f"It is not an integer that {value.dtype.name} can hold."
-        checks.append(tf.debugging.assert_equal(tf.cast(value, given.dtype), given, message=message))
+        checks.append(tf.debugging.assert_equal(tf.cast(value, original.dtype), original, message=message))
     return checks
 
 

@@ -27,15 +27,15 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # Without a bijector, only the CDF is known. If it is 0 at 0 but is not 0 far below 0, its formula holds only
-    # for positive numbers, and the lower end is 0. Otherwise we assume that the support is unbounded.
+    # Without a bijector, only the CDF is known. If the CDF is 0 at 0, but not far below 0, then the formula of the CDF
+    # holds only for positive numbers, and the lower end is 0. Otherwise we assume that the support is unbounded.
     cdf = unchecked(law.distribution).cdf
-    far, zero = cdf(tf.constant(dtype.min, dtype)), cdf(tf.zeros([], dtype))
-    return tf.where((far == 0) | (zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
+    far_below, at_zero = cdf(tf.constant(dtype.min, dtype)), cdf(tf.zeros([], dtype))
+    return tf.where((far_below == 0) | (at_zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
 
 
 def _lowest_of(law, dtype):
-    """Returns the lowest count. For a user's class, it is -inf if the CDF is positive at -1, else 0."""
+    """Returns the lowest count. For a user's class, the result is -inf if the CDF is positive at -1, else 0."""
     if not is_own(plain_class(type(law.distribution))):
         return law.lowest
     if law.distribution.dtype.is_unsigned:
@@ -50,19 +50,19 @@ def _lowest_of(law, dtype):
 def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Implements `Law.cdf`: returns a function that computes the CDF and the survival function at any real number."""
     low, high = law.ends()
-    counts, inner = law.is_discrete, middle(low, high)
+    is_discrete, inner = law.is_discrete, middle(low, high)
     zeros = tf.zeros(law.distribution.batch_shape_tensor(), low.dtype)
 
-    def both(y):
-        y = zeros + (tf.math.floor(y) if counts else y)  # a CDF that sums over counts needs all batch axes
-        inside = (y >= low if counts else y > low) & (y < high) & tf.math.is_finite(y)
+    def tails(y):
+        y = zeros + (tf.math.floor(y) if is_discrete else y)  # a CDF that sums over counts needs all batch axes
+        inside = (y >= low if is_discrete else y > low) & (y < high) & tf.math.is_finite(y)
         # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. This is a double
-        # where: without it, the gradient of the branch that is not selected would be NaN.
+        # where: without the inner `tf.where`, the gradient of the branch that is not selected would be NaN.
         below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
-        step = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
-        return tf.where(inside, below, step), tf.where(inside, above, 1 - step)
+        cdf_outside = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
+        return tf.where(inside, below, cdf_outside), tf.where(inside, above, 1 - cdf_outside)
 
-    return both
+    return tails
 
 
 def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -80,7 +80,7 @@ def is_circular(distribution: tfd.Distribution) -> bool:
 
 
 def in_one_turn(law: Any, y: Any) -> Any:
-    """Adds multiples of `2 pi` to angles to bring them within `pi` of the prediction. Keeps all other outcomes."""
+    """Adds multiples of `2 pi` to angles to bring them within `pi` of the prediction. Changes no other outcomes."""
     if not is_circular(law.distribution):
         return y
     start = law.central_value() - math.pi
@@ -97,8 +97,8 @@ def outcome_in(law: Any) -> tf.Tensor:
         bijector = None
     if bijector is not None:
         shape = tf.concat([batch, bijector.inverse_event_shape_tensor(event)], 0)
-        found = tf.cast(_forward(bijector, tf.fill(shape, _MIDDLE), d.dtype), d.dtype)
-        return tf.math.floor(found) if law.is_discrete and d.dtype.is_floating else found
+        outcome = tf.cast(_forward(bijector, tf.fill(shape, _MIDDLE), d.dtype), d.dtype)
+        return tf.math.floor(outcome) if law.is_discrete and d.dtype.is_floating else outcome
     if d.event_shape.rank == 0:
         lowest = max(law.lowest, 0.0) if law.is_discrete else _MIDDLE
         return tf.fill(tf.concat([batch, event], 0), tf.cast(lowest, d.dtype))

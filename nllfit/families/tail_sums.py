@@ -15,12 +15,12 @@ _NUM = 512
 def tail_sums(
     law: Any, count: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the sum of `f(F(k), count - k)` over `k < count`, and of `f(1 - F(k), k - count)` over `k > count`.
+    """Returns two sums: of `f(F(k), count - k)` over `k < count`, and of `f(1 - F(k), k - count)` over `k > count`.
 
     `F` is the CDF. If at most 512 counts on a side are likely, all of them are summed. If there are more, only every
     second, third, ... count is summed, and the sum is corrected at the ends. Then the relative error is about 1e-8 if
-    the probabilities are as smooth as those of a sum of many independent events. It is larger for heavy tails, such as
-    those of a `Zipf`.
+    the probabilities change slowly from count to count, as for a Poisson with a large rate. The error is larger for
+    heavy tails, such as those of a `Zipf`.
 
     Args:
       law: the `Law` of a scalar distribution of counts of batch `[*batch]`, such as the result of `Law.elements`.
@@ -31,20 +31,21 @@ def tail_sums(
 
 
 def _sums(law, count, function, low, high):
-    both = law.cdf()
-    below = _sum(lambda k: function(both(k)[0], count - k), count - 1, low, -1.0)
-    return below, _sum(lambda k: function(both(k)[1], k - count), count + 1, high, 1.0)
+    tails = law.cdf()
+    below = _sum(lambda k: function(tails(k)[0], count - k), count - 1, low, -1.0)
+    return below, _sum(lambda k: function(tails(k)[1], k - count), count + 1, high, 1.0)
 
 
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
     """Returns the CRPS `[*batch]` of counts: the integral of `F^2` below `y` plus that of `(1 - F)^2` above `y`."""
     low, high = _likely_counts(law)
-    # Outside the likely counts, the CDF is 0 or 1, so the score grows by 1 for each unit of distance from them.
+    # Outside the likely counts, the CDF is 0 or 1, so the score grows by the distance of `y` from the likely counts.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)
-    within = (inside - count) * tf.square(below) + (count + 1 - inside) * tf.square(above)
-    return tf.abs(y - inside) + within + sum(_sums(law, count, lambda p, _: tf.square(p), low, high))
+    # The integral from `count` to `count + 1`.
+    near_y = (inside - count) * tf.square(below) + (count + 1 - inside) * tf.square(above)
+    return tf.abs(y - inside) + near_y + sum(_sums(law, count, lambda p, _: tf.square(p), low, high))
 
 
 def _likely_counts(law):
@@ -54,16 +55,16 @@ def _likely_counts(law):
     return low, high
 
 
-def _sum(function, start, end, towards):
-    """Returns `function(start) + function(start + towards) + function(start + 2 towards) + ...`.
+def _sum(function, start, end, direction):
+    """Returns `function(start) + function(start + direction) + function(start + 2 direction) + ...`.
 
     Terms beyond `end` are negligible. If there are many terms before `end`, only some of them are computed, and the sum
     follows from the Euler-Maclaurin formula.
     """
-    stride = tf.maximum(tf.math.ceil((end - start) * towards / _NUM), 1.0)
+    stride = tf.maximum(tf.math.ceil((end - start) * direction / _NUM), 1.0)
     steps = tf.constant(np.arange(_NUM + 1.0).reshape([-1, *[1] * start.shape.rank]), start.dtype)
-    values = function(start + towards * stride * steps)
-    first, second, third = values[0], function(start + towards), function(start + 2 * towards)
+    values = function(start + direction * stride * steps)
+    first, second, third = values[0], function(start + direction), function(start + 2 * direction)
     slope = (4 * second - third - 3 * first) / 2
     trapezoids = stride * (tf.reduce_sum(values, 0) - (values[0] + values[-1]) / 2)
     return trapezoids + (first + values[-1]) / 2 + (tf.square(stride) - 1) / 12 * slope

@@ -30,19 +30,21 @@ MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
 TRANSFORMED: type[tfd.Distribution] = tfd.TransformedDistribution.__mro__[1]
 
-_ORIGINALS: dict[type, Any] = {}
+_ORIGINALS: dict[type, Any] = {}  # maps each result of `derived` to the class from which it was derived
 
 
 def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] | None = None) -> Any:
     """Derives a subclass with the same name from a class of distributions. `plain_class` returns the original class."""
     # Objects of a subclass of `tfd.TransformedDistribution` are `CompositeTensor`s, but TensorFlow fails to find their
-    # tensors. Objects of a subclass of the private base class are no `CompositeTensor`s, so TensorFlow does not look
-    # for any tensors.
+    # tensors. Objects of a subclass of the private base class are no `CompositeTensor`s, so TensorFlow does not
+    # search for tensors.
     cls = TRANSFORMED if cls is tfd.TransformedDistribution else cls
-    kind: Any = type(cls)
-    made = kind(cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})})
-    _ORIGINALS[made] = cls
-    return made
+    metaclass: Any = type(cls)
+    subclass = metaclass(
+        cls.__name__, (*mixins, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__, **(methods or {})}
+    )
+    _ORIGINALS[subclass] = cls
+    return subclass
 
 
 def plain_class(cls: Any) -> Any:
@@ -72,8 +74,8 @@ def over_event(distribution: tfd.Distribution, rank: int) -> tfd.Distribution:
 def unwrapped(distribution: Any, wrappers: Any = (INDEPENDENT, MIXTURE_SAME_FAMILY)) -> Any:
     """Returns the distribution inside all `Independent`s and, by default, inside all `MixtureSameFamily`s."""
     while isinstance(distribution, wrappers):
-        mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
-        distribution = distribution.components_distribution if mixture else distribution.distribution
+        is_mixture = isinstance(distribution, MIXTURE_SAME_FAMILY)
+        distribution = distribution.components_distribution if is_mixture else distribution.distribution
     return distribution
 
 
@@ -82,11 +84,11 @@ def parts_of(distribution: tfd.Distribution) -> list[tfd.Distribution]:
 
     A `Deterministic` is left out, because it does not show whether outcomes are counts or real numbers.
     """
-    given: Any = distribution.parameters.values()
+    arguments: Any = distribution.parameters.values()
     if isinstance(distribution, MIXTURE):  # the `parameters` of some mixtures do not contain their arguments
-        given = [distribution.components]
-    found = [part for value in given for part in (value if isinstance(value, (list, tuple)) else [value])]
-    return [part for part in found if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
+        arguments = [distribution.components]
+    items = [part for value in arguments for part in (value if isinstance(value, (list, tuple)) else [value])]
+    return [part for part in items if isinstance(part, tfd.Distribution) and not isinstance(part, tfd.Deterministic)]
 
 
 def parameter_properties(cls: type[tfd.Distribution], dtype: Any = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from nllfit.families.truncated_distribution import TruncatedDistribution
 __all__ = ["TfpTruncatedLaw"]
 
 # In units of the scale: the closed form of the CRPS has fewer than 9 correct digits if the window is narrower than
-# `_NARROW`, or if its distance from `loc` is larger than `_FAR`.
+# `_NARROW`, or if the distance of the window from `loc` is larger than `_FAR`.
 _NARROW, _FAR = 1e-2, 30.0
 
 
@@ -28,8 +28,8 @@ class TfpTruncatedLaw(Law):
     @property
     def _window(self) -> Any:
         d: Any = self.distribution
-        whole = tfd.Normal if isinstance(d, tfd.TruncatedNormal) else tfd.Cauchy
-        return law_of(TruncatedDistribution(whole(d.loc, d.scale), d.low, d.high))
+        untruncated = tfd.Normal if isinstance(d, tfd.TruncatedNormal) else tfd.Cauchy
+        return law_of(TruncatedDistribution(untruncated(d.loc, d.scale), d.low, d.high))
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         return self._window.ends()
@@ -48,12 +48,12 @@ class TfpTruncatedLaw(Law):
         d: Any = self.distribution
         if self.facts.crps is None:
             return super().crps(y)
-        wide = d.high - d.low > _NARROW * d.scale
-        known = wide & (tf.maximum(d.low - d.loc, d.loc - d.high) < _FAR * d.scale)
-        ends = tf.where(known, d.low, d.loc - d.scale), tf.where(known, d.high, d.loc + d.scale)
+        is_wide = d.high - d.low > _NARROW * d.scale
+        is_accurate = is_wide & (tf.maximum(d.low - d.loc, d.loc - d.high) < _FAR * d.scale)
+        ends = tf.where(is_accurate, d.low, d.loc - d.scale), tf.where(is_accurate, d.high, d.loc + d.scale)
         closed = self.facts.crps(type(d)(d.loc, d.scale, *ends), y)
 
         def integrated():
-            return tf.where(known, closed, sum(tail_integrals(self, y, lambda p, _: tf.square(p))))
+            return tf.where(is_accurate, closed, sum(tail_integrals(self, y, lambda p, _: tf.square(p))))
 
-        return tf.cond(tf.reduce_all(known), lambda: closed, integrated)
+        return tf.cond(tf.reduce_all(is_accurate), lambda: closed, integrated)

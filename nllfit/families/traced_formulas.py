@@ -20,28 +20,28 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
     vectors, and the result is reshaped back.
     """
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    program = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
+    trace = tf.function(function, [tf.TensorSpec([None], tf.float64, name) for name in names], autograph=False)
 
     @functools.wraps(function)
-    def called(*values):
+    def wrapper(*values):
         def restored(vector):
             result = tf.reshape(vector, tf.shape(values[0]))
             result.set_shape(values[0].shape)
             return result
 
-        return tf.nest.map_structure(restored, program(*(tf.reshape(value, [-1]) for value in values)))
+        return tf.nest.map_structure(restored, trace(*(tf.reshape(value, [-1]) for value in values)))
 
-    return called
+    return wrapper
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a function whose derivative is missing or slow to trace. The derivative raises a `LookupError`."""
 
     @tf.custom_gradient
-    def called(*values):
-        def slopes(*_):
+    def wrapper(*values):
+        def gradient(*_):
             raise LookupError(f"{function.__name__} has no derivative.")
 
-        return function(*map(tf.stop_gradient, values)), slopes
+        return function(*map(tf.stop_gradient, values)), gradient
 
-    return called
+    return wrapper

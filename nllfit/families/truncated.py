@@ -26,9 +26,9 @@ class Truncated(FamilyOf):
     counts, `low` itself is outside the window: zero-truncated counts have `low=0`. The parameters describe the
     distribution before truncation.
 
-    If the window differs between rows, for example with delayed entry, it is a part of each outcome: `[y, low]` with
-    `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`, `survival`
-    and `quantile` are those of the number before truncation.
+    If the window differs between rows, for example with delayed entry, each outcome contains the window: `[y, low]`
+    with `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`,
+    `survival` and `quantile` are those of the number before truncation.
 
     The family of a `Censored` family may be a `Truncated` family. An outcome is then the pair `[lower, upper]`,
     followed by the ends of the window that differ between rows, such as `[lower, upper, low, high]`. The log-likelihood
@@ -76,7 +76,7 @@ class Truncated(FamilyOf):
         fixed = [value for value in (self.low, self.high) if value not in (None, _ROW)]
         if len(fixed) == 2 and not self.low < self.high:
             raise ValueError(f"`low` is {self.low} and `high` {self.high}: give a window with `low` below `high`.")
-        if self.family.facts.has_share and not self._holds_zero:
+        if self.family.facts.has_share and not self._contains_zero:
             raise ValueError(
                 f"`family` is {self.family.label}, which has a share of zeros, but its window leaves out 0, so "
                 f"outcomes say nothing about the share: give the family without its share."
@@ -102,9 +102,9 @@ class Truncated(FamilyOf):
         return bool(self.by_row)
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
-        given = self.fixed | parameters
-        checks = given.get("validate_args", True)  # some of TFP's distributions do not store this argument
-        return self._within(self.family.build(given, dtype), dtype, self.by_row, checks)
+        values = self.fixed | parameters
+        checks = values.get("validate_args", True)  # some of TFP's distributions do not store this argument
+        return self._within(self.family.build(values, dtype), dtype, self.by_row, checks)
 
     def _within(self, distribution, dtype, by_row, checks):
         low, high = (
@@ -126,19 +126,23 @@ class Truncated(FamilyOf):
         return {"family": self.family, "low": self.low, "high": self.high}
 
     @property
-    def _holds_zero(self):
-        above = self.low in (None, _ROW) or self.low < 0 or (self.low == 0 and not self.is_discrete)
-        return above and (self.high in (None, _ROW) or self.high >= 0)
+    def _contains_zero(self):
+        is_above_low = self.low in (None, _ROW) or self.low < 0 or (self.low == 0 and not self.is_discrete)
+        return is_above_low and (self.high in (None, _ROW) or self.high >= 0)
 
     def _check_window(self):
         example = self.family.unshared()
         with tf.init_scope():
-            size = example.params_size
-            whole = example.distribution(tf.stack([tf.zeros([size], tf.float64), tf.ones([size], tf.float64)]))
-            ends = [np.broadcast_to(end, whole.batch_shape + whole.event_shape) for end in elements_of(whole).ends()]
-            element: Any = elements_of(self._within(whole, tf.float64, (), True))
+            size = example.params_size  # we compare the supports at two parameter vectors, of zeros and of ones
+            untruncated = example.distribution(tf.stack([tf.zeros([size], tf.float64), tf.ones([size], tf.float64)]))
+            ends = [
+                np.broadcast_to(end, untruncated.batch_shape + untruncated.event_shape)
+                for end in elements_of(untruncated).ends()
+            ]
+            element: Any = elements_of(self._within(untruncated, tf.float64, (), True))
         if any(not np.array_equal(*end) for end in ends):
-            return  # the support depends on the parameters, so other parameters may give the window a probability
+            # The support depends on the parameters, so the window may have a probability above 0 at other parameters.
+            return
         if np.any(np.isneginf(element.log_window())):
             low, high = (None if value == _ROW else value for value in (self.low, self.high))
             raise ValueError(

@@ -37,11 +37,12 @@ class _Window(DistributionOf):
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         law: Any = law_of(self)
         inside = law.contains(value)
-        number = tf.where(inside, value, tf.cast(law.some_outcome(), value.dtype))
-        log_prob = law.whole.log_prob(tf.cast(number, self.distribution.dtype))
+        safe_value = tf.where(inside, value, tf.cast(law.some_outcome(), value.dtype))
+        log_prob = law.whole.log_prob(tf.cast(safe_value, self.distribution.dtype))
+        # If the window has probability 0, the gradient of `log_window` would be NaN, so no gradient flows in such rows.
         log_window = tf.stop_gradient(law.elements().log_window())
-        one: Any = law_of(constant_but(self, tf.math.is_finite(log_window)))
-        log_prob -= tf.cast(one.elements().log_window(), log_prob.dtype)
+        law_with_gradient: Any = law_of(constant_but(self, tf.math.is_finite(log_window)))
+        log_prob -= tf.cast(law_with_gradient.elements().log_window(), log_prob.dtype)
         return tf.where(inside, log_prob, tf.constant(-math.inf, log_prob.dtype))
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
@@ -52,7 +53,7 @@ class _Window(DistributionOf):
             return []
         law: Any = law_of(self)
         inside = law.contains(value)
-        message = f"It is outside its window{_text(self.low, self.high)}."
+        message = f"It is outside its window{_window_in_words(self.low, self.high)}."
         return [tf.debugging.assert_equal(inside, True, message=message), *assertions_of(self.distribution, value)]
 
 
@@ -112,8 +113,9 @@ class TruncatedLaw(Law):
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns both ends of the window. An end is infinite if there is no bound.
 
-        The probability of the window is `P(low < Y <= high)`, without `low` itself. But a window from 0 must contain an
-        atom at 0. So a `low` of 0 is replaced by `-tiny`. (TensorFlow treats numbers nearer to 0 as 0.)
+        The probability of the window is `P(low < Y <= high)`, without `low` itself. But if 0 has a positive probability
+        (an atom), a window that starts at 0 must contain 0. So a `low` of 0 is replaced by `-tiny`. (TensorFlow treats
+        numbers nearer to 0 as 0.)
         """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
@@ -164,7 +166,7 @@ class TruncatedLaw(Law):
         whole, (low, high) = self.whole.cdf(), self.window()
         start, end = whole(low), whole(high)
 
-        def share(first, last):
+        def probability_between(first, last):
             """Returns the probability between two points from their CDF and survival function.
 
             We subtract the smaller tails, because their difference loses fewer digits.
@@ -172,8 +174,8 @@ class TruncatedLaw(Law):
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 
         def by_tails(y):
-            at = whole(y)
-            return share(start, at) / window, share(at, end) / window
+            tails_at_y = whole(y)
+            return probability_between(start, tails_at_y) / window, probability_between(tails_at_y, end) / window
 
         def by_logarithms(y):
             both = tf.stack([low + tf.zeros_like(y), y]), tf.stack([y, high + tf.zeros_like(y)])
@@ -182,11 +184,11 @@ class TruncatedLaw(Law):
 
         def both(y):
             y = tf.minimum(tf.maximum(zeros + y, low), high)
-            return tf.cond(known, lambda: by_tails(y), lambda: by_logarithms(y))
+            return tf.cond(is_accurate, lambda: by_tails(y), lambda: by_logarithms(y))
 
-        window, zeros = share(start, end), tf.zeros(self.distribution.batch_shape_tensor(), low.dtype)
-        # If a window is narrow, or far in a tail, the difference of two CDF values has too few digits, or underflows.
-        known = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
+        window, zeros = probability_between(start, end), tf.zeros(self.distribution.batch_shape_tensor(), low.dtype)
+        # The difference of two CDF values has too few digits if a window is narrow, and underflows far in a tail.
+        is_accurate = tf.reduce_all(window > _NARROW * tf.minimum(end[0], start[1]))
         return both
 
     def mean(self) -> tf.Tensor:
@@ -198,21 +200,21 @@ class TruncatedLaw(Law):
     def _moment(self, order):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
-        has_ends = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # with only one end, the moment is finite if the moment without the window is finite
+        is_finite = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
+        try:  # with fewer than two finite ends, we return the moment if the moment without the window is finite
             whole = (self.whole.mean, self.whole.variance)[order]()
-            has_ends |= tf.cast(tf.math.is_finite(whole), tf.bool)
+            is_finite |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
             pass
-        return tf.cast(tf.where(has_ends, moment, tf.constant(math.nan, moment.dtype)), self.distribution.dtype)
+        return tf.cast(tf.where(is_finite, moment, tf.constant(math.nan, moment.dtype)), self.distribution.dtype)
 
     def central_value(self) -> tf.Tensor:
         return self.unchecked().center()
 
     def center(self) -> tf.Tensor:
         median = self.median()
-        middle = tf.cast(self.whole.central_value(), median.dtype)  # used if the median overflows
-        return tf.where(tf.math.is_nan(median), tf.clip_by_value(middle, *self.window()), median)
+        fallback = tf.cast(self.whole.central_value(), median.dtype)  # used if the median overflows
+        return tf.where(tf.math.is_nan(median), tf.clip_by_value(fallback, *self.window()), median)
 
 
 @has_law(AboveZero)
@@ -223,7 +225,8 @@ class AboveZeroLaw(TruncatedLaw):
     def lowest(self) -> float:
         return max(self.whole.lowest, 1.0)
 
-    # Zeros contribute nothing to a moment. So we divide the moments of all counts by the probability of the window.
+    # Zeros contribute nothing to `E[Y]` and `E[Y^2]`. So we divide these moments of the count without the window by the
+    # probability of the window.
     def mean(self) -> tf.Tensor:
         return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
 
@@ -232,15 +235,16 @@ class AboveZeroLaw(TruncatedLaw):
             return super().variance()
         elements = self.elements()  # in float64, because the two terms may nearly cancel
         mean, log_window = elements.mean(), elements.log_window()
-        found = elements.whole.variance() / tf.exp(log_window) + tf.square(mean) * tf.math.expm1(log_window)
-        return tf.cast(found, self.distribution.dtype)
+        variance = elements.whole.variance() / tf.exp(log_window) + tf.square(mean) * tf.math.expm1(log_window)
+        return tf.cast(variance, self.distribution.dtype)
 
 
 class WindowedDistribution(Observed):
     """The distribution of outcomes `[y, *ends]`. `y` is a number from a scalar `distribution` conditional on a window.
 
-    `ends` are the ends of the window that differ between rows. `by_row` names them: `("low",)`, `("high",)` or `("low",
-    "high")`. An end that is the same for all rows is the argument `low` or `high`. It is None if there is no bound.
+    `ends` are the ends of the window that differ between rows. `by_row` contains the names of these ends: `("low",)`,
+    `("high",)` or `("low", "high")`. An end that is the same for all rows is the argument `low` or `high`. This argument
+    is None if there is no bound.
     """
 
     _prefix = "Truncated"
@@ -267,8 +271,8 @@ class WindowedDistribution(Observed):
 
     def given(self, window: tf.Tensor) -> tfd.Distribution:
         """Returns the distribution of `y`. `window` `[..., len(by_row)]` contains the ends in the order of `by_row`."""
-        given = {name: window[..., place] for place, name in enumerate(self.by_row)}
-        ends = {"low": self.low, "high": self.high} | given
+        row_ends = {name: window[..., index] for index, name in enumerate(self.by_row)}
+        ends = {"low": self.low, "high": self.high} | row_ends
         return TruncatedDistribution(self.distribution, **ends, validate_args=self.validate_args)
 
     def _observed(self, value: tf.Tensor) -> tf.Tensor:
@@ -281,14 +285,14 @@ class WindowedDistribution(Observed):
     def _sample_control_dependencies(self, value: tf.Tensor) -> list:
         if not self.validate_args:
             return []
-        one = self.given(value[..., 1:])
-        law: Any = law_of(one)
+        truncated = self.given(value[..., 1:])
+        law: Any = law_of(truncated)
         message = "The lower end of its window is NaN, or not below the upper end."
         below = tf.debugging.assert_less(*(end + tf.zeros_like(value[..., 0]) for end in law.window()), message)
-        return [below, *one._sample_control_dependencies(value[..., 0])]
+        return [below, *truncated._sample_control_dependencies(value[..., 0])]
 
 
-def _text(low, high):
+def _window_in_words(low, high):
     ends = ((" from", low), (" to", high))
-    known = [(word, None if value is None else tf.get_static_value(value)) for word, value in ends]
-    return "".join(f"{word} {value}" for word, value in known if value is not None and np.ndim(value) == 0)
+    static_ends = [(word, None if value is None else tf.get_static_value(value)) for word, value in ends]
+    return "".join(f"{word} {value}" for word, value in static_ends if value is not None and np.ndim(value) == 0)

@@ -60,14 +60,16 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # `SearchPolicy.statistics` gives the maximum of the likelihood of `self.family` in a parameter, but not that of
-        # this family, which is at an exactly known outcome or between two such outcomes. So if only one parameter has a
-        # statistic or a corner, this parameter is searched as the `corner`.
-        whole, part = self.family.search, self.family.search.of_a_part
-        part = dataclasses.replace(part, several_maxima=whole.several_maxima)
-        if self.component_shape or len(part.kinks) != 1:
-            return part
-        return dataclasses.replace(part, corner=part.kinks[0], has_corners=whole.has_corners or _always, kinks=())
+        # `SearchPolicy.statistics` computes the value of a parameter that maximises the likelihood of `self.family`. The
+        # likelihood of this family is largest at another value: at an outcome that is known exactly, or between two
+        # such outcomes. If only one parameter has a statistic or a corner, we therefore search it as the `corner`.
+        inner_policy, policy = self.family.search, self.family.search.of_a_part
+        policy = dataclasses.replace(policy, several_maxima=inner_policy.several_maxima)
+        if self.component_shape or len(policy.kinks) != 1:
+            return policy
+        return dataclasses.replace(
+            policy, corner=policy.kinks[0], has_corners=inner_policy.has_corners or _always, kinks=()
+        )
 
     @property
     def name(self) -> str:
@@ -100,8 +102,8 @@ def elementwise(
     if not isinstance(distribution, INDEPENDENT):
         return make(distribution)
     inner = distribution.distribution
-    made = elementwise(inner, make)
-    return over_event(made, made.event_shape.rank + distribution.event_shape.rank - inner.event_shape.rank)
+    modified = elementwise(inner, make)
+    return over_event(modified, modified.event_shape.rank + distribution.event_shape.rank - inner.event_shape.rank)
 
 
 def checked_cdf(family: ParametricFamily) -> None:
@@ -129,7 +131,7 @@ def innermost(family: ParametricFamily) -> ParametricFamily:
 
 
 def as_family(distribution: Any, event_shape: Sequence[int], **options: Any) -> ParametricFamily:
-    """Returns a family object itself, or makes a `Family` from a class of distributions or its name."""
+    """Returns a family object unchanged. From a class of distributions, or the name of a class, it makes a `Family`."""
     if isinstance(distribution, ParametricFamily):
         return distribution
     return Family(distribution, event_shape, **options)
