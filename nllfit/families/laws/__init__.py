@@ -1,9 +1,10 @@
 """Facts about TFP's families. Each module has an entry, such as `tfd.Beta: Facts(...)`, for each of its families.
 
 Formulas are functions of a distribution and outcomes `y`. A CDF returns the pair `P(Y <= y)` and `P(Y > y)`, and
-log-tails are the logarithms of this pair. Both take only `y` within the support. A CRPS formula takes any number. If
-`y` is outside the support, its CRPS is the CRPS of the nearest end of the support plus the distance to this end. The
-CRPS can be finite although the mean is infinite. The formulas hold for all parameters at which the CRPS is finite.
+log-tails are the logarithms of this pair. CDFs and log-tails take only `y` within the support. A CRPS formula takes
+any number. If `y` is outside the support, the CRPS is the CRPS of the nearest end of the support plus the distance to
+this end. The CRPS can be finite although the mean is infinite. The formulas hold for all parameters at which the CRPS
+is finite.
 
 Source of the CRPS, unless a docstring names another: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with
 scoringRules, 2019, appendix A.

@@ -21,7 +21,7 @@ from nllfit.families.search_policy import SearchPolicy, largest, smallest
 
 __all__ = ["BOUNDED"]
 
-_TINY = 1e-300
+_TINY = 1e-300  # replaces 0, whose logarithm is infinite
 _TINY_TAIL = 1e-250  # a smaller tail probability may have lost digits by underflow
 _LAST = 1 - 2.0**-53  # the largest number below 1
 
@@ -30,7 +30,7 @@ def _logit(y):
     return tf.math.log(y) - tf.math.log1p(-y)
 
 
-def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
+def _beta_log_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
     """Returns a function that computes the log-tails of a `Beta` or a `SigmoidBeta`.
 
     The log-tails are the logarithms of the CDF and of the survival function. Where one of these is tiny, the function
@@ -40,11 +40,11 @@ def _beta_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
     def tails(d, y):
         below, above = law_of(d).cdf()(y)
         left = below < above
-        small = tf.where(left, below, above)
-        far = by_quadrature(law_of(tfd.SigmoidBeta(d.concentration1, d.concentration0)), logit(y))
-        log_small = where_safe(small >= _TINY_TAIL, tf.math.log, small, 1.0, tf.where(left, *far))
-        rest = tf.math.log1p(-small)
-        return tf.where(left, log_small, rest), tf.where(left, rest, log_small)
+        smaller = tf.where(left, below, above)
+        integrated = by_quadrature(law_of(tfd.SigmoidBeta(d.concentration1, d.concentration0)), logit(y))
+        log_smaller = where_safe(smaller >= _TINY_TAIL, tf.math.log, smaller, 1.0, tf.where(left, *integrated))
+        log_larger = tf.math.log1p(-smaller)
+        return tf.where(left, log_smaller, log_larger), tf.where(left, log_larger, log_smaller)
 
     return tails
 
@@ -53,8 +53,8 @@ def _beta_crps_of(a, b, y):
     inside = tf.clip_by_value(y, _TINY, _LAST)
     below, _ = beta_tails(a, b, inside, 1 - inside)
     mean, density = a / (a + b), tf.exp(log_beta_kernel(a, b, inside, 1 - inside))
-    apart = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * tfp.math.lbeta(a, b))
-    return tf.abs(y - inside) + (inside - mean) * (2 * below - 1) + 2 * (density - apart) / (a + b)
+    beta_ratio = tf.exp(tfp.math.lbeta(2 * a, 2 * b) - 2 * tfp.math.lbeta(a, b))
+    return tf.abs(y - inside) + (inside - mean) * (2 * below - 1) + 2 * (density - beta_ratio) / (a + b)
 
 
 def _pert_concentrations(d: tfd.PERT) -> tuple[tf.Tensor, tf.Tensor]:
@@ -93,8 +93,8 @@ def _pert_crps(d: tfd.PERT, y: tf.Tensor) -> tf.Tensor:
 
 
 def _kumaraswamy_powers(d, y):
-    rest = -tf.math.expm1(d.concentration1 * tf.math.log(y))
-    return [(d.concentration1 - 1, y), (d.concentration0 - 1, rest)]
+    one_minus_power = -tf.math.expm1(d.concentration1 * tf.math.log(y))
+    return [(d.concentration1 - 1, y), (d.concentration0 - 1, one_minus_power)]
 
 
 def _kumaraswamy_log_tails(d: tfd.Kumaraswamy, y: tf.Tensor) -> Tails:
@@ -104,21 +104,23 @@ def _kumaraswamy_log_tails(d: tfd.Kumaraswamy, y: tf.Tensor) -> Tails:
 
 def _continuous_bernoulli_log_tails(d: tfd.ContinuousBernoulli, y: tf.Tensor) -> Tails:
     logits = d.logits_parameter()
-    below, above = _exponential_share(logits, y), _exponential_share(-logits, 1 - y)
+    below, above = _continuous_bernoulli_log_cdf(logits, y), _continuous_bernoulli_log_cdf(-logits, 1 - y)
     left = below < above
     return with_rest(tf.where(left, below, above), left)
 
 
-def _exponential_share(slope, y):
-    """Returns `log((exp(slope y) - 1) / (exp(slope) - 1))`."""
-    rises = slope >= 0
-    up = tf.where(rises, slope, tf.zeros_like(slope))  # `exp(slope)` may overflow, so we factor it out
-    size = tf.where(rises, slope, -slope)  # not `tf.abs`, whose derivative at 0 is 0
-    parts = expm1_ratio(-size * y) / expm1_ratio(-size)
-    return tf.math.log(y) + up * y - up + tf.math.log(parts)
+def _continuous_bernoulli_log_cdf(logits, y):
+    """Returns the log-CDF `log((exp(logits y) - 1) / (exp(logits) - 1))`."""
+    is_positive = logits >= 0
+    # `exp(logits)` may overflow if `logits` is positive, so we factor it out.
+    positive_logits = tf.where(is_positive, logits, tf.zeros_like(logits))
+    magnitude = tf.where(is_positive, logits, -logits)  # not `tf.abs`, whose derivative at 0 is 0
+    ratio = expm1_ratio(-magnitude * y) / expm1_ratio(-magnitude)
+    return tf.math.log(y) + positive_logits * y - positive_logits + tf.math.log(ratio)
 
 
 def _relaxed_bernoulli_powers(d, y):
+    # TFP's formula contains a power of `1 - y` where `right` is True, and a power of `y` elsewhere.
     right = d.temperature * _logit(y) > d.logits_parameter()
     return [(d.temperature - 1, tf.where(right, 1 - y, y))]
 
@@ -137,11 +139,11 @@ def _triangular_crps(d: tfd.Triangular, y: tf.Tensor) -> tf.Tensor:
     Below the peak, the CDF is a multiple of the squared distance from `low`. Above the peak, the survival function is a
     multiple of the squared distance from `high`.
     """
-    left, right, width, far = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
+    left, right, width, from_peak = d.peak - d.low, d.high - d.peak, d.high - d.low, distance(y - d.peak)
     at_peak = (left**3 + right**3) / (5 * tf.square(width))
     side = tf.where(y < d.peak, left, right)
-    outside = tf.nn.relu(1 - far / tf.where(side > 0, side, 1.0))
-    return at_peak + far - 2 / 3 * tf.square(side) / width * (1 - outside**3)
+    share_to_end = tf.nn.relu(1 - from_peak / tf.where(side > 0, side, 1.0))
+    return at_peak + from_peak - 2 / 3 * tf.square(side) / width * (1 - share_to_end**3)
 
 
 def _uniform_log_tails(d: tfd.Uniform, y: tf.Tensor) -> Tails:
@@ -151,8 +153,8 @@ def _uniform_log_tails(d: tfd.Uniform, y: tf.Tensor) -> Tails:
 
 def _uniform_crps(d: tfd.Uniform, y: tf.Tensor) -> tf.Tensor:
     z = (y - d.low) / (d.high - d.low)
-    below = tf.clip_by_value(z, 0.0, 1.0)
-    return (d.high - d.low) * (tf.abs(z - below) + tf.square(below) - below + 1 / 3)
+    cdf = tf.clip_by_value(z, 0.0, 1.0)
+    return (d.high - d.low) * (tf.abs(z - cdf) + tf.square(cdf) - cdf + 1 / 3)
 
 
 BOUNDED: Mapping[type, Facts] = {
@@ -160,7 +162,7 @@ BOUNDED: Mapping[type, Facts] = {
         finite_mean=True,
         log_prob=at_power_zero(tfd.Beta, lambda d, y: [(d.concentration1 - 1, y), (d.concentration0 - 1, 1 - y)]),
         cdf=lambda d, y: beta_tails(d.concentration1, d.concentration0, y, 1 - y),
-        integrated_tails=_beta_tails(_logit),
+        integrated_tails=_beta_log_tails(_logit),
         crps=lambda d, y: _beta_crps_of(d.concentration1, d.concentration0, y),
     ),
     # TFP's mean is NaN for `concentration1_denominator <= 1`, and TFP has no median or mode. If the mean is NaN, the
@@ -192,9 +194,10 @@ BOUNDED: Mapping[type, Facts] = {
     ),
     tfd.SigmoidBeta: Facts(
         cdf=lambda d, y: beta_tails(d.concentration1, d.concentration0, tf.sigmoid(y), tf.sigmoid(-y)),
-        integrated_tails=_beta_tails(lambda y: y),
+        integrated_tails=_beta_log_tails(lambda y: y),
     ),
-    # The likelihood has a corner in `peak` at every observation. At its maximum, `peak` may equal `low` or `high`.
+    # As a function of `peak`, the likelihood has a corner at every observation. The maximum may be at
+    # one of these corners, or at `low` or `high`.
     tfd.Triangular: Facts(
         links=PEAK,
         log_tails=_triangular_log_tails,
@@ -202,7 +205,7 @@ BOUNDED: Mapping[type, Facts] = {
         crps=_triangular_crps,
         search=SearchPolicy(places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
     ),
-    # The likelihood is largest for the narrowest window that contains the sample.
+    # The likelihood is largest for the narrowest interval that contains the sample.
     tfd.Uniform: Facts(
         links=HIGH,
         log_tails=_uniform_log_tails,

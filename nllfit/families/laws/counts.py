@@ -1,11 +1,11 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`, where `X` and `X'` are independent draws. The first term is computed from the
-CDF and the probability of `y`. For a Binomial and a NegativeBinomial, the second term is computed from the
+Each CRPS is `E|X - y| - E|X - X'| / 2`, where `X` and `X'` are independent draws. `E|X - y|` is computed from
+the CDF and the probability of `y`. For a Binomial and a NegativeBinomial, `E|X - X'|` is computed from the
 characteristic function.
 
 Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A. They express
-the second term by a Bessel or a hypergeometric function.
+`E|X - X'|` by a Bessel or a hypergeometric function.
 """
 
 import math
@@ -25,7 +25,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["COUNTS"]
 
 _NUM_SQUARES = 32  # for the CRPS of a Zipf, the terms of counts below this are summed one by one
-_STEP = 0.2
+_STEP = 0.2  # of the trapezoidal rule in `_half_mean_difference`
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
 
@@ -52,21 +52,21 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     """Computes the CDF of the difference of two Poisson counts.
 
     The counts are `N1` and `N2`. The CDF of the count with the larger rate is averaged over 128 values of the other
-    count. If the smaller rate is large, these values are more than 1 apart. The sum over them is nevertheless exact to
+    count. If the smaller rate is large, these values are more than 1 apart. The average is nevertheless exact to
     rounding, because the probabilities are then a smooth function of the count.
     """
     first, second = d.rate1_parameter()[..., None], d.rate2_parameter()[..., None]
     k = k[..., None]
-    rate, other = tf.minimum(first, second), tf.maximum(first, second)
-    low = tf.nn.relu(tf.math.floor(rate - 10 * tf.sqrt(rate)))
-    stride = tf.math.ceil((rate + 10 * tf.sqrt(rate) + 20 - low) / 128)
+    smaller_rate, larger_rate = tf.minimum(first, second), tf.maximum(first, second)
+    low = tf.nn.relu(tf.math.floor(smaller_rate - 10 * tf.sqrt(smaller_rate)))
+    stride = tf.math.ceil((smaller_rate + 10 * tf.sqrt(smaller_rate) + 20 - low) / 128)
     j = low + stride * tf.range(128, dtype=k.dtype)
-    weights = stride * tf.exp(j * tf.math.log(rate) - rate - tf.math.lgamma(j + 1))
-    upper = tf.where(first >= second, k + j, j - k - 1)  # N1 - N2 <= k if N1 <= k + N2, or N2 > N1 - k - 1
-    known = upper >= 0
-    above, below = gamma_tails(tf.nn.relu(upper) + 1, other)
-    poisson = tf.where(known, below, 0.0), tf.where(known, above, 1.0)
-    below, above = (tf.reduce_sum(weights * part, -1) for part in poisson)
+    weights = stride * tf.exp(j * tf.math.log(smaller_rate) - smaller_rate - tf.math.lgamma(j + 1))
+    upper = tf.where(first >= second, k + j, j - k - 1)  # N1 - N2 <= k means N1 <= k + N2, or N2 > N1 - k - 1
+    is_valid = upper >= 0
+    above, below = gamma_tails(tf.nn.relu(upper) + 1, larger_rate)
+    poisson = tf.where(is_valid, below, 0.0), tf.where(is_valid, above, 1.0)
+    below, above = (tf.reduce_sum(weights * tail, -1) for tail in poisson)
     swapped = (first < second)[..., 0]
     return tf.where(swapped, above, below), tf.where(swapped, below, above)
 
@@ -75,14 +75,14 @@ def _skellam_log_prob(d: tfd.Skellam, y: tf.Tensor) -> tf.Tensor:
     """Returns `log sum_j Poisson(y + j; rate1) Poisson(j; rate2)`. TFP's derivatives are wrong for `y < 0`."""
     first, second, k = (tf.cast(value, tf.float64) for value in (d.rate1_parameter(), d.rate2_parameter(), y))
     log_first, log_second = tf.math.log(first), tf.math.log(second)
-    order, log_larger = tf.abs(k), tf.where(k < 0, log_second, log_first)
+    order, log_rate = tf.abs(k), tf.where(k < 0, log_second, log_first)
     series = log_bessel_series(order, log_first + log_second)
-    log_prob = series + tf.math.multiply_no_nan(log_larger, order) - first - second
+    log_prob = series + tf.math.multiply_no_nan(log_rate, order) - first - second
     return tf.cast(log_prob, d.dtype)
 
 
-def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> tf.Tensor:
-    """Returns `E|X - X'| / 2` of a count. It is computed from the characteristic function `phi` of the count.
+def _half_mean_difference(log_square: Callable[[tf.Tensor], tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
+    """Computes `E|X - X'| / 2` of a count from the characteristic function `phi` of the count.
 
     The result is `1 / (2 pi) integral of (1 - |phi(t)|^2) / (1 - cos t) dt` from 0 to pi. As a function of
     `log tan(t / 2)`, the integrand decreases exponentially on both sides, so the trapezoidal rule is exact to about
@@ -90,15 +90,15 @@ def _apart(log_square: Callable[[tf.Tensor], tf.Tensor], spread: tf.Tensor) -> t
 
     Args:
       log_square: maps `sin(t / 2)^2` to `log |phi(t)|^2`.
-      spread: about the standard deviation of the count. The integrand is largest at angles near `1 / spread`.
+      scale: about the standard deviation of the count. The integrand is largest at angles near `1 / scale`.
     """
-    logs = tf.constant(_LOGS.reshape([-1, *[1] * spread.shape.rank]), spread.dtype) - tf.math.log1p(spread)
+    logs = tf.constant(_LOGS.reshape([-1, *[1] * scale.shape.rank]), scale.dtype) - tf.math.log1p(scale)
     squared = tf.exp(2 * logs)
-    missing = -tf.math.expm1(log_square(squared / (1 + squared)))
-    return _STEP / (2 * math.pi) * tf.reduce_sum(missing * tf.exp(-logs), 0)
+    complement = -tf.math.expm1(log_square(squared / (1 + squared)))
+    return _STEP / (2 * math.pi) * tf.reduce_sum(complement * tf.exp(-logs), 0)
 
 
-def _counted(y, largest):
+def _clip_and_floor(y, largest):
     """Clips outcomes to `[0, largest]`. Returns the clipped outcomes, and the clipped outcomes rounded down."""
     inside = tf.minimum(tf.nn.relu(y), largest)
     return inside, tf.math.floor(inside)
@@ -106,68 +106,73 @@ def _counted(y, largest):
 
 def _poisson_crps(d: tfd.Poisson, y: tf.Tensor) -> tf.Tensor:
     rate = d.rate_parameter()
-    inside, count = _counted(y, np.inf)
+    inside, count = _clip_and_floor(y, np.inf)
     above, below = gamma_tails(count + 1, rate)
     to_outcome = (inside - rate) * (below - above) + 2 * tf.exp(log_gamma_kernel(count + 1, rate))
     scaled = 2 * rate
-    apart = rate * (tf.math.bessel_i0e(scaled) + tf.math.bessel_i1e(scaled))
-    return tf.abs(y - inside) + to_outcome - apart
+    half_mean_difference = rate * (tf.math.bessel_i0e(scaled) + tf.math.bessel_i1e(scaled))
+    return tf.abs(y - inside) + to_outcome - half_mean_difference
 
 
 def _negative_binomial_crps(d: tfd.NegativeBinomial, y: tf.Tensor) -> tf.Tensor:
     logits = d.logits_parameter() + tf.zeros_like(y)
-    number, stop, go = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits), tf.sigmoid(logits)
-    odds, (inside, count) = tf.exp(logits), _counted(y, np.inf)
-    mean = number * odds
-    below, above = beta_tails(number, count + 1, stop, go)
+    total_count, failure, success = d.total_count + tf.zeros_like(y), tf.sigmoid(-logits), tf.sigmoid(logits)
+    odds, (inside, count) = tf.exp(logits), _clip_and_floor(y, np.inf)
+    mean = total_count * odds
+    below, above = beta_tails(total_count, count + 1, failure, success)
     to_outcome = (inside - mean) * (below - above)
-    to_outcome += 2 * tf.exp(log_beta_kernel(number, count + 1, stop, go)) / stop
+    to_outcome += 2 * tf.exp(log_beta_kernel(total_count, count + 1, failure, success)) / failure
     ratio = 4 * odds * (1 + odds)
-    apart = _apart(lambda sine: -number * tf.math.log1p(ratio * sine), tf.sqrt(mean * (1 + odds)))
-    return tf.abs(y - inside) + to_outcome - apart
+    half_mean_difference = _half_mean_difference(
+        lambda squared_sine: -total_count * tf.math.log1p(ratio * squared_sine), tf.sqrt(mean * (1 + odds))
+    )
+    return tf.abs(y - inside) + to_outcome - half_mean_difference
 
 
 def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
-    number, logits = d.total_count + tf.zeros_like(y), d.logits_parameter() + tf.zeros_like(y)
+    total_count, logits = d.total_count + tf.zeros_like(y), d.logits_parameter() + tf.zeros_like(y)
     success, failure = tf.sigmoid(logits), tf.sigmoid(-logits)
-    inside, count = _counted(y, number)
-    mean, is_last = number * success, count >= number
-    left = tf.where(is_last, tf.ones_like(y), number - count)
-    below, above = beta_tails(left, count + 1, failure, success)
-    density = tf.exp(log_beta_kernel(left, count + 1, failure, success))
+    inside, count = _clip_and_floor(y, total_count)
+    mean, is_last = total_count * success, count >= total_count
+    remaining = tf.where(is_last, tf.ones_like(y), total_count - count)
+    below, above = beta_tails(remaining, count + 1, failure, success)
+    density = tf.exp(log_beta_kernel(remaining, count + 1, failure, success))
     to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
-    chance = 4 * success * failure  # at most 1; `chance * sine` is kept below 1, because log(0) is infinite
-    apart = _apart(lambda sine: number * tf.math.log1p(-tf.minimum(chance * sine, 1 - 2.0**-53)), tf.sqrt(variance))
-    return tf.abs(y - inside) + to_outcome - apart
+    factor = 4 * success * failure  # at most 1; below, the product is kept under 1, because log(0) is infinite
+    half_mean_difference = _half_mean_difference(
+        lambda squared_sine: total_count * tf.math.log1p(-tf.minimum(factor * squared_sine, 1 - 2.0**-53)),
+        tf.sqrt(variance),
+    )
+    return tf.abs(y - inside) + to_outcome - half_mean_difference
 
 
 def _geometric_crps(d: tfd.Geometric, y: tf.Tensor) -> tf.Tensor:
     logits = d.logits_parameter()
-    stop, log_go = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
-    inside, count = _counted(y, np.inf)
-    go = tf.exp(log_go)
-    # `S` is the survival function. `steps` is the integral of `1 - 2 S` from 0 to `count`, which is a sum over counts.
-    # `part` is the integral of `1 - 2 S` from `count` to `y`.
-    steps = count + 2 * go * tf.math.expm1(count * log_go) / stop
-    part = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_go))
-    return tf.abs(y - inside) + steps + part + tf.square(go) / (stop * (1 + go))
+    success, log_failure = tf.sigmoid(logits), tf.math.log_sigmoid(-logits)
+    inside, count = _clip_and_floor(y, np.inf)
+    failure = tf.exp(log_failure)
+    # The CRPS at `y` is the CRPS at 0 (the last term) plus the integral of `1 - 2 S` from 0 to `y`. `S` is the survival
+    # function. The integral up to `count` is a sum over counts.
+    up_to_count = count + 2 * failure * tf.math.expm1(count * log_failure) / success
+    after_count = (inside - count) * (1 - 2 * tf.exp((count + 1) * log_failure))
+    return tf.abs(y - inside) + up_to_count + after_count + tf.square(failure) / (success * (1 + failure))
 
 
 def _zipf_log_prob(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
     """Returns `-power log y - log zeta(power)`. TFP's log-density has no derivative with respect to `power`."""
     y = tf.cast(y, d.power.dtype)
-    possible = (y >= 1) & (y == tf.math.floor(y))
-    whole = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
-    log_prob = -d.power * tf.math.log(tf.where(possible, y, tf.ones_like(y))) - whole
-    return tf.where(possible, log_prob, tf.constant(-np.inf, d.power.dtype))
+    is_possible = (y >= 1) & (y == tf.math.floor(y))
+    log_normalizer = tf.math.log(zeta(d.power, tf.ones_like(d.power)))
+    log_prob = -d.power * tf.math.log(tf.where(is_possible, y, tf.ones_like(y))) - log_normalizer
+    return tf.where(is_possible, log_prob, tf.constant(-np.inf, d.power.dtype))
 
 
 def _zipf_cdf(d: tfd.Zipf, k: tf.Tensor) -> Tails:
-    whole = zeta(d.power, tf.ones_like(k))
-    above = tf.where(k < 1, tf.ones_like(whole), zeta(d.power, tf.maximum(k, 1.0) + 1) / whole)
-    first = tf.where(k < 2, 1 / whole, 1 - above)
-    return tf.where(k < 1, tf.zeros_like(first), first), above
+    normalizer = zeta(d.power, tf.ones_like(k))
+    above = tf.where(k < 1, tf.ones_like(normalizer), zeta(d.power, tf.maximum(k, 1.0) + 1) / normalizer)
+    below = tf.where(k < 2, 1 / normalizer, 1 - above)
+    return tf.where(k < 1, tf.zeros_like(below), below), above
 
 
 def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
@@ -176,33 +181,33 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
     The survival function is `S(k) = zeta(power, k + 1) / zeta(power)`.
     """
     power = d.power + tf.zeros_like(y)
-    finite = power > 1.5
-    power = tf.where(finite, power, 2.5)
+    is_finite = power > 1.5
+    power = tf.where(is_finite, power, 2.5)
     inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
     count = tf.math.floor(inside)
-    whole, rest = zeta(power, ones), zeta(power, count)
-    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, both values of `zeta` are infinite, although
-    # the sum is finite. So `across` interpolates near this power.
+    normalizer, tail = zeta(power, ones), zeta(power, count)
+    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, the two values of `zeta` are infinite, but
+    # their difference, the sum, is finite. So `across` interpolates near this power.
     moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
-    survivals = moment / whole - 1 + count * rest / whole  # S(1) + ... + S(count - 1)
-    slope = 1 - 2 * (rest - count**-power) / whole
-    score = count - 1 - 2 * survivals + _sum_of_squares(power) / tf.square(whole)
-    return tf.where(finite, inside - y + score + (inside - count) * slope, np.inf)
+    survivals = moment / normalizer - 1 + count * tail / normalizer  # S(1) + ... + S(count - 1)
+    slope = 1 - 2 * (tail - count**-power) / normalizer
+    score = count - 1 - 2 * survivals + _sum_of_squares(power) / tf.square(normalizer)
+    return tf.where(is_finite, inside - y + score + (inside - count) * slope, np.inf)
 
 
 def _sum_of_squares(power):
     """Returns `sum over k >= 1 of zeta(power, k + 1)^2`.
 
-    The first terms are summed one by one. The sum of the others follows from an expansion in powers of `k + 1/2`.
+    The first terms are summed one by one. The sum of the other terms follows from an expansion in powers of `k + 1/2`.
     """
     last = tf.constant(_NUM_SQUARES, power.dtype) + tf.zeros_like(power)
-    steps = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
-    tails = tf.cumsum(steps, -1, reverse=True) + zeta(power, last)[..., None]
-    order = [1 / (power - 1), -power / 24, 7 / 5760 * power * (power + 1) * (power + 2)]
-    order.append(-31 / 967680 * power * (power + 1) * (power + 2) * (power + 3) * (power + 4))
+    terms = tf.range(2.0, _NUM_SQUARES, dtype=power.dtype) ** -power[..., None]
+    tails = tf.cumsum(terms, -1, reverse=True) + zeta(power, last)[..., None]
+    expansion = [1 / (power - 1), -power / 24, 7 / 5760 * power * (power + 1) * (power + 2)]
+    expansion.append(-31 / 967680 * power * (power + 1) * (power + 2) * (power + 3) * (power + 4))
     total = tf.reduce_sum(tf.square(tails), -1)
     for j in range(4):
-        coefficient = sum(order[i] * order[j - i] for i in range(j + 1))
+        coefficient = sum(expansion[i] * expansion[j - i] for i in range(j + 1))
         total += coefficient * zeta(2 * power - 2 + 2 * j, last - 0.5)
     return total
 
@@ -227,7 +232,7 @@ COUNTS: Mapping[type, Facts] = {
         ),
     ),
     tfd.Geometric: Facts(has_exact_cdf=True, crps=_geometric_crps),
-    # TFP asserts that `total_count` is an integer. We switch this off, because a network predicts a real number.
+    # TFP asserts that `total_count` is an integer. We disable this assertion, because a network predicts a real number.
     tfd.NegativeBinomial: Facts(
         arguments={"require_integer_total_count": False},
         finite_mean=True,

@@ -26,15 +26,15 @@ def _standard(d, y):
     return (y - d.loc) / d.scale
 
 
-def _with_survival(x):
-    """Returns the log-tails of a distribution with `log P(Y > y) = -x`."""
-    return log1mexp(x), -x
+def _log_tails_of_hazard(hazard):
+    """Returns the log-tails of a distribution from the cumulative hazard `-log P(Y > y)`."""
+    return log1mexp(hazard), -hazard
 
 
-def _of_log(log_x):
+def _log_tails_of_log(log_x):
     """Returns the log-tails of a distribution with `log P(Y <= y) = -x`.
 
-    The argument is `log x`, because `x` itself may underflow to 0, which would make `log P(Y > y)` infinite.
+    The argument is `log x`, because `x` may underflow to 0. Then `log P(Y > y)`, computed from `x`, would be infinite.
     """
     x = tf.exp(log_x)
     return -x, where_safe(log_x >= -40, log1mexp, x, 1.0, log_x - x / 2)
@@ -47,20 +47,20 @@ def logistic(z: tf.Tensor) -> Tails:
 
 def _generalized_extreme_value_log_tails(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> Tails:
     z = _standard(d, y)
-    return _of_log(-z * log1p_ratio(d.concentration * z))
+    return _log_tails_of_log(-z * log1p_ratio(d.concentration * z))
 
 
 def _generalized_pareto_log_tails(d: tfd.GeneralizedPareto, y: tf.Tensor) -> Tails:
     z = _standard(d, y)
-    return _with_survival(z * log1p_ratio(d.concentration * z))
+    return _log_tails_of_hazard(z * log1p_ratio(d.concentration * z))
 
 
 def _generalized_extreme_value_log_prob(d: tfd.GeneralizedExtremeValue, y: tf.Tensor) -> tf.Tensor:
     """Computes the log-density. Its derivative is correct at concentration 0, where TFP's derivative is 0."""
     z = _standard(d, y)
     inside = d.concentration * z > -1
-    power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
-    log_prob = -(1 + d.concentration) * power - tf.exp(-power) - tf.math.log(d.scale)
+    reduced = _scaled_log1p(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + d.concentration) * reduced - tf.exp(-reduced) - tf.math.log(d.scale)
     return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
 
 
@@ -68,12 +68,12 @@ def _generalized_pareto_log_prob(d: tfd.GeneralizedPareto, y: tf.Tensor) -> tf.T
     """Computes the log-density, which is `-inf` outside the support. Its derivative is correct at concentration 0."""
     z = _standard(d, y)
     inside = (z >= 0) & (d.concentration * z > -1)
-    power = _log1p_share(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
-    log_prob = -(1 + d.concentration) * power - tf.math.log(d.scale)
+    hazard = _scaled_log1p(d.concentration, tf.where(inside, z, tf.zeros_like(z)))
+    log_prob = -(1 + d.concentration) * hazard - tf.math.log(d.scale)
     return tf.where(inside, log_prob, tf.constant(-np.inf, y.dtype))
 
 
-def _log1p_share(concentration, z):
+def _scaled_log1p(concentration, z):
     return z * log1p_ratio(concentration * z)
 
 
@@ -106,12 +106,12 @@ def _weibull_crps(d: tfd.Weibull, y: tf.Tensor) -> tf.Tensor:
 
 def _pareto_crps_of(shape, z):
     """Computes the CRPS of a GeneralizedPareto with location 0 and scale 1. It is finite for a shape below 2."""
-    finite = shape < 2
-    shape = tf.where(finite, shape, 0.5)
-    above = tf.where(z < 0, tf.zeros_like(z), z)
-    log_survival = -above * log1p_ratio(tf.maximum(shape * above, -1 + 1e-15))
+    is_finite = shape < 2
+    shape = tf.where(is_finite, shape, 0.5)
+    excess = tf.where(z < 0, tf.zeros_like(z), z)
+    log_survival = -excess * log1p_ratio(tf.maximum(shape * excess, -1 + 1e-15))
     up_to = -log_survival * expm1_ratio((1 - shape) * log_survival)
-    return tf.where(finite, distance(z) - 2 * up_to + 1 / (2 - shape), math.inf)
+    return tf.where(is_finite, distance(z) - 2 * up_to + 1 / (2 - shape), math.inf)
 
 
 def _pareto_crps(d: tfd.Pareto, y: tf.Tensor) -> tf.Tensor:
@@ -125,23 +125,23 @@ def _extreme_value_crps_of(shape, z):
     The formula is 0 / 0 at the shapes 0 and 1. Near these shapes, `across` interpolates the score.
     """
 
-    def direct(shape):
+    def closed_form(shape):
         x = tf.maximum(shape * z, -1 + 1e-15)
         reduced = tf.clip_by_value(x / shape * log1p_ratio(x), -30.0, 600.0)
         rate = tf.exp(-reduced)  # -log F
-        below = tf.exp(-rate)
+        cdf = tf.exp(-rate)
         gamma = tf.exp(tf.math.lgamma(2 - shape))
         part = 2 * gamma * tf.math.igamma(2 - shape, rate) + 2 * tf.exp((shape - 1) * reduced - rate) - 2**shape * gamma
-        return ((1 + x) * (2 * below - 1) + part / (1 - shape)) / shape + tf.nn.relu(tf.abs(z) - tf.abs(x / shape))
+        return ((1 + x) * (2 * cdf - 1) + part / (1 - shape)) / shape + tf.nn.relu(tf.abs(z) - tf.abs(x / shape))
 
-    finite = shape < 2
-    shape = tf.where(finite, shape, 0.5)
-    hole = tf.where(shape < 0.5, tf.zeros_like(z), tf.ones_like(z))
-    return tf.where(finite, across(direct, shape, hole), math.inf)
+    is_finite = shape < 2
+    shape = tf.where(is_finite, shape, 0.5)
+    singular_shape = tf.where(shape < 0.5, tf.zeros_like(z), tf.ones_like(z))
+    return tf.where(is_finite, across(closed_form, shape, singular_shape), math.inf)
 
 
 EXPONENTIAL: Mapping[type, Facts] = {
-    tfd.Exponential: Facts(log_tails=lambda d, y: _with_survival(d.rate * y), crps=_exponential_crps),
+    tfd.Exponential: Facts(log_tails=lambda d, y: _log_tails_of_hazard(d.rate * y), crps=_exponential_crps),
     tfd.GeneralizedExtremeValue: Facts(
         log_prob=_generalized_extreme_value_log_prob,
         log_tails=_generalized_extreme_value_log_tails,
@@ -156,7 +156,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
     tfd.Gumbel: Facts(
-        log_tails=lambda d, y: _of_log(-_standard(d, y)),
+        log_tails=lambda d, y: _log_tails_of_log(-_standard(d, y)),
         crps=lambda d, y: d.scale * _extreme_value_crps_of(tf.zeros_like(y), _standard(d, y)),
     ),
     # As a function of `loc`, the likelihood has a corner at every observation and is largest at the median.
@@ -174,14 +174,14 @@ EXPONENTIAL: Mapping[type, Facts] = {
     tfd.Logistic: Facts(finite_mean=True, log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
     # The likelihood rises with `scale` up to the smallest observation. For a larger `scale` it is 0.
     tfd.Pareto: Facts(
-        log_tails=lambda d, y: _with_survival(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
+        log_tails=lambda d, y: _log_tails_of_hazard(d.concentration * (tf.math.log(y) - tf.math.log(d.scale))),
         crps=_pareto_crps,
         search=SearchPolicy(statistics={"scale": smallest}),
     ),
     tfd.Weibull: Facts(
         mode=lambda d: tf.where(d.concentration <= 1, 0 * d.scale, d.mode()),
         log_prob=at_power_zero(tfd.Weibull, lambda d, y: [(d.concentration - 1, y)]),
-        log_tails=lambda d, y: _of_log(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
+        log_tails=lambda d, y: _log_tails_of_log(d.concentration * (tf.math.log(y) - tf.math.log(d.scale)))[::-1],
         crps=_weibull_crps,
     ),
 }

@@ -45,7 +45,10 @@ def _chi_tails(d: tfd.Chi, y: tf.Tensor) -> Tails:
 
 
 def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:
-    """Returns `log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`. TFP's derivative in `df` is wrong."""
+    """Returns `log sum_j Poisson(j; noncentrality / 2) Chi2(y; df + 2 j)`.
+
+    TFP's derivative with respect to `df` is wrong.
+    """
     df, noncentrality, x = (tf.cast(value, tf.float64) for value in (d.df, d.noncentrality, y))
     order, log_x = df / 2 - 1, tf.math.log(x)
     series = log_bessel_series(order, tf.math.log(noncentrality) + log_x - math.log(4))
@@ -53,13 +56,13 @@ def _noncentral_chi2_log_prob(d: tfd.NoncentralChi2, y: tf.Tensor) -> tf.Tensor:
     return tf.cast(log_prob, y.dtype)
 
 
-def _crps_of(shape, rate, y):
+def _gamma_crps(shape, rate, y):
     inside, distance = positive_part(y)
     x, mean = inside * rate, shape / rate
     below, _ = gamma_tails(shape, x)
     density = tf.exp(log_gamma_kernel(shape, x))
-    apart = tf.exp(-tfp.math.lbeta(tf.ones_like(shape) / 2, shape)) / rate
-    return distance + (inside - mean) * (2 * below - 1) + 2 * density / rate - apart
+    half_mean_difference = tf.exp(-tfp.math.lbeta(tf.ones_like(shape) / 2, shape)) / rate
+    return distance + (inside - mean) * (2 * below - 1) + 2 * density / rate - half_mean_difference
 
 
 GAMMA: Mapping[type, Facts] = {
@@ -72,7 +75,7 @@ GAMMA: Mapping[type, Facts] = {
         log_prob=at_power_zero(tfd.Chi2, lambda d, y: [(d.df / 2 - 1, y)]),
         cdf=lambda d, y: gamma_tails(d.df / 2, y / 2),
         has_exact_cdf=True,
-        crps=lambda d, y: _crps_of(d.df / 2, tf.constant(0.5, y.dtype), y),
+        crps=lambda d, y: _gamma_crps(d.df / 2, tf.constant(0.5, y.dtype), y),
     ),
     # The outcome is the logarithm of a Gamma or InverseGamma variable. The parameters describe this variable.
     tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
@@ -82,7 +85,7 @@ GAMMA: Mapping[type, Facts] = {
         log_prob=at_power_zero(tfd.Gamma, lambda d, y: [(d.concentration - 1, y)]),
         cdf=lambda d, y: gamma_tails(d.concentration, y * _rate(d)),
         has_exact_cdf=True,
-        crps=lambda d, y: _crps_of(d.concentration, _rate(d), y),
+        crps=lambda d, y: _gamma_crps(d.concentration, _rate(d), y),
     ),
     tfd.GammaGamma: Facts(
         # The center is the mode, because the mean is infinite for some parameters, and TFP has no median.

@@ -19,7 +19,7 @@ __all__ = ["NORMAL_COMPOUNDS"]
 _ROOT_2 = math.sqrt(2)
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(128) + np.array([[1.0], [0.0]])) / 2
 _NEGLIGIBLE = 40.0  # nats: we integrate until the log-density is this much lower than at the start
-_LARGEST = 350.0  # `cosh(2 * 350)` is near the largest float64
+_MAX_DISTANCE = 350.0  # `cosh(2 * 350)` is near the largest float64
 
 
 def _modified_gaussian_log_prob(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -> tf.Tensor:
@@ -50,7 +50,7 @@ def _modified_gaussian_cdf(d: tfd.ExponentiallyModifiedGaussian, y: tf.Tensor) -
 
 
 def _horseshoe_cdf(d: tfd.Horseshoe, y: tf.Tensor) -> Tails:
-    """Averages the Normal CDF over a half-Cauchy scale. It uses the trapezoidal rule in the logarithm of the scale."""
+    """Averages the Normal CDF over a half-Cauchy scale, by the trapezoidal rule in the logarithm of the scale."""
     u = tf.constant(np.arange(-40, 40, 0.125), y.dtype)
     weights = 0.125 / (math.pi * tf.cosh(u))
     z = y[..., None] / d.scale[..., None] * tf.exp(-u)
@@ -60,17 +60,17 @@ def _horseshoe_cdf(d: tfd.Horseshoe, y: tf.Tensor) -> Tails:
 def _inverse_gaussian_cdf(d: tfd.InverseGaussian, y: tf.Tensor) -> Tails:
     # TFP's CDF is NaN if `exp(2 concentration / loc)` overflows, and its survival function is inaccurate in the tail.
     root = tf.sqrt(d.concentration / y)
-    z, other = root * (y / d.loc - 1), root * (y / d.loc + 1)
+    z, z_plus = root * (y / d.loc - 1), root * (y / d.loc + 1)
     half = tf.exp(-tf.square(z) / 2) / 2
-    rest = half * tfp.math.erfcx(other / _ROOT_2)
-    right = half * tfp.math.erfcx(tf.nn.relu(z) / _ROOT_2) - rest
-    return phi(z) + rest, tf.where(z > 0, right, phi(-z) - rest)
+    second_term = half * tfp.math.erfcx(z_plus / _ROOT_2)
+    survival = half * tfp.math.erfcx(tf.nn.relu(z) / _ROOT_2) - second_term
+    return phi(z) + second_term, tf.where(z > 0, survival, phi(-z) - second_term)
 
 
 def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> tf.Tensor:
     """Computes the log-density with TensorFlow's Bessel function of order 1.
 
-    TFP uses a Bessel function of any order, whose loops take 18 s to trace.
+    TFP uses a Bessel function for any order. Tracing the loops of that function takes 18 s.
     """
     z = (y - d.loc) / d.scale
     size = tf.math.log1p(z**2) / 2
@@ -83,13 +83,14 @@ def _normal_inverse_gaussian_log_prob(d: tfd.NormalInverseGaussian, y: tf.Tensor
 def _normal_inverse_gaussian_cdf(d: tfd.NormalInverseGaussian, y: tf.Tensor) -> Tails:
     """Integrates the density of `s = asinh((y - loc) / scale)` from the outcome outwards, away from `center`.
 
-    With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, this density is
-    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`, and `x = tailweight scale cosh(s)`.
+    With `shape = scale sqrt(tailweight^2 - skewness^2)` and `center = atanh(skewness / tailweight)`, and with
+    `x = tailweight scale cosh(s)`, the density is
+    `tailweight scale / pi K1(x) exp(x) exp(-shape (cosh(s - center) - 1))`.
     """
     sum_, difference = d.tailweight + d.skewness, d.tailweight - d.skewness
     shape, center = d.scale * tf.sqrt(sum_ * difference), tf.math.log(sum_ / difference) / 2
     start = tf.asinh((y - d.loc) / d.scale)
-    distance = tf.clip_by_value(start - center, -_LARGEST, _LARGEST)
+    distance = tf.clip_by_value(start - center, -_MAX_DISTANCE, _MAX_DISTANCE)
     right, outwards = distance > 0, tf.abs(tf.stop_gradient(distance))
     reach = tf.math.acosh(tf.cosh(outwards) + _NEGLIGIBLE / tf.stop_gradient(shape)) - outwards
     steps = tf.where(right, reach, -reach)[..., None] * tf.constant(_NODES, y.dtype)
@@ -113,7 +114,7 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
     tfd.InverseGaussian: Facts(
         cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
     ),
-    # TFP has no link for `skewness`, because its bounds `-tailweight` and `tailweight` depend on another parameter.
+    # TFP has no link for `skewness`, because the bounds `-tailweight` and `tailweight` depend on another parameter.
     # `skewness` and `tailweight` have the unit `1 / y`.
     tfd.NormalInverseGaussian: Facts(
         links={"skewness": lambda p: tfb.Sigmoid(-p["tailweight"], p["tailweight"])},

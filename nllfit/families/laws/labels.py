@@ -69,7 +69,7 @@ def _probs_of_ordered(d):
     return d.categorical_probs()
 
 
-# The parameter is the vector of cutpoints between the classes. The shape of a label does not show how many there are.
+# The parameter is the vector of cutpoints between classes. A label's shape does not show the number of cutpoints.
 _ORDERED = Facts(
     class_axis=lambda num_classes: num_classes - 1,
     center=_probs_of_ordered,

@@ -26,11 +26,11 @@ def phi(z: tf.Tensor) -> tf.Tensor:
     return tf.math.erfc(-z / _ROOT_2) / 2
 
 
-def _both(z):
-    return phi(z), phi(-z)  # as accurate as the `exp` of `_log_both`, in a third of the time
+def _tails(z):
+    return phi(z), phi(-z)  # as accurate as the `exp` of `_log_tails`, in a third of the time
 
 
-def _log_both(z):
+def _log_tails(z):
     return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # traces the continued fraction only once
 
 
@@ -38,11 +38,11 @@ def _standard(d, y):
     return (y - d.loc) / d.scale
 
 
-def _of_log(d, y):
+def _standard_log(d, y):
     return (tf.math.log(y) - d.loc) / d.scale
 
 
-def _of_logit(d, y):
+def _standard_logit(d, y):
     return (tf.math.log(y) - tf.math.log1p(-y) - d.loc) / d.scale
 
 
@@ -66,7 +66,7 @@ def _moyal_log_tails(d: tfd.Moyal, y: tf.Tensor) -> Tails:
 
 def _sinh_arcsinh_log_tails(d: tfd.SinhArcsinh, y: tf.Tensor) -> Tails:
     stretched = _standard(d, y) * tf.sinh(math.asinh(2) * d.tailweight) / 2
-    return _log_both(tf.sinh(tf.asinh(stretched) / d.tailweight - d.skewness))
+    return _log_tails(tf.sinh(tf.asinh(stretched) / d.tailweight - d.skewness))
 
 
 def _doublesided_maxwell_cdf(d: tfd.DoublesidedMaxwell, y: tf.Tensor) -> Tails:
@@ -98,8 +98,8 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
     inside, distance = positive_part(y)
     z, standard = (tf.math.log(inside) - d.loc) / d.scale, tfd.Normal(tf.zeros([], y.dtype), 1.0)
     log_mean = d.loc + tf.square(d.scale) / 2
-    parts = [tf.exp(log_mean + standard.log_cdf(x)) for x in (z - d.scale, -d.scale / math.sqrt(2))]
-    return distance + inside * tf.math.erf(z / math.sqrt(2)) - 2 * (parts[0] - parts[1])
+    partial_means = [tf.exp(log_mean + standard.log_cdf(x)) for x in (z - d.scale, -d.scale / math.sqrt(2))]
+    return distance + inside * tf.math.erf(z / math.sqrt(2)) - 2 * (partial_means[0] - partial_means[1])
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
@@ -109,21 +109,21 @@ def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
     inside = tf.clip_by_value(y, low, high)
     low, high, z = ((end - d.loc) / d.scale for end in (low, high, inside))
     # We mirror a window that lies in the upper tail, because the CDF is accurate only in the lower tail.
-    flip = low > -high
-    low, high, z = tf.where(flip, -high, low), tf.where(flip, -low, high), tf.where(flip, -z, z)
+    is_upper = low > -high
+    low, high, z = tf.where(is_upper, -high, low), tf.where(is_upper, -low, high), tf.where(is_upper, -z, z)
     standard = tfd.Normal(tf.zeros([], y.dtype), 1.0)
     log_low, log_high = standard.log_cdf(low), standard.log_cdf(high)
     log_window = log_high + tf.math.log1p(-tf.exp(log_low - log_high))
 
-    def share(log_part):
-        return tf.exp(log_part - log_window)
+    def conditional(log_value):
+        return tf.exp(log_value - log_window)
 
-    to_outcome = z * (2 * share(standard.log_cdf(z)) - share(log_high) - share(log_low)) + 2 * share(
-        standard.log_prob(z)
-    )
-    below, up_to = (share(standard.log_cdf(end * math.sqrt(2)) - log_window) for end in (low, high))
-    apart = (up_to - below) / math.sqrt(math.pi)
-    return tf.abs(y - inside) + d.scale * (to_outcome - apart)
+    to_outcome = z * (
+        2 * conditional(standard.log_cdf(z)) - conditional(log_high) - conditional(log_low)
+    ) + 2 * conditional(standard.log_prob(z))
+    below, up_to = (conditional(standard.log_cdf(end * math.sqrt(2)) - log_window) for end in (low, high))
+    half_mean_difference = (up_to - below) / math.sqrt(math.pi)
+    return tf.abs(y - inside) + d.scale * (to_outcome - half_mean_difference)
 
 
 NORMAL: Mapping[type, Facts] = {
@@ -137,8 +137,9 @@ NORMAL: Mapping[type, Facts] = {
         has_exact_cdf=True,
         density_corner="loc",
         # For a power below 1, the density has a sharp peak at `loc`, so the likelihood has a peak at each observation.
-        # For a power up to 1.3, Newton's method may stop between two observations, so we treat these powers alike. The
-        # likelihood may have a second maximum at the largest power, where the distribution is nearly uniform.
+        # For a power from 1 to 1.3, Newton's method may stop between two observations, so we treat these powers like
+        # powers below 1. The likelihood may have a second maximum at the largest power, where the distribution is
+        # nearly uniform.
         search=SearchPolicy(
             corner="loc",
             has_corners=lambda p: bool(np.all(np.less_equal(p.get("power", 0.0), 1.3))),
@@ -146,30 +147,31 @@ NORMAL: Mapping[type, Facts] = {
         ),
     ),
     tfd.HalfNormal: Facts(log_tails=_half_log_tails, crps=lambda d, y: crps_of_half(_standard_crps, y, d.scale)),
-    tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_both(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
+    tfd.JohnsonSU: Facts(log_tails=lambda d, y: _log_tails(d.skewness + d.tailweight * tf.asinh(_standard(d, y)))),
     tfd.LambertWNormal: Facts(
         mean=lambda d: d.loc,  # when tf_keras builds a model, the batch size is unknown and TFP's mean fails
         has_exact_cdf=True,
     ),
-    # In LogNormal and LogitNormal, `loc` and `scale` describe the logarithm or the logit of an outcome.
+    # `loc` and `scale` describe the logarithm of an outcome (LogNormal) or the logit of an outcome (LogitNormal).
     tfd.LogNormal: Facts(
-        cdf=lambda d, y: _both(_of_log(d, y)),
-        log_tails=lambda d, y: _log_both(_of_log(d, y)),
+        cdf=lambda d, y: _tails(_standard_log(d, y)),
+        log_tails=lambda d, y: _log_tails(_standard_log(d, y)),
         crps=_log_normal_crps,
         search=SearchPolicy(line=np.log),
     ),
     tfd.LogitNormal: Facts(
-        log_tails=lambda d, y: _log_both(_of_logit(d, y)), search=SearchPolicy(line=lambda y: np.log(y) - np.log1p(-y))
+        log_tails=lambda d, y: _log_tails(_standard_logit(d, y)),
+        search=SearchPolicy(line=lambda y: np.log(y) - np.log1p(-y)),
     ),
     tfd.Moyal: Facts(log_tails=_moyal_log_tails),
     tfd.Normal: Facts(
         finite_mean=True,
-        cdf=lambda d, y: _both(_standard(d, y)),
-        log_tails=lambda d, y: _log_both(_standard(d, y)),
+        cdf=lambda d, y: _tails(_standard(d, y)),
+        log_tails=lambda d, y: _log_tails(_standard(d, y)),
         crps=_crps,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
-    # The likelihood is largest for the narrowest window that contains the sample. An end may be infinite.
+    # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
     tfd.TruncatedNormal: Facts(
         links=HIGH,
         endless=("low", "high"),

@@ -16,7 +16,7 @@ _TINY = 1e-300  # replaces 0, whose logarithm has no derivative
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """Returns `|y|`. The derivative at 0 is 1, as the formulas of the scores require. That of `tf.abs` is 0."""
+    """Returns `|y|`. At 0, the derivative is 1, as the formulas of the CRPS require, and not 0, as for `tf.abs`."""
     return tf.where(y < 0, -y, y)
 
 
@@ -34,14 +34,14 @@ def with_rest(tail: tf.Tensor, is_left: tf.Tensor) -> Tails:
 def halves(left: tf.Tensor, z: tf.Tensor, log_tail: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
     """Returns the log-tails at `z` of a distribution that consists of two halves. `left` is `P(Z < 0)`.
 
-    `log_tail(a)` is `log P(|Z| > a)`, given that `Z` is in one half. It must be the same for both halves.
+    `log_tail(a)` is `log P(|Z| > a)`, given that `Z` is in one half. This probability must be the same for both halves.
     """
     below = z < 0
     return with_rest(tf.math.log(tf.where(below, left, 1 - left)) + log_tail(tf.where(below, -z, z)), below)
 
 
 def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Tensor], tf.Tensor]) -> Tails:
-    """Returns the log-tails of a two-piece family. `skewness` stretches the two halves of a symmetric distribution.
+    """Returns the log-tails of a two-piece family: a symmetric distribution with halves stretched by `skewness`.
 
     `log_survival` is the log-survival function of the symmetric distribution with location 0 and scale 1.
     """
@@ -53,17 +53,17 @@ def two_pieces(d: tfd.Distribution, y: tf.Tensor, log_survival: Callable[[tf.Ten
 def crps_of_two_pieces(d: tfd.Distribution, y: tf.Tensor, standard: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """Returns the CRPS of a two-piece family.
 
-    `standard` is the CRPS of the symmetric distribution with location 0 and scale 1.
+    `standard` computes the CRPS of the symmetric distribution with location 0 and scale 1.
     """
-    return _of_stretched(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
+    return _stretched_crps(standard, y - d.loc, d.scale / d.skewness, d.scale * d.skewness)
 
 
 def crps_of_half(standard: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Returns the CRPS of `scale * |X|`. `X` is symmetric around 0, and its CRPS is `standard`."""
-    return _of_stretched(standard, y, tf.zeros_like(scale), scale)
+    """Returns the CRPS of `scale * |X|`. `X` is symmetric around 0, and `standard` computes the CRPS of `X`."""
+    return _stretched_crps(standard, y, tf.zeros_like(scale), scale)
 
 
-def _of_stretched(standard, y, left, right):
+def _stretched_crps(standard, y, left, right):
     """Returns the CRPS of a symmetric distribution whose halves are stretched by the factors `left` and `right`.
 
     The halves have the probabilities `left / (left + right)` and `right / (left + right)`, so the density is continuous
@@ -72,8 +72,8 @@ def _of_stretched(standard, y, left, right):
     `left = 0`, only the upper half remains.
     """
     at_mode = standard(tf.zeros_like(y))
-    scale, far = tf.where(y < 0, left, right), distance(y)
-    z = tf.where(scale > 0, far, 0.0) / tf.where(scale > 0, scale, 1.0)
-    both = (left**3 + right**3) / tf.square(left + right)
+    scale, distance_to_mode = tf.where(y < 0, left, right), distance(y)
+    z = tf.where(scale > 0, distance_to_mode, 0.0) / tf.where(scale > 0, scale, 1.0)
+    factor = (left**3 + right**3) / tf.square(left + right)
     tail = tf.square(scale) / (left + right) * (at_mode + z - standard(z))
-    return tf.where(tf.math.is_inf(at_mode), at_mode, 2 * at_mode * both + far - 2 * tail)
+    return tf.where(tf.math.is_inf(at_mode), at_mode, 2 * at_mode * factor + distance_to_mode - 2 * tail)

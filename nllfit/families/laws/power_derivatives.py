@@ -1,4 +1,4 @@
-"""Corrects a derivative of TFP's log-densities that contain powers of `y`.
+"""Corrects a derivative of TFP's log-densities if the density contains a power of `y`.
 
 TFP computes the logarithm of `y^(a - 1)` by `tf.math.xlogy(a - 1, y)`. At `a = 1`, TensorFlow's derivative of this term
 with respect to `a` is 0 instead of `log y`. A network with the link `exp` starts at `a = 1`.
@@ -18,9 +18,9 @@ LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 
 
 def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Returns zeros. Where the exponent is 0 and `y > 0`, their derivative with respect to the exponent is `log y`."""
-    there = (exponent == 0) & (y > 0)
-    return where_safe(there, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
+    """Returns zeros whose derivative with respect to the exponent is `log y` where the exponent is 0 and `y > 0`."""
+    is_missing = (exponent == 0) & (y > 0)
+    return where_safe(is_missing, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
 
 
 def at_power_zero(
@@ -30,7 +30,7 @@ def at_power_zero(
 
     Args:
       cls: the class of the distributions.
-      powers: maps a distribution and outcomes to pairs of an exponent and its base, one for each power in the density.
+      powers: maps a distribution and outcomes to one pair `(exponent, base)` for each power in the density.
     """
 
     def log_prob(distribution, y):

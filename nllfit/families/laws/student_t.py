@@ -39,8 +39,8 @@ def _half_cauchy_log_tails(d: tfd.HalfCauchy, y: tf.Tensor) -> Tails:
 def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
     # TFP computes the survival function as `1 - cdf`, which has no correct digits far in the tail.
     squared = tf.square(_standard(d, y))
-    whole = d.df + squared
-    return beta_tails(tf.ones_like(whole) / 2, d.df / 2, squared / whole, d.df / whole)
+    total = d.df + squared
+    return beta_tails(tf.ones_like(total) / 2, d.df / 2, squared / total, d.df / total)
 
 
 # `by_quadrature` needs a support whose ends do not depend on parameters, and a density without a corner. So the next
@@ -60,32 +60,32 @@ def _two_piece_tails(d: tfd.TwoPieceStudentT, y: tf.Tensor) -> Tails:
 def _standard_crps(df, z):
     """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c) / (df - 1)`. It is finite for `df > 1/2`.
 
-    `T` is a StudentT, `f` its density, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at
-    `df = 1`. So it is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
+    `T` is a StudentT with density `f`, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at
+    `df = 1`. So the term is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
     """
-    finite = df > 0.5
-    df = tf.where(finite, df, 2.0)
+    is_finite = df > 0.5
+    df = tf.where(is_finite, df, 2.0)
     squared = tf.maximum(tf.square(z), _TINY)
     within, _ = beta_tails(tf.ones_like(squared) / 2, df / 2, squared / (df + squared), df / (df + squared))
 
-    def log_beta(other):
-        return tfp.math.lbeta(tf.ones_like(other) / 2, other)
+    def log_beta(b):
+        return tfp.math.lbeta(tf.ones_like(b) / 2, b)
 
     rate = across(lambda df: (log_beta(df / 2) - log_beta(df - 0.5)) / (df - 1), df, 1.0)
     rate -= tf.math.log1p(squared / df) / 2
     log_factor = log_beta(df - 0.5) - 2 * log_beta(df / 2)
-    rest = 2 * tf.sqrt(df) * tf.exp(log_factor) * rate * expm1_ratio((df - 1) * rate)
-    return tf.where(finite, tf.abs(z) * within + rest, math.inf)
+    last_term = 2 * tf.sqrt(df) * tf.exp(log_factor) * rate * expm1_ratio((df - 1) * rate)
+    return tf.where(is_finite, tf.abs(z) * within + last_term, math.inf)
 
 
-def _crps_of(df, y):
+def _standard_crps_of(df, y):
     """Returns the function that maps an outcome to the CRPS of a StudentT with location 0 and scale 1."""
     df = df + tf.zeros_like(y)
     return lambda z: _standard_crps(df, z)
 
 
 STUDENT_T: Mapping[type, Facts] = {
-    # If `scale` is held at a small value, the likelihood has a maximum at nearly every observation.
+    # If `scale` is fixed at a small value, the likelihood has a maximum at nearly every observation.
     tfd.Cauchy: Facts(
         log_tails=_cauchy_log_tails,
         crps=lambda d, y: d.scale * _standard_crps(tf.ones_like(y), _standard(d, y)),
@@ -94,7 +94,7 @@ STUDENT_T: Mapping[type, Facts] = {
     # The likelihood rises with `loc` up to the smallest observation. For a larger `loc` it is 0.
     tfd.HalfCauchy: Facts(
         log_tails=_half_cauchy_log_tails,
-        crps=lambda d, y: crps_of_half(_crps_of(1.0, y), y - d.loc, d.scale),
+        crps=lambda d, y: crps_of_half(_standard_crps_of(1.0, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
     # As for a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`. The
@@ -103,10 +103,10 @@ STUDENT_T: Mapping[type, Facts] = {
         center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),
         cdf=_half_cdf,
         integrated_tails=_half_tails,
-        crps=lambda d, y: crps_of_half(_crps_of(d.df, y), y - d.loc, d.scale),
+        crps=lambda d, y: crps_of_half(_standard_crps_of(d.df, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # TFP's mean is NaN for `df <= 1`. The prediction is then `loc`, the median. If `df` or `scale` is held at a small
+    # TFP's mean is NaN for `df <= 1`. The prediction is then `loc`, the median. If `df` or `scale` is fixed at a small
     # value, the likelihood has a maximum at nearly every observation.
     tfd.StudentT: Facts(
         center=lambda d: d.loc,
@@ -114,7 +114,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: d.scale * _standard_crps(d.df + tf.zeros_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The likelihood is largest for the narrowest window that contains the sample. An end may be infinite.
+    # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
     tfd.TruncatedCauchy: Facts(
         links=HIGH,
         endless=("low", "high"),
@@ -124,6 +124,6 @@ STUDENT_T: Mapping[type, Facts] = {
     tfd.TwoPieceStudentT: Facts(
         integrated_tails=_two_piece_tails,
         density_corner="loc",
-        crps=lambda d, y: crps_of_two_pieces(d, y, _crps_of(d.df, y)),
+        crps=lambda d, y: crps_of_two_pieces(d, y, _standard_crps_of(d.df, y)),
     ),
 }

@@ -24,20 +24,20 @@ _NATS = 50.0  # we integrate until the log-density is this much lower than at th
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
-def _normal(d):
+def _normal_marginal(d):
     return tfd.Normal(d.mean(), d.stddev())
 
 
-def _student_t(d):
+def _student_t_marginal(d):
     return tfd.StudentT(d.df[..., None], d.loc, tf.norm(d.scale.to_dense(), axis=-1))
 
 
-def _rest(d):
+def _other_concentrations(d):
     return tf.reduce_sum(d.concentration, -1, keepdims=True) - d.concentration
 
 
-def _dirichlet_multinomial(d):
-    return tfd.BetaBinomial(d.total_count[..., None], d.concentration, _rest(d))
+def _beta_binomial_marginal(d):
+    return tfd.BetaBinomial(d.total_count[..., None], d.concentration, _other_concentrations(d))
 
 
 def _dirichlet_log_prob(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
@@ -51,12 +51,12 @@ def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
 def _von_mises_cdf(d: tfd.VonMises, y: tf.Tensor) -> Tails:
     """Computes the CDF by quadrature. At a concentration of 10, TFP's CDF has only 3 correct digits in the tail."""
     concentration, angle = d.concentration, tf.abs(y - d.loc)
-    slope, bend = concentration * tf.sin(angle), concentration * tf.maximum(tf.cos(angle), 0.0)
-    reach = 4 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * bend) + 1e-300)
+    slope, curvature = concentration * tf.sin(angle), concentration * tf.maximum(tf.cos(angle), 0.0)
+    reach = 4 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature) + 1e-300)
     reach = tf.minimum(tf.stop_gradient(reach), math.pi - angle)[..., None]
-    nodes, weights = (tf.constant(part, y.dtype) for part in (_NODES, _WEIGHTS))
-    away = reach * nodes / 2
-    log_ratios = -2 * concentration[..., None] * tf.sin(angle[..., None] + away) * tf.sin(away)
+    nodes, weights = (tf.constant(values, y.dtype) for values in (_NODES, _WEIGHTS))
+    half_step = reach * nodes / 2
+    log_ratios = -2 * concentration[..., None] * tf.sin(angle[..., None] + half_step) * tf.sin(half_step)
     integral = tf.reduce_sum(tf.exp(log_ratios) * reach * weights, -1)
     height = tf.exp(-2 * concentration * tf.square(tf.sin(angle / 2))) / tf.math.bessel_i0e(concentration)
     tail = height * integral / (2 * math.pi)
@@ -69,8 +69,8 @@ def _von_mises_tails(d: tfd.VonMises, y: tf.Tensor) -> Tails:
 
 def _von_mises_fisher_log_prob(d: tfd.VonMisesFisher, y: tf.Tensor) -> tf.Tensor:
     """Returns TFP's log-density on the sphere, and `-inf` elsewhere."""
-    on = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
-    return tf.where(on, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
+    is_on_sphere = tf.abs(tf.norm(y, axis=-1) - 1) < 1e-6
+    return tf.where(is_on_sphere, tfd.VonMisesFisher._log_prob(d, y), tf.constant(-np.inf, y.dtype))
 
 
 # If the columns of a sample are linearly dependent, the likelihood has no maximum: it grows without bound as the
@@ -83,21 +83,21 @@ VECTORS: Mapping[type, Facts] = {
         log_prob=_dirichlet_log_prob,
         is_possible=_is_on_simplex,
         surface=_SIMPLEX,
-        marginal=lambda d: tfd.Beta(d.concentration, _rest(d)),
+        marginal=lambda d: tfd.Beta(d.concentration, _other_concentrations(d)),
     ),
-    tfd.DirichletMultinomial: Facts(marginal=_dirichlet_multinomial),
+    tfd.DirichletMultinomial: Facts(marginal=_beta_binomial_marginal),
     tfd.ExpRelaxedOneHotCategorical: Facts(
         surface="the logarithms of the simplex", center=lambda d: d.probs_parameter()
     ),
     tfd.LKJ: Facts(surface="correlation matrices"),
     tfd.Multinomial: Facts(marginal=lambda d: tfd.Binomial(d.total_count[..., None], probs=d.probs_parameter())),
-    tfd.MultivariateNormalDiag: Facts(finite_mean=True, marginal=_normal),
-    tfd.MultivariateNormalDiagPlusLowRank: Facts(finite_mean=True, marginal=_normal),
-    tfd.MultivariateNormalDiagPlusLowRankCovariance: Facts(finite_mean=True, marginal=_normal),
-    tfd.MultivariateNormalFullCovariance: Facts(finite_mean=True, marginal=_normal, search=_FREE_COVARIANCE),
-    tfd.MultivariateNormalLinearOperator: Facts(finite_mean=True, marginal=_normal),
-    tfd.MultivariateNormalTriL: Facts(finite_mean=True, marginal=_normal, search=_FREE_COVARIANCE),
-    tfd.MultivariateStudentTLinearOperator: Facts(marginal=_student_t),
+    tfd.MultivariateNormalDiag: Facts(finite_mean=True, marginal=_normal_marginal),
+    tfd.MultivariateNormalDiagPlusLowRank: Facts(finite_mean=True, marginal=_normal_marginal),
+    tfd.MultivariateNormalDiagPlusLowRankCovariance: Facts(finite_mean=True, marginal=_normal_marginal),
+    tfd.MultivariateNormalFullCovariance: Facts(finite_mean=True, marginal=_normal_marginal, search=_FREE_COVARIANCE),
+    tfd.MultivariateNormalLinearOperator: Facts(finite_mean=True, marginal=_normal_marginal),
+    tfd.MultivariateNormalTriL: Facts(finite_mean=True, marginal=_normal_marginal, search=_FREE_COVARIANCE),
+    tfd.MultivariateStudentTLinearOperator: Facts(marginal=_student_t_marginal),
     tfd.OneHotCategorical: Facts(marginal=lambda d: tfd.Bernoulli(probs=d.probs_parameter(), dtype=d.dtype)),
     tfd.PowerSpherical: Facts(surface=_SPHERE),
     tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
@@ -112,6 +112,6 @@ VECTORS: Mapping[type, Facts] = {
     ),
     # TFP's assertions compare outcomes with a float32 number. If outcomes have another dtype, this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
-    # The scale of a Wishart is proportional to the square root of its outcomes, so it does not scale with the outcomes.
+    # If outcomes are multiplied by 4, the scale of a Wishart is multiplied by 2. So the scale is not in `sizes`.
     tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(sizes=())),
 }
