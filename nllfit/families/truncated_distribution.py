@@ -243,8 +243,8 @@ class WindowedDistribution(Observed):
     """The distribution of outcomes `[y, *ends]`. `y` is a number from a scalar `distribution` conditional on a window.
 
     `ends` are the ends of the window that differ between rows. `by_row` contains the names of these ends: `("low",)`,
-    `("high",)` or `("low", "high")`. An end that is the same for all rows is the argument `low` or `high`. This argument
-    is None if there is no bound.
+    `("high",)` or `("low", "high")`. An end that is the same for all rows is the argument `low` or `high`. None means
+    that there is no bound.
     """
 
     _prefix = "Truncated"
