@@ -20,8 +20,8 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-# This number of evenly spaced rows, and the row of largest values, suffice to check that the output does not depend on
-# the input.
+# This number of evenly spaced rows, and the row of largest values, suffice to check that the model's output does not
+# depend on the input.
 _SPACED_ROWS = 4
 
 
@@ -34,17 +34,17 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     start 1e15 nats higher if the outcomes are large.
 
     The estimate is the maximum-likelihood estimate from all outcomes, or from 20000 random ones if the head has more
-    than 20 parameters, with two changes. A bound of the support moves outward from the end of the sample, so that a
-    training step does not move it past an outcome. A large parameter at which the likelihood is flat moves toward 0,
-    because training could not change it: its gradient is about 0.
+    than 20 parameters, with two changes. A bound of the support moves outward from the end of the sample, because a
+    training step could otherwise move the bound past an outcome. A large parameter at which the likelihood is flat
+    moves toward 0, because training could not change a parameter whose gradient is about 0.
 
-    If a mixture has more than 20 parameters, the search for the estimate starts with each component at another part of
-    the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound. In
-    this case there is no search, and the components keep their starts.
+    If a mixture has more than 20 parameters, the search for the estimate starts with each component at a different part
+    of the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound.
+    In this case there is no search, and the estimate is the start.
 
     Args:
-      model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. It need not be
-        compiled. Call `initialize` before the training, because it overwrites trained weights.
+      model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. The model need
+        not be compiled. Call `initialize` before the training, because `initialize` overwrites trained weights.
       x: inputs as `fit_lbfgs` takes them: an array `[n, ...]`, a sparse matrix, or a structure of these.
       y: outcomes `[n, *event]`, or `[n]` for an event of one element. If the model has several outputs, a list or dict
         of such arrays, in the structure of the model's outputs.
@@ -81,10 +81,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     check_rows(data, "")
     check_weights(data, "")
     x, y, sample_weight = [*data, None][:3]
-    few = _probed(x)
+    probe = _probe_rows(x)
     with tf.GradientTape(persistent=True) as tape:
         with refusal_of("`x`"), sparse_if_taken(model, x):
-            outputs = model(few, training=False)
+            outputs = model(probe, training=False)
         flat = tf.nest.flatten(outputs)
     samples = _samples(model, x, y, sample_weight, outputs)
     vectors = {i: _vectors(origin_of(flat[i]).family, *sample) for i, sample in samples.items()}
@@ -95,7 +95,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
             _set_biases(model, tape, origin, params)
             if shared is not None and any(weight is origin.shared for weight in model.trainable_weights):
                 origin.shared.assign(tf.cast(shared, origin.shared.dtype))
-        after = tf.nest.flatten(model(few, training=False))
+        after = tf.nest.flatten(model(probe, training=False))
         for i, (params, _) in vectors.items():
             _check(origin_of(after[i]), params, model)
     except BaseException:  # including Ctrl-C
@@ -103,11 +103,12 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
         raise
 
 
-def _probed(x):
+def _probe_rows(x):
     """Returns a few evenly spaced rows and, for each input, the row with the largest sum of absolute values.
 
-    The largest row is included because other rows may be zeros. At zeros, a layer without a bias returns the same
-    output for every kernel, so the output would not show that it depends on the input.
+    The row with the largest sum is included because all elements of the other rows may be 0. For rows of zeros, a layer
+    without a bias has the same output whatever its kernel is, so these rows cannot show that the output of the model
+    depends on the input.
     """
     rows = {*np.linspace(0, num_rows(x) - 1, _SPACED_ROWS).astype(int).tolist()}
     for leaf in tf.nest.flatten(x):
@@ -128,9 +129,9 @@ def _samples(model, x, y, sample_weight, outputs):
     A sample is a pair: the outcomes `[m, *event]` that count, and their weights `[m]`.
     """
     flat = tf.nest.flatten(outputs)
-    outcomes = _of_outputs("y", y, outputs)
+    outcomes = _one_per_output("y", y, outputs)
     several = tf.nest.is_nested(outputs) and tf.nest.is_nested(sample_weight)
-    weights = _of_outputs("sample_weight", sample_weight, outputs) if several else [sample_weight] * len(flat)
+    weights = _one_per_output("sample_weight", sample_weight, outputs) if several else [sample_weight] * len(flat)
     masks: list = [None] * len(flat)
     if any(mask_of(output) is not None for output in flat):
         masks = masks_of(model, x)
@@ -140,10 +141,10 @@ def _samples(model, x, y, sample_weight, outputs):
     return {i: _sample(flat[i], outcomes[i], weights[i], masks[i]) for i in heads}
 
 
-def _of_outputs(name, values, outputs):
+def _one_per_output(name, values, outputs):
     """Returns the argument `name` as a list with one array for each output.
 
-    Raises a `ValueError` if the structure of `values` differs from that of `outputs`.
+    Raises a `ValueError` if `values` and `outputs` have different structures.
     """
     if not tf.nest.is_nested(outputs):
         return [values]
@@ -170,9 +171,9 @@ def _sample(output, y, weights, mask):
     batch = tf.TensorShape([len(values), *distribution.batch_shape[1:]])
     sample = values.reshape([-1, *distribution.event_shape])
     counts = np.ones(len(sample))
-    for given in (weights, mask):
-        if given is not None:
-            counts *= np.reshape(weights_of_outcomes(given, batch, tf.constant(batch.as_list())), [-1])
+    for row_weights in (weights, mask):
+        if row_weights is not None:
+            counts *= np.reshape(weights_of_outcomes(row_weights, batch, tf.constant(batch.as_list())), [-1])
     if not np.all(np.isfinite(finite_part(tf.constant(sample[counts > 0]), distribution))):
         raise ValueError("`y` holds outcomes that are not finite: drop such rows, or give them a weight of 0.")
     return sample[counts > 0], counts[counts > 0]
@@ -189,20 +190,20 @@ def _vectors(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> tu
 
 
 def _set_biases(model: Model, tape: tf.GradientTape, origin: Origin, params: tf.Tensor) -> None:
-    """Makes the layer before a head output `params` for all inputs: its bias becomes `params`, its kernel becomes 0.
+    """Sets the bias of the layer before a head to `params` and the kernel to 0. The output is then always `params`.
 
     If the outputs of several layers are added, the first bias becomes `params` and the others become 0.
     """
-    layers, left = adapter_of(model).layers, np.array(params)
+    layers, remaining = adapter_of(model).layers, np.array(params)
     variables = [weight for weight in model.trainable_weights if len(weight.shape) == 1]
-    for variable, places in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
-        if places is not None:
+    for variable, indices in zip(variables, _indices_of_biases(tape, origin.params, variables), strict=True):
+        if indices is not None:
             owners = [layer for layer in layers if any(w is variable for w in layer.trainable_weights)]
             for weight in min(owners, key=lambda layer: len(layer.weights)).trainable_weights:
                 if weight.shape[-1:] == variable.shape:
                     weight.assign(tf.zeros_like(weight))
-            variable.assign(tf.cast(left[places], variable.dtype))
-            left[places] = 0.0
+            variable.assign(tf.cast(remaining[indices], variable.dtype))
+            remaining[indices] = 0.0
 
 
 def _indices_of_biases(tape, params, variables):
@@ -210,30 +211,35 @@ def _indices_of_biases(tape, params, variables):
 
     Yields None for a variable that is not a bias. The gradient of an element of `params` with respect to a bias is 1
     for one element of the bias and 0 for the others. (If `params` has more axes, such as the steps of a sequence, the
-    gradient is summed over their positions.) A few gradients identify all elements. The `k`-th is the gradient of the
-    sum over all elements of `params` whose index has the `k`-th binary digit 1. For each element of the bias, this
-    gradient is the `k`-th digit of the index of the element of `params` to which it is added.
+    gradient is summed over all positions along these axes.)
+
+    To find all indices, we need only one gradient for each binary digit of an index. Gradient `k` is the gradient of the
+    sum of all elements of `params` whose index has 1 as binary digit `k`. If element `j` of a bias is added to element
+    `i` of `params`, then element `j` of gradient `k` is digit `k` of the index `i`.
     """
     size = params.shape[-1]
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
-    row, position = np.zeros([2, *params.shape])
-    row[0] = position[(0,) * (params.shape.rank - 1)] = 1.0
+    all_positions, first_position = np.zeros([2, *params.shape])
+    all_positions[0] = first_position[(0,) * (params.shape.rank - 1)] = 1.0
 
-    def gradients(of):
-        cotangent = tf.constant(of, params.dtype)
-        found = tape.gradient(params, [variable_of(v) for v in variables], cotangent, unconnected_gradients="zero")
-        return [np.asarray(gradient, np.float64) for gradient in found]
+    def gradients(coefficients):
+        cotangent = tf.constant(coefficients, params.dtype)
+        results = tape.gradient(params, [variable_of(v) for v in variables], cotangent, unconnected_gradients="zero")
+        return [np.asarray(gradient, np.float64) for gradient in results]
 
-    firsts, counts, *by_digit = [gradients(of) for of in (position, row, *(row * digit for digit in digits))]
-    for first, count, *parts in zip(firsts, counts, *by_digit, strict=True):
-        shares = np.array(parts) / np.where(count, count, np.nan)
+    firsts, counts, *by_digit = [
+        gradients(coefficients)
+        for coefficients in (first_position, all_positions, *(all_positions * digit for digit in digits))
+    ]
+    for first, count, *digit_gradients in zip(firsts, counts, *by_digit, strict=True):
+        index_digits = np.array(digit_gradients) / np.where(count, count, np.nan)
         # A sum over many positions is not exact in 16 bits, so it suffices if the gradient at the first position is 1.
-        is_bias = np.all((count == 1) | (first == 1)) and np.all((shares == 0) | (shares == 1))
-        yield shares.astype(int).T @ 2 ** np.arange(len(digits)) if is_bias else None
+        is_bias = np.all((count == 1) | (first == 1)) and np.all((index_digits == 0) | (index_digits == 1))
+        yield index_digits.astype(int).T @ 2 ** np.arange(len(digits)) if is_bias else None
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` if, after the bias was set, the head's input differs from `params` in any of the rows."""
+    """Raises a `ValueError` if the head's input in `origin`, after the bias was set, differs from `params` in a row."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):

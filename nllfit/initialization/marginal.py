@@ -17,7 +17,7 @@ from nllfit.families.support_checks import first_refused
 
 __all__ = ["marginal_numbers"]
 
-# If there are more parameters, L-BFGS is faster than Newton's method.
+# If there are more parameters than this, L-BFGS is faster than Newton's method.
 _MOST_FOR_NEWTON = 20
 # A subsample of this size determines the parameters well enough.
 _MOST_ROWS = 20_000
@@ -25,11 +25,11 @@ _STEPS = 200
 # In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
 # A parameter that bounds the support, such as the `low` of a Uniform, starts at least this share of the sample's range
-# away from the sample. (If the bound is a scale parameter, the distance is a share of the bound.) Without this margin,
-# a training step could move the bound past an outcome.
+# away from the sample. (If the bound is a scale parameter, the margin is a share of the bound instead.) Without this
+# margin, a training step could move the bound past an outcome.
 _MARGIN = 1e-3
-# If a parameter has a larger absolute value, its link or the likelihood may be flat there. Its gradient is then about
-# 0, so training could not change it.
+# If a parameter has a larger absolute value than this, the link or the likelihood may be flat. The gradient of the
+# parameter is then about 0, so training could not change the parameter.
 _FAR = 10.0
 # The halvings of large parameters may raise the loss by at most this number of nats in total.
 _MOST_LOSS = 1e-3
@@ -52,8 +52,8 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
       weights: the number of times that each observation counts, `[n]`.
 
     Raises:
-      ValueError: as from `maximum_likelihood`, or if outcomes of a discrete family are fractions, but the family does
-        not have `validate_args=False`, which soft labels need.
+      ValueError: as from `maximum_likelihood`, or if outcomes of a discrete family are fractions, but the family has
+        `validate_args=True`. Soft labels need `validate_args=False`.
     """
     if family.params_size > _MOST_FOR_NEWTON and len(y) > _MOST_ROWS:
         rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
@@ -72,12 +72,12 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
 def _loss(family: ParametricFamily, y: np.ndarray, weights: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function of the unconstrained parameters: the mean negative log-likelihood of the sample."""
     unchecked = family.holding({"validate_args": False})
-    shares, has_soft_labels = tf.constant(weights / weights.sum()), _has_soft_labels(family, y)
+    normalized_weights, has_soft_labels = tf.constant(weights / weights.sum()), _has_soft_labels(family, y)
 
     def loss(params):
         distribution = unchecked.distribution(params)
         outcomes = tf.cast(y, tf.float64 if has_soft_labels else distribution.dtype)
-        return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
+        return -tf.tensordot(normalized_weights, distribution.log_prob(outcomes), 1)
 
     return tf.function(loss, autograph=False, input_signature=[tf.TensorSpec([family.params_size], tf.float64)])
 
@@ -97,14 +97,14 @@ def _refuse_fractions(family, y):
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
-    """Returns the maximum-likelihood estimates, which L-BFGS finds in the coordinates of `maximum_likelihood`."""
+    """Returns the estimates that L-BFGS finds in the coordinates of `maximum_likelihood`, as natural parameters."""
     objective = problem.objective
-    coordinates, y, shares = objective.coordinates, objective.y, objective.weights / objective.total_weight
+    coordinates, y, normalized_weights = objective.coordinates, objective.y, objective.weights / objective.total_weight
 
     def loss(w):
         distribution = coordinates.distribution(w, objective.held)
         outcomes = tf.cast(y, distribution.dtype)
-        return -tf.tensordot(shares, distribution.log_prob(outcomes), 1)
+        return -tf.tensordot(normalized_weights, distribution.log_prob(outcomes), 1)
 
     start = _start(problem)
     w = start if _may_concentrate(problem) else _lbfgs(loss, start)
@@ -114,39 +114,42 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
 def _may_concentrate(problem: Problem) -> bool:
     """Returns whether a component of a mixture could concentrate at a value that is often repeated.
 
-    Each component starts at its own part of the sample, and all parts are equally large. A component could concentrate
-    if, in some column of the sample, a value occurs in at least half as many rows as a part has. The likelihood then
-    rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of about 1e-16. (We
-    assume that a component with at most one parameter per column, such as an Exponential, cannot do this.)
+    Each component starts at a different part of the sample, and all parts are equally large. A component could
+    concentrate if, in some column of the sample, a value occurs in at least half as many rows as a part has. The
+    likelihood then rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of
+    about 1e-16. (We assume that a component with at most one parameter per column, such as an Exponential, cannot
+    concentrate.)
     """
     family = problem.family
     if not isinstance(family, MixtureFamily) or family.is_discrete:
         return False
     columns = problem.y.reshape(len(problem.y), -1).T
-    most = max(np.unique(column, return_counts=True)[1].max() for column in columns)
-    return bool(2 * most * family.num_components >= len(problem.y) and family.component.params_size > len(columns))
+    max_count = max(np.unique(column, return_counts=True)[1].max() for column in columns)
+    return bool(2 * max_count * family.num_components >= len(problem.y) and family.component.params_size > len(columns))
 
 
 def _start(problem: Problem) -> np.ndarray:
-    """Returns the start of L-BFGS, `[p]`. Each component of a mixture starts at another part of the sample."""
+    """Returns the start of L-BFGS, `[p]`. Each component of a mixture starts at a different part of the sample."""
     family = problem.family
     if not isinstance(family, MixtureFamily):
         closed_form = problem.closed_form()
         return starts(problem.objective)[0] if closed_form is None else closed_form
     flat = problem.y.reshape(len(problem.y), -1)
     deviations = (flat - flat.mean(0)) / np.maximum(flat.std(0), 1e-12)
-    along = deviations @ np.linalg.svd(deviations[:2000], full_matrices=False)[2][0]
-    order = np.argsort(along)
+    projections = deviations @ np.linalg.svd(deviations[:2000], full_matrices=False)[2][0]
+    order = np.argsort(projections)
     parts = np.array_split(np.arange(len(order)), family.num_components)
-    varied = [order[_varied(flat[order], part)] for part in parts]
-    problems = [problem_of(family.component, problem.y[rows], problem.weights[rows]) for rows in varied]
-    components = [part.natural(starts(part.objective)[0]) for part in problems]
-    natural = {name: np.stack([values[name] for values in components]) for name in components[0]}
-    shares = np.array([problem.weights[order[part]].sum() for part in parts])
-    return problem.coordinates_of(natural | {family.twin(family.parameter_names[0])[0]: shares / shares.sum()})
+    component_rows = [order[_widened(flat[order], part)] for part in parts]
+    problems = [problem_of(family.component, problem.y[rows], problem.weights[rows]) for rows in component_rows]
+    component_starts = [part.natural(starts(part.objective)[0]) for part in problems]
+    natural = {name: np.stack([values[name] for values in component_starts]) for name in component_starts[0]}
+    component_weights = np.array([problem.weights[order[part]].sum() for part in parts])
+    return problem.coordinates_of(
+        natural | {family.twin(family.parameter_names[0])[0]: component_weights / component_weights.sum()}
+    )
 
 
-def _varied(rows, part):
+def _widened(rows, part):
     """Widens `part`, the indices of consecutive rows, on both sides until every column varies within it.
 
     A component cannot be fitted to equal outcomes, because they have no maximum-likelihood estimate.
@@ -160,10 +163,10 @@ def _varied(rows, part):
 
 def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
     """Returns the minimum that L-BFGS finds, or the start if the result is not finite."""
-    slope = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
+    value_and_gradient = tf.function(lambda w: tfp.math.value_and_gradient(loss, w), autograph=False)
 
     def minimize(start, steps):
-        return tfp.optimizer.lbfgs_minimize(slope, start, max_iterations=steps, tolerance=1e-6)
+        return tfp.optimizer.lbfgs_minimize(value_and_gradient, start, max_iterations=steps, tolerance=1e-6)
 
     result = minimize(tf.constant(start), _EAGER_STEPS)
     if not (result.converged or result.failed):
@@ -195,11 +198,11 @@ def _without_extremes(loss: Callable[[tf.Tensor], tf.Tensor], numbers: np.ndarra
     """
     numbers = np.array(numbers)
     far = np.flatnonzero(np.abs(numbers) > _FAR)
-    lowest = loss(numbers) if far.size else np.inf  # if there are none, `loss` is not traced
-    for place in far:
-        while abs(numbers[place]) > _FAR:
+    lowest = loss(numbers) if far.size else np.inf  # without large parameters, `loss` need not be traced
+    for index in far:
+        while abs(numbers[index]) > _FAR:
             nearer = np.array(numbers)
-            nearer[place] /= 2
+            nearer[index] /= 2
             if not loss(nearer) < lowest + _MOST_LOSS:
                 break
             numbers = nearer
