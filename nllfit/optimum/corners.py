@@ -13,7 +13,8 @@ __all__ = ["corners", "lowest_at_corners"]
 
 _ASIDE = 1e-9  # slopes are computed at this distance from 0, over which the slope of a smooth function hardly changes
 _LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
-_NEAR = 1e-2  # coordinates closer to 0 are tested for a corner, in units in which the second derivative is 1
+# Coordinates closer to 0 than this are tested for a corner. The unit is the one in which the second derivative is 1.
+_NEAR = 1e-2
 _STEPS = 20
 _GAIN = 1e-10  # the search ends if the next step would lower the function by less than this share of `1 + |value|`
 
@@ -21,8 +22,8 @@ _GAIN = 1e-10  # the search ends if the next step would lower the function by le
 def corners(gradient: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> np.ndarray:
     """Returns which coordinates of a point are 0 and have a corner there, `[p]`.
 
-    At a corner, the function rises on both sides of 0, so its slope jumps from below 0 to above 0. Between two points
-    that are ten times closer to 0, the jump is equally large. The slope of a smooth function would change less.
+    At a corner, the function rises on both sides of 0, so the slope jumps from below 0 to above 0. At a tenth of the
+    distance from 0, the jump between the two sides is equally large, but the slope of a smooth function changes less.
 
     Args:
       gradient: maps a point `[p]` to the gradient of the function, `[p]`.
@@ -64,13 +65,13 @@ def lowest_at_corners(
     w = np.where(held, 0.0, w)
     for _ in range(_STEPS if held.any() else 0):
         value, slopes = value_and_gradient(w)
-        inner = curvature(w, np.eye(len(w)))[np.ix_(~held, ~held)]
-        if not (np.isfinite(value) and np.isfinite(inner).all()):
+        free_hessian = curvature(w, np.eye(len(w)))[np.ix_(~held, ~held)]
+        if not (np.isfinite(value) and np.isfinite(free_hessian).all()):
             return None
-        axes, curved = principal_axes(inner)
-        step, gain = newton_step(axes, curved, -slopes[~held])
+        axes, curvatures = principal_axes(free_hessian)
+        step, gain = newton_step(axes, curvatures, -slopes[~held])
         if gain <= _GAIN * (1 + abs(value)):
-            is_lowest = (curved > 0).all() and corners(gradient, w)[held].all()
+            is_lowest = (curvatures > 0).all() and corners(gradient, w)[held].all()
             return (w, held, value, float(gain)) if is_lowest else None
         w = w.copy()
         w[~held] += step

@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 FLAT = 1e-13  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
-LEAST_DROP = 1e-4  # nats; one standard error from a maximum, the log-likelihood is lower by at least this (usually 1/2)
+# One standard error from a maximum, the log-likelihood is lower by at least this (usually by 1/2), in nats.
+LEAST_DROP = 1e-4
 
 _DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
 _SUFFICIENT = 1e-4  # the least rise of an accepted step, relative to the rise that the slope predicts
@@ -54,16 +55,16 @@ def newton_step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns Newton's step `axes |curvature|^-1 axes' gradient`, `[..., p]`, and the predicted rise, `[...]`.
 
-    Because of the absolute value, the step goes uphill even where the function is not concave. The prediction is exact
-    for a concave quadratic function.
+    Because of the absolute value, the step goes uphill even where the function is not concave. The predicted rise is
+    exact for a concave quadratic function.
 
     Args:
       axes, curvature: as returned by `principal_axes`.
       gradient: the gradient of the function, `[..., p]`.
       flat: absolute curvatures below this number are replaced by it.
     """
-    slopes, bent = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
-    return np.einsum("...pr,...r->...p", axes, slopes / bent), np.sum(slopes**2 / bent, -1) / 2
+    slopes, floored = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
+    return np.einsum("...pr,...r->...p", axes, slopes / floored), np.sum(slopes**2 / floored, -1) / 2
 
 
 def backtrack(
@@ -90,14 +91,14 @@ def backtrack(
       halvings: the number of scales 1, 1/2, 1/4, ... to try.
     """
     scale = np.ones(np.shape(value))
-    reached, low = value, np.ones(np.shape(value), bool)
+    reached, is_too_low = value, np.ones(np.shape(value), bool)
     for _ in range(halvings):
         reached = function(w + scale[..., None] * step)
-        low = ~(reached >= value + _SUFFICIENT * scale * slope - slack)
-        if not np.any(low):
+        is_too_low = ~(reached >= value + _SUFFICIENT * scale * slope - slack)
+        if not np.any(is_too_low):
             break
-        scale = np.where(low, scale / 2, scale)
-    return np.where(low, 0.0, scale)[()], np.where(low, value, reached)[()]
+        scale = np.where(is_too_low, scale / 2, scale)
+    return np.where(is_too_low, 0.0, scale)[()], np.where(is_too_low, value, reached)[()]
 
 
 def drops_around(
@@ -136,7 +137,7 @@ def rises_along(
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
       w: the point at distance 0, `[p]`.
-      direction: the direction, `[p]`, which is the unit of the distances.
+      direction: the direction, `[p]`. The unit of the distances is its length.
       noise: the rounding error of a value, relative to `1 + |value|`.
     """
     values = functions(w + _DISTANCES[:, None] * direction)
@@ -186,16 +187,18 @@ def axes_of(
     diagonal = np.abs(np.diag(hessian))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     bends, directions = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
-    largest, least = np.abs(bends).max(), size * eps * max(np.abs(bends).max(), eps)
-    lengths = 1 / np.sqrt(np.maximum(np.abs(bends), least))
+    largest, smallest = np.abs(bends).max(), size * eps * max(np.abs(bends).max(), eps)
+    lengths = 1 / np.sqrt(np.maximum(np.abs(bends), smallest))
     directions = directions / scales[:, None] * lengths
     weak, bends = np.abs(bends) < np.sqrt(eps) * largest, np.sign(bends)
     if weak.any():
-        inner, other = (directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, away))
-        bent, turned = np.linalg.eigh((inner + inner.T) / 2)
-        seen = np.abs(bent) > 10 * max(np.sqrt(eps), np.abs(inner - other).max())
-        factors = 1 / np.sqrt(np.where(seen, np.abs(bent), 1.0))
-        directions[:, weak] = directions[:, weak] @ turned * factors
-        lengths[weak] = np.where(seen, lengths[weak].max() * factors, np.inf)
-        bends[weak] = np.where(seen, np.sign(bent), 0.0)
+        weak_hessian, weak_hessian_away = (
+            directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, away)
+        )
+        weak_curvature, rotation = np.linalg.eigh((weak_hessian + weak_hessian.T) / 2)
+        is_significant = np.abs(weak_curvature) > 10 * max(np.sqrt(eps), np.abs(weak_hessian - weak_hessian_away).max())
+        factors = 1 / np.sqrt(np.where(is_significant, np.abs(weak_curvature), 1.0))
+        directions[:, weak] = directions[:, weak] @ rotation * factors
+        lengths[weak] = np.where(is_significant, lengths[weak].max() * factors, np.inf)
+        bends[weak] = np.where(is_significant, np.sign(weak_curvature), 0.0)
     return Axes(directions, bends, scales, float(lengths.max() / lengths.min()))

@@ -4,8 +4,8 @@ A distribution has few parameters, so Newton's method with the observed informat
 over the data. The standard errors also need this information.
 
 `scipy.optimize` does not suffice. Its Newton methods stop at a small gradient or step in units of the coordinates, not
-in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood has no
-maximum because it rises without end. Its quasi-Newton methods only approximate the Hessian.
+in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood rises
+without end and so has no maximum. SciPy's quasi-Newton methods only approximate the Hessian.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
-_WIDE = 20.0  # if a logarithm has a larger standard error or change, its parameter may tend to 0 or infinity
+_WIDE = 20.0  # if a logarithm has a larger standard error or change, the parameter may tend to 0 or infinity
 _LEAP = 5.0  # near a maximum, a step this many times as long as Newton's reaches a lower value than Newton's step
 _LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times as long
-_UNENDING = 0.01  # standard errors; an endless climb stops after a shorter step, about 0.01^2 nats below its limit
+_UNENDING = 0.01  # standard errors; an endless climb stops after a shorter step, about 0.01^2 nats below the limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # a climb out of steps is endless if the last was below `_UNENDING` but moved a coordinate by over 0.1
-_AT_REST = 1e-5  # standard errors; a start this close to the maximum is final: a step would only add rounding errors
+_FAR = 0.1  # a climb that used all steps is endless if the last was below `_UNENDING` but moved a coordinate by more
+_AT_REST = 1e-5  # standard errors; a start closer to the maximum is final: a step would only add rounding errors
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
 # the square of its length.
@@ -48,7 +48,7 @@ class Verdict(enum.Enum):
 class Derivatives(NamedTuple):
     """A mean log-likelihood at a point, its gradient `[p]` and its Hessian `[p, p]`.
 
-    `exact` is False for finite differences. If `value` would be NaN, it is -inf, so that values can be compared.
+    `exact` is False for finite differences. `value` is -inf instead of NaN, so that values can be compared.
     """
 
     value: float
@@ -101,8 +101,8 @@ class Optimum:
       rank: as in `Function`.
       verdict: tells whether `w` is a maximum, and if not, why.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
-      lacks: if the verdict is HIDDEN, the rounding error of the log-likelihood in nats. If the search stopped before a
-        maximum, the distance from the maximum in standard errors.
+      lacks: for the verdict HIDDEN, the rounding error of the log-likelihood in nats. For NOT_FINITE, STUCK and
+        CUT_SHORT, the distance from the maximum in standard errors.
       note: a remark that is added to the text of the verdict.
     """
 
@@ -136,7 +136,7 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
       steps: the largest number of steps.
     """
     optimum = climb(function, w, function.rank, steps, unending=_UNENDING)
-    return _judged(function, optimum) if optimum.converged else optimum
+    return _verified(function, optimum) if optimum.converged else optimum
 
 
 def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unending: float = 1e-3) -> Optimum:
@@ -157,28 +157,28 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
     if not rank:
         return Optimum(w, function.value(w), np.zeros([len(w)] * 2), rank, Verdict.MAXIMUM, np.zeros_like(w))
 
-    def orders(reached):
+    def log_change(point):
         """Returns the largest change since the start, over the coordinates that are logarithms."""
-        return np.abs((reached - w) * function.are_logarithms).max()
+        return np.abs((point - w) * function.are_logarithms).max()
 
     state = _Climb(function, w, rank)
-    for taken in range(steps):
-        state.look()
-        if not state.seen.finite:
+    for num_steps in range(steps):
+        state.compute_step()
+        if not state.derivatives.finite:
             return state.stuck(Verdict.NOT_FINITE)
-        if not taken and state.distance < _AT_REST:
+        if not num_steps and state.distance < _AT_REST:
             return state.arrived()
         near = state.near
-        if not state.move():
+        if not state.take_step():
             return state.stuck(Verdict.STUCK)
         if near:
             return state.arrived()
         if state.never_ends and state.distance < unending:
             return state.at_infinity(state.step)
-        if state.distance < 1 and orders(state.w) > _WIDE:
-            # The climb may have followed a curved ridge, so we report the direction from its start to its end.
+        if state.distance < 1 and log_change(state.w) > _WIDE:
+            # The climb may have followed a curved ridge, so we report the direction from the start to the end.
             return state.at_infinity(state.w - w)
-    if (state.distance < unending and np.abs(state.step).max() > _FAR) or orders(state.w) > _WIDE:
+    if (state.distance < unending and np.abs(state.step).max() > _FAR) or log_change(state.w) > _WIDE:
         return state.at_infinity(state.w - w)
     return state.stuck(Verdict.CUT_SHORT)
 
@@ -188,8 +188,8 @@ class _Climb:
 
     Attributes:
       w, value: the current point, and the mean log-likelihood there.
-      seen: the latest `Derivatives`.
-      distance: the length in standard errors of the Newton step that `look` computed last.
+      derivatives: the latest `Derivatives`.
+      distance: the length, in standard errors, of the latest Newton step from `compute_step`.
       step: this Newton step, shortened so that no logarithm changes by more than `_LONGEST`.
     """
 
@@ -197,23 +197,23 @@ class _Climb:
         self.w, self.distance, self.step = w, np.inf, np.zeros_like(w)
         self._function, self._rank, self._leaps = function, rank, 0
 
-    def look(self) -> None:
+    def compute_step(self) -> None:
         """Computes the derivatives and the next step."""
-        self.seen = self._function.derivatives(self.w)
-        self.value = self.seen.value
+        self.derivatives = self._function.derivatives(self.w)
+        self.value = self.derivatives.value
         self._last_distance = self.distance
-        if self.seen.finite:
-            axes, curvature = principal_axes(-self.seen.hessian, self._rank)
-            self.step, rise = newton_step(axes, curvature, self.seen.gradient)
+        if self.derivatives.finite:
+            axes, curvature = principal_axes(-self.derivatives.hessian, self._rank)
+            self.step, rise = newton_step(axes, curvature, self.derivatives.gradient)
             self.distance = float(np.sqrt(2 * self._function.total_weight * rise))
             longest = np.abs(self.step * self._function.are_logarithms).max(initial=0.0)
             self.step = self.step * min(1.0, _LONGEST / max(longest, 1e-300))
 
-    def move(self) -> bool:
+    def take_step(self) -> bool:
         """Takes the step, after halving it until the function rises. Returns False if the function does not rise."""
         noise = _NOISE * (1 + abs(self.value))
         scale, reached = backtrack(
-            self._function.value, self.w, self.step, self.value, self.seen.gradient @ self.step, noise
+            self._function.value, self.w, self.step, self.value, self.derivatives.gradient @ self.step, noise
         )
         if scale:
             self._leaps = self._leaps + 1 if self._can_leap() else 0
@@ -221,7 +221,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and `_LEAP` times the next step would reach no lower value than the step."""
+        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next would reach no lower value."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -229,7 +229,7 @@ class _Climb:
     @property
     def near(self) -> bool:
         """Whether the next step is short enough to be the last."""
-        return self.distance < _NEAR[self.seen.exact] * np.sqrt(self._function.total_weight)
+        return self.distance < _NEAR[self.derivatives.exact] * np.sqrt(self._function.total_weight)
 
     @property
     def never_ends(self) -> bool:
@@ -242,10 +242,10 @@ class _Climb:
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
         """Returns the result of a climb whose log-likelihood rises without end along a direction."""
-        return _rising(self._function, self._end(Verdict.AT_INFINITY), direction)
+        return _at_infinity_or_hidden(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """Returns the result of a climb without a maximum. Its verdict is AT_INFINITY, HIDDEN, or else `verdict`."""
+        """Returns an optimum that is not a maximum. The verdict is AT_INFINITY, HIDDEN, or otherwise `verdict`."""
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
@@ -256,7 +256,7 @@ class _Climb:
         return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
 
     def _end(self, verdict: Verdict, lacks: float = 0.0) -> Optimum:
-        information = -self._function.total_weight * self.seen.hessian
+        information = -self._function.total_weight * self.derivatives.hessian
         return Optimum(self.w, self.value, information, self._rank, verdict, np.zeros_like(self.w), lacks)
 
 
@@ -266,7 +266,7 @@ def standard_axes(optimum: Optimum) -> np.ndarray:
     return axes / np.sqrt(curvature)
 
 
-def _judged(function: Function, optimum: Optimum) -> Optimum:
+def _verified(function: Function, optimum: Optimum) -> Optimum:
     """Checks the result of a climb. If a check fails, the verdict of the returned result is not MAXIMUM."""
     if not optimum.rank:
         return optimum
@@ -274,20 +274,20 @@ def _judged(function: Function, optimum: Optimum) -> Optimum:
     if curvature.min() <= FLAT:
         return dataclasses.replace(optimum, verdict=Verdict.FLAT)
     axes = standard_axes(optimum)
-    widths = np.hypot.reduce(axes, axis=1) * function.are_logarithms
-    if widths.max() > _WIDE:
-        aside = np.eye(len(widths))[widths.argmax()] * [[1.0], [-1.0]]
+    standard_errors = np.hypot.reduce(axes, axis=1) * function.are_logarithms
+    if standard_errors.max() > _WIDE:
+        aside = np.eye(len(standard_errors))[standard_errors.argmax()] * [[1.0], [-1.0]]
         uphill = aside[function.values(optimum.w + aside).argmax()]
-        return _rising(function, optimum, uphill)
+        return _at_infinity_or_hidden(function, optimum, uphill)
     drops, moves = drops_around(function.values, optimum.w, optimum.value, axes)
     drops = function.total_weight * drops
     if drops.min() < LEAST_DROP:
-        return _rising(function, optimum, moves[drops.argmin()])
+        return _at_infinity_or_hidden(function, optimum, moves[drops.argmin()])
     return optimum
 
 
-def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
-    """Sets the verdict AT_INFINITY and the direction. If rounding errors hide the rise, it sets the verdict HIDDEN."""
+def _at_infinity_or_hidden(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
+    """Sets the verdict AT_INFINITY and the direction, or the verdict HIDDEN if rounding errors hide the rise."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
@@ -295,6 +295,6 @@ def _rising(function: Function, optimum: Optimum, direction: np.ndarray) -> Opti
 
 
 def rounding_noise(function: Function, w: np.ndarray, direction: np.ndarray) -> float:
-    """Returns the rounding error of the log-likelihood near `w` in nats, or 0 if a value that it needs is infinite."""
+    """Returns the rounding error of the log-likelihood near `w`, in nats, or 0 if a computed value is not finite."""
     near = function.values(w + np.array([16.0, *1e-10 * np.arange(1, 8)])[:, None] * direction)
     return float(function.total_weight * np.ptp(near[1:])) if np.all(np.isfinite(near)) else 0.0
