@@ -21,14 +21,17 @@
 
 Parameters occur in three forms:
 
-- *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. A positive
-  parameter has its logarithm as the coordinate.
-- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of the
-  free ones is called a `point`.
-- *Natural* parameters are those that statisticians use, such as `rate`.
+- *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. The coordinate
+  of a positive parameter is the logarithm of the parameter.
+- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. A vector of all
+  free constrained parameters is called a *point*.
+- *Natural* parameters are the parameters that statisticians use, such as `rate`.
 
-A parameter is *held*, and not free, in two cases: its estimate is a statistic of the sample, such as the minimum; or
-the likelihood has corners at observations, and the estimate of the parameter is one of these observations.
+A search varies the *free* parameters. A parameter is *held* instead in two cases:
+
+- The estimate of the parameter is a statistic of the sample, such as the minimum.
+- The likelihood has a *corner* (a point at which the slope jumps) at each observation, and the estimate of the
+  parameter is one of the observations.
 """
 
 from nllfit.estimation.comparison import Comparison, compare

@@ -53,7 +53,7 @@ class Bootstrap:
     def confidence_intervals(self, level: float = 0.95, method: str = "percentile") -> dict[str, np.ndarray]:
         """Intervals that cover the true parameters with probability `level`, in large samples.
 
-        They are quantiles of the estimates from the bootstrap samples.
+        The ends of an interval are quantiles of the estimates from the bootstrap samples.
 
         "percentile" uses the quantiles at `(1 - level) / 2` and `(1 + level) / 2`. "bca" (bias-corrected and
         accelerated, only for nonparametric samples) corrects these levels for the median bias of the estimate and for a
@@ -82,13 +82,13 @@ class Bootstrap:
         intervals = {}
         for name, values in self.parameters.items():
             columns = values.reshape(len(values), -1)
-            center = np.ravel(self.estimates[name])
+            flat_estimates = np.ravel(self.estimates[name])
             ends = []
-            for column, value, place in zip(columns.T, center, range(len(center)), strict=True):
-                at = levels
+            for column, value, place in zip(columns.T, flat_estimates, range(len(flat_estimates)), strict=True):
+                end_levels = levels
                 if accelerations:
-                    at = _corrected(levels, column, value, accelerations[name][place])
-                ends.append(np.nanquantile(column, at))
+                    end_levels = _bca_levels(levels, column, value, accelerations[name][place])
+                ends.append(np.nanquantile(column, end_levels))
             intervals[name] = np.reshape(ends, [*values.shape[1:], 2])
         return intervals
 
@@ -109,9 +109,9 @@ class Bootstrap:
             raise ValueError('`method="bca"` is for nonparametric samples: give `kind="nonparametric"` to `bootstrap`.')
         if problem.held or not optimum.converged:
             raise ValueError('`method="bca"` needs a smooth likelihood with a maximum: give "percentile".')
-        moved = scores(problem, optimum.w) @ standard_axes(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
+        influences = scores(problem, optimum.w) @ standard_axes(optimum) @ self.fit.natural_errors[:, : optimum.rank].T
         weights = problem.weights[:, None]
-        cubes, squares = (np.sum(weights * moved**power, 0) for power in (3, 2))
+        cubes, squares = (np.sum(weights * influences**power, 0) for power in (3, 2))
         skewness = cubes / np.where(squares > 0, squares, 1.0) ** 1.5
         sizes = [np.size(value) for value in self.estimates.values()]
         return dict(zip(self.parameters, np.split(skewness / 6, np.cumsum(sizes)[:-1]), strict=True))
@@ -131,14 +131,14 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
         )
     if kind == "parametric":
         samples = draw_samples(fit, num_samples, seed)
-        found = refit(fit, samples, np.ones([1, samples.shape[1]]))
+        refits = refit(fit, samples, np.ones([1, samples.shape[1]]))
     else:
         y, weights = fit.problem.y, fit.problem.weights
         if fit.problem.family.is_discrete:
             y, weights = counted(y, weights)
         times = np.random.default_rng(seed).multinomial(size, weights / weights.sum(), num_samples)
-        found = refit(fit, y[None], times.astype(np.float64))
-    return Bootstrap(kind, fit.natural, found.parameters(), found.num_failed, fit)
+        refits = refit(fit, y[None], times.astype(np.float64))
+    return Bootstrap(kind, fit.natural, refits.parameters(), refits.num_failed, fit)
 
 
 def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float) -> list[str]:
@@ -157,7 +157,7 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
 
 
 def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
-    """Draws samples from a fitted distribution, `[num_samples, n, *event]`. Each is as large as the original sample."""
+    """Draws samples from a fitted distribution, `[num_samples, n, *event]`. `n` is the size of the original sample."""
     family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(
@@ -171,13 +171,15 @@ def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
     return np.asarray(samples, np.float64)
 
 
-def _corrected(levels, values, estimate, acceleration):
+def _bca_levels(levels, values, estimate, acceleration):
     """Returns the two corrected levels, `[2]`, at which the quantiles of `values` are the ends of a BCa interval."""
     normal = tfd.Normal(tf.constant(0.0, tf.float64), 1.0)
     values = values[~np.isnan(values)]
     if not len(values):
         return levels
-    least = 0.5 / len(values)
-    below = np.clip((np.mean(values < estimate) + np.mean(values <= estimate)) / 2, least, 1 - least)
-    bias, z = normal.quantile(below), normal.quantile(levels)
+    smallest_share = 0.5 / len(values)
+    share_below = np.clip(
+        (np.mean(values < estimate) + np.mean(values <= estimate)) / 2, smallest_share, 1 - smallest_share
+    )
+    bias, z = normal.quantile(share_below), normal.quantile(levels)
     return normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))).numpy()

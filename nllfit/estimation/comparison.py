@@ -25,8 +25,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     The likelihoods of all families must be of one kind: probabilities, densities, or densities with a probability at 0
     (a `ZeroInflated` or `Hurdle` of a continuous family). AICs of different kinds cannot be compared, because a change
-    of the unit of `y` shifts the AIC from a density, but not the AIC from a probability. If `y` has columns, they must
-    have the same meaning in all families, such as the ends of an interval.
+    of the unit of `y` shifts the AIC from a density, but not the AIC from a probability. If `y` has columns, a
+    column must have the same meaning in all families, such as the lower end of an interval.
 
     Args:
       y: the sample, `[n, *event]`.
@@ -36,8 +36,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
       weights: as in `maximum_likelihood`.
 
     Returns:
-      A `Comparison`. If one family cannot produce the sample, there is no error: `Comparison.refused` has the reason.
-      If the outcomes of one family are intervals or have a window, `refused` also lists all families of exact numbers.
+      A `Comparison`. A family that cannot produce the sample raises no error: `Comparison.refused` has the reason. If
+      the outcomes of one family are intervals or have a window, `refused` also lists all families of exact numbers.
 
     Raises:
       ValueError: before any fit, if one of these is true:
@@ -53,14 +53,14 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
     Source: Akaike, A new look at the statistical model identification, 1974.
     """
     families = _as_families(distributions, y)
-    of_pairs = [family.label for family in families if family.takes_infinity]
-    as_sample(y, weights, bool(of_pairs))
+    interval_labels = [family.label for family in families if family.takes_infinity]
+    as_sample(y, weights, bool(interval_labels))
     estimates, refused = [], {}
     for family in families:
-        if of_pairs and not family.takes_infinity:
+        if interval_labels and not family.takes_infinity:
             refused[family.label] = (
-                f"its outcomes are numbers, but those of {of_pairs[0]} are intervals or come with a window: wrap it in "
-                f"the same way, such as `nllfit.Censored(family)`."
+                f"its outcomes are numbers, but those of {interval_labels[0]} are intervals or come with a window: "
+                f"wrap it in the same way, such as `nllfit.Censored(family)`."
             )
             continue
         try:
@@ -133,11 +133,11 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
 
 
 def _family_of(distribution: Any, event_shape: tuple[int, ...]) -> ParametricFamily:
-    known = distribution if isinstance(distribution, ParametricFamily) else family_class(distribution)
+    family = distribution if isinstance(distribution, ParametricFamily) else family_class(distribution)
     try:
-        return as_family(known, event_shape)
+        return as_family(family, event_shape)
     except ValueError as error:
-        name = getattr(known, "__name__", known)
+        name = getattr(family, "__name__", family)
         raise ValueError(
             f"`distributions` holds {name}: {error} What a family needs is given in a `Family`, such as "
             f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'

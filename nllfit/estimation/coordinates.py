@@ -35,14 +35,16 @@ class Coordinates:
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: names of the parameters that are not free. Each map takes a dict of their values as its argument `held`.
+      held: names of the parameters that are not free. The values of these parameters, by name, are the argument `held`
+        of the methods.
 
     Attributes:
       family: the family with the link `exp` for positive parameters, and without checks of outcomes.
       shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.
-      held: random values of the held parameters by name. They only provide the shapes that a trace needs.
+      held: random values of the held parameters by name. A trace needs the shapes of these values, and `Density.rank`
+        is computed at these values.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
@@ -63,7 +65,7 @@ class Coordinates:
 
     @functools.cached_property
     def points(self) -> Callable:
-        """A function `f(w [s, size], held)` that returns the constrained parameters as vectors `[s, q]`."""
+        """A function `f(w [s, size], held)` that returns points `[s, q]`: the constrained parameters as vectors."""
 
         def points(w, held):
             return _flat(self.constrained(w, held), 1) if self.size else w
@@ -74,9 +76,9 @@ class Coordinates:
 
     @functools.cached_property
     def pullback(self) -> Callable:
-        """A function `f(w [size], held, slope [q])` that applies the chain rule to any function `g` of the `point`.
+        """A function `f(w [size], held, point_gradient [q])`: the chain rule for any function `g` of the point.
 
-        `slope` is the gradient of `g` with respect to the point, and `q` is `point_size`.
+        `point_gradient` is the gradient of `g` with respect to the point, and `q` is `point_size`.
 
         Returns:
           The gradient of `g` with respect to `w`, `[size]`.
@@ -84,7 +86,7 @@ class Coordinates:
           The term that the second derivatives of the links add to the Hessian of `g`, `[size, size]`.
         """
 
-        def pullback(w, held, slope):
+        def pullback(w, held, point_gradient):
             # Element `i` of the point is computed from copy `i` of `w`, so one gradient yields the whole Jacobian.
             copies = tf.tile(w[None], [max(self.point_size, self.size), 1])
             with tf.GradientTape() as outer:
@@ -92,16 +94,20 @@ class Coordinates:
                 with tf.GradientTape(persistent=True) as inner:
                     inner.watch(copies)
                     points = _flat(self.constrained(copies, held), 1)
-                    heights, diagonal = tf.linalg.matvec(points, slope), tf.linalg.diag_part(points)
-                gradient = inner.gradient(heights, copies)
-                slopes = tf.linalg.diag_part(gradient)
+                    linearized, diagonal = tf.linalg.matvec(points, point_gradient), tf.linalg.diag_part(points)
+                gradient = inner.gradient(linearized, copies)
+                gradient_elements = tf.linalg.diag_part(gradient)
             jacobian = inner.gradient(diagonal, copies)[: self.point_size]
-            bend = outer.gradient(slopes, copies, unconnected_gradients="zero")[: self.size]
+            link_hessian = outer.gradient(gradient_elements, copies, unconnected_gradients="zero")[: self.size]
             # The second derivative of TFP's softplus is NaN above 709; the true value is 0.
-            return gradient[0], jacobian, tf.where(tf.math.is_nan(bend), tf.zeros_like(bend), bend)
+            return (
+                gradient[0],
+                jacobian,
+                tf.where(tf.math.is_nan(link_hessian), tf.zeros_like(link_hessian), link_hessian),
+            )
 
-        w, slope = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
-        return trace(tf.function(pullback, autograph=False), w, self.held_specs, slope)
+        w, point_gradient = (tf.TensorSpec([size], tf.float64) for size in (self.size, self.point_size))
+        return trace(tf.function(pullback, autograph=False), w, self.held_specs, point_gradient)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
         """Returns the free natural parameters by name. `w` is `[..., size]`."""
@@ -124,7 +130,7 @@ class Coordinates:
 
     def domain(self, name: str) -> tfb.Bijector:
         """Returns a bijector from the real line to the domain of a natural parameter."""
-        constrained, twin = self._of_natural(name)
+        constrained, twin = self._constrained_and_link(name)
         if constrained in self.family.floor:
             return tfb.Shift(tf.constant(self.family.floor[constrained], tf.float64))(tfb.Exp())
         if isinstance(twin, Softmax):
@@ -133,11 +139,18 @@ class Coordinates:
         ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
         if ends.max() > _LARGE:
             return tfb.Identity() if ends.min() < 0 else tfb.Exp()
-        return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))  # rounded: `LINKS` clip just inside an end
+        return tfb.Sigmoid(
+            *np.round([ends.min(), ends.max()], 12)
+        )  # rounded, because `LINKS` clip values to just inside the ends
 
-    def _of_natural(self, name):
-        """Returns the constrained parameter whose natural parameter is `name`, and the link between the two."""
-        return next((known, link) for known in self.shapes for twin, link in [self.family.twin(known)] if twin == name)
+    def _constrained_and_link(self, name):
+        """Returns the name of the constrained parameter whose twin is `name`, and the link between the two."""
+        return next(
+            (constrained, link)
+            for constrained in self.shapes
+            for twin, link in [self.family.twin(constrained)]
+            if twin == name
+        )
 
     @property
     def held_specs(self) -> dict[str, tf.TensorSpec]:
@@ -146,7 +159,7 @@ class Coordinates:
 
 
 class HeldCoordinates(Coordinates):
-    """Coordinates for a profile likelihood, which hold one element of a natural parameter at a value.
+    """Coordinates for a profile likelihood: one element of a natural parameter is held at a value.
 
     Although one element is held, the vector `w` is as long as in `Coordinates`. The likelihood is therefore constant
     along one direction of `w`.
@@ -155,7 +168,7 @@ class HeldCoordinates(Coordinates):
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
       name: the name of a free natural parameter.
       place: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held as
-        well. If the element is a class probability, the others are rescaled so that all sum to 1.
+        well. If the element is a class probability, the other probabilities are rescaled so that all sum to 1.
     """
 
     VALUE = "value"
@@ -165,18 +178,18 @@ class HeldCoordinates(Coordinates):
         self._name = name
         w = tf.constant(np.random.default_rng(0).standard_normal(self.size))
         example = Coordinates(family, held).natural(w, self.held)[name].numpy()
-        self._chosen = np.asarray(example == example.flat[place], np.float64)
+        self._held_mask = np.asarray(example == example.flat[place], np.float64)
         self.held |= {self.VALUE: tf.constant(0.5, tf.float64)}
 
     def constrained(self, w: Any, held: Numbers) -> Numbers:
         value = held[self.VALUE]
         values = super().constrained(w, {name: held[name] for name in held if name != self.VALUE})
-        name, link = self._of_natural(self._name)
+        name, link = self._constrained_and_link(self._name)
         natural = link.forward(values[name])
-        others = natural * (1.0 - self._chosen)
+        others = natural * (1.0 - self._held_mask)
         if isinstance(link, Softmax):
-            others *= (1.0 - value * tf.reduce_sum(self._chosen, -1, True)) / tf.reduce_sum(others, -1, True)
-        values[name] = link.inverse(others + value * self._chosen)
+            others *= (1.0 - value * tf.reduce_sum(self._held_mask, -1, True)) / tf.reduce_sum(others, -1, True)
+        values[name] = link.inverse(others + value * self._held_mask)
         return values
 
 

@@ -15,10 +15,11 @@ from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# A parameter is not identified if a larger share of its gradient than this is along directions that change no density.
+# A parameter is not identified if its gradient has a component along directions that change no density. A component
+# below this share of the gradient's length counts as a rounding error.
 _UNIDENTIFIED = 1e-4
-# If the log-likelihoods at the ends of two searches differ by less than this, in nats, the searches count as having
-# reached the same maximum, or the same limit at infinity.
+# If the final log-likelihoods of two searches differ by less than this, in nats, the searches count as having reached
+# the same maximum, or the same limit at infinity.
 _TIE = 1e-3
 
 
@@ -51,7 +52,7 @@ class Fit:
 
     @property
     def distribution(self) -> tfd.Distribution:
-        """The fitted distribution, with `validate_args=True`."""
+        """The fitted distribution, as `Problem.distribution` returns it."""
         return self.problem.distribution(self.optimum.w)
 
     @functools.cached_property
@@ -71,17 +72,23 @@ class Fit:
             flat = tf.concat([tf.reshape(value, [-1]) for value in values.values()], 0)
         jacobian = tape.jacobian(flat, w, unconnected_gradients="zero", experimental_use_pfor=False).numpy()
         axes, curvature = principal_axes(self.optimum.information)
-        along, rank = jacobian @ axes, self.optimum.rank
-        found = along[:, :rank] / np.sqrt(curvature[:rank])
-        held = np.concatenate([np.full(value.size, name in self.problem.held) for name, value in self.natural.items()])
-        idle = np.hypot.reduce(along[:, rank:], axis=1) > _UNIDENTIFIED * np.hypot.reduce(along, axis=1)
-        return np.concatenate([found, np.where(held, np.nan, np.where(idle, np.inf, 0.0))[:, None]], 1)
+        projected, rank = jacobian @ axes, self.optimum.rank
+        finite_errors = projected[:, :rank] / np.sqrt(curvature[:rank])
+        is_held = np.concatenate(
+            [np.full(value.size, name in self.problem.held) for name, value in self.natural.items()]
+        )
+        is_unidentified = np.hypot.reduce(projected[:, rank:], axis=1) > _UNIDENTIFIED * np.hypot.reduce(
+            projected, axis=1
+        )
+        return np.concatenate(
+            [finite_errors, np.where(is_held, np.nan, np.where(is_unidentified, np.inf, 0.0))[:, None]], 1
+        )
 
 
 def higher(objective: Objective, one: Optimum, other: Optimum) -> Optimum:
     """Returns the higher of two optima. If they differ by less than 1e-3 nats, a converged one is preferred."""
-    least = -_TIE if other.converged and not one.converged else _TIE
-    return other if rise(objective, one, other) > least else one
+    least_rise = -_TIE if other.converged and not one.converged else _TIE
+    return other if rise(objective, one, other) > least_rise else one
 
 
 def rise(objective: Objective, one: Optimum, other: Optimum) -> float:

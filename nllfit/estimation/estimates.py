@@ -32,10 +32,10 @@ class Estimate(MaximumLikelihoodFit):
       parameters: the estimates by name, numbers or arrays. The names are those of statistics, such as `rate` where TFP
         has `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
-        parameter is not identified, because other parameter values give the same densities.
-      covariance: the covariance matrix of the `q` numbers in `parameters`, `[q, q]`, in their order. It is the inverse
-        of the observed information, transformed to `parameters` by the delta method. Elements of a parameter without a
-        standard error are NaN; `message` says why.
+        parameter is not identified: other values of the parameter give the same densities.
+      covariance: the covariance matrix `[q, q]` of the `q` numbers in `parameters`, in the order of `parameters`. It is
+        the inverse of the observed information, transformed to `parameters` by the delta method. If a parameter has no
+        standard error, the rows and columns of the parameter are NaN, and `message` says why.
       log_likelihood: the maximum in nats, the sum over the sample.
       num_observations: the number of observations. If weights were given, it is their sum.
       num_parameters: the number of estimated parameters. Redundant ones do not count: for example, `k` class
@@ -87,9 +87,12 @@ class Estimate(MaximumLikelihoodFit):
 
         The Wald interval is `estimate +- z * standard error`. The profile-likelihood interval contains the values with
         `2 (log_likelihood - profile(value)) <= chi-square quantile`. It stays in the parameter's domain and does not
-        depend on the parametrisation. The chi-square distribution has 1 degree of freedom, or 2 if the parameter is an
-        end of the support, such as the `low` of a Uniform. From such an estimate, the log-likelihood falls linearly.
-        Twice its fall to the true value is exponentially distributed with mean 2: this is the chi-square distribution
+        depend on the parametrisation.
+
+        The chi-square distribution has 1 degree of freedom, or 2 if the parameter is an end of the support, such as the
+        `low` of a Uniform. The estimate of this end is the smallest or largest observation. The error of the estimate
+        is exponentially distributed, and the log-likelihood falls linearly from the estimate. So twice the fall of the
+        log-likelihood to the true value is exponentially distributed with mean 2: this is the chi-square distribution
         with 2 degrees of freedom.
 
         Args:
@@ -99,8 +102,8 @@ class Estimate(MaximumLikelihoodFit):
 
         Returns:
           A dict of arrays `[*parameter, 2]` by name, with the lower and the upper end. If the sample does not limit a
-          parameter on one side, that end is infinite or the bound of the domain. The ends of a Wald interval are NaN if
-          there is no standard error.
+          parameter on one side, the end on this side is infinite or the bound of the domain. The ends of a Wald
+          interval are NaN if there is no standard error.
 
         Raises:
           ValueError: if `level` or `method` is invalid, if a name is unknown, or if `method` is "profile" and the fit
@@ -130,8 +133,9 @@ class Estimate(MaximumLikelihoodFit):
     def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
         """The profile log-likelihood of a parameter: at each value, the maximum over all other parameters.
 
-        If the likelihood has corners in another parameter, such as the `loc` of a `GeneralizedNormal`, that parameter
-        keeps its estimate, so the result may be a little too low.
+        If the likelihood has corners in another parameter, such as the `loc` of a `GeneralizedNormal`, this other
+        parameter keeps its estimate. The result may then be a little too low, because it is not the maximum over this
+        other parameter.
 
         Args:
           name: a parameter's name, as in `parameters`.
@@ -153,19 +157,19 @@ class Estimate(MaximumLikelihoodFit):
         except (IndexError, TypeError):
             raise ValueError(f"`index` is {index}, but `{name}` has shape {shape}: give one element's index.") from None
         try:
-            held = np.asarray(values, np.float64)
+            held_values = np.asarray(values, np.float64)
         except (TypeError, ValueError):
-            held = None
-        if held is None or held.ndim > 1:
+            held_values = None
+        if held_values is None or held_values.ndim > 1:
             raise ValueError(f"`values` is {values!r}: give a number, or a list of numbers.")
         profile = self._profile(name, place)
-        return np.array([profile(value) for value in np.ravel(held).tolist()])
+        return np.array([profile(value) for value in np.ravel(held_values).tolist()])
 
     def bootstrap(self, num_samples: int = 1000, seed: int = 0, kind: str = "nonparametric") -> Bootstrap:
         """Refits the family to bootstrap samples. This gives standard errors and intervals without large-sample theory.
 
-        Newton's method fits all samples together, starting at the estimate. A thousand samples take a few tenths of a
-        second. They take about a minute if each sample needs its own search, for one of these reasons:
+        Usually Newton's method fits all samples together, starting at the estimate. A thousand samples then take a few
+        tenths of a second. They take about a minute if each sample needs a separate search, for one of these reasons:
 
         - The likelihood is not smooth, or may have several maxima.
         - The derivatives of the likelihood are finite differences.
@@ -218,9 +222,10 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
     search starts at TFP's closed-form estimate, provided that TFP has one, no parameter is held and all weights are
     equal. Otherwise it starts at the most likely of up to a thousand random parameter values, whose magnitudes are
     derived from the sample. If the likelihood may have several maxima, as for a mixture, the search is repeated from up
-    to ten of these values. For a location-scale family, the sample is first centred at its median and divided by its
-    spread. If the likelihood is not smooth in a parameter, the estimate is the observation or the sample statistic that
-    maximises the likelihood. For example, the bounds of a Uniform are the smallest and the largest observation.
+    to ten of these values. For a location-scale family, the sample is first centred at its median and divided by about
+    its interquartile range. If the likelihood is not smooth in a parameter, the estimate is the observation or the
+    sample statistic that maximises the likelihood. For example, the bounds of a Uniform are the smallest and the
+    largest observation.
 
     Args:
       distribution: a class of `tfp.distributions` or its name, or a family object: a `Family`, a `MixtureFamily` or a
@@ -238,7 +243,7 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
         - `y` is empty, is not numeric, has another event shape than the family, or contains fewer numbers than there
           are parameters.
         - `y` contains NaN, an infinite value or an outcome outside the support.
-        - The likelihood is unbounded, because all values are equal or columns are dependent.
+        - The likelihood is unbounded, because all values are equal or columns are linearly dependent.
         - `weights` have the wrong length, are negative or are all zero.
         - `distribution` is not a family, cannot be fitted to a sample, or shares parameters over inputs.
         - `fixed` names an unknown parameter, has a value outside its domain, leaves no parameter free, or is given with
@@ -255,16 +260,16 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
 
 
 def _estimate_of(fit: Fit) -> Estimate:
-    problem, values, parts = fit.problem, fit.natural, fit.natural_errors
-    errors = np.hypot.reduce(parts, axis=1)
+    problem, values, covariance_factor = fit.problem, fit.natural, fit.natural_errors
+    errors = np.hypot.reduce(covariance_factor, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        covariance = parts @ parts.T
+        covariance = covariance_factor @ covariance_factor.T
     sizes = np.cumsum([value.size for value in values.values()])[:-1]
     errors_of = dict(zip(values, np.split(errors, sizes), strict=True))
     return Estimate(
         distribution=fit.distribution,
-        parameters={name: _plain(value) for name, value in values.items()},
-        standard_errors={name: _plain(error.reshape(values[name].shape)) for name, error in errors_of.items()},
+        parameters={name: _float_or_array(value) for name, value in values.items()},
+        standard_errors={name: _float_or_array(error.reshape(values[name].shape)) for name, error in errors_of.items()},
         covariance=covariance,
         log_likelihood=fit.log_likelihood,
         num_observations=float(problem.weights.sum()),
@@ -275,15 +280,15 @@ def _estimate_of(fit: Fit) -> Estimate:
     )
 
 
-def _message(fit, idle):
-    """Returns the message of an `Estimate`. `idle` lists the parameters that are not identified."""
+def _message(fit, unidentified):
+    """Returns the message of an `Estimate`. `unidentified` lists parameters without a unique estimate."""
     message = fit.message
     if not fit.converged:
         message += fit.problem.likely_cause
-    if idle:
+    if unidentified:
         message += (
-            f"; other values of {' and '.join(idle)} give the same densities, so the standard error is infinite: hold "
-            f"a parameter at a value"
+            f"; other values of {' and '.join(unidentified)} give the same densities, so the standard error is "
+            f"infinite: hold a parameter at a value"
         )
     if fit.problem.held:
         names = " and ".join(f"`{name}`" for name in fit.problem.held)
@@ -291,5 +296,5 @@ def _message(fit, idle):
     return message
 
 
-def _plain(value: np.ndarray) -> float | np.ndarray:
+def _float_or_array(value: np.ndarray) -> float | np.ndarray:
     return float(value) if np.ndim(value) == 0 else value

@@ -29,7 +29,8 @@ class GoodnessOfFit:
     Attributes:
       statistics: the distances by name. The names are "kolmogorov_smirnov", "anderson_darling" and "cramer_von_mises",
         or "chi_square" for counts.
-      p_values: by name, the probability of a statistic at least as large as the observed one, if the family is true.
+      p_values: the p-values by name. A p-value is the probability of a statistic at least as large as the observed one,
+        if the family is true.
       label: the label of the family.
       num_samples: the number of samples drawn.
       num_failed: the number of drawn samples without a verified maximum.
@@ -54,20 +55,21 @@ class GoodnessOfFit:
 def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -> GoodnessOfFit:
     """Tests whether the sample could come from the family that was fitted to it.
 
-    With the fitted CDF `u_i = F(y_(i))` at the `n` sorted outcomes,
+    The statistics of continuous outcomes use the fitted CDF at the `n` sorted outcomes, `u_i = F(y_(i))`:
 
         Kolmogorov-Smirnov:  max_i max(i/n - u_i, u_i - (i-1)/n)
         Cramer-von Mises:    1/(12 n) + sum_i ((2 i - 1)/(2 n) - u_i)^2
         Anderson-Darling:    -n - sum_i (2 i - 1)/n (log u_i + log(1 - u_(n+1-i)))
 
-    and, for counts and labels, `sum (observed - expected)^2 / expected` over bins of at least 5 expected outcomes. An
-    angle of a `VonMises` is first moved to within `pi` of the fitted `loc`.
+    An angle of a `VonMises` is first moved to within `pi` of the fitted `loc`. The statistic of counts and labels is
+    the sum of `(observed - expected)^2 / expected` over bins, each with at least 5 expected outcomes.
 
-    The published tables of these statistics do not apply, because they assume a distribution that was not fitted to the
-    sample; a fitted distribution is closer to the sample than the true one. The p-value comes from the parametric
-    bootstrap instead: samples are drawn from the fitted distribution, and the family is fitted to each of them. If `b`
-    of these samples have a statistic at least as large as the observed one, the p-value is `(1 + b) / (1 +
-    num_samples)`. A drawn sample without an estimate, for example because all its outcomes are equal, is not counted.
+    The published tables of these statistics do not apply. The tables assume a distribution that was not fitted to the
+    sample, but a fitted distribution is closer to the sample than the true distribution is. The p-value comes from the
+    parametric bootstrap instead: samples are drawn from the fitted distribution, and the family is fitted to each of
+    these samples. If `b` of `m` drawn samples have a statistic at least as large as the observed one, the p-value is
+    `(1 + b) / (1 + m)`. `m` is `num_samples` minus the number of drawn samples without an estimate. For example, a
+    sample may have no estimate because all its outcomes are equal.
 
     Args:
       estimate: a converged `Estimate` of a scalar family. Its weights must be whole numbers, because they are used as
@@ -127,27 +129,27 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
     y = np.repeat(problem.y, problem.weights.astype(int), axis=0)[None]
     samples = draw_samples(estimate.fit, num_samples, seed)
     refits = refit(estimate.fit, samples, np.ones([1, samples.shape[1]]))
-    itself = Refits(problem, estimate.optimum.w[None], {0: estimate.fit})
+    original = Refits(problem, estimate.optimum.w[None], {0: estimate.fit})
     if problem.family.is_discrete:
-        edges = _edges(itself, y, estimate.distribution)
+        edges = _bin_edges(original, y, estimate.distribution)
         if len(edges) < estimate.num_parameters + 1:
             raise ValueError(
                 f"The outcomes fall into {len(edges) + 1} bins with at least {_LEAST_EXPECTED:g} expected outcomes, "
                 f"too few for {estimate.num_parameters} parameters: give more observations."
             )
-        observed = {"chi_square": _chi_square(itself, y, edges)}
-        chance = {"chi_square": _chi_square(refits, samples, edges)}
+        observed = {"chi_square": _chi_square(original, y, edges)}
+        simulated = {"chi_square": _chi_square(refits, samples, edges)}
     else:
-        observed, chance = _of_the_cdf(itself, y), _of_the_cdf(refits, samples)
+        observed, simulated = _cdf_statistics(original, y), _cdf_statistics(refits, samples)
     p_values = {}
-    for name, values in chance.items():
+    for name, values in simulated.items():
         values = values[~np.isnan(values)]
         p_values[name] = float((1 + np.sum(values >= observed[name][0] * (1 - 1e-9))) / (1 + len(values)))
     statistics = {name: float(values[0]) for name, values in observed.items()}
     return GoodnessOfFit(statistics, p_values, problem.family.label, num_samples, refits.num_failed)
 
 
-def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
+def _cdf_statistics(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the statistics `[b]`, by name, that compare samples `[b, n]` with the CDFs of their fits."""
     below, above = fits.probabilities(y)
     # We do not sort `y`, because `probabilities` moves angles to near `loc`, which changes their order.
@@ -162,29 +164,29 @@ def _of_the_cdf(fits: Refits, y: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _edges(itself: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.ndarray:
+def _bin_edges(original: Refits, y: np.ndarray, distribution: tfd.Distribution) -> np.ndarray:
     """Returns the upper ends `[k]` of the first `k` bins of counts. The last bin has no upper end.
 
-    Each bin has at least `_LEAST_EXPECTED` expected outcomes.
+    Each bin has at least `_LEAST_EXPECTED` expected outcomes. `y` is the original sample, `[1, n]`.
     """
     n = y.shape[1]
     # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no bin can end above it. Without this
-    # bound, a single outcome that is many times larger would make us try many more counts.
+    # bound, a single very large outcome would make us try many more counts.
     last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
     least, most = y.min(), max(min(y.max(), last_edge), y.min())
     is_wide = most - least >= _MOST_COUNTS
     counts = np.unique(quantile(distribution, np.arange(1, n) / n)) if is_wide else np.arange(least, most + 1)
-    below = itself.probabilities(counts[None])[0][0] * n
-    edges, last = [], 0.0
-    for count, reached in zip(counts, below, strict=True):
-        if reached - last >= _LEAST_EXPECTED and n - reached >= _LEAST_EXPECTED:
+    below = original.probabilities(counts[None])[0][0] * n
+    edges, previous = [], 0.0
+    for count, expected_below in zip(counts, below, strict=True):
+        if expected_below - previous >= _LEAST_EXPECTED and n - expected_below >= _LEAST_EXPECTED:
             edges.append(count)
-            last = reached
+            previous = expected_below
     return np.array(edges)
 
 
 def _chi_square(fits: Refits, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Returns the chi-square statistics `[b]` that compare samples `[b, n]` with their fits in the bins of `_edges`."""
+    """Returns the chi-square statistics `[b]` that compare samples `[b, n]` with their fits."""
     n = y.shape[1]
     below = fits.probabilities(edges[None])[0]
     ends = np.zeros([len(below), 1]), np.ones([len(below), 1])

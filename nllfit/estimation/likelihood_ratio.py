@@ -18,7 +18,7 @@ __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
 # Maps (special case, general family) to the value of a parameter of the general family that gives the special case. An
 # infinite value is a bound of the parameter.
-_WITHIN = {
+_SPECIAL_CASES = {
     ("Cauchy", "StudentT"): {"df": 1.0},
     ("Chi2", "Gamma"): {"rate": 0.5},
     ("Exponential", "Gamma"): {"concentration": 1.0},
@@ -29,10 +29,11 @@ _WITHIN = {
     ("Normal", "StudentT"): {"df": math.inf},
     ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
-# A statistic between minus this number, in nats, and 0 counts as 0. The cause is a rounding error, or a fit of the
-# general family that stopped just before a parameter reached its bound, where the special case is.
+# A statistic between minus this number, in nats, and 0 counts as 0. A statistic may be below 0 because of a rounding
+# error. Another cause is a search for the general family that stopped just before a parameter reached the bound at
+# which the special case lies.
 _ROUNDING = 0.02
-_SHARE = "zero_probs"  # the argument of `ZeroInflated` and `Hurdle` that holds the share of zeros at a value
+_ZERO_SHARE = "zero_probs"  # the argument of `ZeroInflated` and `Hurdle` that holds the share of zeros at a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +69,17 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     The special case may be at a bound of a parameter of `b`. For example, a Poisson is a `NegativeBinomial` with an
     infinite `total_count`. It is also a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of
-    this parameter is at its bound in half of all samples, so the distribution is the mixture `0.5 chi2_(k-1) + 0.5
-    chi2_k`. A variable with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter has `m`
-    elements at their bounds. The mixture is then `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` is the number of elements
-    whose estimate is at the bound, and `C(m, i)` is the binomial coefficient.
+    this parameter is at the bound in half of all samples, so the statistic has the mixture distribution `0.5 chi2_(k-1)
+    + 0.5 chi2_k`. A variable with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter
+    has `m` elements at their bounds. The mixture is then `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` is the number of
+    elements whose estimate is at the bound, and `C(m, i)` is the binomial coefficient.
 
     Args:
-      a: the `Estimate` of the special case. It is either the family of `b` with at least one more parameter held at a
-        value, or a known special case, such as the Exponential of the Gamma. A wrapped family (`Censored`, `Truncated`,
-        `ZeroInflated` or `Hurdle`) is a special case of another with the same wrapper and window if its inner family is
-        a special case of the other's inner family. A family of counts is a special case of its `ZeroInflated` and
-        `Hurdle` families.
+      a: the `Estimate` of the special case. The special case is either the family of `b` with at least one more
+        parameter held at a value, or a known special case, such as the Exponential of the Gamma. A wrapped family
+        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) is a special case of another family with the same wrapper
+        and window if the first inner family is a special case of the second. A family of counts is a special case of
+        the `ZeroInflated` and `Hurdle` families that wrap it.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -111,8 +112,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     for name, estimate in (("a", a), ("b", b)):
         if not isinstance(estimate, Estimate):
             raise TypeError(f"`{name}` is a {type(estimate).__name__}: give what `maximum_likelihood` returned.")
-    one, other = a.problem, b.problem
-    if not (np.array_equal(one.y, other.y) and np.array_equal(one.weights, other.weights)):
+    problem_a, problem_b = a.problem, b.problem
+    if not (np.array_equal(problem_a.y, problem_b.y) and np.array_equal(problem_a.weights, problem_b.weights)):
         raise ValueError(
             f"`a` and `b` are fits of different samples, of {len(a.problem.y)} and {len(b.problem.y)} observations: "
             f"fit both families to the same `y` and `weights`."
@@ -122,13 +123,13 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"`a`, {a.family.label}, gives {a.family.measure}, and `b`, {b.family.label}, {b.family.measure}, so their "
             f"likelihoods cannot be compared: fit families of one kind, for example both only to the outcomes above 0."
         )
-    at_bound = _num_at_bound(a.family, b.family)
+    num_at_bound = _num_at_bound(a.family, b.family)
     for name, estimate in (("a", a), ("b", b)):
         # If the likelihood of `b` rises all the way to the bound, it has no maximum, and `b` does not converge.
-        if not estimate.converged and not (name == "b" and at_bound):
+        if not estimate.converged and not (name == "b" and num_at_bound):
             raise ValueError(f"`{name}` is not a maximum ({estimate.message}), so the test does not apply.")
     _check_ends(a, b)
-    more = b.num_parameters - a.num_parameters
+    degrees_of_freedom = b.num_parameters - a.num_parameters
     statistic = 2 * (b.log_likelihood - a.log_likelihood)
     if statistic < -_ROUNDING:
         raise ValueError(
@@ -136,13 +137,17 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
             f"{a.family.label}: the fit of `b` ended at a lower local maximum, so the test does not apply."
         )
     statistic = max(statistic, 0.0)
-    # Each element is at its bound in half of the samples, independently of the others.
-    chances = [math.comb(at_bound, inside) / 2**at_bound for inside in range(at_bound + 1)]
-    p_value = sum(chance * _tail(statistic, more - i) for i, chance in enumerate(chances))
-    return LikelihoodRatioTest(statistic, more, p_value, at_bound > 0, (a.family.label, b.family.label))
+    # The estimate of each element is at the bound in half of all samples, independently of the other elements.
+    mixture_weights = [math.comb(num_at_bound, count) / 2**num_at_bound for count in range(num_at_bound + 1)]
+    p_value = sum(
+        weight * _chi_square_tail(statistic, degrees_of_freedom - i) for i, weight in enumerate(mixture_weights)
+    )
+    return LikelihoodRatioTest(
+        statistic, degrees_of_freedom, p_value, num_at_bound > 0, (a.family.label, b.family.label)
+    )
 
 
-def _tail(statistic, degrees_of_freedom):
+def _chi_square_tail(statistic, degrees_of_freedom):
     """Returns the probability that a chi-square variable is at least `statistic`.
 
     With 0 degrees of freedom the variable is 0.
@@ -156,50 +161,53 @@ def _tail(statistic, degrees_of_freedom):
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
     """Returns how many elements of `general`'s parameters are at a bound of their domain if `special` is true.
 
-    All of these elements belong to one parameter of `general`, which has as many elements as an outcome. Raises a
-    `ValueError` if `special` is not known to be a special case of `general`, or is at the bounds of two parameters.
+    All of these elements belong to one parameter of `general`, and this parameter has as many elements as an outcome.
+    Raises a `ValueError` if `special` is not known to be a special case of `general`, or is at the bounds of two
+    parameters.
     """
-    labels = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
+    refusal = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
         raise ValueError(
-            f"{labels}: the ratio of mixtures has no chi-square distribution. Compare their BIC, as `compare` does."
+            f"{refusal}: the ratio of mixtures has no chi-square distribution. Compare their BIC, as `compare` does."
         )
-    num_at_bound, inner, outer = 0, special, general
-    ours: dict[str, Any] = {}
-    theirs: dict[str, Any] = {}
-    while isinstance(outer, FamilyOf):
-        if type(inner) is type(outer) and _facts(inner) == _facts(outer):
-            ours, theirs, inner = ours | _share(inner), theirs | _share(outer), inner.family
-        elif isinstance(outer, ZeroInflated) and not _share(outer):
+    num_at_bound, inner_a, inner_b = 0, special, general
+    held_a: dict[str, Any] = {}
+    held_b: dict[str, Any] = {}
+    while isinstance(inner_b, FamilyOf):
+        if type(inner_a) is type(inner_b) and _window(inner_a) == _window(inner_b):
+            held_a, held_b, inner_a = held_a | _held_share(inner_a), held_b | _held_share(inner_b), inner_a.family
+        elif isinstance(inner_b, ZeroInflated) and not _held_share(inner_b):
             # `special` has no extra zeros, so their share is 0, which is a bound. For a hurdle family of counts,
             # `special` is not at a bound, because a hurdle's share of zeros can also be smaller than in `special`.
-            num_at_bound += not (isinstance(outer, Hurdle) and outer.is_discrete)
-            ours |= {_SHARE: None}
+            num_at_bound += not (isinstance(inner_b, Hurdle) and inner_b.is_discrete)
+            held_a |= {_ZERO_SHARE: None}
         else:
             break
-        outer = outer.family
-    if isinstance(outer, FamilyOf) and type(inner) is type(outer):
-        raise ValueError(f"{labels}: `a` has {_facts(inner)} and `b` {_facts(outer)}. Fit both with the same window.")
-    ours, theirs = ours | _held(inner), theirs | _held(outer)
-    if inner.name != outer.name:
-        if (inner.name, outer.name) not in _WITHIN or _held(outer):
-            raise ValueError(f"{labels}{_advice(inner.name, innermost(general))}")
-        num_at_bound += math.inf in _WITHIN[inner.name, outer.name].values()
-        ours |= _WITHIN[inner.name, outer.name]
-    _check_floors({name: ours[name] for name in ours.keys() - theirs.keys()}, outer.floor)
-    if not (ours.keys() > theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)):
-        raise ValueError(f"{labels}: hold the same parameters in `a` as in `b`, at the same values, and one more.")
+        inner_b = inner_b.family
+    if isinstance(inner_b, FamilyOf) and type(inner_a) is type(inner_b):
+        raise ValueError(
+            f"{refusal}: `a` has {_window(inner_a)} and `b` {_window(inner_b)}. Fit both with the same window."
+        )
+    held_a, held_b = held_a | _held_parameters(inner_a), held_b | _held_parameters(inner_b)
+    if inner_a.name != inner_b.name:
+        if (inner_a.name, inner_b.name) not in _SPECIAL_CASES or _held_parameters(inner_b):
+            raise ValueError(f"{refusal}{_advice(inner_a.name, innermost(general))}")
+        num_at_bound += math.inf in _SPECIAL_CASES[inner_a.name, inner_b.name].values()
+        held_a |= _SPECIAL_CASES[inner_a.name, inner_b.name]
+    _check_floors({name: held_a[name] for name in held_a.keys() - held_b.keys()}, inner_b.floor)
+    if not (held_a.keys() > held_b.keys() and all(np.array_equal(held_a[name], held_b[name]) for name in held_b)):
+        raise ValueError(f"{refusal}: hold the same parameters in `a` as in `b`, at the same values, and one more.")
     if num_at_bound > 1:
         raise ValueError(
             f"`a`, {special.label}, is at the bounds of {num_at_bound} parameters of `b`, {general.label}, where the "
             f"ratio has no known distribution: free one parameter at a time, with a test for each."
         )
-    return num_at_bound * math.prod(outer.event_shape)
+    return num_at_bound * math.prod(inner_b.event_shape)
 
 
 def _advice(name, general):
     """Returns the end of the message that refuses the family `name` as a special case of `general`."""
-    if (general.name, name) in _WITHIN:
+    if (general.name, name) in _SPECIAL_CASES:
         return f", but {general.name} is one of {name}: give the special case first."
     return (
         f": give as `a` the fit of the same family with one more parameter held at a value, such as "
@@ -229,15 +237,15 @@ def _check_ends(a, b):
         )
 
 
-def _facts(family):
-    """Returns those arguments of a wrapped family that cannot be estimated, such as its window."""
-    return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _SHARE)}
+def _window(family):
+    """Returns the arguments of a wrapped family that cannot be estimated, such as the window."""
+    return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _ZERO_SHARE)}
 
 
-def _share(family):
-    held = family.arguments.get(_SHARE)
-    return {} if held is None else {_SHARE: held}
+def _held_share(family):
+    held = family.arguments.get(_ZERO_SHARE)
+    return {} if held is None else {_ZERO_SHARE: held}
 
 
-def _held(family):
+def _held_parameters(family):
     return {name: value for name, value in family.fixed.items() if name != "validate_args"}

@@ -22,11 +22,12 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     It is `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
 
-    Outcomes outside the support are found with or without `validate_args=True`. If the density of such an outcome is
-    computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for example for a
-    negative number under a Gamma, a `ValueError` is raised. The result is never NaN. Inside a `tf.function`, `y` must
-    be an array, not a tensor of the graph. A `tf.function` checks outcomes only with `validate_args=True`; otherwise
-    the result may be NaN.
+    In eager mode, outcomes outside the support are found with or without `validate_args=True`. If the density of an
+    outcome is computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for
+    example for a negative number under a Gamma, a `ValueError` is raised. The result is never NaN.
+
+    Inside a `tf.function`, `y` must be an array, not a tensor of the graph. Outcomes are then checked only with
+    `validate_args=True`; without it, the result may be NaN.
 
     The computation is in float64, even if the distribution is in float32. Parameters that were given to the
     distribution as Python or NumPy numbers are not rounded to float32. If the distribution cannot be rebuilt in
@@ -116,13 +117,15 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _in_float64(distribution: tfd.Distribution) -> tfd.Distribution:
-    """Rebuilds the distribution in float64. Returns the distribution itself if that fails."""
+    """Rebuilds the distribution in float64. Returns the original if this fails or changes a shape."""
     try:
-        made = in_float64(distribution)
+        rebuilt = in_float64(distribution)
     except (NotImplementedError, TypeError, ValueError, tf.errors.InvalidArgumentError):
         return distribution
-    same = made.event_shape == distribution.event_shape and made.batch_shape == distribution.batch_shape
-    return made if same else distribution
+    has_same_shapes = (
+        rebuilt.event_shape == distribution.event_shape and rebuilt.batch_shape == distribution.batch_shape
+    )
+    return rebuilt if has_same_shapes else distribution
 
 
 def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
@@ -161,38 +164,40 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 def _check_support(distribution, outcomes):
     """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density is computed as 0."""
-    # We check each component of a mixture, because the density of an outcome may be 0 in some components only.
+    # We check each component of a mixture separately, because an outcome may have density 0 in some components and a
+    # positive density in others.
     if isinstance(distribution, MIXTURE_SAME_FAMILY):
         outcomes = tf.expand_dims(outcomes, -1 - distribution.event_shape.rank)
         return _check_support(distribution.components_distribution, outcomes)
     if isinstance(distribution, MIXTURE):
         return [_check_support(component, outcomes) for component in distribution.components]
-    strict, tried = checked(distribution), outcomes
-    if not refusal(strict, outcomes):
+    checked_distribution, tested_outcomes = checked(distribution), outcomes
+    if not refusal(checked_distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
-    zero = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    # Replaces outcomes of density 0 by draws from the distribution, so that TFP's check can reject only the others.
-    if zero.any():
-        tried = tf.where(zero, _possible(distribution, outcomes), outcomes)
-    if refusal(strict, tried):
-        raise _refusal(strict, outcomes, tried)
+    has_zero_density = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
+    # Outcomes of density 0 are replaced by draws from the distribution, so that TFP's check can reject only the other
+    # outcomes.
+    if has_zero_density.any():
+        tested_outcomes = tf.where(has_zero_density, _draw_or_outcomes(distribution, outcomes), outcomes)
+    if refusal(checked_distribution, tested_outcomes):
+        raise _refusal(checked_distribution, outcomes, tested_outcomes)
     return None
 
 
-def _possible(distribution, outcomes):
+def _draw_or_outcomes(distribution, outcomes):
     try:
         return distribution.sample(seed=(0, 0))
     except tf.errors.InvalidArgumentError:  # some families cannot be sampled in float64
         return outcomes
 
 
-def _refusal(distribution, outcomes, tried):
+def _refusal(distribution, outcomes, tested_outcomes):
     """Returns the error for the first outcome that TFP's check rejects.
 
-    The check runs on `tried`, a copy of `outcomes` in which draws may replace the outcomes of density 0.
+    The check runs on `tested_outcomes`, a copy of `outcomes` in which draws may replace the outcomes of density 0.
     """
-    row, reason = first_refused(distribution, tried)
+    row, reason = first_refused(distribution, tested_outcomes)
     return ValueError(
         f"`y` holds {_text(outcomes[row], distribution)}, which {distribution.name} cannot have: {reason} Remove it, "
         f"or choose a family whose support contains it."

@@ -24,7 +24,7 @@ _CHUNK_SIZE = 1 << 18
 _LOG_DENSITIES_AT_ONCE = 1 << 14
 # A subsample of this size suffices to check derivatives and to choose the step sizes of finite differences.
 _FEW_OBSERVATIONS = 200
-# A step of a finite difference is so short that the mean log-likelihood changes by less than this, in nats.
+# A step of a finite difference is so short that it changes the mean log-likelihood by less than this, in nats.
 _DIFFERENCE = 1e-5
 # If the graph of the log-likelihood has more operations than this, a trace of its second derivatives would take longer
 # than finite differences.
@@ -90,7 +90,10 @@ class Objective:
         return self.density.rank
 
     def sample(self, size: int) -> "Objective":
-        """Returns the objective of `size` rows. They are evenly spaced among the rows sorted by their first element."""
+        """Returns the objective of a subsample of `size` rows.
+
+        All rows are sorted by their first elements. The rows of the subsample are evenly spaced in this order.
+        """
         if len(self.y) <= size:
             return self
         order = np.argsort(self.y.reshape(len(self.y), -1)[:, 0])
@@ -99,7 +102,10 @@ class Objective:
         return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
     def holding(self, name: str, place: int, value: float) -> "Objective":
-        """Returns the objective with one element of a natural parameter held at a value."""
+        """Returns the objective with one element of a natural parameter held at a value.
+
+        `place` is the index of the element in the flattened parameter.
+        """
         coordinates = self.density.profiled(name, place)
         profiled = {coordinates.VALUE: tf.constant(value, tf.float64)}
         return dataclasses.replace(self, coordinates=coordinates, profiled=profiled)
@@ -133,10 +139,10 @@ class Objective:
         return np.where(np.isfinite(total), total / self.total_weight - self.log_volume, -np.inf)
 
     def _totals(self, points, y, weights):
-        """Returns the log-likelihood of a chunk at each point. A few points at a time are computed, to save memory."""
-        few = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
-        parts = [points[i : i + few] for i in range(0, max(len(points), 1), few)]
-        return np.concatenate([self.density.values(part, self.held, y, weights).numpy() for part in parts])
+        """Returns the log-likelihood of a chunk at each point. The points are split into batches, to save memory."""
+        batch_size = max(1, _LOG_DENSITIES_AT_ONCE // len(y))
+        batches = [points[i : i + batch_size] for i in range(0, max(len(points), 1), batch_size)]
+        return np.concatenate([self.density.values(batch, self.held, y, weights).numpy() for batch in batches])
 
     def value(self, w: np.ndarray) -> float:
         """Returns the mean log-likelihood at `w`."""
@@ -145,36 +151,39 @@ class Objective:
     def derivatives(self, w: np.ndarray) -> Derivatives:
         """Returns the mean log-likelihood at `w`, its gradient `[p]` and its Hessian `[p, p]`."""
         if self.exact:
-            found = self._by_tensorflow(w)
-            if found.finite or not np.isfinite(found.value):
-                return found
-            # Only a derivative is not finite. For example, an unused branch of a `tf.where` can make it NaN.
-        return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._lengths(w))
+            derivatives = self._by_tensorflow(w)
+            if derivatives.finite or not np.isfinite(derivatives.value):
+                return derivatives
+            # The value is finite, but a derivative is not. For example, the unused branch of a `tf.where` can make a
+            # derivative NaN.
+        return self._by_differences(w, self.sample(_FEW_OBSERVATIONS)._step_sizes(w))
 
     def is_differentiable(self, w: np.ndarray) -> bool:
-        """Returns whether TensorFlow's derivatives exist, agree with differences, and have a short trace.
+        """Returns whether TensorFlow's derivatives exist, agree with finite differences, and are traced quickly.
 
         For example, TensorFlow's derivative with respect to the order of a Bessel function is wrong.
         """
         if self.density.length > _MOST_OPERATIONS or not self.density.has_derivatives:
             return False
-        few = self.sample(_FEW_OBSERVATIONS)
-        lengths = few._lengths(w)
-        exact, approximate = few._by_tensorflow(w), few._by_differences(w, lengths)
-        errors = np.abs(exact.gradient - approximate.gradient) * lengths
+        subsample = self.sample(_FEW_OBSERVATIONS)
+        step_sizes = subsample._step_sizes(w)
+        exact, approximate = subsample._by_tensorflow(w), subsample._by_differences(w, step_sizes)
+        errors = np.abs(exact.gradient - approximate.gradient) * step_sizes
         return exact.finite and bool(np.all(errors < 0.01 * _DIFFERENCE))
 
     def _by_tensorflow(self, w: np.ndarray) -> Derivatives:
         point = self.coordinates.points(tf.constant(w[None]), self._arguments)[0]
-        parts = [self.density.derivatives(point, self.held, *chunk) for chunk in self.chunks]
-        value, slope, curvature = (sum(part) / self.total_weight for part in zip(*parts, strict=True))
-        gradient, jacobian, bend = self.coordinates.pullback(tf.constant(w), self._arguments, slope)
-        hessian = tf.transpose(jacobian) @ curvature @ jacobian + bend
+        chunk_derivatives = [self.density.derivatives(point, self.held, *chunk) for chunk in self.chunks]
+        value, point_gradient, point_hessian = (
+            sum(terms) / self.total_weight for terms in zip(*chunk_derivatives, strict=True)
+        )
+        gradient, jacobian, link_hessian = self.coordinates.pullback(tf.constant(w), self._arguments, point_gradient)
+        hessian = tf.transpose(jacobian) @ point_hessian @ jacobian + link_hessian
         value = float(value) - self.log_volume if np.isfinite(value) else -np.inf
         return Derivatives(value, gradient.numpy(), hessian.numpy(), True)
 
-    def _by_differences(self, w: np.ndarray, lengths: np.ndarray) -> Derivatives:
-        steps, (rows, columns) = np.diag(lengths), np.triu_indices(len(w), 1)
+    def _by_differences(self, w: np.ndarray, step_sizes: np.ndarray) -> Derivatives:
+        steps, (rows, columns) = np.diag(step_sizes), np.triu_indices(len(w), 1)
         pairs = steps[rows] + steps[columns]
         moves = np.concatenate([np.zeros([1, len(w)]), steps, -steps, pairs, -pairs])
         value, up, down, pair_up, pair_down = np.split(
@@ -185,12 +194,15 @@ class Objective:
             mixed = (pair_up + pair_down - 2 * value - second[rows] - second[columns]) / 2
             hessian = np.diag(second)
             hessian[rows, columns] = hessian[columns, rows] = mixed
-            return Derivatives(value[0], (up - down) / (2 * lengths), hessian / np.outer(lengths, lengths), False)
+            return Derivatives(
+                value[0], (up - down) / (2 * step_sizes), hessian / np.outer(step_sizes, step_sizes), False
+            )
 
-    def _lengths(self, w: np.ndarray) -> np.ndarray:
+    def _step_sizes(self, w: np.ndarray) -> np.ndarray:
         """Returns the step size of the finite differences in each coordinate, `[p]`.
 
-        Each is the largest step of a grid that changes the mean log-likelihood by less than `_DIFFERENCE`.
+        We try a grid of step sizes, and take the largest that changes the mean log-likelihood by less than
+        `_DIFFERENCE`.
         """
         sizes = 10.0 ** np.arange(1, -15, -0.5)
         moves = (sizes[:, None, None] * np.diag(1 + np.abs(w))).reshape(-1, len(w))

@@ -34,8 +34,8 @@ class Problem:
       y: the observations of positive weight, `[n, *event]`, in float64.
       weights: the weights of these observations, `[n]`, in float64.
       units: the map that scales the sample and the parameters for `objective`.
-      held: a dict from names to values of parameters. They are not optimised, because the likelihood is not smooth in
-        them. Parameters that the user holds at a value are in `family.fixed` instead.
+      held: the values of the held parameters by name. The search does not vary these parameters, because the likelihood
+        is not smooth in them. Parameters that the user holds at a value are in `family.fixed` instead.
       objective: the log-likelihood as a function of the coordinates of the free parameters.
     """
 
@@ -53,7 +53,10 @@ class Problem:
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, place: int, value: float) -> "Problem":
-        """Returns the problem with one element of a natural parameter held at a value."""
+        """Returns the problem with one element of a natural parameter held at a value.
+
+        `place` is the index of the element in the flattened parameter.
+        """
         if name in self.held:
             values = np.array(self.held[name])
             values.flat[place] = value
@@ -84,17 +87,24 @@ class Problem:
         return self.coordinates_of(natural | {name: tf.math.floormod(natural[name] + np.pi, 2 * np.pi) - np.pi})
 
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
-        """Returns the distribution at `w`, with `validate_args=True`."""
+        """Returns the distribution at `w`.
+
+        `validate_args` is as in the family, by default True. But it is False if rounding moved a parameter to the edge
+        of the parameter's domain.
+        """
         try:
             return self.family.build(self._constrained(w), tf.float64)
-        except tf.errors.InvalidArgumentError:  # a parameter was rounded to the edge of its domain
+        except tf.errors.InvalidArgumentError:  # rounding moved a parameter to the edge of its domain
             return self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
 
     def _constrained(self, w):
         return self.units.outward(self.objective.constrained(w)) | self.held
 
     def closed_form(self) -> np.ndarray | None:
-        """Returns the coordinates of TFP's closed-form estimate, or None. The estimate may differ from the maximum."""
+        """Returns the coordinates of TFP's closed-form estimate, or None if TFP has none for this problem.
+
+        The estimate may differ from the maximum.
+        """
         y = tf.constant(self.units.inward_sample(self.y))
         fitted = self.family.closed_form(y) if not self.held and np.ptp(self.weights) == 0 else None
         if fitted is None:
@@ -117,8 +127,8 @@ class Problem:
         """Returns a message about the first observation outside the support at `w`, or None if all are inside."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.search.kinks:
-            # The components have different supports. An outcome need only be in one of them, but TFP's checks would
-            # reject an outcome that is not in all of them.
+            # The components of a mixture have different supports. It is enough if an outcome is in one of the supports,
+            # but TFP's checks would reject each outcome that is not in all of the supports.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:
@@ -137,28 +147,31 @@ class Problem:
         )
 
     def degrees_of_freedom(self, name: str) -> tf.Tensor:
-        """Returns the degrees of freedom of `2 (maximum - profile log-likelihood)` for elements of the parameter.
+        """Returns the degrees of freedom of the statistic `2 (maximum - profile log-likelihood)` of a parameter.
 
-        At the true value of an element, this statistic has a chi-square distribution in large samples. It has 1 degree
-        of freedom, or 2 if the element is an end of the support. From such an estimate, the log-likelihood falls
-        linearly. The statistic is then exponentially distributed with mean 2: this is the chi-square distribution with
-        2 degrees of freedom.
+        In large samples, the statistic has a chi-square distribution at the true value of the parameter. Usually the
+        distribution has 1 degree of freedom.
+
+        The distribution is different if the parameter is an end of the support. The estimate of this end is the
+        smallest or largest observation. The error of the estimate is exponentially distributed, and the log-likelihood
+        falls linearly from the estimate. So the statistic is exponentially distributed with mean 2: this is the
+        chi-square distribution with 2 degrees of freedom.
         """
         at_end = name in self.held and name in innermost(self.family).search.ends
         return tf.constant(2.0 if at_end else 1.0, tf.float64)
 
     @property
     def remark(self) -> str:
-        """A warning for the message of a fit if a circular family's `y` looks like degrees, else an empty text."""
+        """A remark for the message of a fit. It is empty, unless the family is circular and `y` looks like degrees."""
         if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
             return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are treated as radians"
         return ""
 
-    def _open(self):
+    def _open_intervals(self):
         """Returns which intervals are open below, and which are open above, as boolean arrays `[n, ...]`.
 
-        An interval is open if it reaches the end of the support. If the end depends on the parameters, only an interval
-        with an infinite end counts as open.
+        An interval is open if it reaches the end of the support. If the support depends on the parameters, only an
+        interval with an infinite end counts as open.
         """
         lower, upper = self.y[..., 0], self.y[..., 1]
         if self.family.search.corner or self.family.search.kinks:  # the support depends on the parameters
@@ -172,14 +185,15 @@ class Problem:
     @property
     def likely_cause(self) -> str:
         """A likely reason why Newton's method found no maximum, for the message of the fit. It may be empty."""
-        if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open()):
+        if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open_intervals()):
             return (
                 "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "
                 "that side, and there is no maximum: give some exact outcomes"
             )
         if self.family.search.kinks:
             return f"; the likelihood of a {self.family.name} is not smooth"
-        # If values repeat, a density that concentrates on one of them can make the likelihood unbounded.
+        # If a value occurs several times in `y`, the density can concentrate at this value, and the likelihood may then
+        # have no bound.
         values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
@@ -220,10 +234,10 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
 
 
 def _objective(family, y, weights, units, held):
-    inward = units.inward_sample(y)
+    scaled_y = units.inward_sample(y)
     if family.is_discrete:
-        inward, weights = counted(inward, weights)
-    return Objective.of(density_of(family, tuple(held)), inward, weights, units.inward(held), units.log_volume)
+        scaled_y, weights = counted(scaled_y, weights)
+    return Objective.of(density_of(family, tuple(held)), scaled_y, weights, units.inward(held), units.log_volume)
 
 
 def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> ParametricFamily:

@@ -41,8 +41,8 @@ class Profile:
         self.estimate = float(np.ravel(fit.natural[name])[place])
         self._coordinates = {self.estimate: fit.optimum.w}
         self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        spread = self.problem.family.stand_ins(self.problem.y).std()  # `y` may be infinite: the end of an interval
-        self._unit = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
+        spread = self.problem.family.stand_ins(self.problem.y).std()  # `y` may be infinite, but `stand_ins` are finite
+        self._error_scale = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
         """Returns the profile log-likelihood at `value` in nats, the sum over the sample.
@@ -51,44 +51,44 @@ class Profile:
         """
         if value == self.estimate:
             return self.maximum
-        if not self._unit or np.isnan(self._domain.inverse(tf.constant(value, tf.float64))):
+        if not self._error_scale or np.isnan(self._domain.inverse(tf.constant(value, tf.float64))):
             return -math.inf
-        at, target = min(self._coordinates, key=lambda known: abs(known - value)), value
-        while abs(target - at) > _SHORTEST_STEP * abs(value - self.estimate):
-            reached, converged = self._climb(target, at)
+        origin, target = min(self._coordinates, key=lambda known: abs(known - value)), value
+        while abs(target - origin) > _SHORTEST_STEP * abs(value - self.estimate):
+            log_likelihood, converged = self._climb(target, origin)
             if converged and target == value:
-                return reached
-            # After a failed search we halve the step from `at` to `target`. For example, a search fails if a long step
-            # moves an end of the support past an observation, so that the likelihood is 0 at its start.
-            at, target = (target, value) if converged else (at, (at + target) / 2)
-        return self._climb(value, at)[0]
+                return log_likelihood
+            # After a failed search we halve the step from `origin` to `target`. For example, a search fails if a long
+            # step moves an end of the support past an observation, because the search then starts at a likelihood of 0.
+            origin, target = (target, value) if converged else (origin, (origin + target) / 2)
+        return self._climb(value, origin)[0]
 
-    def _climb(self, value: float, at: float) -> tuple[float, bool]:
-        """Holds the element at `value` and runs Newton's method from the optimum that was found for the value `at`.
+    def _climb(self, value: float, origin: float) -> tuple[float, bool]:
+        """Holds the element at `value` and runs Newton's method from the optimum that was found for the value `origin`.
 
         Returns the maximum, and whether Newton's method converged.
         """
         problem = self.problem.holding(self.name, self.place, value)
-        start = self._coordinates[at]
+        start = self._coordinates[origin]
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf, False
-        found = climb(problem.objective, start, self._rank)
-        if found.converged:
-            self._coordinates[value] = found.w
-        return found.value * problem.objective.total_weight, found.converged
+        optimum = climb(problem.objective, start, self._rank)
+        if optimum.converged:
+            self._coordinates[value] = optimum.w
+        return optimum.value * problem.objective.total_weight, optimum.converged
 
     def interval(self, level: float) -> np.ndarray:
         """Returns the ends `[2]` of the interval `{value: 2 (maximum - l_p(value)) <= chi-square quantile}`."""
-        if not self._unit:
+        if not self._error_scale:
             return np.full(2, self.estimate)
-        if math.isinf(self._unit):
+        if math.isinf(self._error_scale):
             return self._domain.forward(np.array([-np.inf, np.inf])).numpy()
-        height = math.sqrt(tfd.Chi2(self.problem.degrees_of_freedom(self.name)).quantile(level))
-        return np.array([self._end(-1.0, height), self._end(1.0, height)])
+        root_quantile = math.sqrt(tfd.Chi2(self.problem.degrees_of_freedom(self.name)).quantile(level))
+        return np.array([self._end(-1.0, root_quantile), self._end(1.0, root_quantile)])
 
-    def _end(self, side: float, height: float) -> float:
+    def _end(self, side: float, root_quantile: float) -> float:
         center = self._domain.inverse(tf.constant(self.estimate, tf.float64))
-        unit = side * self._unit / tf.exp(self._domain.forward_log_det_jacobian(center, 0))
+        unit = side * self._error_scale / tf.exp(self._domain.forward_log_det_jacobian(center, 0))
 
         def value(t):
             return float(self._domain.forward(center + t * unit))
@@ -96,17 +96,17 @@ class Profile:
         def excess(t):
             """Returns a number that is negative inside the interval, 0 at its end and positive outside.
 
-            The number is nearly linear in `t`: the profile log-likelihood falls nearly quadratically, and we take the
-            square root.
+            The number is nearly linear in `t`, because the profile log-likelihood falls nearly quadratically and we
+            take the square root of the fall.
             """
             fall = max(self.maximum - self(value(float(t))), 0.0)
-            return tf.constant(min(math.sqrt(2 * fall), 1e6) - height, tf.float64)
+            return tf.constant(min(math.sqrt(2 * fall), 1e6) - root_quantile, tf.float64)
 
         bounded = not isinstance(self._domain, tfb.Identity)
-        low, high = 0.0, height
+        low, high = 0.0, root_quantile
         while excess(high) < 0:
             low, high = high, 2 * high
-            if high > _FAR * height or (bounded and abs(high * unit) > _FAR):
+            if high > _FAR * root_quantile or (bounded and abs(high * unit) > _FAR):
                 return value(math.inf)
         root = tfp.math.find_root_chandrupatla(
             excess,

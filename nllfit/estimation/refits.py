@@ -57,34 +57,34 @@ class Refits:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Returns the natural parameters by name, `[b, *parameter]`. They are NaN for a sample without an estimate."""
-        names = self.problem.natural(self.w[0])
-        found = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in names.items()}
+        example = self.problem.natural(self.w[0])
+        estimates = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in example.items()}
         if len(self.separate) < len(self.w):
-            found = {name: np.array(value) for name, value in self.problem.natural(self.w).items()}
+            estimates = {name: np.array(value) for name, value in self.problem.natural(self.w).items()}
         for row, fit in self.separate.items():
-            for name, values in found.items():
+            for name, values in estimates.items():
                 values[row] = fit.natural[name] if fit else np.nan
-        return found
+        return estimates
 
     def probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the CDF and the survival function of each fit, `[b, k]`, at outcomes `[b, k]` or `[1, k]`.
+        """Returns the CDF and the survival function of each fit at outcomes `y`, two arrays `[b, k]`.
 
-        The outcomes `[1, k]` are the same for all fits. The results are NaN for a sample without an estimate. An angle
-        is moved to within `pi` of the fitted `loc`.
+        `y` is `[b, k]`, or `[1, k]` if all fits have the same outcomes. The results are NaN for a sample without an
+        estimate. An angle is moved to within `pi` of the fitted `loc`.
         """
-        found = np.full([2, len(self.w), y.shape[1]], np.nan)
+        probabilities = np.full([2, len(self.w), y.shape[1]], np.nan)
 
         def tails(distribution, y):
             y = in_one_turn(law_of(distribution), y)
             return cdf(distribution, y), survival(distribution, y)
 
         if len(self.separate) < len(self.w):
-            together = self.problem.objective.coordinates.distribution(self.w, {})
-            inward = self.problem.units.inward_sample(np.broadcast_to(y, found.shape[1:])).T
-            found = np.stack([np.array(tail).T for tail in tails(together, inward)])
+            distributions = self.problem.objective.coordinates.distribution(self.w, {})
+            scaled_y = self.problem.units.inward_sample(np.broadcast_to(y, probabilities.shape[1:])).T
+            probabilities = np.stack([np.array(tail).T for tail in tails(distributions, scaled_y)])
         for row, fit in self.separate.items():
-            found[:, row] = tails(fit.distribution, y[row % len(y)]) if fit else np.nan
-        return found[0], found[1]
+            probabilities[:, row] = tails(fit.distribution, y[row % len(y)]) if fit else np.nan
+        return probabilities[0], probabilities[1]
 
 
 def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
@@ -96,32 +96,36 @@ def refit(fit: Fit, y: np.ndarray, weights: np.ndarray) -> Refits:
       weights: `[b, n]`, or `[1, n]` if all samples have the same weights.
     """
     problem, optimum, size = fit.problem, fit.optimum, max(len(y), len(weights))
-    w, found = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
+    w, converged = np.tile(optimum.w, [size, 1]), np.zeros(size, bool)
     smooth = optimum.converged and problem.objective.exact and not problem.held
     if smooth and optimum.rank == w.shape[1] > 0 and not problem.family.search.several_maxima:
-        inward = problem.units.inward_sample(y)
+        scaled_y = problem.units.inward_sample(y)
         step = max(1, _BLOCK_SIZE // y[0].size)
         for i in range(0, size, step):
             rows = slice(i, i + step)
-            parts = [part if len(part) == 1 else part[rows] for part in (inward, weights)]
-            w[rows], found[rows] = _climb_together(problem.objective.density, w[rows], *parts)
-        w[~found] = optimum.w
-    left = np.flatnonzero(~found).tolist()
-    return Refits(problem, w, {row: _end(problem, y[row % len(y)], weights[row % len(weights)]) for row in left})
+            block = [array if len(array) == 1 else array[rows] for array in (scaled_y, weights)]
+            w[rows], converged[rows] = _climb_together(problem.objective.density, w[rows], *block)
+        w[~converged] = optimum.w
+    remaining = np.flatnonzero(~converged).tolist()
+    return Refits(
+        problem, w, {row: _separate_search(problem, y[row % len(y)], weights[row % len(weights)]) for row in remaining}
+    )
 
 
 def scores(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Returns the gradient of each observation's log-likelihood with respect to the coordinates, `[n, p]`."""
     density, y = problem.objective.density, problem.units.inward_sample(problem.y)
     _, derivatives = density.of_samples
-    found = []
+    gradients = []
     for i in range(0, len(y), _BLOCK_SIZE):
         block = y[i : i + _BLOCK_SIZE, None]
-        found.append(derivatives(np.tile(w, [len(block), 1]), *_columns(density, block, np.ones([1, 1])))[1])
-    return np.concatenate(found)
+        gradients.append(
+            derivatives(np.tile(w, [len(block), 1]), *_transposed_tensors(density, block, np.ones([1, 1])))[1]
+        )
+    return np.concatenate(gradients)
 
 
-def _end(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
+def _separate_search(problem: Problem, y: np.ndarray, weights: np.ndarray) -> Fit | None:
     try:
         return search(problem_of(problem.family, y, weights))
     except ValueError:  # no estimate, for example because all outcomes are equal
@@ -136,25 +140,27 @@ def _climb_together(
     Returns the final `w`, and whether each row is a maximum, `[b]`.
     """
     values, derivatives = density.of_samples
-    data = _columns(density, y, weights)
-    found = np.zeros(len(w), bool)
+    data = _transposed_tensors(density, y, weights)
+    converged = np.zeros(len(w), bool)
     for _ in range(_STEPS):
         value, gradient, hessian = (part.numpy() for part in derivatives(w, *data))
-        fine = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
-        gradient[~fine], hessian[~fine] = 0.0, -np.eye(w.shape[1])
+        is_finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
+        gradient[~is_finite], hessian[~is_finite] = 0.0, -np.eye(w.shape[1])
         axes, curvature = principal_axes(-hessian)
         step, rise = newton_step(axes, curvature, gradient)
-        lengths = 1 / np.sqrt(np.maximum(np.abs(curvature), FLAT))
-        widths = np.linalg.norm(axes * lengths[:, None], axis=2) * density.coordinates.are_logarithms
-        found = fine & (curvature.min(1) > FLAT) & (np.sqrt(2 * rise) < _NEAR) & (widths.max(1) < _WIDE)
+        errors_along_axes = 1 / np.sqrt(np.maximum(np.abs(curvature), FLAT))
+        standard_errors = np.linalg.norm(axes * errors_along_axes[:, None], axis=2) * density.coordinates.are_logarithms
+        converged = (
+            is_finite & (curvature.min(1) > FLAT) & (np.sqrt(2 * rise) < _NEAR) & (standard_errors.max(1) < _WIDE)
+        )
         noise = _NOISE * (1 + np.abs(value))
-        scale, _ = backtrack(lambda at: values(at, *data).numpy(), w, step, value, 0.0, noise, _HALVINGS)
+        scale, _ = backtrack(lambda points: values(points, *data).numpy(), w, step, value, 0.0, noise, _HALVINGS)
         w = w + scale[:, None] * step
-        if found.all():
+        if converged.all():
             break
-    return w, found
+    return w, converged
 
 
-def _columns(density, y, weights):
+def _transposed_tensors(density, y, weights):
     """Converts samples `[b, n, *event]` and weights `[b, n]` to tensors `[n, b, *event]` and `[n, b]`."""
     return tf.cast(tf.constant(np.swapaxes(y, 0, 1)), density.dtype), tf.constant(weights.T)

@@ -23,23 +23,25 @@ def as_sample(
 
     With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are infinite.
     """
-    given = as_array(y)
-    if given.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
+    array = as_array(y)
+    if array.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats
         raise ValueError(
-            f"`y` is of dtype {given.dtype}, not an array of numbers: give a number or a row for each observation."
+            f"`y` is of dtype {array.dtype}, not an array of numbers: give a number or a row for each observation."
         )
-    sample = as_array(given, np.float64)
+    sample = as_array(array, np.float64)
     if sample.ndim == 0 or sample.size == 0:
         raise ValueError(f"`y` has shape {sample.shape}: give at least one observation, `[n, *event]`.")
     finite = np.isfinite(sample)
-    unknown = np.isnan(sample) if takes_infinity else ~finite
-    if np.any(unknown):
+    is_invalid = np.isnan(sample) if takes_infinity else ~finite
+    if np.any(is_invalid):
         if sample.shape[1:] == (2,) and np.all(sample[:, 0] <= sample[:, 1]):
             raise ValueError(
-                f"`y` holds {np.sum(unknown)} infinite values. If its rows are pairs `[lower, upper]` of censored "
+                f"`y` holds {np.sum(is_invalid)} infinite values. If its rows are pairs `[lower, upper]` of censored "
                 f'outcomes, give a family that takes them, such as `nllfit.Censored("Weibull")`; else remove them.'
             )
-        raise ValueError(f"`y` holds {np.sum(unknown)} NaN{' or infinite' * (not takes_infinity)} values: remove them.")
+        raise ValueError(
+            f"`y` holds {np.sum(is_invalid)} NaN{' or infinite' * (not takes_infinity)} values: remove them."
+        )
     largest = np.abs(sample, where=finite, out=np.zeros_like(sample)).max()
     if np.any(sample[finite]) and not _SMALLEST < largest < 1 / _SMALLEST:
         raise ValueError(
@@ -102,7 +104,7 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"The columns of `y`, {y.shape}, are dependent, so the likelihood of {family.name} has no bound as its "
             f"covariance becomes singular: give more observations, or leave out a column."
         )
-    if family.num_classes is not None:  # TensorFlow would print an invalid label to the log
+    if family.num_classes is not None:  # without this check, TensorFlow would print invalid labels to the log
         wrong = y[(y < 0) | (y >= family.num_classes)]
         if wrong.size:
             raise ValueError(
@@ -129,5 +131,5 @@ def check_whole(family: ParametricFamily, y: np.ndarray, dtype: tf.DType) -> Non
 
 def counted(y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distinct outcomes, and the total weight of each."""
-    values, places = np.unique(y, axis=0, return_inverse=True)
-    return values, np.bincount(places.reshape(-1), weights)
+    values, indices = np.unique(y, axis=0, return_inverse=True)
+    return values, np.bincount(indices.reshape(-1), weights)

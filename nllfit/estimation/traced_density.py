@@ -1,7 +1,7 @@
 """Traced functions of a family's log-density and its derivatives, for samples of any size.
 
-TensorFlow takes a few tenths of a second to trace a density and its derivatives. The traces depend only on the family,
-so they are cached, and all samples of a bootstrap use the same ones.
+TensorFlow takes a few tenths of a second to trace a density and its derivatives. The traces depend only on the family
+and on which parameters are held, so they are cached, and all samples of a bootstrap use the same traces.
 """
 
 import functools
@@ -67,8 +67,9 @@ class Density:
             self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
         return self._profiled[key]
 
-    # The functions below are concrete functions, because a `tf.function` would cause wrong warnings: TensorFlow counts
-    # the `tf.function`s of all families as one, since their code is the same, and warns that it is traced too often.
+    # The properties below return concrete functions, because a `tf.function` would cause wrong warnings. The
+    # `tf.function`s of all families have the same code, so TensorFlow would count them as one `tf.function`, and warn
+    # that this `tf.function` is traced too often.
     @functools.cached_property
     def values(self) -> Any:
         """A function `f(points [s, q], held, y [n, *event], weights [n])`.
@@ -104,12 +105,12 @@ class Density:
                     inner.watch(copies)
                     value = tf.linalg.matvec(self._log_prob(copies, held, y[:, None]), weights, transpose_a=True)
                 gradient = inner.gradient(value, copies, unconnected_gradients="zero")
-                slopes = tf.linalg.diag_part(gradient) if self.copies > 1 else gradient[0]
+                gradient_elements = tf.linalg.diag_part(gradient) if self.copies > 1 else gradient[0]
             zero = {"unconnected_gradients": "zero"}
             if self.copies == self.coordinates.point_size:
-                hessian = outer.gradient(slopes, copies, **zero)
+                hessian = outer.gradient(gradient_elements, copies, **zero)
             else:
-                hessian = outer.jacobian(slopes, copies, experimental_use_pfor=False, **zero)[:, 0]
+                hessian = outer.jacobian(gradient_elements, copies, experimental_use_pfor=False, **zero)[:, 0]
             return value[0], gradient[0], hessian
 
         return self._program(derivatives)
@@ -133,8 +134,8 @@ class Density:
                     inner.watch(w)
                     value = values(w, y, weights)
                 gradient = inner.gradient(value, w)
-                slopes = tf.unstack(gradient, axis=1)
-            rows = [outer.gradient(slope, w, unconnected_gradients="zero") for slope in slopes]
+                gradient_columns = tf.unstack(gradient, axis=1)
+            rows = [outer.gradient(column, w, unconnected_gradients="zero") for column in gradient_columns]
             return value, gradient, tf.stack(rows, 1)
 
         specs = (
@@ -207,8 +208,8 @@ class Density:
         except (AttributeError, NotImplementedError, TypeError, ValueError):
             # Counts have no such bijector, and the bijectors of a few families fail in TFP 0.25. Some of these families
             # can only be sampled in float32.
-            low = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
-            return family.build(low, tf.float32).sample(seed=(0, 0))
+            in_float32 = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
+            return family.build(in_float32, tf.float32).sample(seed=(0, 0))
 
     def _program(self, function, *batch):
         held = self.coordinates.held_specs

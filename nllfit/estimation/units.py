@@ -1,7 +1,7 @@
 """Units: the affine map that scales a sample, and the parameters of its family, to magnitudes of about 1.
 
 A location-scale density contains `(y - loc) / scale`. If `loc` is a million times as large as `scale`, the subtraction
-loses six digits. It loses none if the sample was centred and divided by its spread.
+loses six digits. If the sample was first centred and scaled, the subtraction loses no digits.
 """
 
 import functools
@@ -35,14 +35,14 @@ class Units:
     def of(cls, family: ParametricFamily, y: np.ndarray) -> "Units":
         """Returns the units of a sample `[n, *event]`.
 
-        For a location-scale family, the center is the sample's median, and the spread its interquartile range (its
-        range, if the quartiles are equal). For a scale family, the center is 0 and the spread the median absolute
-        value. For any other family they are 0 and 1. A spread is rounded to a power of two.
+        For a location-scale family, the center is the sample's median, and the spread is the interquartile range, or
+        the range if the quartiles are equal. For a scale family, the center is 0 and the spread is the median absolute
+        value. For any other family, the center is 0 and the spread is 1. A spread is rounded to a power of two.
         """
-        if _is_closed(family, moves=True):
+        if _is_closed(family, with_shifts=True):
             low, center, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
             return cls(center, _power_of_two(np.where(high > low, high - low, np.ptp(y, axis=0))), family.search)
-        if _is_closed(family, moves=False):
+        if _is_closed(family, with_shifts=False):
             return cls(np.zeros(y.shape[1:]), _power_of_two(np.median(np.abs(y), axis=0)), family.search)
         return cls()
 
@@ -70,12 +70,12 @@ class Units:
         return self.spread if name in policy.places + policy.sizes else 1 / self.spread if name in policy.rates else 1.0
 
     def _shift(self, name):
-        if name in _logs(self._policy):
+        if name in _log_rates(self._policy):
             return -np.log(self.spread)
         return self.center if name in self._policy.places else 0.0
 
 
-def _logs(policy):
+def _log_rates(policy):
     """Returns the names of the parameters that are the logarithm of a rate, such as `log_rate`."""
     return [f"log_{name}" for name in policy.rates]
 
@@ -86,23 +86,23 @@ def _power_of_two(sizes):
 
 
 @functools.lru_cache
-def _is_closed(family, moves):
-    """Tests numerically whether the family is closed under scaling and, with `moves`, also under shifts."""
+def _is_closed(family, with_shifts):
+    """Tests numerically whether the family is closed under scaling and, if `with_shifts`, also under shifts."""
     if not family.has_unit:
         return False
-    # A held value or a floor is in the unit of the data, so its parameter cannot be scaled. A parameter with a link of
-    # the user's may have a bounded domain, so it cannot be scaled or shifted. If the link maps to the positive numbers,
-    # the parameter can be scaled, but not shifted.
-    policy, given = family.search, {*family.fixed, *family.floor}
-    given |= family.link.keys() - set(family.positive).difference(policy.places if moves else ())
-    changed = {*policy.places, *policy.sizes, *policy.rates, *_logs(policy)}
-    if not set(policy.places if moves else changed) & set(family.parameter_names) or changed & given:
+    # A parameter that has a held value or a floor cannot be scaled, because the value or floor is in the user's unit. A
+    # parameter whose link was chosen by the user may have a bounded domain, so it cannot be scaled or shifted. But if
+    # the link maps to the positive numbers, the parameter can be scaled, though not shifted.
+    policy, unscalable = family.search, {*family.fixed, *family.floor}
+    unscalable |= family.link.keys() - set(family.positive).difference(policy.places if with_shifts else ())
+    changeable = {*policy.places, *policy.sizes, *policy.rates, *_log_rates(policy)}
+    if not set(policy.places if with_shifts else changeable) & set(family.parameter_names) or changeable & unscalable:
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))
     z = rng.standard_normal([20, *family.event_shape])
-    z = z if moves else np.abs(z)  # a scale family may have only positive outcomes
-    units = Units(moves * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), policy)
-    here = family.build(parameters, tf.float64).log_prob(z)
-    there = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
-    return np.allclose(here, there + units.log_volume, rtol=1e-6, equal_nan=True)
+    z = z if with_shifts else np.abs(z)  # a scale family may have only positive outcomes
+    units = Units(with_shifts * rng.uniform(1, 2, family.event_shape), rng.uniform(1, 2, family.event_shape), policy)
+    log_prob_z = family.build(parameters, tf.float64).log_prob(z)
+    log_prob_y = family.build(units.outward(parameters), tf.float64).log_prob(units.center + units.spread * z)
+    return np.allclose(log_prob_z, log_prob_y + units.log_volume, rtol=1e-6, equal_nan=True)

@@ -12,7 +12,7 @@ _INFINITY = 700.0
 
 
 def in_words(objective: Objective, optimum: Optimum) -> str:
-    """Returns the phrase about a search for `Estimate.message`."""
+    """Returns the phrase in `Estimate.message` that describes the search."""
     match optimum.verdict:
         case Verdict.MAXIMUM:
             return "converged"
@@ -38,11 +38,11 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     The phrase names one parameter and its limit.
     """
     w, direction = optimum.w, optimum.direction
-    ranked = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
-    single_moves = (np.eye(len(w)) * np.sign(direction))[ranked]
+    by_change = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
+    single_moves = (np.eye(len(w)) * np.sign(direction))[by_change]
     # For each coordinate: whether the log-likelihood stays equal or rises if only this coordinate moves, by 1.
     rises = objective.values(w + single_moves) >= objective.value(w)
-    fastest = ranked[np.argmax(rises)]
+    fastest = by_change[np.argmax(rises)]
     far = w.copy()
     far[fastest] += _INFINITY * np.sign(direction[fastest])
     before, after = objective.natural(w), objective.natural(far)
@@ -53,7 +53,8 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     limit, now = (np.ravel(values[name])[changes[name].argmax()] for values in (after, before))
     if np.isneginf(objective.value(far)) and not objective.are_logarithms[fastest]:
         return f"no maximum inside: the log-likelihood goes on rising as `{name}` approaches the end of the sample"
-    # The second condition is for a parameter without bounds. It equals its coordinate, so it moved by `_INFINITY`.
+    # The second condition is for a parameter without bounds. Such a parameter equals its coordinate, so it moved by
+    # `_INFINITY`.
     if abs(limit) > 1e100 or abs(limit - now) > _INFINITY / 2:
         bound = "infinity" if limit > 0 else "-infinity"
     else:

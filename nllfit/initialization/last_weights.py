@@ -213,9 +213,9 @@ def _indices_of_biases(tape, params, variables):
     for one element of the bias and 0 for the others. (If `params` has more axes, such as the steps of a sequence, the
     gradient is summed over all positions along these axes.)
 
-    To find all indices, we need only one gradient for each binary digit of an index. Gradient `k` is the gradient of the
-    sum of all elements of `params` whose index has 1 as binary digit `k`. If element `j` of a bias is added to element
-    `i` of `params`, then element `j` of gradient `k` is digit `k` of the index `i`.
+    To find all indices, we need only one gradient for each binary digit of an index. Gradient `k` is the gradient of
+    the sum of all elements of `params` whose index has 1 as binary digit `k`. If element `j` of a bias is added to
+    element `i` of `params`, then element `j` of gradient `k` is digit `k` of the index `i`.
     """
     size = params.shape[-1]
     digits = np.arange(size)[None] >> np.arange(size.bit_length())[:, None] & 1
