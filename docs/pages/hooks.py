@@ -20,14 +20,14 @@ logging.getLogger("tensorflow").setLevel("ERROR")  # hides warnings about TFP's 
 
 def on_files(files, config):
     """Adds the generated pages and their figures."""
-    made = dict(reference.pages())
-    made["index.md"] = home.page()
-    made["benchmarks.md"] = benchmarks.page()
-    made["families.md"], pictures = families.page()
-    made |= pictures
     logging.getLogger("mkdocs").info("Running the tutorials that have changed")
-    sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path; the processes of `run_all` inherit it
-    tutorials.run_all()
+    sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path; the processes of `running` inherit it
+    with tutorials.running():
+        made = dict(reference.pages())
+        made["index.md"] = home.page()
+        made["benchmarks.md"] = benchmarks.page()
+        made["families.md"], pictures = families.page()
+        made |= pictures
     for path in tutorials.tutorials():
         made[f"learn/{path.stem}.md"], figures = tutorials.page(path)
         made |= {f"learn/{name}": png for name, png in figures.items()}

@@ -13,8 +13,9 @@ import os
 import pathlib
 import re
 import time
+from collections.abc import Iterator
 
-__all__ = ["LEARN", "cells", "linked", "page", "run", "run_all", "tutorials"]
+__all__ = ["LEARN", "cells", "linked", "page", "run", "running", "tutorials"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 LEARN = ROOT / "docs" / "learn"
@@ -65,13 +66,19 @@ def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
     return results
 
 
-def run_all() -> None:
-    """Runs the tutorials that have changed, in several processes, and stores the results for `page`."""
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Runs the tutorials that have changed in other processes during a `with` block, and stores the results for `page`.
+
+    The end of the block waits for the tutorials.
+    """
     workers = min(os.cpu_count() or 1, 4)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow hangs in a forked process
     quiet = logging.getLogger("tensorflow").setLevel  # hides warnings about deprecations and retracing
     with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=quiet, initargs=("ERROR",)) as pool:
-        list(pool.map(_remembered, tutorials()))
+        results = pool.map(_remembered, tutorials())
+        yield
+        list(results)  # raises the error of a tutorial
 
 
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
