@@ -34,7 +34,11 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 def pack(x, y, sample_weight, name="", takes_sparse=False):
-    """Returns the arguments that are not None as a tuple of arrays and tensors."""
+    """Returns the arguments that are not None as a tuple of arrays and tensors.
+
+    With `takes_sparse`, a sparse SciPy matrix in `x` becomes a `tf.SparseTensor`. `name` is the name of the data in
+    error messages; see `part_name`.
+    """
     if takes_sparse:
         x = tf.nest.map_structure(_as_sparse_tensor, x)
     if y is None and sample_weight is not None:
@@ -80,7 +84,8 @@ def check_dataset(dataset):
 def as_tensors(data, floatx, name, takes_sparse=False):
     """Converts a tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` to structures of tensors.
 
-    If `floatx` is given, NumPy's floats are cast to it. With `takes_sparse`, `x` may contain a `tf.SparseTensor`.
+    If `floatx` is given, floats of NumPy and of sparse tensors are cast to it. With `takes_sparse`, `x` may contain a
+    `tf.SparseTensor`.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
@@ -142,7 +147,7 @@ def check_lengths(data, name, advice=""):
 
 
 def check_finite(data, name, where="row {}".format):
-    """Raises a `ValueError` if `x` or a weight is not finite, or if a weight is negative. It does not check `y`."""
+    """Raises a `ValueError` if `x` or a weight is not finite, or if a weight is negative. `y` is not checked."""
     for part, i, tensor in _leaves(data):
         if part == "y":
             continue
@@ -184,10 +189,12 @@ def weighted(data, class_weight, floatx):
     if not hasattr(class_weight, "get"):
         raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
     try:
-        known = {as_count("class_weight", label, 0): float(weight) for label, weight in dict(class_weight).items()}
+        weight_of_class = {
+            as_count("class_weight", label, 0): float(weight) for label, weight in dict(class_weight).items()
+        }
     except (TypeError, ValueError):
-        known = {0: np.nan}
-    if not all(np.isfinite(weight) and weight >= 0 for weight in known.values()):
+        weight_of_class = {0: np.nan}
+    if not all(np.isfinite(weight) and weight >= 0 for weight in weight_of_class.values()):
         raise ValueError(
             f"`class_weight` is {class_weight!r}: give finite weights >= 0 of labels, which are ints >= 0."
         )
@@ -195,10 +202,10 @@ def weighted(data, class_weight, floatx):
     if labels is None:
         raise ValueError("`class_weight` weights classes, but `y` does not hold class labels: use `sample_weight`.")
     classes, rows = np.unique(labels, return_inverse=True)
-    factors = np.array([known.get(label, 1.0) for label in classes.tolist()])[rows]
-    (given,) = tf.nest.flatten(data[2]) if len(data) == 3 else [tf.ones(len(factors), floatx)]
-    given = given if given.dtype.is_floating else tf.cast(given, floatx)
-    return (*data[:2], given * factors.reshape(-1, *[1] * (len(given.shape) - 1)))
+    factors = np.array([weight_of_class.get(label, 1.0) for label in classes.tolist()])[rows]
+    (weights,) = tf.nest.flatten(data[2]) if len(data) == 3 else [tf.ones(len(factors), floatx)]
+    weights = weights if weights.dtype.is_floating else tf.cast(weights, floatx)
+    return (*data[:2], weights * factors.reshape(-1, *[1] * (len(weights.shape) - 1)))
 
 
 def rows_of(data, start, stop):
@@ -213,7 +220,7 @@ def rows_of(data, start, stop):
 
 
 def specs_of_rows(data):
-    """Returns specs to trace a function with a structure of tensors and sparse tensors, for any number of rows."""
+    """Returns the specs of a structure of tensors and sparse tensors, to trace a function for any number of rows."""
 
     def spec(tensor):
         kind = tf.SparseTensorSpec if isinstance(tensor, tf.SparseTensor) else tf.TensorSpec

@@ -1,4 +1,4 @@
-"""Ensembles: models whose heads have the same family, and the mixture of their distributions."""
+"""Ensembles: the equal mixture of the distributions that several models predict."""
 
 import concurrent.futures
 import json
@@ -36,13 +36,14 @@ class Ensemble:
 
     `p(y | x) = sum_m p_m(y | x) / M` for `M` members. For classes, this is the mean of the members' probabilities. For
     real numbers, the variance of the mixture is the mean of the members' variances (the noise) plus the variance of
-    their means (the disagreement).
+    the members' means (the disagreement).
 
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take an ensemble. A call returns the mixture in
     the form in which a member returns its distribution: in Keras 3 as the attribute `distribution` of a tensor.
 
     A model that draws random numbers (a head with `as_tensor="sample"`, uncertain weights, Monte Carlo dropout) may be
-    the only member: `Ensemble([model], num_samples=100)` is the mixture of the distributions from 100 calls of it.
+    the only member: `Ensemble([model], num_samples=100)` is the mixture of the distributions from 100 calls of the
+    model.
 
     Args:
       models: at least one model, all of one Keras version. Their heads have the same family and event shape.
@@ -50,11 +51,11 @@ class Ensemble:
 
     Attributes:
       models: the members, a tuple.
-      num_samples: as given.
+      num_samples: how often each member is called.
 
     Raises:
-      TypeError: if `models` is not a list, or a member is not a Keras model. A call of the ensemble raises
-        this error if a member does not end in a head.
+      TypeError: if `models` is not a list or another iterable, or a member is not a Keras model. A call of the
+        ensemble raises this error if a member does not end in a head.
       ValueError: if one of these is true:
         - `num_samples` is not an integer of at least 1, or there is no member.
         - The members are of two Keras versions, or some compute in float32 and others in float64.
@@ -105,16 +106,16 @@ class Ensemble:
     ) -> "Ensemble":
         """Trains `n` members in parallel, in `min(n, cores + 4, 32)` threads.
 
-        `nllfit.fit` trains each member on all rows; `member.history` is its `History`. Members differ in their first
-        weights and in the order in which they see the rows.
+        `nllfit.fit` trains each member on all rows, and sets `member.history` to the `History` of the training. Members
+        differ in their initial weights and in the order in which they see the rows.
 
         Args:
           build: a function that returns a new compiled model in each call, with random initial weights.
           n: the number of members, at least 1.
-          x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them, but no generator, which can be read only
-            once.
-          seed: `seed + i` fixes the initial weights of member `i` and the order of its rows. Like Keras's
-            `set_random_seed`, it seeds the global generators of Python, NumPy and TensorFlow. The largest `seed` is
+          x, y: arrays, or a `tf.data.Dataset`, as `nllfit.fit` takes them, but no generator, because a generator
+            can be read only once.
+          seed: `seed + i` fixes the initial weights of member `i` and the order of its rows. The global generators
+            of Python, NumPy and TensorFlow are also seeded, as by Keras's `set_random_seed`. The largest `seed` is
             `2**32 - n`.
           callbacks: a function that returns a new list of callbacks for each member. Members cannot share a callback,
             because a callback has the state of one model.
@@ -159,8 +160,8 @@ class Ensemble:
             raise ValueError("`build` returned the same model twice: make a new one in each call.")
 
         def train(model, member_seed):
-            own = None if callbacks is None else callbacks()
-            return fit(model, x, y, seed=member_seed, callbacks=own, **{"verbose": 0} | arguments)
+            member_callbacks = None if callbacks is None else callbacks()
+            return fit(model, x, y, seed=member_seed, callbacks=member_callbacks, **{"verbose": 0} | arguments)
 
         # More threads than cores, because some threads wait for Python's lock while others run compiled code.
         with concurrent.futures.ThreadPoolExecutor(min(n, (os.cpu_count() or 1) + 4, 32)) as threads:
@@ -186,7 +187,7 @@ class Ensemble:
         return tf.nest.map_structure(mixed, *[model(x, training=training) for model in calls])
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
-        """Returns the mixtures of all rows, like `nllfit.predict_distribution`. It reads the data once."""
+        """Returns the mixtures of all rows, like `nllfit.predict_distribution`. The data are read once."""
         origins = joined_origins(self.models, x, batch_size, self.num_samples)
         return tf.nest.map_structure(mixture_of_origins, *origins)
 

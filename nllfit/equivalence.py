@@ -17,9 +17,9 @@ of the posterior.
 
 The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
 mean gradient is `-decay * w * (sqrt(v) + epsilon)`, where `v` is the mean square of the batch gradients. If a batch
-contains all rows, `sqrt(v)` is the absolute value of the mean gradient. Then, if `decay * abs(w)` is below 1, the
-equation holds only where the gradient is almost 0, so AdamW finds the maximum of the likelihood. With smaller batches
-`v` stays positive, so the decay shrinks the weights.
+contains all rows, `sqrt(v)` is `abs(g)`, where `g` is the mean gradient, so `abs(g) = decay * abs(w) * (abs(g) +
+epsilon)`. If `decay * abs(w)` is well below 1, then `g` is almost 0, because `epsilon` is tiny: AdamW finds the maximum
+of the likelihood. With smaller batches `v` stays positive, so the decay shrinks the weights.
 """
 
 import dataclasses
@@ -44,7 +44,8 @@ class Equivalence:
     Attributes:
       loss: the loss as text.
       keras_loss: a function `(keras=tf_keras)` that returns the Keras loss. The Keras loss maps `y` and `link(u)` to
-        losses `[B]` for `B` outcomes. Each is a mean over the elements of an outcome, except if an outcome is a class.
+        losses `[B]` for `B` outcomes. Each of these losses is a mean over the elements of an outcome, unless the
+        outcome is a class.
       head: a function `(D, s, heads=nllfit.heads)` that returns the head.
       link: maps the input `u` of the head to the prediction that the Keras loss takes.
       scale: a function `(D, s)` that returns the factor.
@@ -63,7 +64,7 @@ class Equivalence:
     offset_text: str = "0"
 
 
-def _none(size, s, y):
+def _no_offset(size, s, y):
     return 0.0
 
 
@@ -74,7 +75,7 @@ EQUIVALENCES = (
         head=lambda size, s, heads=heads: heads.Bernoulli(size),
         link=tf.identity,
         scale=lambda size, s: size,
-        offset=_none,
+        offset=_no_offset,
         head_text="Bernoulli(D)",
         scale_text="D",
     ),
@@ -84,7 +85,7 @@ EQUIVALENCES = (
         head=lambda size, s, heads=heads: heads.OneHotCategorical(size),
         link=tf.identity,
         scale=lambda size, s: 1,
-        offset=_none,
+        offset=_no_offset,
         head_text="OneHotCategorical(D)",
         scale_text="1",
     ),
@@ -96,7 +97,7 @@ EQUIVALENCES = (
         head=lambda size, s, heads=heads: heads.Categorical(size),
         link=tf.identity,
         scale=lambda size, s: 1,
-        offset=_none,
+        offset=_no_offset,
         head_text="Categorical(D)",
         scale_text="1",
     ),
@@ -145,7 +146,7 @@ def table() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class PriorEquivalence:
-    """A Keras regularizer, and the prior of each weight to which it is equivalent in a fit to `n` rows of data.
+    """A Keras regularizer of a weight, and the prior to which the regularizer is equivalent if the data have `n` rows.
 
     Attributes:
       regularizer: the regularizer as text, with the factor `l`.

@@ -1,4 +1,4 @@
-"""Reads the distribution in a head's output, in either Keras version. Defines the error for outputs without one."""
+"""Reads the distribution in a head's output, in either Keras version. Raises an error for other outputs."""
 
 from typing import Any
 
@@ -54,23 +54,24 @@ def kind_of(output: Any) -> str:
 def output_like(output: Any, distribution: tfp.distributions.Distribution, prediction: tf.Tensor) -> Any:
     """Returns a head's output that contains `distribution`.
 
-    In tf_keras this is the distribution itself. In Keras 3 it is `prediction` with the attribute `distribution`.
+    In tf_keras the result is the distribution itself. In Keras 3 the result is `prediction` with the attribute
+    `distribution`.
 
     Args:
-      output: the output of a head. It decides the Keras version, and its mask is copied.
+      output: the output of a head. The result is of the same Keras version and has the same mask.
       distribution: the distribution.
-      prediction: its central value.
+      prediction: the central value of `distribution`.
     """
     if hasattr(output, "log_prob"):
         return with_mask(distribution, mask_of(output))
-    # We copy `prediction`, because it may be a parameter's own tensor, which must not get the attribute.
+    # A copy, because `prediction` may be the tensor of a parameter, such as `loc`, which must not get the attribute.
     prediction = tf.identity(tf.cast(prediction, output.dtype))
     prediction.distribution = distribution
     return with_mask(prediction, mask_of(output))
 
 
 def refuse_estimators(model: Any) -> None:
-    """Raises a `TypeError` for an estimator of `nllfit.tabular` or a regression, which read tables."""
+    """Raises a `TypeError` for an estimator of `nllfit.tabular` or a fitted regression, which are not Keras models."""
     if hasattr(model, "predict_distribution") and not callable(model):
         raise TypeError(
             f"`model` is a {type(model).__name__}, not a Keras model: call its own methods. To score it, call "

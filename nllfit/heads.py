@@ -3,9 +3,9 @@
 A head is a `tfp.layers.DistributionLambda` that makes the distributions of a `Family`. The docstring of each head
 documents its family and arguments. Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported
 model), the output is converted to the distribution's `central_value`: the mean, the probabilities of classes, or the
-median if the mean is not finite or the distribution is truncated to a fixed interval (`Truncated`). The `central_value`
-of a mixture is the weighted mean of the central values of its components. A head computes in the dtype of its input, or
-in float32 if the input has 16 bits.
+median if the mean is not finite or the distribution is truncated to a fixed interval (`Truncated`). If TFP has no
+median, the mode replaces it. The `central_value` of a mixture is the weighted mean of the central values of its
+components. A head computes in the dtype of its input, or in float32 if the input has 16 bits.
 
 Besides the arguments of its family, every head takes:
 
@@ -13,7 +13,7 @@ Besides the arguments of its family, every head takes:
   from the distribution of each row, in training and in `predict`. The gradient flows through the draw, so the head can
   be a latent variable inside a network.
 - `activity_regularizer`: None, or `nllfit.KLDivergence(prior)`, which the head adds to the loss once for each batch.
-- `seed`: the seed of the draws; by default it comes from Python's generator, which Keras's `set_random_seed` fixes.
+- `seed`: the seed of the draws. By default it is drawn from Python's generator, which Keras's `set_random_seed` seeds.
 """
 
 import tensorflow as tf
@@ -42,8 +42,8 @@ class _Layer(Drawing, tfp.layers.DistributionLambda):
         outputs = super().call(inputs, *args, **kwargs)
         distribution = rowwise(outputs[0] if isinstance(outputs, tuple) else outputs)
         value = tf.convert_to_tensor(distribution)
-        # Keras casts sample weights to the dtype of the distribution. For class labels this is an integer dtype, which
-        # would truncate the weights, so we replace it by the dtype of the prediction.
+        # Keras casts sample weights to the dtype of the distribution. An integer dtype, as
+        # class labels have, would truncate the weights. So the distribution gets the dtype of the prediction.
         set_dtype(distribution, value.dtype)
         self._add_term(made_by_head(distribution), mask_of(inputs), training)
         forget_graph()

@@ -51,7 +51,7 @@ class MaximumLikelihoodFit:
 def wald_interval(estimate: np.ndarray, error: np.ndarray, level: float) -> np.ndarray:
     """Returns `estimate +- z * error` as an array `[..., 2]`.
 
-    Here `z` is the quantile `(1 + level) / 2` of the standard Normal.
+    `z` is the quantile of the standard Normal at the probability `(1 + level) / 2`.
     """
     half = float(tfd.Normal(tf.constant(0.0, tf.float64), 1.0).quantile((1 + level) / 2)) * error
     return np.stack([estimate - half, estimate + half], -1)

@@ -33,24 +33,25 @@ from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 __all__ = ["Laplace", "laplace"]
 
 _EVIDENCE = "marginal likelihood"
-_NUMBERS = "mean", "covariance", "prior_scale", "log_evidence"
+_SAVED_ATTRIBUTES = "mean", "covariance", "prior_scale", "log_evidence"
 
 
 class Laplace:
-    """The result of `nllfit.laplace`: a model and the Normal posterior of some of its weights. Call it like the model.
+    """The result of `nllfit.laplace`: a model, and the Normal posterior of some of the model's weights.
 
-    Let `u = f(x)` be the input of the model's head, `w` the values of the chosen weights in the model, and `J(x)` the
-    Jacobian of `f` with respect to these weights at `w`. `f` is replaced by its first-order expansion around `w`. Under
-    the posterior, `u` is then Normal, and the predicted distribution is a mixture over `u`:
+    A `Laplace` is called like the model. Let `u = f(x)` be the input of the model's head, `w` the values of the chosen
+    weights in the model, and `J(x)` the Jacobian of `f` with respect to these weights at `w`. `f` is replaced by its
+    first-order expansion around `w`. Under the posterior, `u` is then Normal, and the predicted distribution is a
+    mixture over `u`:
 
         p(y | x) = integral p(y | u) Normal(u; f(x) + J(x) (mean - w), J(x) covariance J(x)') du
 
     The integral is computed as a sum over at most 100 points. They are Gauss-Hermite points if `u` has up to four
-    elements. Otherwise they are random points, which are the same in every call. Their mean and, for up to 50 elements,
-    their covariance are exact.
+    elements. Otherwise they are random points, the same in every call. The mean of these points equals the mean of
+    `u`. If `u` has up to 50 elements, their covariance also equals the covariance of `u`.
 
     `predict_distribution`, `evaluate` and all of `nllfit.calibration` take a `Laplace` in place of a model. Do not
-    change the weights of `model`, because the posterior belongs to their present values.
+    change the weights of `model`, because the posterior belongs to the present weights.
 
     Attributes:
       model: the model, which `laplace` does not change.
@@ -67,7 +68,7 @@ class Laplace:
         self.prior_scale, self.log_evidence = posterior.prior_scale, posterior.log_evidence
         self._places = tuple(map(int, places))  # the indices of the weights in `trainable_variables`
         self._weights = [variable_of(model.trainable_variables[place]) for place in self._places]
-        self._program = tf.function(self._posterior_of_numbers, autograph=False)
+        self._program = tf.function(self._posterior_of_head_inputs, autograph=False)
 
     @property
     def output_names(self) -> list[str]:
@@ -78,21 +79,21 @@ class Laplace:
         """Returns the mixture at inputs `x`, in the form in which the model returns its own distribution."""
         output = self.model(x, training=training)
         origin = origin_of(output)
-        distribution = mixture_over(origin.family, origin.shared, *self._numbers(x))
+        distribution = mixture_over(origin.family, origin.shared, *self._mean_and_root(x))
         return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
         """Returns the mixtures of all rows, like `nllfit.predict_distribution`."""
-        outputs, parts = [], []
+        outputs, means_and_roots = [], []
         for batch in _batches(self.model, x, as_count("batch_size", batch_size, 1)):
             with refusal_of("a batch of `x`"):
                 outputs.append(self.model(batch, training=False))
-                parts.append(self._numbers(batch))
+                means_and_roots.append(self._mean_and_root(batch))
         if not outputs:
             raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
         origin, masks = origin_of(outputs[0]), list(map(mask_of, outputs))
-        check_one_shape([means.shape] for means, _ in parts)
-        means, roots = (tf.concat(part, 0) for part in zip(*parts, strict=True))
+        check_one_shape([means.shape] for means, _ in means_and_roots)
+        means, roots = (tf.concat(part, 0) for part in zip(*means_and_roots, strict=True))
         mask = None if masks[0] is None else tf.concat(masks, 0)
         return with_mask(mixture_over(origin.family, origin.shared, means, roots), mask)
 
@@ -102,9 +103,9 @@ class Laplace:
         Raises:
           ValueError: if the folder is not empty.
         """
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        arrays = {name: getattr(self, name) for name in _SAVED_ATTRIBUTES}
         with new_folder(folder) as path:
-            np.savez(path / self.file, places=self._places, **numbers)
+            np.savez(path / self.file, places=self._places, **arrays)
             self.model.save(path / "model.keras")
 
     @classmethod
@@ -117,7 +118,7 @@ class Laplace:
         folder = pathlib.Path(folder)
         try:
             with np.load(folder / cls.file, allow_pickle=False) as file:
-                mean, covariance, *scalars = (file[name] for name in _NUMBERS)
+                mean, covariance, *scalars = (file[name] for name in _SAVED_ATTRIBUTES)
                 places = file["places"]
             posterior = Posterior(mean, covariance, *map(float, scalars))
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
@@ -126,33 +127,34 @@ class Laplace:
             ) from None
         return cls(load_model(folder / "model.keras"), places, posterior)
 
-    def _numbers(self, x):
+    def _mean_and_root(self, x):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         specs = specs_of_rows(x)
         # A direct call of `_program` would make TensorFlow warn of retracing when structures of `x` differ.
-        numbers = trace(self._program, specs)(x)
-        if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(numbers[1]).numpy()):
-            return numbers
+        mean_and_root = trace(self._program, specs)(x)
+        if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(mean_and_root[1]).numpy()):
+            return mean_and_root
         # TensorFlow computes the Jacobian of a row as a sum over all rows, with the factor 0 for the other rows. But 0
-        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. Then we compute each half separately.
+        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. So, if the result contains
+        # NaN, we compute each half of the rows separately.
         half = num_rows(x) // 2
-        parts = self._numbers(rows_of(x, 0, half)), self._numbers(rows_of(x, half, num_rows(x)))
-        return tuple(tf.concat(part, 0) for part in zip(*parts, strict=True))
+        halves = self._mean_and_root(rows_of(x, 0, half)), self._mean_and_root(rows_of(x, half, num_rows(x)))
+        return tuple(tf.concat(part, 0) for part in zip(*halves, strict=True))
 
-    def _posterior_of_numbers(self, x):
+    def _posterior_of_head_inputs(self, x):
         """Returns the mean `[*batch, d]` of the head's inputs, and a matrix `R` `[*batch, d, d]`.
 
         The covariance of the head's inputs is `R R'`.
         """
         with tf.GradientTape(persistent=True) as tape:
             params = origin_of(self.model(x, training=False)).params
-        lines = tf.cast(derivatives(tape, params, self._weights), tf.float64)
+        jacobians = tf.cast(derivatives(tape, params, self._weights), tf.float64)
         shift = tf.constant(self.mean) - tf.concat([tf.reshape(tf.cast(w, tf.float64), [-1]) for w in self._weights], 0)
-        covariances = tf.einsum("...dp,pq,...eq->...de", lines, self.covariance, lines)
+        covariances = tf.einsum("...dp,pq,...eq->...de", jacobians, self.covariance, jacobians)
         finite = tf.reduce_all(tf.math.is_finite(covariances), [-2, -1], keepdims=True)
-        variances, axes = tf.linalg.eigh(tf.where(finite, covariances, 0.0))  # raises an error for NaN
-        root = tf.where(finite, axes * tf.sqrt(tf.maximum(variances, 0.0))[..., None, :], np.nan)
-        return params + tf.cast(tf.linalg.matvec(lines, shift), params.dtype), tf.cast(root, params.dtype)
+        eigenvalues, eigenvectors = tf.linalg.eigh(tf.where(finite, covariances, 0.0))  # `eigh` refuses NaN
+        root = tf.where(finite, eigenvectors * tf.sqrt(tf.maximum(eigenvalues, 0.0))[..., None, :], np.nan)
+        return params + tf.cast(tf.linalg.matvec(jacobians, shift), params.dtype), tf.cast(root, params.dtype)
 
 
 def laplace(
@@ -168,13 +170,14 @@ def laplace(
 
     Each weight has the prior `Normal(0, s)`. The posterior is `Normal(mean, inv(F + I / s^2))`, where `F` is the Fisher
     information of the `n` outcomes about the weights. `F` is estimated from at least 100 draws for each row if TFP has
-    no formula for the divergence of the head's family, as for a StudentT, or if the density is not smooth, as for a
-    Laplace. The error of `F` is then about 2% for 30 rows.
+    no formula for the KL divergence between two distributions of the head's family, as for a StudentT, or if the
+    density is not smooth, as for a Laplace. The error of `F` is then about 2% for 30 rows.
 
     - With `layers="last"`, the mean is the maximum of the posterior. Newton's method finds it, starting at the model's
       weights.
     - With `layers="all"`, the mean is the model's weights. They are the maximum of the posterior if the network was
-      trained with the regularizer `L2(1 / (2 n s^2))` of each weight, which is the negative log prior divided by `n`.
+      trained with the regularizer `L2(1 / (2 n s^2))` of each weight. Up to a constant, this regularizer is the
+      negative log prior divided by `n`.
 
     For a `Normal` head of fixed scale whose mean is linear in the weights, the posterior and the evidence are exact.
     The predictions are exact except for the sum over points that `Laplace` describes. This sum is a coarse
@@ -195,8 +198,8 @@ def laplace(
 
     Raises:
       TypeError, ValueError: if one of these is true:
-        - `standard_errors` does not accept the model or the data. (Here its limit of 2000 weights applies only to the
-          chosen layers.)
+        - `standard_errors` does not accept the model or the data. (`standard_errors` accepts at most 2000 weights.
+          Here only the weights of the chosen layers count.)
         - `layers` or `prior_scale` is invalid.
         - The outcomes are intervals (`Censored`) or have windows that differ between rows (`Truncated`).
         - No maximum of the posterior is found near the weights, or no maximum of the evidence for a `prior_scale`
@@ -221,13 +224,13 @@ def laplace(
     weights = _last_weights(model) if layers == "last" else _weights_without_shared(model)
     check_size_of(layers, weights)
     places = tuple(next(i for i, w in enumerate(model.trainable_variables) if w is weight) for weight in weights)
-    before, fixed_scale = flat_weights(model), None if prior_scale == _EVIDENCE else float(prior_scale)
+    initial_weights, fixed_scale = flat_weights(model), None if prior_scale == _EVIDENCE else float(prior_scale)
     with surface_over(Fisher, model, data) as surface:
         try:
-            objective = Objective(surface, before, places, fixed_scale)
+            objective = Objective(surface, initial_weights, places, fixed_scale)
             posterior = objective.at_the_weights() if layers == "all" else objective.at_the_maximum()
         finally:
-            set_weights(model, before)
+            set_weights(model, initial_weights)
     return Laplace(model, places, posterior)
 
 
@@ -245,10 +248,10 @@ def _weights_without_shared(model):
 
 
 def _last_weights(model):
-    """Returns the trainable weights of the last layers that have any, except the head."""
+    """Returns the trainable weights of the last layers before the head that have trainable weights."""
     adapter = adapter_of(model)
     *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
-    layers = _last_layers(head, adapter.layers, adapter.keras) or [_leaf(adapter.layers, adapter.keras)]
+    layers = _last_layers(head, adapter.layers, adapter.keras) or [_last_trainable(adapter.layers, adapter.keras)]
     weights = [weight for layer in layers if layer is not None for weight in layer.trainable_weights]
     return list({id(weight): weight for weight in weights}.values())  # several paths may lead to one layer
 
@@ -258,23 +261,25 @@ def _last_layers(layer, layers, keras):
 
     The model must be functional.
     """
-    found = []
+    last_layers = []
     for before in leading_to(layer, layers, keras.layers.Add):
         if before is not None and before.trainable_weights:
-            found.append(_leaf(adapter_of(before).layers, keras) if isinstance(before, keras.Model) else before)
+            last_layers.append(
+                _last_trainable(adapter_of(before).layers, keras) if isinstance(before, keras.Model) else before
+            )
         elif before is not None:
-            found += _last_layers(before, layers, keras)
-    return found
+            last_layers += _last_layers(before, layers, keras)
+    return last_layers
 
 
-def _leaf(layers, keras):
+def _last_trainable(layers, keras):
     """Returns the last of `layers` that has trainable weights and is neither a model nor a head, or None."""
-    found = [part for part in layers if part.trainable_weights and not isinstance(part, (Head, keras.Model))]
-    return found[-1] if found else None
+    candidates = [layer for layer in layers if layer.trainable_weights and not isinstance(layer, (Head, keras.Model))]
+    return candidates[-1] if candidates else None
 
 
 def _batches(model: Model, x: Any, batch_size: int) -> Iterator[Any]:
-    """Yields the inputs in batches, as Keras's `predict` reads them."""
+    """Yields batches of the inputs, as Keras's `predict` does."""
     if isinstance(x, tf.data.Dataset):
         yield from dataset_inputs(x)
         return

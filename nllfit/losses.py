@@ -22,32 +22,33 @@ _REDUCTIONS = tf_keras.losses.Reduction
 class DistributionLoss(tf_keras.losses.Loss):
     """The base class of tf_keras losses that are functions of an outcome and its predicted distribution.
 
-    A subclass defines `score(y_true, distribution)`. It returns the losses `[*batch]` of outcomes `[*batch, *event]`.
-    Before `score` is called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
+    A subclass defines `score(y_true, distribution)`. It returns the loss of each outcome, `[*batch]`. Before `score` is
+    called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
     """
 
     takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        distribution, mask = _of_tf_keras(y_pred), mask_of(y_pred)
+        distribution, mask = _tf_keras_distribution(y_pred), mask_of(y_pred)
         outcomes, weights = counted(y_true, y_pred, sample_weight)
         is_mean = self.reduction in (_REDUCTIONS.AUTO, _REDUCTIONS.SUM_OVER_BATCH_SIZE)
         if is_mean and mask is not None and weights is not None:
-            # Keras's mean over the unmasked outcomes is NaN if all are masked. So Keras gets no mask, but weights that
-            # make its mean over all outcomes equal the mean over the unmasked ones.
+            # If all outcomes are masked, Keras's mean over the unmasked outcomes is NaN. So Keras gets no mask. Instead
+            # we scale the weights, so that the mean over all outcomes equals the mean over the unmasked outcomes.
             valid = tf.cast(mask, weights.dtype)
             weights = weights * tf.math.divide_no_nan(tf.cast(tf.size(mask), weights.dtype), tf.reduce_sum(valid))
         return super().__call__(outcomes, distribution, weights)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        return self.score(y_true, _of_tf_keras(y_pred))
+        return self.score(y_true, _tf_keras_distribution(y_pred))
 
     def score(self, y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
         raise NotImplementedError(f"{type(self).__name__} has no `score`.")
 
 
-def _of_tf_keras(y_pred):
-    # A tensor with a distribution is the output of a Keras 3 head. Only the losses of `nllfit.keras3` handle its mask.
+def _tf_keras_distribution(y_pred):
+    # A tensor with a distribution is the output of a Keras 3 head. Only the losses of `nllfit.keras3` handle the mask
+    # of such a tensor.
     if tf.is_tensor(y_pred):
         raise no_distribution(y_pred)
     return as_distribution(y_pred)

@@ -17,7 +17,7 @@ _MAX_ARCHITECTURES = 32
 
 
 class LeastRecentlyUsed:
-    """A cache that keeps the `most` objects that were used last.
+    """A cache of at most `most` objects: those that were used last.
 
     Attributes:
       lock: a reentrant lock. A thread that makes missing objects holds the lock from `get` to `put`, so that no other
@@ -48,7 +48,7 @@ class LeastRecentlyUsed:
                 self._kept.popitem(last=False)
 
 
-_KEPT: Any = weakref.WeakKeyDictionary()
+_CACHES: Any = weakref.WeakKeyDictionary()
 _SHARED = LeastRecentlyUsed(_MAX_ARCHITECTURES)
 
 
@@ -58,11 +58,11 @@ def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Mod
     The cache drops the result when `model` is deleted. The result must not hold a reference to a model, because the
     reference would keep that model alive.
     """
-    compiled = [part for one in (model, *others) for part in adapter_of(one).made_by_compile]
-    made, key = _KEPT.setdefault(model, {}), (name, *map(weakref.ref, others))
-    if key not in made or any(a is not b for a, b in zip(made[key][0], compiled, strict=True)):
-        made[key] = compiled, make()
-    return made[key][1]
+    compiled = [part for compiled_model in (model, *others) for part in adapter_of(compiled_model).made_by_compile]
+    cache, key = _CACHES.setdefault(model, {}), (name, *map(weakref.ref, others))
+    if key not in cache or any(a is not b for a, b in zip(cache[key][0], compiled, strict=True)):
+        cache[key] = compiled, make()
+    return cache[key][1]
 
 
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
@@ -71,8 +71,8 @@ def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
     Only the results of the architectures that were used last stay in the cache.
     """
     with _SHARED.lock:
-        found = _SHARED.get(architecture)
-        if found is None:
-            found = make()
-            _SHARED.put(architecture, found)
-        return found
+        result = _SHARED.get(architecture)
+        if result is None:
+            result = make()
+            _SHARED.put(architecture, result)
+        return result

@@ -34,7 +34,7 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
     Args:
       y_true: outcomes, `[*batch, *event]`.
       y_pred: the output of a head, with Keras's mask.
-      sample_weight: None, or weights of rows or of outcomes: `[B]` up to `[*batch]`.
+      sample_weight: None, or weights of rows, `[B]`, or of outcomes, `[*batch]`.
 
     Returns:
       The outcomes, `[*batch, *event]`.
@@ -68,8 +68,8 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     distribution = checking(distribution)
     try:
         # TFP's assertions accept NaN and the end of an open support. So we check that outcomes are finite and, in eager
-        # mode, that log-likelihoods are finite. In a graph a log-likelihood may be infinite, because an optimizer may
-        # try such parameters and step back.
+        # mode, that log-likelihoods are finite. In a graph we do not check log-likelihoods, because an optimizer may
+        # try parameters under which one is infinite, and then step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")

@@ -31,17 +31,18 @@ __all__ = [
     "predict_distribution",
 ]
 
-# The largest number of batches in one call of the traced loop. Ctrl-C has no effect before the call ends.
+# The largest number of batches in one call of the traced loop. It is limited, because Ctrl-C has no effect before the
+# call ends.
 _MAX_CALL_BATCHES = 256
 
 
 def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples: int = 1) -> Any:
     """The predicted distribution of every row of a data set, computed in batches.
 
-    It equals the distribution of `model(x)`, also for data that are too large for one call of the model. It carries
-    Keras's mask, so masked outcomes do not count in a score. TensorFlow traces the loop over the batches on the first
-    call, and again if the model is compiled again or the rows of `x` have another shape or dtype. For a small model,
-    the call takes at most a tenth of the time of `model.predict`.
+    The result equals the distribution of `model(x)`, also for data that are too large for one call of the model. The
+    result carries Keras's mask, so masked outcomes do not count in a score. TensorFlow traces the loop over the batches
+    on the first call, and again if the model is compiled again or the rows of `x` have another shape or dtype. For a
+    small model, later calls take at most a tenth of the time of `model.predict`.
 
     Score the result by `nllfit.negative_log_likelihood(y, distribution)`, which gives a number for each row, or by
     `nllfit.evaluate(distribution, y=y)`. The methods `log_prob`, `prob` and `cdf` of the result accept outcomes
@@ -52,8 +53,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     for each batch, and the result is the equal mixture `sum_s p(y | x, draw s) / num_samples`. To evaluate or calibrate
     such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
 
-    A row with NaN in `x` does not change other rows. The parameters of this row are NaN, or finite but meaningless,
-    because TensorFlow's `Dense` with a ReLU turns NaN into 0. (`evaluate` raises an error for NaN in `x`.)
+    A row with NaN in `x` does not change other rows. The predicted parameters of this row are NaN or, because a
+    `Dense` layer with a ReLU turns NaN into 0, meaningless numbers. (`evaluate` raises an error for NaN in `x`.)
 
     Args:
       model: a model of tf_keras or Keras 3 that ends in one or several heads; an `Ensemble`, a `Laplace`, or a model
@@ -65,8 +66,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
     Returns:
       A `tfd.Distribution` with the batch shape `[n]` and the head's event shape. It is a mixture if `num_samples` is
-      more than 1. A model with several outputs gives the same structure of distributions. An output without a head
-      gives its tensor `[n, ...]`, averaged over the calls.
+      more than 1. A model with several outputs gives the same structure of distributions. For an output without a
+      head, the structure contains the output's tensor `[n, ...]`, averaged over the calls.
 
     Raises:
       TypeError: if one of these is true:
@@ -113,10 +114,10 @@ def mixture_of_origins(*origins: Origin) -> tfd.Distribution:
     """Returns a mixture, with equal weights, of the distributions that `origins` describe.
 
     An `Origin` holds the family and the parameters of a distribution. All origins must describe the same rows. The
-    mixture carries the mask of the first one.
+    mixture carries the mask of the first origin.
 
     Raises:
-      ValueError: if their families differ.
+      ValueError: if the families of the origins differ.
     """
     check_same_family([origin.family for origin in origins])
     params, shared = zip(*[(origin.params, origin.shared) for origin in origins], strict=True)
@@ -188,29 +189,29 @@ def _joined(models, x, batch_size, num_samples):
         check_shapes(models[0], by_input(models[0], x))
         floatx, rows = float_dtype(models[0]), num_rows(x)
         batch_size = min(batch_size, rows)
-        most = _MAX_CALL_BATCHES * batch_size
-        parts = (tf.nest.map_structure(lambda leaf, i=i: leaf[i : i + most], x) for i in range(0, rows, most))
+        max_rows = _MAX_CALL_BATCHES * batch_size
+        parts = (tf.nest.map_structure(lambda leaf, i=i: leaf[i : i + max_rows], x) for i in range(0, rows, max_rows))
         calls = ((tf.nest.map_structure(functools.partial(_tensor, floatx), part), batch_size) for part in parts)
-    found, heads = [], None
+    call_results, heads = [], None
     for inputs, size in calls:
         specs = specs_of_rows(inputs)
         flat = tf.nest.flatten(specs)
         key = str(tf.nest.map_structure(lambda spec: 0, specs)), tuple((tuple(s.shape), s.dtype) for s in flat)
         program, heads = kept_for(("parameters", key), functools.partial(_program, models, specs), *models)
         with refusal_of("a batch of `x`"):
-            found.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
-    if not found:
+            call_results.append(program(inputs, tf.constant(min(size, num_rows(inputs))), tf.constant(num_samples)))
+    if not call_results:
         raise ValueError("The dataset in `x` is empty: there is nothing to predict.")
-    check_one_shape([tensor.shape[1:] for tensor in part] for part in found)
-    arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*found, strict=True)]
+    check_one_shape([tensor.shape[1:] for tensor in part] for part in call_results)
+    arrays = [tf.concat(parts, 1) if parts[1:] else parts[0] for parts in zip(*call_results, strict=True)]
     passes = [iter(of_pass) for of_pass in zip(*map(tf.unstack, arrays), strict=True)]
 
-    def whole(head, arrays):
+    def origin_or_tensor(head, arrays):
         array = next(arrays)
         return Origin(head.family, array, head.shared, next(arrays) if head.mask else None) if head else array
 
     # `of_passes[k][i]` is the output of model `i` in pass `k`.
-    of_passes = [tf.nest.map_structure(lambda head, a=a: whole(head, a), heads) for a in passes]
+    of_passes = [tf.nest.map_structure(lambda head, a=a: origin_or_tensor(head, a), heads) for a in passes]
     return [of_pass[i] for i in range(len(models)) for of_pass in of_passes]
 
 
@@ -221,7 +222,7 @@ def dataset_inputs(data: tf.data.Dataset) -> Iterator[Any]:
 
 
 def check_one_shape(batches: Iterable[list[tf.TensorShape]]) -> None:
-    """Raises a `ValueError` if the shapes of several batches' tensors differ in more than the first axis, the rows."""
+    """Raises a `ValueError` if the shapes of batches differ in an axis other than the first, the axis of rows."""
     if len({tuple(shape[1:] for shape in shapes) for shapes in batches}) > 1:
         raise ValueError(
             "The batches in `x` have distributions of different shapes, because their sequences differ in length: pad "
@@ -238,12 +239,12 @@ def _tensor(floatx, leaf):
 def _head(origin, output):
     """Copies an origin without its tensors.
 
-    The parameters become None, and the mask becomes a bool: whether one exists.
+    The parameters become None, and the mask becomes a bool: whether there is a mask.
     """
     return origin and Origin(origin.family, None, origin.shared, mask_of(output) is not None)
 
 
-def _numbers(origin, output):
+def _batch_tensors(origin, output):
     """Returns the tensors that differ between batches: a head's parameters and mask, or an output without a head."""
     if origin is None:
         return output
@@ -252,26 +253,28 @@ def _numbers(origin, output):
 
 
 def _program(models, specs):
-    """Traces a function that calls the models on all batches. Returns it, and `_head` of each output.
+    """Traces a function that calls the models on all batches.
+
+    Returns the function, and the result of `_head` for each output.
 
     The function takes inputs, a batch size and a number of passes. Each pass calls each model on all batches. The
-    function returns the tensors of `_numbers` for all rows, `[passes, rows, ...]`. The loop over the batches is in the
-    graph, so no Python code runs between batches. The function holds only weak references to the models, so a cached
-    function does not keep them alive.
+    function returns the tensors of `_batch_tensors` for all rows, `[passes, rows, ...]`. The loop over the batches is
+    in the graph, so no Python code runs between batches. The function holds only weak references to the models, so a
+    cached function does not keep the models alive.
     """
     references = [weakref.ref(model) for model in models]
     heads: list = []
 
-    def numbers(inputs):
+    def batch_tensors(inputs):
         alive: list[Any] = [reference() for reference in references]
         outputs = [model(inputs, training=False) for model in alive]
-        found = tf.nest.map_structure(_origin, outputs)
-        if not any(tf.nest.flatten(found)):
+        origins = tf.nest.map_structure(_origin, outputs)
+        if not any(tf.nest.flatten(origins)):
             raise _no_head(tf.nest.flatten(outputs)[0])
-        heads[:] = tf.nest.map_structure(_head, found, outputs)
-        return tf.nest.flatten(tf.nest.map_structure(_numbers, found, outputs))
+        heads[:] = tf.nest.map_structure(_head, origins, outputs)
+        return tf.nest.flatten(tf.nest.map_structure(_batch_tensors, origins, outputs))
 
-    traced = trace(tf.function(seen_by_autograph(numbers)), specs)
+    traced = trace(tf.function(seen_by_autograph(batch_tensors)), specs)
 
     def batches(inputs, size, passes):
         count = (tf.shape(tf.nest.flatten(inputs)[0])[0] + size - 1) // size

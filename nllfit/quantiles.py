@@ -88,8 +88,8 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
         raise ValueError(f"`q` is {q!r}: give a probability above 0 and below 1, or a list of them.")
     elements = elements_of(distribution)
-    found = elements.quantile(levels.reshape([*levels.shape, *[1] * elements.distribution.batch_shape.rank]))
-    return tf.stop_gradient(tf.cast(found, real_dtype(distribution)))
+    quantiles = elements.quantile(levels.reshape([*levels.shape, *[1] * elements.distribution.batch_shape.rank]))
+    return tf.stop_gradient(tf.cast(quantiles, real_dtype(distribution)))
 
 
 def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Tensor, tf.Tensor]:
@@ -132,7 +132,7 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
     - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0. If
       several numbers have a positive probability, the mode is the most probable of them.
     - If outcomes are censored (`Censored`), or truncated by a window that differs between rows (`Truncated`), the mode
-      is that of the number before censoring or truncation.
+      is the mode of the number before censoring or truncation.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.

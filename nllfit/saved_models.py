@@ -14,7 +14,7 @@ from nllfit.adapters import Model
 
 __all__ = ["load_model", "new_folder"]
 
-_OF_DAMAGED_FILES = (
+_ERRORS_OF_DAMAGED_FILES = (
     AttributeError,  # Keras 3.12 raises it if a value of the config has the wrong type
     KeyError,
     OSError,
@@ -47,7 +47,7 @@ def load_model(path: pathlib.Path) -> Model:
     """Loads a `.keras` file of Keras 2 or Keras 3 in safe mode. Raises a `ValueError` if the file is damaged."""
     try:
         return _keras_of_file(path).models.load_model(path)
-    except _OF_DAMAGED_FILES as error:
+    except _ERRORS_OF_DAMAGED_FILES as error:
         raise ValueError(
             f"{path} is not a complete .keras file: save it again. ({type(error).__name__}: {error})"
         ) from error
@@ -61,6 +61,6 @@ def _keras_of_file(path):
         return tf_keras
     import keras
 
-    import nllfit.keras3  # noqa: F401 - registers its heads
+    import nllfit.keras3  # noqa: F401 - registers the heads of Keras 3
 
     return keras

@@ -15,8 +15,8 @@ def completed(mixin: type[_T], *bases: type, keras: types.ModuleType, package: s
 
     Args:
       mixin: a class without a Keras base.
-      bases: base classes of one Keras version. The mix-in is inserted before the last one, so that its methods override
-        only those of the last base.
+      bases: base classes of one Keras version. The mix-in is inserted before the last base, so that the methods of the
+        mix-in override only methods of the last base.
       keras: the module of that Keras version.
       package: the package name under which Keras registers the class. Classes of the same name need different packages.
       module: the module from which users import the class.

@@ -23,7 +23,7 @@ class NegativeLogLikelihood:
     In tf_keras, give `nllfit.negative_log_likelihood` to `compile`; it is also a function `(y_true, y_pred)` that
     returns the loss of each outcome. In Keras 3, give `keras3.NegativeLogLikelihood()` to `compile`. In training, Keras
     calls the loss with the argument `sample_weight`, which may be None. The loss then returns the sum of weight times
-    loss, divided by the number of unmasked outcomes. (A weighted mean would be divided by the sum of the weights.)
+    loss, divided by the number of unmasked outcomes. (A weighted mean would divide by the sum of the weights.)
     Outcomes that are masked or have weight 0 add nothing to the sum, so padding need not be in the support. The loss is
     computed in the dtype of the head.
 
@@ -43,7 +43,7 @@ class NegativeLogLikelihood:
       In tf_keras, the losses `[B]` in nats, which are sums over the event. The loss of a masked outcome is 0. To
       compare a loss with Keras's own losses, which are means over the event, divide it by the event's size. A call with
       `sample_weight`, and in Keras 3 every call, returns the mean. If the loss was created with `reduction="none"`
-      (`reduction=None` in Keras 3), it returns losses `[B]`.
+      (`reduction=None` in Keras 3), such a call returns losses `[B]`.
 
     Raises:
       TypeError: if `y_pred` is not a distribution.

@@ -23,8 +23,8 @@ class NegativeLogLikelihood(Score):
 
     List an instance of this class in `metrics` of `compile`, or in `weighted_metrics` for the mean weighted by
     `sample_weight`. In `metrics`, rows of weight 0 count, so their outcomes must be in the support. Do not list a
-    function there: Keras calls it with a tensor of predictions, which does not contain the distribution. In Keras 3,
-    use `keras3.metrics.NegativeLogLikelihood`.
+    function, such as `nllfit.negative_log_likelihood`: Keras calls a function with a tensor of predictions, which does
+    not contain the distribution. In Keras 3, use `keras3.metrics.NegativeLogLikelihood`.
 
     Args:
       name: name of the metric in logs and history.

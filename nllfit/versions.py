@@ -1,6 +1,7 @@
 """Checks that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
 
-The packages are installed separately, and incompatible versions fail with a traceback from inside one of them.
+The packages are installed separately. With incompatible versions, an import fails with a traceback from inside one
+of the packages.
 Importing this module reads the versions from the packages' metadata, without importing the packages, and raises an
 `ImportError` that says what to install.
 """
@@ -25,18 +26,18 @@ def mismatch(found: dict[str, str]) -> str | None:
     """
     wrong = [name for name, version in found.items() if _minor(version) < _minor(LOWEST[name])]
     install = [f"'{name}>={LOWEST[name]}'" for name in wrong]
-    own = found.get("tensorflow"), found.get("tf-keras")
-    if None not in own and "tensorflow" not in wrong and _minor(own[0]) != _minor(own[1]):
-        major, minor = _minor(own[0])
+    tf_and_keras = found.get("tensorflow"), found.get("tf-keras")
+    if None not in tf_and_keras and "tensorflow" not in wrong and _minor(tf_and_keras[0]) != _minor(tf_and_keras[1]):
+        major, minor = _minor(tf_and_keras[0])
         install = [text for text in install if "tf-keras" not in text] + [f"'tf-keras=={major}.{minor}.*'"]
     elif "tensorflow" in wrong and "tf-keras" not in wrong:
         install.append("tf-keras")  # pip selects a compatible version
     if not install:
         return None
-    here = ", ".join(f"{name} {version}" for name, version in found.items())
+    installed = ", ".join(f"{name} {version}" for name, version in found.items())
     needed = ", ".join(f"{name}>={version}" for name, version in LOWEST.items())
     return (
-        f"nllfit needs {needed} and a tf-keras of the same minor version as tensorflow, and found {here}: run "
+        f"nllfit needs {needed} and a tf-keras of the same minor version as tensorflow, and found {installed}: run "
         f"`pip install --upgrade {' '.join(install)}`."
     )
 

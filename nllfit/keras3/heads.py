@@ -74,7 +74,7 @@ class _Layer(Drawing, keras.layers.Layer):
     def call(self, inputs, training=None):
         distribution = traced_distribution(self.family, inputs, self._shared)
         value = self._value(distribution)
-        prediction = tf.identity(value)  # a copy, because `value` may be a parameter's own tensor
+        prediction = tf.identity(value)  # a copy: `value` may be a parameter, such as `loc`
         prediction.distribution = distribution
         self._add_term(distribution, mask_of(inputs), training)
         forget_graph()
@@ -82,7 +82,7 @@ class _Layer(Drawing, keras.layers.Layer):
 
     def compute_output_spec(self, inputs, **kwargs):
         with tf.init_scope():
-            width = [size or 0 for size in inputs.shape[-1:]]  # unknown becomes 0, which the family refuses
+            width = [size or 0 for size in inputs.shape[-1:]]  # an unknown size becomes 0, which is refused
             params, shared = tf.zeros(width, inputs.dtype), tf.zeros([self.family.shared_size])
             distribution = traced_distribution(self.family, params, shared)
             is_sample = self.as_tensor == "sample"
