@@ -28,13 +28,13 @@ from nllfit.saved_models import load_model, new_folder
 __all__ = ["Calibrated", "real_elements", "rows_for_calibration", "with_event_of"]
 
 
-_MAP = "calibration.json"
+_MAP_FILE = "calibration.json"
 
 
 class Calibrated(abc.ABC):
-    """A model, and a map that corrects the distributions that it predicts.
+    """A model, and a map that corrects the distributions that the model predicts.
 
-    `predict_distribution`, `evaluate` and other functions of `nllfit` accept it in place of the model.
+    `predict_distribution`, `evaluate` and other functions of `nllfit` accept a calibrated model in place of the model.
 
     A call returns an object of the type that the model returns: in Keras 2 a distribution, in Keras 3 a prediction with
     the attribute `distribution`.
@@ -74,7 +74,7 @@ class Calibrated(abc.ABC):
         return with_mask(self.calibrate(predicted), mask_of(predicted))
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Writes the model and the numbers of the map to a new or empty folder.
+        """Writes the model and the arguments of the map to a new or empty folder.
 
         Raises:
           ValueError: if the folder is not empty.
@@ -82,7 +82,7 @@ class Calibrated(abc.ABC):
         config = {"class": type(self).__name__} | self.get_config()
         is_keras = not hasattr(self.model, "predict_distribution")
         with new_folder(folder) as path:
-            (path / _MAP).write_text(json.dumps(config))
+            (path / _MAP_FILE).write_text(json.dumps(config))
             self.model.save(path / ("model.keras" if is_keras else "model"))
 
     @classmethod
@@ -96,28 +96,30 @@ class Calibrated(abc.ABC):
         """
         folder = pathlib.Path(folder)
         try:
-            config = json.loads((folder / _MAP).read_text())
+            config = json.loads((folder / _MAP_FILE).read_text())
             name = config.pop("class")
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            raise ValueError(f"`folder` {folder} has no complete {_MAP}: name a folder that `save` wrote.") from None
+            raise ValueError(
+                f"`folder` {folder} has no complete {_MAP_FILE}: name a folder that `save` wrote."
+            ) from None
         kinds = {kind.__name__: kind for kind in Calibrated.__subclasses__() if issubclass(kind, cls)}
         if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"`folder` {folder} contains a {name}: load it with `{name}.load`.")
         try:
             return kinds[name](_model_in(folder), **config)
         except TypeError as error:
-            raise ValueError(f"`folder` {folder} has a damaged {_MAP}: {error}. Save the model again.") from None
+            raise ValueError(f"`folder` {folder} has a damaged {_MAP_FILE}: {error}. Save the model again.") from None
 
 
 def _model_in(folder):
     if (folder / "model.keras").exists():
         return load_model(folder / "model.keras")
-    inner, loads = folder / "model", {_MAP: Calibrated.load, Laplace.file: Laplace.load}
-    return next((load for file, load in loads.items() if (inner / file).exists()), Ensemble.load)(inner)
+    inner_folder, loaders = folder / "model", {_MAP_FILE: Calibrated.load, Laplace.file: Laplace.load}
+    return next((load for file, load in loaders.items() if (inner_folder / file).exists()), Ensemble.load)(inner_folder)
 
 
 def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> PredictedRows:
-    """Returns the predictions and the outcomes of held-out rows. Raises the errors of `nllfit.evaluate`."""
+    """Returns the predictions and the outcomes of held-out rows. Raises the same errors as `nllfit.evaluate`."""
     if hasattr(model, "log_prob"):
         raise TypeError(
             "`model` is a distribution: give the model that predicts it, because new predictions are to be calibrated."

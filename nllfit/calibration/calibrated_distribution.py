@@ -19,7 +19,7 @@ from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of", "with_knots"]
 
-_LARGEST_SCORE = 37.0  # its tail probability is 6e-300, near the smallest number in float64
+_LARGEST_SCORE = 37.0  # `P(Z > 37)` is 6e-300, near the smallest number in float64
 _MOMENT_SCORES = np.arange(-7, 7.25, 0.25)  # a moment is a weighted sum over the quantiles at these scores
 _MOMENT_WEIGHTS = np.exp(-(_MOMENT_SCORES**2) / 2) / np.exp(-(_MOMENT_SCORES**2) / 2).sum()
 
@@ -31,8 +31,8 @@ def normal() -> tfd.Normal:
 
 def scores_of(distribution: tfd.Distribution, y: Any) -> tf.Tensor:
     """Returns the Normal scores `Phi^-1(F(y))` of outcomes under a scalar distribution, in float64."""
-    both = law_of(distribution).cdf()(tf.cast(y, distribution.dtype))
-    below, above = (tf.cast(part, tf.float64) for part in both)
+    tails = law_of(distribution).cdf()(tf.cast(y, distribution.dtype))
+    below, above = (tf.cast(part, tf.float64) for part in tails)
     return _clipped(tf.where(below < above, tf.math.ndtri(below), -tf.math.ndtri(above)))
 
 
@@ -45,7 +45,8 @@ def quantiles_at(distribution: tfd.Distribution, scores: tf.Tensor) -> tf.Tensor
 def with_knots(*names: str) -> dict[str, Any]:
     """Returns the `_parameter_properties` of a calibrated distribution.
 
-    Its parameters are `distribution`, and a vector `[*batch, k]` for each of `names`.
+    The parameters are `distribution`, and a vector `[*batch, k]` of knots for each of `names`. Knots are points through
+    which a correction passes.
     """
     knots = dict.fromkeys(names, tfpu.ParameterProperties(event_ndims=1))
     return {"distribution": tfpu.BatchedComponentProperties(), **knots}
@@ -56,25 +57,28 @@ def _clipped(scores):
 
 
 class CalibratedDistribution(DistributionOf):
-    """A scalar distribution that transforms another one. It computes in float64 and casts the results to its `dtype`.
+    """A scalar distribution that transforms another one. The results are computed in float64 and cast to `dtype`.
 
-    A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at`.
+    A subclass defines `_log_prob`, `_cdf`, `_survival_function` and `_at_scores`.
     """
 
     @abc.abstractmethod
-    def _at(self, scores):
+    def _at_scores(self, scores):
         """Returns the quantiles in float64. Their probabilities are given as Normal scores."""
 
     def _quantile(self, q):
-        return tf.cast(self._at(tf.math.ndtri(tf.cast(q, tf.float64))), self.dtype)
+        return tf.cast(self._at_scores(tf.math.ndtri(tf.cast(q, tf.float64))), self.dtype)
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], 0)
-        return tf.cast(self._at(normal().sample(shape, seed)), self.dtype)
+        return tf.cast(self._at_scores(normal().sample(shape, seed)), self.dtype)
 
     def _moments(self):
         shape = [-1, *[1] * self.batch_shape.rank]
-        y, weights = self._at(tf.constant(_MOMENT_SCORES.reshape(shape))), tf.constant(_MOMENT_WEIGHTS.reshape(shape))
+        y, weights = (
+            self._at_scores(tf.constant(_MOMENT_SCORES.reshape(shape))),
+            tf.constant(_MOMENT_WEIGHTS.reshape(shape)),
+        )
         mean = tf.reduce_sum(weights * y, 0)
         return mean, tf.reduce_sum(weights * tf.square(y - mean), 0)
 
@@ -84,8 +88,8 @@ class CalibratedDistribution(DistributionOf):
     def _variance(self):
         return self._where_finite(self.distribution.variance(), self._moments()[1])
 
-    def _where_finite(self, known, moment):
-        return tf.cast(tf.where(tf.math.is_finite(known), moment, np.nan), self.dtype)
+    def _where_finite(self, uncalibrated_moment, moment):
+        return tf.cast(tf.where(tf.math.is_finite(uncalibrated_moment), moment, np.nan), self.dtype)
 
     def _default_event_space_bijector(self):
         return None if is_discrete(self.distribution) else line(self.distribution) or tfb.Identity()

@@ -21,7 +21,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-# Two neighbouring ends keep at least this share of their distance when they move. (This does not apply to counts.)
+# When two neighbouring ends move, their distance shrinks at most to this share. (This does not apply to counts.)
 _MIN_SHARE = 1e-3
 _BELOW_ONE = 1 - 1e-12  # so that a product such as 100 * 0.55 = 55.00000000000001 is not rounded up to 56
 
@@ -38,13 +38,14 @@ def conformalize(
 
     The error of an interval `[l, u]` at a held-out row is `max(l - y, y - u)`: the distance of the outcome from the
     interval, negative if it is inside. Both ends move outward by the `k`-th smallest of the `n` errors, with
-    `k = ceil((n + 1) level)`. If new rows are exchangeable with the held-out rows, the interval contains the outcome
-    with a probability of at least `level`, whatever the model. This probability is a mean over sets of held-out rows.
-    For real outcomes, the coverage with one set is a draw from a `Beta(k, n + 1 - k)` distribution.
+    `k = ceil((n + 1) level)`, or inward if this error is negative. If new rows are exchangeable with the held-out rows,
+    the interval contains the outcome with a probability of at least `level`, whatever the model. This probability is a
+    mean over sets of held-out rows. For real outcomes, the coverage with one set is a draw from a
+    `Beta(k, n + 1 - k)` distribution.
 
-    Intervals of several levels are nested. Distances of real numbers and counts are in the unit of the outcome. Amounts
-    and proportions are first mapped to the real line by TFP's bijector, and distances are measured there. So the moved
-    intervals stay inside the support.
+    Intervals of several levels are nested. Distances of real numbers and counts are in the unit of the outcome.
+    Outcomes that are positive or lie between two bounds are first mapped to the real line by TFP's bijector for the
+    support. Distances are measured there, so the moved intervals stay inside the support.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
@@ -83,21 +84,21 @@ def conformalize(
     rows = rows_for_calibration(model, x, y, batch_size)
     elements = real_elements(rows.distribution, or_counts=True)
     ranks = _ranks(rows, levels)
-    line = _line(elements)
+    bijector = _real_line_bijector(elements)
     low, high = _ends(elements, levels)
-    outcomes = tf.cast(line.inverse(tf.cast(rows.y, elements.dtype)), tf.float64)
+    outcomes = tf.cast(bijector.inverse(tf.cast(rows.y, elements.dtype)), tf.float64)
     errors = np.maximum(low - outcomes, outcomes - high)  # [levels, n, *steps, *event]
     if rows.mask is not None:
         errors[:, ~rows.mask] = np.inf
     ranks = np.broadcast_to(ranks, [len(levels), 1, *errors.shape[2:]])
-    found = np.take_along_axis(np.sort(errors, axis=1), ranks - 1, axis=1)[:, 0]
-    if not np.isfinite(found).all():
-        level = levels[int(np.argmax(~np.isfinite(found.reshape([len(levels), -1])).all(1)))]
+    distances = np.take_along_axis(np.sort(errors, axis=1), ranks - 1, axis=1)[:, 0]
+    if not np.isfinite(distances).all():
+        level = levels[int(np.argmax(~np.isfinite(distances.reshape([len(levels), -1])).all(1)))]
         raise ValueError(
             f"`y` has many outcomes at an end of the support of {rows.distribution.name}, which an interval of level "
             f"{level:g} would have to reach: give a smaller level, or a model of the outcomes inside, and their rows."
         )
-    return Conformalized(model, dict(zip(levels, found, strict=True)))
+    return Conformalized(model, dict(zip(levels, distances, strict=True)))
 
 
 class Conformalized(Calibrated):
@@ -105,13 +106,14 @@ class Conformalized(Calibrated):
 
     The moved ends are quantiles of the new distributions. Between two moved ends, a new distribution is the model's
     distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. (If the
-    outcomes are counts and the lowest end moves up, the counts below it keep their places.) So a new distribution has a
-    density, or a probability of each count. `save(folder)` writes the model, and `Conformalized.load(folder)` reads it.
+    outcomes are counts and the lowest end moves up, the counts below this end are not shifted.) So a new distribution
+    has a density, or a probability of each count. `save(folder)` writes the model, and `Conformalized.load(folder)`
+    reads it.
 
     Args:
       model: as for `conformalize`.
       corrections: `{level: distance}`. Both ends of the interval of probability `level` move outward by the distance.
-        It is a number, or an array of the shape of one row's outcome. `conformalize` explains its unit.
+        The distance is a number, or an array of the shape of one row's outcome. `conformalize` explains the unit.
 
     Raises:
       ValueError: if a level is not between 0 and 1, or there is no level.
@@ -142,14 +144,14 @@ class Conformalized(Calibrated):
         if is_discrete(elements):
             return self._of_counts(distribution, elements, low, high)
         moved_low, moved_high = low[0], high[0]
-        least = _MIN_SHARE * (high[0] - low[0])
+        margin = _MIN_SHARE * (high[0] - low[0])
         at: list = []
         to: list = []
         for i, correction in enumerate(self.corrections.values()):
             new_low, new_high = low[i] - correction, high[i] + correction
-            if i == 0:  # an interval that would be empty becomes a narrow one around its middle
+            if i == 0:  # an empty interval becomes a narrow one
                 middle = (new_low + new_high) / 2
-                moved_low, moved_high = tf.minimum(new_low, middle - least), tf.maximum(new_high, middle + least)
+                moved_low, moved_high = tf.minimum(new_low, middle - margin), tf.maximum(new_high, middle + margin)
             else:
                 moved_low = tf.minimum(new_low, moved_low - _MIN_SHARE * (low[i - 1] - low[i]))
                 moved_high = tf.maximum(new_high, moved_high + _MIN_SHARE * (high[i] - high[i - 1]))
@@ -195,17 +197,16 @@ def _ranks(rows, levels):
     products = (counts + 1) * np.reshape(levels, [-1, *[1] * counts.ndim])
     ranks = np.ceil(products * _BELOW_ONE).astype(int)
     if np.any(ranks[-1] > counts):
-        top, place = levels[-1], np.argmin(counts)
+        top, step = levels[-1], np.argmin(counts)
         needed = math.ceil(top / (1 - top) * _BELOW_ONE)
-        where = f" that are not masked at step {place}: cut the sequences before it" * (rows.mask is not None)
+        where = f" that are not masked at step {step}: cut the sequences before it" * (rows.mask is not None)
         raise ValueError(
-            f"An interval of level {top:g} needs {needed} held-out rows, but there are "
-            f"{np.ravel(counts)[place]}{where}."
+            f"An interval of level {top:g} needs {needed} held-out rows, but there are {np.ravel(counts)[step]}{where}."
         )
     return ranks.reshape([len(levels), 1, *counts.shape, *[1] * rows.distribution.event_shape.rank])
 
 
-def _line(distribution):
+def _real_line_bijector(distribution):
     """Returns TFP's map from the real line to the support of a scalar distribution."""
     return tfb.Identity() if is_discrete(distribution) else line(distribution) or tfb.Identity()
 
@@ -213,17 +214,17 @@ def _line(distribution):
 def _ends(distribution, levels):
     """Returns the lower and the upper ends of central intervals on the real line, two tensors `[levels, *batch]`."""
     tails = (1 - np.reshape(levels, [-1, *[1] * distribution.batch_shape.rank])) / 2
-    law, line = law_of(distribution), _line(distribution)
+    law, bijector = law_of(distribution), _real_line_bijector(distribution)
 
     def on_line(*levels):
         quantile = law.quantile(*levels)
-        end = line.inverse(quantile)
+        end = bijector.inverse(quantile)
         # A quantile of a Beta may be rounded to 1, which is infinity on the real line. Then we use the float below 1.
-        inner = line.inverse(tf.math.nextafter(quantile, tf.cast(law.some_outcome(), quantile.dtype)))
+        inner = bijector.inverse(tf.math.nextafter(quantile, tf.cast(law.some_outcome(), quantile.dtype)))
         return tf.cast(tf.where(tf.math.is_inf(end), inner, end), tf.float64)
 
-    one, other = on_line(tails), on_line(1 - tails, tails)
-    return tf.minimum(one, other), tf.maximum(one, other)  # a decreasing bijector swaps the ends
+    first, second = on_line(tails), on_line(1 - tails, tails)
+    return tf.minimum(first, second), tf.maximum(first, second)  # a decreasing bijector swaps the ends
 
 
 class _Moved(CalibratedDistribution):
@@ -239,11 +240,11 @@ class _Moved(CalibratedDistribution):
 
     def _origin(self, y):
         """Returns the point that moves to `y`, and the log of the derivative of this point with respect to `y`."""
-        line = _line(self.distribution)
-        y = line.inverse(tf.cast(y, self.distribution.dtype))
-        source, slope = _straight(y, self.to, self.at)
-        change = tf.math.log(slope) + line.forward_log_det_jacobian(source) - line.forward_log_det_jacobian(y)
-        return line.forward(source), change
+        bijector = _real_line_bijector(self.distribution)
+        y = bijector.inverse(tf.cast(y, self.distribution.dtype))
+        source, slope = _piecewise_linear(y, self.to, self.at)
+        change = tf.math.log(slope) + bijector.forward_log_det_jacobian(source) - bijector.forward_log_det_jacobian(y)
+        return bijector.forward(source), change
 
     def _log_prob(self, y):
         source, change = self._origin(y)
@@ -255,13 +256,13 @@ class _Moved(CalibratedDistribution):
     def _survival_function(self, y):
         return tf.cast(law_of(self.distribution).cdf()(self._origin(y)[0])[1], self.dtype)
 
-    def _at(self, scores):
-        line = _line(self.distribution)
-        source = line.inverse(tf.cast(quantiles_at(self.distribution, scores), self.distribution.dtype))
-        return tf.cast(line.forward(_straight(source, self.at, self.to)[0]), tf.float64)
+    def _at_scores(self, scores):
+        bijector = _real_line_bijector(self.distribution)
+        source = bijector.inverse(tf.cast(quantiles_at(self.distribution, scores), self.distribution.dtype))
+        return tf.cast(bijector.forward(_piecewise_linear(source, self.at, self.to)[0]), tf.float64)
 
 
-def _straight(y, start, end):
+def _piecewise_linear(y, start, end):
     """Returns the values and the slopes of a piecewise linear function at `y`, two tensors `[..., *batch]`.
 
     The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1. It jumps where two
@@ -274,6 +275,6 @@ def _straight(y, start, end):
     beyond = tf.minimum(y - start[..., 0], 0) + tf.maximum(y - start[..., -1], 0)
     passed = (widths <= 0) & (y[..., None] >= start[..., 1:])
     mapped = end[..., 0] + tf.reduce_sum(tf.where(passed, heights, inside * rises), -1) + beyond
-    which = (y[..., None] >= start[..., :-1]) & (y[..., None] < start[..., 1:])
-    slope = tf.reduce_sum(tf.where(which, rises, tf.zeros_like(rises)), -1)
-    return mapped, tf.where(tf.reduce_any(which, -1), slope, tf.ones_like(slope))
+    is_inside = (y[..., None] >= start[..., :-1]) & (y[..., None] < start[..., 1:])
+    slope = tf.reduce_sum(tf.where(is_inside, rises, tf.zeros_like(rises)), -1)
+    return mapped, tf.where(tf.reduce_any(is_inside, -1), slope, tf.ones_like(slope))

@@ -20,7 +20,7 @@ from nllfit.calibration.calibrated_distribution import (
 
 __all__ = ["Recalibrated", "recalibrate"]
 
-_END = 40.0  # the map covers the Normal scores from -40 to 40
+_LIMIT = 40.0  # the map covers the Normal scores from -40 to 40
 _FOLDS = 5
 _MIN_STEP = 1e-4  # the least distance between two predicted scores; even scores near 40 then differ in float32
 
@@ -38,12 +38,12 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     Cross-validation on the `n` held-out rows chooses among three maps:
 
     - the identity;
-    - a line, which corrects a bias and a spread in Normal scores;
+    - a line, which corrects the mean and the standard deviation of the Normal scores;
     - a spline through about `2 n^(1/3)` of the sorted PITs, and through the PITs of rank 1, 2, 4, ... from each end.
 
-    Because of this choice, recalibration hardly harms a model that is already calibrated. With 100 held-out rows, its
-    mean negative log-likelihood rises by less than 0.01 nats; a spline would raise it by 0.08 nats. With fewer than ten
-    rows the map is the identity.
+    Because of this choice, recalibration hardly harms a model that is already calibrated. With 100 held-out rows, the
+    model's mean negative log-likelihood rises by less than 0.01 nats; a spline would raise it by 0.08 nats. With fewer
+    than ten rows the map is the identity.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes, with one element or several independent elements;
@@ -75,15 +75,15 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     scores = rows.counted(scores_of(real_elements(rows.distribution), rows.y))
     scores = np.reshape(scores, [-1, *rows.distribution.event_shape])
     predicted = np.apply_along_axis(_predicted, 0, scores)
-    return Recalibrated(model, np.moveaxis(predicted, 0, -1), _observed(len(scores)))
+    return Recalibrated(model, np.moveaxis(predicted, 0, -1), _observed_scores(len(scores)))
 
 
 class Recalibrated(Calibrated):
     """A model whose predicted probabilities are mapped by a monotone spline. `recalibrate` returns it.
 
-    Its distributions have a density, a CDF and quantiles. Their mean and variance are sums over quantiles. The error is
-    a few hundredths of a standard deviation, or more if the tails are heavy: the standard deviation of a `StudentT`
-    with 2.1 degrees of freedom comes out 15% too small. `save(folder)` writes the model, and
+    The distributions have a density, a CDF and quantiles. Their mean and variance are sums over quantiles. The error of
+    these sums is a few hundredths of a standard deviation, or more if the tails are heavy: the standard deviation of a
+    `StudentT` with 2.1 degrees of freedom comes out 15% too small. `save(folder)` writes the model, and
     `Recalibrated.load(folder)` reads it.
 
     Args:
@@ -94,7 +94,7 @@ class Recalibrated(Calibrated):
 
     Raises:
       ValueError: if `predicted` or `observed` is not in ascending order or has a score below -40 or above 40, or if
-        their lengths differ.
+        the two have different lengths.
       ValueError: in a call of the model, if the outcomes have another shape than `predicted`, or `recalibrate` does not
         support them.
 
@@ -107,9 +107,9 @@ class Recalibrated(Calibrated):
     def __init__(self, model: Any, predicted: ArrayLike, observed: ArrayLike):
         super().__init__(model)
         for name, values in (("predicted", predicted), ("observed", observed)):
-            if not np.all(np.diff(np.asarray(values, float), prepend=-_END, append=_END) > 0):
+            if not np.all(np.diff(np.asarray(values, float), prepend=-_LIMIT, append=_LIMIT) > 0):
                 raise ValueError(
-                    f"`{name}` is {values!r}: give scores in ascending order, between -{_END:g} and {_END:g}."
+                    f"`{name}` is {values!r}: give scores in ascending order, between -{_LIMIT:g} and {_LIMIT:g}."
                 )
         self.predicted, self.observed = np.asarray(predicted, float), np.asarray(observed, float)
         if self.observed.shape != self.predicted.shape[-1:]:
@@ -138,7 +138,7 @@ def _ranks(n):
     return np.unique(np.clip(ranks.round(), 1, n)).astype(int)
 
 
-def _observed(n):
+def _observed_scores(n):
     """Returns the observed scores at the knots, `[k]`: the Normal scores of the frequencies `rank / (n + 1)`."""
     return tf.math.ndtri(tf.constant(_ranks(n) / (n + 1))).numpy()
 
@@ -146,12 +146,12 @@ def _observed(n):
 def _predicted(scores):
     """Selects a map by cross-validation on scores `[n]`. Returns the map's predicted scores at the knots, `[k]`."""
     if len(scores) < 2 * _FOLDS:
-        return _observed(len(scores))
+        return _observed_scores(len(scores))
     gains = np.zeros([3, len(scores)])
     folds = np.arange(len(scores)) % _FOLDS
     for fold in set(folds):
         left_out, kept = scores[folds == fold], scores[folds != fold]
-        observed = tf.constant(_observed(len(kept)))
+        observed = tf.constant(_observed_scores(len(kept)))
         maps = [_spline(tf.constant(predicted), observed) for predicted in _maps(kept)]
         gains[:, folds == fold] = [_log_density_ratio(spline, left_out) for spline in maps]
     return _maps(scores)[gains.mean(1).argmax()]
@@ -159,9 +159,9 @@ def _predicted(scores):
 
 def _maps(scores):
     """Returns the predicted scores `[k]` at the knots for three maps: the identity, a line, and a spline."""
-    observed, ordered = _observed(len(scores)), np.sort(scores)
-    line = np.clip(scores.mean() + scores.std() * observed, -_END + 1, _END - 1)
-    return [observed, _apart(line), _apart(ordered[_ranks(len(scores)) - 1])]
+    observed, ordered = _observed_scores(len(scores)), np.sort(scores)
+    line = np.clip(scores.mean() + scores.std() * observed, -_LIMIT + 1, _LIMIT - 1)
+    return [observed, _with_min_steps(line), _with_min_steps(ordered[_ranks(len(scores)) - 1])]
 
 
 def _log_density_ratio(spline, scores):
@@ -176,10 +176,10 @@ def _spline(predicted, observed):
     # Inner slopes are those of a monotone cubic (Fritsch and Butland, 1984). At both ends the slope is 1.
     rises, left, right = heights / widths, widths[..., :-1], widths[..., 1:]
     slopes = 3 * (left + right) / ((left + 2 * right) / rises[..., :-1] + (2 * left + right) / rises[..., 1:])
-    return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_END, tf.float64))
+    return tfb.RationalQuadraticSpline(widths, heights, slopes, range_min=tf.constant(-_LIMIT, tf.float64))
 
 
-def _apart(scores):
+def _with_min_steps(scores):
     """Moves sorted scores `[k, ...]` apart, so that their steps are at least `_MIN_STEP`."""
     least = _MIN_STEP * np.arange(len(scores)).reshape([-1, *[1] * (scores.ndim - 1)])
     return np.maximum.accumulate(scores - least) + least
@@ -187,14 +187,14 @@ def _apart(scores):
 
 def _steps(values):
     values = tf.cast(values, tf.float64)
-    end = tf.fill(tf.shape(values[..., :1]), tf.constant(_END, tf.float64))
+    end = tf.fill(tf.shape(values[..., :1]), tf.constant(_LIMIT, tf.float64))
     return tf.concat([values, end], -1) - tf.concat([-end, values], -1)
 
 
 class _Mapped(CalibratedDistribution):
     """A scalar distribution with the CDF `R(F(y))`, where `F` is the CDF of `distribution` and `R` is monotone.
 
-    Its dtype is that of `predicted`.
+    The dtype is that of `predicted`.
     """
 
     def __init__(self, distribution, predicted, observed, validate_args=False, name="Recalibrated"):
@@ -221,5 +221,5 @@ class _Mapped(CalibratedDistribution):
     def _survival_function(self, y):
         return tf.cast(normal().cdf(-self.spline.forward(scores_of(self.distribution, y))), self.dtype)
 
-    def _at(self, scores):
+    def _at_scores(self, scores):
         return quantiles_at(self.distribution, self.spline.inverse(scores))

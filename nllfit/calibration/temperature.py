@@ -26,8 +26,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     overfitted network needs. The order of the classes does not change, so the accuracy stays the same. The mean
     negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
-    The temperature is between 1/20 and 20. It is 1/20 if the model classifies every held-out row right, because such
-    rows do not show how often the model errs. It is 20 if the model is no better than chance.
+    The temperature is between 1/20 and 20. It is 1/20 if the model classifies every held-out row right, because a
+    lower temperature then always raises the likelihood. It is 20 if the model is no better than chance.
 
     Args:
       model: a classifier: a Keras 2 or Keras 3 model whose head is `Bernoulli`, `Categorical`, `OneHotCategorical` or
@@ -40,8 +40,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if its outcomes are not classes, or have several dependent elements (as in an ensemble's mixture), or
-        if `nllfit.evaluate` refuses them.
+      ValueError: if the outcomes are not classes, or have several dependent elements (as in an ensemble's mixture), or
+        if `nllfit.evaluate` refuses the outcomes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])
@@ -76,8 +76,8 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 class TemperatureScaled(Calibrated):
     """A classifier whose logits are divided by a temperature. `scale_temperature` returns it.
 
-    It computes in float64, so that rounding does not make different probabilities equal. `save(folder)` writes the
-    model, and `TemperatureScaled.load(folder)` reads it.
+    The probabilities are computed in float64, so that rounding does not make different probabilities equal.
+    `save(folder)` writes the model, and `TemperatureScaled.load(folder)` reads it.
 
     Args:
       model: as for `scale_temperature`.
@@ -107,10 +107,10 @@ class TemperatureScaled(Calibrated):
     def calibrate(self, distribution: tfd.Distribution) -> tfd.Distribution:
         logits = _class_log_probs(distribution) / self.temperature
         arguments = {"dtype": distribution.dtype, "validate_args": distribution.validate_args}
-        one = unwrapped(distribution)
-        if isinstance(one, tfd.OneHotCategorical):
+        inner = unwrapped(distribution)
+        if isinstance(inner, tfd.OneHotCategorical):
             scaled = tfd.OneHotCategorical(logits, **arguments)
-        elif isinstance(one, (tfd.Bernoulli, tfd.ProbitBernoulli)):
+        elif isinstance(inner, (tfd.Bernoulli, tfd.ProbitBernoulli)):
             scaled = tfd.Bernoulli(logits[..., 1] - logits[..., 0], **arguments)
         else:
             scaled = tfd.Categorical(logits, **arguments)

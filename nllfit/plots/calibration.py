@@ -20,9 +20,9 @@ _CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated
 def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 15) -> Axes:
     """Draws the observed frequency of events against their predicted probability, in bins.
 
-    The points of a calibrated model are near the diagonal. Each error bar is the 95% Wilson interval of the frequency;
-    for a calibrated model it meets the diagonal in about 95% of the bins. The number next to a bar is the number of
-    rows in the bin.
+    The points of a calibrated model are near the diagonal. Each error bar is the 95% Wilson interval of the frequency.
+    If the model is calibrated, about 95% of the error bars meet the diagonal. The number next to an error bar is the
+    number of rows in the bin.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -49,17 +49,17 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
     inference, the law of succession, and statistical inference, 1927.
     """
     num_bins = as_count("num_bins", num_bins, 1)
-    happened, given, of_classes = _events(
+    happened, event_probabilities, of_classes = _events(
         np.asarray(as_numbers("y", y)), np.asarray(as_numbers("probabilities", probabilities, tf.float64))
     )
     names = "predicted probability", "observed frequency"
     if of_classes:
         names = "probability of the likeliest class", "share of rows with that class"
-    means, shares, counts = binned_frequencies(given, happened, num_bins)
+    means, shares, counts = binned_frequencies(event_probabilities, happened, num_bins)
     center = (shares + Z_95**2 / (2 * counts)) / (1 + Z_95**2 / counts)
-    half = Z_95 * np.sqrt(shares * (1 - shares) / counts + (Z_95 / (2 * counts)) ** 2) / (1 + Z_95**2 / counts)
-    low, high = center - half, center + half
-    error = expected_calibration_error(given, happened, num_bins)
+    half_width = Z_95 * np.sqrt(shares * (1 - shares) / counts + (Z_95 / (2 * counts)) ** 2) / (1 + Z_95**2 / counts)
+    low, high = center - half_width, center + half_width
+    error = expected_calibration_error(event_probabilities, happened, num_bins)
     label = f"model, 95% interval, rows\ncalibration error {error:.3f}"
     style = {"fmt": "o", "markersize": 4, "elinewidth": 1, "color": "tab:blue", "capsize": 2}
     ax.plot([0, 1], [0, 1], **_CALIBRATED)
@@ -140,12 +140,13 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
     Source: Kuleshov, Fenner and Ermon, Accurate uncertainties for deep learning using calibrated regression, 2018.
     """
-    needed = np.sort(np.abs(2 * _checked(pit) - 1))
+    # `|2 PIT - 1|` is the level of the smallest central interval that contains the outcome.
+    covering = np.sort(np.abs(2 * _checked(pit) - 1))
     levels = np.linspace(0, 1, 101)
-    ax.fill_between(levels, *_binomial_range(len(needed), levels), **_CHANCE)
+    ax.fill_between(levels, *_binomial_range(len(covering), levels), **_CHANCE)
     ax.plot([0, 1], [0, 1], **_CALIBRATED)
-    shares = np.arange(len(needed) + 1) / len(needed)
-    ax.step([0, *needed, 1], [0, *shares[1:], 1], where="post", color="tab:blue", label=f"{len(needed)} outcomes")
+    shares = np.arange(len(covering) + 1) / len(covering)
+    ax.step([0, *covering, 1], [0, *shares[1:], 1], where="post", color="tab:blue", label=f"{len(covering)} outcomes")
     names = {"xlabel": "probability of the central interval", "ylabel": "share of outcomes inside"}
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", **names)
     ax.legend(loc="upper left", fontsize="small")

@@ -51,13 +51,13 @@ def profile_curve(
     low, high = estimate.confidence_intervals(level, method="profile", names=[name])[name]
     center = estimate.parameters[name]
     if values is None:
-        near, far = low, high
+        left, right = low, high
         if not (np.isfinite(low) or np.isfinite(high)):  # the profile never falls to the cut-off
-            near, far = estimate.confidence_intervals(level, names=[name])[name]
-            if not np.isfinite([near, far]).all():
+            left, right = estimate.confidence_intervals(level, names=[name])[name]
+            if not np.isfinite([left, right]).all():
                 raise ValueError(f"The interval of `{name}` has no finite end: give the `values` at which to draw.")
-        below = 1.3 * (center - near if np.isfinite(near) else far - center)
-        above = 1.3 * (far - center if np.isfinite(far) else center - near)
+        below = 1.3 * (center - left if np.isfinite(left) else right - center)
+        above = 1.3 * (right - center if np.isfinite(right) else center - left)
         values = np.union1d(np.linspace(center - below, center, 21), np.linspace(center, center + above, 21))
     if np.size(values) < 2:
         raise ValueError(f"`values` is {values!r}: give at least two, for a curve.")

@@ -32,8 +32,9 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
     family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
     the fitted distribution. The CDF at the `i`-th of `n` sorted outcomes follows a Beta(i, n + 1 - i) distribution. The
     ends of the band at dot `i` are two quantiles of this Beta distribution, mapped by the fitted quantile function. The
-    levels of the two quantiles are the same for all `i`. The band assumes a known distribution, but the fitted one is
-    closer to the sample than the true one. So all dots of a correct family are inside in more than 95% of samples.
+    levels of the two quantiles are the same for all `i`. The band is computed as if the distribution were known. But
+    the fitted distribution is closer to the sample than the true one. So, if the family is correct, the band contains
+    all dots in more than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -72,7 +73,7 @@ def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diag
 
 
 def pp(ax: Axes, estimate: Estimate) -> Axes:
-    """Draws the fitted CDF at each outcome against the share of outcomes up to it (a P-P plot).
+    """Draws the fitted CDF at each outcome against the share of smaller or equal outcomes (a P-P plot).
 
     The figure is that of `qq` on the scale of probabilities. This scale shows the middle of a distribution better than
     its tails.
@@ -113,14 +114,16 @@ def survival_curve(
     n_i)` for `d_i` events at time `t_i` among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's
     variance of `log(-log S)`. A tick marks a right-censored time. If some times are left- or interval-censored, the
     curve is Turnbull's nonparametric maximum-likelihood estimate, drawn without an interval. The data determine only
-    how much this estimate falls within certain intervals; the curve falls at the upper ends of these intervals.
+    how much this estimate falls within certain intervals, but not where. The curve falls at the upper ends of these
+    intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
       time: the times, in one of these forms:
         - `[n]`, the times of the event or of censoring;
         - `[n, 2]`, the pairs of a `Censored` family, or SciPy's `CensoredData`;
-        - `[n, 3]`, these pairs followed by the time of delayed entry, if all pairs are exact or right-censored.
+        - `[n, 3]`, if all times are exact or right-censored: a pair, and the time of delayed entry, before which the
+          row was not observed.
       observed: `[n]`, 1 or True if the event happened at the time, 0 or False if the time is that of censoring. By
         default, all events were observed. `observed` is allowed only for times `[n]`.
       estimates: `Estimate`s or `tfd.Distribution`s of a scalar.
@@ -144,18 +147,18 @@ def survival_curve(
     """
     y = _pairs(time, observed)
     lower, upper = y[:, 0], y[:, 1]
-    known = survival_steps(y)
+    curve = survival_steps(y)
     finite = y[:, :2][np.isfinite(y[:, :2])]
     start, last = min(0.0, finite.min()), finite.max()
-    steps = np.concatenate([[start], known.times, [last]])
-    if known.interval is not None:
-        low, high = (np.concatenate([[1.0], part, part[-1:]]) for part in known.interval)
+    steps = np.concatenate([[start], curve.times, [last]])
+    if curve.interval is not None:
+        low, high = (np.concatenate([[1.0], part, part[-1:]]) for part in curve.interval)
         ax.fill_between(steps, low, high, step="post", color="0.5", alpha=0.25, linewidth=0, label="95% interval")
-    label = f"{known.estimator}, {np.sum(lower == upper)} of {len(y)} seen"
-    ax.step(steps, known.at(steps), where="post", color="0.2", label=label)
+    label = f"{curve.estimator}, {np.sum(lower == upper)} of {len(y)} seen"
+    ax.step(steps, curve.at(steps), where="post", color="0.2", label=label)
     censored = lower[np.isposinf(upper) & np.isfinite(lower)]
     if len(censored):
-        ax.plot(censored, known.at(censored), "|", color="0.2", markersize=7, label="censored")
+        ax.plot(censored, curve.at(censored), "|", color="0.2", markersize=7, label="censored")
     grid = np.linspace(start, last, 300)[1:]
     for estimate in estimates:
         # The attribute `distribution` does not identify an `Estimate`: `tfd.LogNormal` has this attribute, too.
@@ -171,12 +174,12 @@ def _pairs(time, observed):
     """Converts the arguments of `survival_curve` to pairs `[n, 2]`, or to `[n, 3]` if there are times of entry."""
     y = as_array(time, np.float64, "time")
     if y.ndim == 1:
-        seen = np.ones(y.shape, bool) if observed is None else as_array(observed, name="observed")
-        if seen.shape != y.shape:
-            raise ValueError(f"`time` has shape {y.shape} and `observed` {seen.shape}: give a flag for each time.")
+        is_event = np.ones(y.shape, bool) if observed is None else as_array(observed, name="observed")
+        if is_event.shape != y.shape:
+            raise ValueError(f"`time` has shape {y.shape} and `observed` {is_event.shape}: give a flag for each time.")
         _refuse_rows(~np.isfinite(y), y, "remove such rows, or give the time until which there was no event")
-        y = right_censored(y, seen)
-        if len(y) and not seen.any():
+        y = right_censored(y, is_event)
+        if len(y) and not is_event.any():
             raise ValueError("`observed` has no event, so there is no curve to draw: check that 1 marks an event.")
     elif y.ndim != 2 or y.shape[1] not in (2, 3) or observed is not None:
         given = "" if observed is None else " and `observed` is given"
@@ -230,7 +233,7 @@ def rank_band(n):
     uniform = sums[:, :-1] / sums[:, -1:]
     a, b = ranks.astype(np.float64), (n + 1 - ranks).astype(np.float64)
     below = tf.math.betainc(*np.broadcast_arrays(a, b, uniform)).numpy()
-    rarest = np.min(np.minimum(below, 1 - below), axis=1)
-    level = np.quantile(rarest, 1 - _LEVEL)
+    smallest_tails = np.min(np.minimum(below, 1 - below), axis=1)
+    level = np.quantile(smallest_tails, 1 - _LEVEL)
     low, high = (np.asarray(tfp.math.betaincinv(a, b, np.full(len(ranks), q))) for q in (level, 1 - level))
     return ranks, low, high

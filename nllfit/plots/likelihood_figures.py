@@ -50,12 +50,12 @@ def likelihood_curve(
     height = _heights(distribution, y, values=values)
     estimate = values[height.argmax()] if estimate is None else estimate
     limits = np.finfo(height.dtype)
-    drawn = np.log(limits.tiny) < height.max() < np.log(limits.max)
-    ax.plot(values, np.exp(height if drawn else height - height.max()))
+    is_representable = np.log(limits.tiny) < height.max() < np.log(limits.max)
+    ax.plot(values, np.exp(height if is_representable else height - height.max()))
     ax.axvline(estimate, linestyle="--", label=f"maximum at {estimate:.4g}", **MAXIMUM)
     if interval is not None:
         ax.axvspan(*interval, alpha=0.15, label=f"{interval_name}: {interval[0]:.3g} to {interval[1]:.3g}")
-    ylabel = "likelihood" if drawn else "likelihood / maximum"
+    ylabel = "likelihood" if is_representable else "likelihood / maximum"
     ax.set(xlabel=name, ylabel=ylabel, xlim=(values.min(), values.max()), ylim=(0, None))
     ax.legend()
     return ax
@@ -94,10 +94,10 @@ def likelihood_surface(
     """
     height = _heights(distribution, y, y_values=y_values, x_values=x_values)
     best = np.unravel_index(height.argmax(), height.shape)
-    x, top = (x_values[best[1]], y_values[best[0]]) if estimate is None else estimate
+    x0, y0 = (x_values[best[1]], y_values[best[0]]) if estimate is None else estimate
     image = ax.pcolormesh(x_values, y_values, np.exp(height - height.max()), shading="auto", rasterized=True)
     ax.figure.colorbar(image, ax=ax, label="likelihood / maximum")
-    ax.plot(x, top, "x", markersize=9, markeredgewidth=2, label=f"maximum at ({x:.4g}, {top:.4g})", **MAXIMUM)
+    ax.plot(x0, y0, "x", markersize=9, markeredgewidth=2, label=f"maximum at ({x0:.4g}, {y0:.4g})", **MAXIMUM)
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.legend(loc="upper right")
     return ax

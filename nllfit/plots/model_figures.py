@@ -62,8 +62,8 @@ def predictive_band(
     order, ends = np.argsort(x, kind="stable"), ends.reshape([len(ends), -1])
     for i, level in enumerate(widest_first):
         low, high = ends[i], ends[len(tails) + 1 + i]
-        held = np.mean((low <= y) & (y <= high))
-        label = f"central {100 * level:g}% (holds {100 * held:.0f}%)"
+        coverage = np.mean((low <= y) & (y <= high))
+        label = f"central {100 * level:g}% (holds {100 * coverage:.0f}%)"
         shade = 1 - (1 - _BLUE) * 0.6 * (i + 1) / (len(levels) + 1)  # opaque, so that overlaps keep the legend's color
         ax.fill_between(x[order], low[order], high[order], color=shade, linewidth=0, label=label)
     ax.plot(x[order], ends[len(tails)][order], color="tab:blue", label="median")
@@ -95,19 +95,21 @@ def training_curves(ax: Axes, history: Any, validation_freq: int | Collection[in
       >>> ax = training_curves(ax, fit(model, x, y, epochs=3, validation_data=(x, y), verbose=0))
     """
     histories = list(history) if isinstance(history, (list, tuple)) else [history]
-    if not histories or not all(getattr(one, "epoch", None) for one in histories):
+    if not histories or not all(getattr(run, "epoch", None) for run in histories):
         raise ValueError("`history` has no epochs: give what `fit` returned.")
     width = 1.5 if len(histories) == 1 else 0.8
-    marked = "val_loss" if "val_loss" in histories[0].history else "loss"
-    for i, one in enumerate(histories):
-        epochs = {"loss": np.asarray(one.epoch) + 1, "val_loss": _validated(one, validation_freq)}
+    marked_loss = "val_loss" if "val_loss" in histories[0].history else "loss"
+    for i, run in enumerate(histories):
+        epochs = {"loss": np.asarray(run.epoch) + 1, "val_loss": _validated(run, validation_freq)}
         for name, color, label in (("loss", "tab:blue", "training"), ("val_loss", "tab:orange", "validation")):
-            if name in one.history:
-                ax.plot(epochs[name], one.history[name], color=color, linewidth=width, label=label if i == 0 else None)
-        best = int(np.nanargmin(one.history[marked]))
-        lowest = one.history[marked][best]
-        label = f"lowest: {lowest:.4g} in epoch {epochs[marked][best]}" if len(histories) == 1 else "lowest of each"
-        ax.plot(epochs[marked][best], lowest, "o", color="tab:red", markersize=5, label=label if i == 0 else None)
+            if name in run.history:
+                ax.plot(epochs[name], run.history[name], color=color, linewidth=width, label=label if i == 0 else None)
+        best = int(np.nanargmin(run.history[marked_loss]))
+        lowest = run.history[marked_loss][best]
+        label = (
+            f"lowest: {lowest:.4g} in epoch {epochs[marked_loss][best]}" if len(histories) == 1 else "lowest of each"
+        )
+        ax.plot(epochs[marked_loss][best], lowest, "o", color="tab:red", markersize=5, label=label if i == 0 else None)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="mean negative log-likelihood (nats)")
     ax.legend(fontsize="small")
@@ -118,10 +120,10 @@ def _validated(history, frequency):
     """Returns the epochs after which the model was validated, counted from 1."""
     epochs, losses = np.asarray(history.epoch) + 1, history.history.get("val_loss", [])
     is_list = isinstance(frequency, Collection)
-    found = epochs[np.isin(epochs, list(frequency)) if is_list else epochs % frequency == 0]
-    if losses and len(losses) != len(found):
+    validated = epochs[np.isin(epochs, list(frequency)) if is_list else epochs % frequency == 0]
+    if losses and len(losses) != len(validated):
         raise ValueError(
             f"`history` has {len(losses)} values of `val_loss` in {len(epochs)} epochs, but `validation_freq` is "
             f"{frequency!r}: give the `validation_freq` that `fit` was given."
         )
-    return found
+    return validated

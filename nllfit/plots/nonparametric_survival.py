@@ -40,12 +40,12 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
     If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
     `d_i` events at time `t_i` among the `n_i` rows at risk. The interval comes from Greenwood's variance of
     `log(-log S)`. If some times are left- or interval-censored, it is Turnbull's estimate. The data determine only how
-    much Turnbull's estimate falls within certain intervals; the returned function falls at the upper ends of these
-    intervals.
+    much Turnbull's estimate falls within certain intervals, but not where. The returned function falls at the upper
+    ends of these intervals.
 
     Args:
-      y: pairs `[n, 2]`, the outcomes of a `Censored` family. If all are exact or right-censored, `y` may be `[n, 3]`;
-        the third number is the time of delayed entry.
+      y: pairs `[n, 2]`, the outcomes of a `Censored` family. If all times are exact or right-censored, `y` may be
+        `[n, 3]`. The third number is the time of delayed entry, before which the row was not observed.
     """
     lower, upper = y[:, 0], y[:, 1]
     if np.all((lower == upper) | np.isposinf(upper)):
@@ -53,41 +53,42 @@ def survival_steps(y: np.ndarray) -> SurvivalSteps:
     return _turnbull(lower, upper)
 
 
-def _kaplan_meier(time, seen, entry):
-    known = np.isfinite(time) & (entry < time)  # the other rows are never at risk
-    curve = kaplan_meier(time[known], seen[known], entry=entry[known])
-    falls = np.isin(curve.times, time[seen])
+def _kaplan_meier(time, is_event, entry):
+    at_risk = np.isfinite(time) & (entry < time)  # the other rows are never at risk
+    curve = kaplan_meier(time[at_risk], is_event[at_risk], entry=entry[at_risk])
+    falls = np.isin(curve.times, time[is_event])
     heights, variances = curve.values[falls], curve.log_variances[falls]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(variances) / np.log(heights)
-        low, high = (heights ** np.exp(side * Z_95 * error) for side in (-1, 1))
+        standard_error = np.sqrt(variances) / np.log(heights)
+        low, high = (heights ** np.exp(side * Z_95 * standard_error) for side in (-1, 1))
     return SurvivalSteps(curve.times[falls], heights, (low, high), "Kaplan-Meier")
 
 
 def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
-    Each iteration multiplies each fall of the estimate by its gain, the derivative of the mean log-likelihood per row
-    with respect to the fall. The mean log-likelihood is concave and the falls sum to 1, so it can still rise by
-    at most `max(gains) - 1`. The algorithm stops if this bound is small.
+    The gain of a fall is the derivative of the mean log-likelihood per row with respect to the fall. Each iteration
+    multiplies each fall of the estimate by the gain. The mean log-likelihood is concave, the falls sum to 1, and
+    `sum(gains * falls)` is 1. So the mean log-likelihood can still rise by at most `max(gains) - 1`. The algorithm
+    stops if this bound is small.
     """
     # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
     # the interval from `(time, 0)` to `(time, 1)`. A censored time is the interval from `(lower, 2)` to `(upper, 1)`.
-    seen = lower == upper
-    starts, ends = np.stack([lower, np.where(seen, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
+    is_exact = lower == upper
+    starts, ends = np.stack([lower, np.where(is_exact, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
     # The estimate falls only between two consecutive places such that an interval starts at the first place and an
     # interval ends at the second place.
     is_start, is_end = (np.isin(np.arange(len(places)), ranks) for ranks in (first, last))
-    falls = np.flatnonzero(is_start[:-1] & is_end[1:])
-    inside = ((first[:, None] <= falls) & (falls < last[:, None])).astype(float)
-    shares = np.full(len(falls), 1 / len(falls))
+    fall_indices = np.flatnonzero(is_start[:-1] & is_end[1:])
+    inside = ((first[:, None] <= fall_indices) & (fall_indices < last[:, None])).astype(float)
+    falls = np.full(len(fall_indices), 1 / len(fall_indices))
     for _ in range(_STEPS):
-        gains = inside.T @ (1 / (inside @ shares)) / len(inside)
+        gains = inside.T @ (1 / (inside @ falls)) / len(inside)
         if gains.max() < 1 + _MOST_RISE:
             break
-        shares = shares * gains
-    times = places[falls + 1, 0]
+        falls = falls * gains
+    times = places[fall_indices + 1, 0]
     finite = np.isfinite(times)
-    return SurvivalSteps(times[finite], 1 - np.cumsum(shares)[finite], None, "Turnbull")
+    return SurvivalSteps(times[finite], 1 - np.cumsum(falls)[finite], None, "Turnbull")
