@@ -27,10 +27,10 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
         log_probs = class_log_probs(distribution.components_distribution)
         if log_probs is None:
             return None
-        shares = tf.nn.log_softmax(tf.cast(distribution.mixture_distribution.logits_parameter(), tf.float64))
+        log_weights = tf.nn.log_softmax(tf.cast(distribution.mixture_distribution.logits_parameter(), tf.float64))
         rank = log_probs.shape.rank - distribution.components_distribution.batch_shape.rank  # of [*event, num_classes]
-        shares = tf.reshape(shares, tf.concat([tf.shape(shares), [1] * rank], 0))
-        return tf.reduce_logsumexp(shares + log_probs, -1 - rank)
+        log_weights = tf.reshape(log_weights, tf.concat([tf.shape(log_weights), [1] * rank], 0))
+        return tf.reduce_logsumexp(log_weights + log_probs, -1 - rank)
     if isinstance(distribution, (tfd.Categorical, tfd.OneHotCategorical)):
         return tf.nn.log_softmax(tf.cast(distribution.logits_parameter(), tf.float64))
     if isinstance(distribution, tfd.Bernoulli):

@@ -15,14 +15,15 @@ class ClassScores:
     """Scores of `k` classes. Each class is compared with all others together.
 
     `auc` and `average_precision` are NaN for a class to which all rows or no rows belong. `nll` is NaN for a class to
-    which no rows belong. If an outcome has several elements, or a row several steps, each counts as a row.
+    which no rows belong. If an outcome has several elements, or a row has several steps, each element or step counts
+    as a row.
 
     Attributes:
       names: the names of the classes, `[k]`.
       counts: the number of rows of each class, `[k]`.
       nll: the mean negative log-likelihood of the rows of each class, in nats, `[k]`.
-      auc: the area under the ROC curve, `[k]`. It estimates the probability that the model ranks a random row of the
-        class above a random row of another class, by the predicted probability of the class. Ties count half. For
+      auc: the area under the ROC curve, `[k]`. It estimates the probability that a random row of the class has a
+        higher predicted probability of the class than a random row of another class. Ties count half. For
         uninformative predictions it is 0.5.
       average_precision: the mean precision, weighted by the increase in recall at each threshold, `[k]`. For
         uninformative predictions it is the share of the class.
@@ -78,24 +79,24 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     probabilities = evaluation.probabilities.reshape([-1, size])
     labels = evaluation.y.argmax(-1) if evaluation.y.shape == evaluation.probabilities.shape else evaluation.y
     labels = np.ravel(labels).astype(int)
-    seen = labels[:, None] == np.arange(size)
+    is_member = labels[:, None] == np.arange(size)
     losses = evaluation.scores["nll"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        if len(losses) != len(labels):  # `nll` sums over the elements of a row; here each counts
+        if len(losses) != len(labels):  # `nll` sums over a row's elements; here each counts
             losses = -np.log(probabilities[np.arange(len(labels)), labels])
-        nll = np.bincount(labels, losses, size) / seen.sum(0)
-    area, precision = np.array([_auc_and_precision(seen[:, k], probabilities[:, k]) for k in range(size)]).T
+        nll = np.bincount(labels, losses, size) / is_member.sum(0)
+    area, precision = np.array([_auc_and_precision(is_member[:, k], probabilities[:, k]) for k in range(size)]).T
     confusion = np.zeros([size, size], int)
     np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
-    return ClassScores(names, seen.sum(0), nll, area, precision, confusion)
+    return ClassScores(names, is_member.sum(0), nll, area, precision, confusion)
 
 
-def _auc_and_precision(seen, scores):
+def _auc_and_precision(is_member, scores):
     """Returns the area under the ROC curve and the average precision of one class."""
-    if seen.all() or not seen.any():
+    if is_member.all() or not is_member.any():
         return np.nan, np.nan
-    _, place = np.unique(-scores, return_inverse=True)  # equal scores are one threshold
-    hits, misses = np.cumsum(np.bincount(place, seen)), np.cumsum(np.bincount(place, ~seen))
+    _, threshold = np.unique(-scores, return_inverse=True)  # equal scores are one threshold
+    hits, misses = np.cumsum(np.bincount(threshold, is_member)), np.cumsum(np.bincount(threshold, ~is_member))
     recall, fall_out = np.append(0, hits / hits[-1]), np.append(0, misses / misses[-1])
     area = np.sum(np.diff(fall_out) * (recall[1:] + recall[:-1]) / 2)
     return area, np.sum(np.diff(recall) * hits / (hits + misses))

@@ -77,8 +77,8 @@ def evaluate(
     rows = predicted_rows(model, x, y, batch_size)
     log_probs = class_log_probs(rows.distribution)
     if log_probs is not None:
-        return _of_classes(rows, log_probs)
-    return _of_numbers(rows, levels, seed)
+        return _class_evaluation(rows, log_probs)
+    return _number_evaluation(rows, levels, seed)
 
 
 def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
@@ -100,8 +100,9 @@ class Evaluation:
 
     Attributes:
       num_rows: `n`.
-      nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
-        `z` it is `-log p(y | z)` for one draw of `z`, without the KL divergence, so it is no bound of `-log p(y)`.
+      nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. If the model has a latent
+        variable `z`, `nll` is `-log p(y | z)` for one draw of `z`, without the KL divergence, so `nll` is no bound of
+        `-log p(y)`.
       crps: the mean of `nllfit.crps`, in the unit of the outcome: a sum over the event, or the energy score of a vector
         (`MultivariateNormalTriL`). None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.
@@ -185,34 +186,36 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def _of_classes(rows, log_probs):
+def _class_evaluation(rows, log_probs):
     probs = np.minimum(np.exp(rows.counted(log_probs)), 1.0)  # rounding may exceed 1
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    is_class, right = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
+    is_class, is_correct = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
     brier = np.sum((probs - is_class) ** 2, -1) / (2 if probs.shape[-1] == 2 else 1)
-    scores = {"nll": rows.counted(rows.nll), "brier": brier, "zero_one_loss": ~right}
+    scores = {"nll": rows.counted(rows.nll), "brier": brier, "zero_one_loss": ~is_correct}
     by_class = [expected_calibration_error(probs[..., k], is_class[..., k]) for k in range(probs.shape[-1])]
     return Evaluation(
-        **_common(scores, rows.counted(rows.y)),
-        accuracy=float(np.mean(right)),
+        **_common_fields(scores, rows.counted(rows.y)),
+        accuracy=float(np.mean(is_correct)),
         brier=float(np.mean(brier)),
-        sharpness=float(-np.sum(probs * np.log(np.where(probs > 0, probs, 1.0))) / right.size),
-        calibration_error=expected_calibration_error(probs.max(-1), right),
+        sharpness=float(-np.sum(probs * np.log(np.where(probs > 0, probs, 1.0))) / is_correct.size),
+        calibration_error=expected_calibration_error(probs.max(-1), is_correct),
         class_calibration_error=float(np.mean(by_class)),
         probabilities=probs,
     )
 
 
-def _of_numbers(rows, levels, seed):
+def _number_evaluation(rows, levels, seed):
     rng = np.random.default_rng(seed)
-    scored = [_by_row(block, levels, rng) for block in rows.blocks(max(1, 2 * len(levels)))]
-    every = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
-    pit = np.clip(every.pop("pit"), 0, 1) if "pit" in every else None  # rounding may exceed 1
-    mean = {name: float(np.mean(values)) for name, values in every.items()}
-    losses = [name for name in every if name == "crps" or "error" in name or "score" in name]
-    with_intervals = [level for level in levels if f"width_{level}" in every]
+    block_scores = [_by_row(block, levels, rng) for block in rows.blocks(max(1, 2 * len(levels)))]
+    by_name = {name: np.concatenate([part[name] for part in block_scores]) for name in block_scores[0]}
+    pit = np.clip(by_name.pop("pit"), 0, 1) if "pit" in by_name else None  # rounding may exceed 1
+    mean = {name: float(np.mean(values)) for name, values in by_name.items()}
+    losses = [name for name in by_name if name == "crps" or "error" in name or "score" in name]
+    with_intervals = [level for level in levels if f"width_{level}" in by_name]
     return Evaluation(
-        **_common({"nll": rows.counted(rows.nll)} | {name: every[name] for name in losses}, rows.counted(rows.y)),
+        **_common_fields(
+            {"nll": rows.counted(rows.nll)} | {name: by_name[name] for name in losses}, rows.counted(rows.y)
+        ),
         crps=mean.get("crps"),
         rmse=math.sqrt(mean["squared_error"]) if "squared_error" in mean else None,
         mae=mean.get("absolute_error"),
@@ -228,11 +231,11 @@ def _of_numbers(rows, levels, seed):
 def _by_row(block, levels, rng):
     """Returns the scores `{name: [m]}` of the `m` rows that the mask does not exclude.
 
-    A score of a row is the mean over its elements, except for the CRPS, which is their sum. The values named "pit" are
-    the PITs of the single elements.
+    The score of a row is a mean over the elements of the outcome. Only the CRPS is a sum over them. The values named
+    "pit" are the PITs of the single elements.
     """
-    found = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
-    return {name: values if name == "pit" else _row_means(values) for name, values in found.items()}
+    scores = {name: block.counted(values) for name, values in _scored(block.distribution, block.y, levels, rng).items()}
+    return {name: values if name == "pit" else _row_means(values) for name, values in scores.items()}
 
 
 def _row_means(values):
@@ -241,21 +244,21 @@ def _row_means(values):
 
 def _scored(distribution, y, levels, rng):
     """Returns the scores that exist for the family, `{name: [n, ..., *event]}`. The shape of the CRPS is `[n, ...]`."""
-    known: dict[str, np.ndarray] = {}
+    scores: dict[str, np.ndarray] = {}
     y = np.asarray(in_one_turn(law_of(distribution), y))
-    numbers = law_of(distribution).latent()
-    if numbers is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
-        return _of_intervals(numbers, y, rng) if is_censored(distribution) else known
+    latent = law_of(distribution).latent()
+    if latent is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
+        return _interval_pits(latent, y, rng) if is_censored(distribution) else scores
     with contextlib.suppress(NotImplementedError):
-        known["crps"] = np.asarray(crps(y, distribution), np.float64)
+        scores["crps"] = np.asarray(crps(y, distribution), np.float64)
     with contextlib.suppress(NotImplementedError):
         error = np.asarray(y, np.float64) - np.asarray(law_of(distribution).central_value(), np.float64)
-        known |= {"squared_error": error**2, "absolute_error": np.abs(error)}
+        scores |= {"squared_error": error**2, "absolute_error": np.abs(error)}
     with contextlib.suppress(NotImplementedError):
-        known["variance"] = np.asarray(distribution.variance(), np.float64)
+        scores["variance"] = np.asarray(distribution.variance(), np.float64)
     with contextlib.suppress(NotImplementedError):
-        known |= {"pit": _pit(distribution, y, rng)} | _in_intervals(distribution, y, levels)
-    return known
+        scores |= {"pit": _pit(distribution, y, rng)} | _interval_scores(distribution, y, levels)
+    return scores
 
 
 def _pit(distribution, y, rng):
@@ -267,30 +270,30 @@ def _pit(distribution, y, rng):
     return below + rng.uniform(size=y.shape) * (up_to - below)
 
 
-def _of_intervals(numbers, y, rng):
+def _interval_pits(latent, y, rng):
     """Returns the PITs of numbers that are only known to lie in intervals.
 
     The PIT is a random point between the CDFs at the two ends.
     """
     lower, upper = y[..., 0], y[..., 1]
-    seen = _pit(numbers, np.where(lower == upper, lower, 0.0), rng)
-    below, up_to = np.asarray(cdf(numbers, lower)), np.asarray(cdf(numbers, upper))
-    return {"pit": np.where(lower == upper, seen, below + rng.uniform(size=lower.shape) * (up_to - below))}
+    exact_pits = _pit(latent, np.where(lower == upper, lower, 0.0), rng)
+    below, up_to = np.asarray(cdf(latent, lower)), np.asarray(cdf(latent, upper))
+    return {"pit": np.where(lower == upper, exact_pits, below + rng.uniform(size=lower.shape) * (up_to - below))}
 
 
-def _in_intervals(distribution, y, levels):
+def _interval_scores(distribution, y, levels):
     tails = [(1 - level) / 2 for level in levels]
     ends = np.asarray(quantile(distribution, tails + [1 - tail for tail in tails]), np.float64)
-    known = {}
+    scores = {}
     for level, low, high in zip(levels, ends[: len(levels)], ends[len(levels) :], strict=True):
         outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-        known[f"coverage_{level}"] = outside == 0
-        known[f"width_{level}"] = high - low
-        known[f"interval_score_{level}"] = high - low + 2 / (1 - level) * outside
-    return known
+        scores[f"coverage_{level}"] = outside == 0
+        scores[f"width_{level}"] = high - low
+        scores[f"interval_score_{level}"] = high - low + 2 / (1 - level) * outside
+    return scores
 
 
-def _common(scores, y):
+def _common_fields(scores, y):
     """Returns the fields that all evaluations have. `scores` are `{name: values}`, with values `[n, ...]`."""
     scores = {name: _row_means(values) for name, values in scores.items()}
     nll = scores["nll"]

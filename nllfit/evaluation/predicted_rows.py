@@ -54,7 +54,7 @@ class PredictedRows(NamedTuple):
     def counted(self, values: Any) -> np.ndarray:
         """Selects the values of the `m` outcomes that count: `[n, ..., *more]` becomes `[m, *more]`.
 
-        `more` are the further axes of the values, such as the event. Without a mask, the values are unchanged.
+        `more` stands for further axes of the values, such as the event. Without a mask, the values are unchanged.
         """
         values = np.asarray(values)
         return values if self.mask is None else values[self.mask]
@@ -72,10 +72,10 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
     Raises:
       TypeError, ValueError: as from `nllfit.evaluate`.
     """
-    bare = hasattr(model, "log_prob") or tf.is_tensor(model)
-    if bare and x is not None:
+    is_distribution = hasattr(model, "log_prob") or tf.is_tensor(model)
+    if is_distribution and x is not None:
         raise ValueError("`model` is a distribution, which needs no `x`: give the outcomes by name, `y=y`.")
-    if not bare and x is None:
+    if not is_distribution and x is None:
         raise ValueError("`x` is missing: give the inputs for which the model predicts.")
     if isinstance(x, tf.data.Dataset):
         if y is not None:
@@ -83,10 +83,10 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
         x, y = _joined(x)
     if y is None:
         raise ValueError("`y` is missing: give the outcomes, one for each row.")
-    if not bare:
+    if not is_distribution:
         refuse_estimators(model)
         check_inputs(x)
-    output = model if bare else predict_distribution(model, x, batch_size)
+    output = model if is_distribution else predict_distribution(model, x, batch_size)
     predicted = None if isinstance(output, (dict, list, tuple)) else distribution_of(output)
     if predicted is None:
         raise ValueError(
@@ -132,13 +132,13 @@ def _joined(data):
 
 
 def _nll(distribution, y):
-    found = []
+    losses = []
     for rows in row_blocks(distribution, len(y)):
         nll, fault = _likelihoods(batch_rows(distribution, rows), y[rows])
         if fault:
             raise _impossible(distribution, y, rows.start, min(rows.stop, len(y)))
-        found.append(nll)
-    return np.concatenate(found)
+        losses.append(nll)
+    return np.concatenate(losses)
 
 
 def _impossible(distribution, y, first, last):
@@ -147,9 +147,9 @@ def _impossible(distribution, y, first, last):
         middle = (first + last) // 2
         faulty = _likelihoods(batch_rows(distribution, slice(first, middle)), y[first:middle])[1]
         first, last = (first, middle) if faulty else (middle, last)
-    one = batch_rows(distribution, slice(first, last))
-    fault = _likelihoods(one, y[first:last])[1]
-    if not has_finite_likelihoods(one):
+    row_distribution = batch_rows(distribution, slice(first, last))
+    fault = _likelihoods(row_distribution, y[first:last])[1]
+    if not has_finite_likelihoods(row_distribution):
         return ValueError(
             f"`model` predicts, for row {first}, a {distribution.name} under which no outcome has a finite "
             f"likelihood: look for NaN in `x` and in the weights, and for inputs that make a parameter overflow."
@@ -166,7 +166,7 @@ def _likelihoods(distribution, y):
     If a check fails, the negative log-likelihoods are None.
     """
     not_finite = "Its log-likelihood is not finite."
-    # A VonMisesFisher gets no checks, because TFP's checks reject correct values in float64.
+    # A family that TFP checks correctly only in float32, such as VonMisesFisher, gets no checks.
     trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
     try:
         nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
@@ -187,14 +187,14 @@ def outputs_by_name(model: Model, x: Any, y: Mapping[str, ArrayLike], batch_size
     if x is None or isinstance(x, tf.data.Dataset):
         raise ValueError("`y` is a dict of outcomes by output, which needs inputs: give arrays for `x`.")
     check_inputs(x)
-    found = predict_distribution(model, x, batch_size)
-    if not isinstance(found, Mapping):
-        found = dict(zip(_output_names(model), tf.nest.flatten(found), strict=True))
-    unknown = [name for name in y if name not in found]
+    predictions = predict_distribution(model, x, batch_size)
+    if not isinstance(predictions, Mapping):
+        predictions = dict(zip(_output_names(model), tf.nest.flatten(predictions), strict=True))
+    unknown = [name for name in y if name not in predictions]
     if unknown or not y:
         given = f"names the output {unknown[0]!r}" if unknown else "is an empty dict"
-        raise ValueError(f"`y` {given}, but the outputs of the model are {', '.join(map(repr, found))}.")
-    return dict(found)
+        raise ValueError(f"`y` {given}, but the outputs of the model are {', '.join(map(repr, predictions))}.")
+    return dict(predictions)
 
 
 def _output_names(model):

@@ -14,7 +14,7 @@ def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) 
     """Splits rows into consecutive blocks, so that memory does not grow with the number or the size of the rows.
 
     Args:
-      distribution: a distribution of batch `[num_rows, ...]`. Its largest parameter determines the size of a block.
+      distribution: a distribution of batch `[num_rows, ...]`. The largest parameter determines the block size.
       num_rows: the number of rows.
       repeats: the number of values that are computed at once for each element, such as the number of quantiles.
     """

@@ -18,8 +18,8 @@ def compare_scores(a: Evaluation, b: Evaluation) -> "ScoreComparison":
     """Compares the scores of two models that were evaluated on the same rows.
 
     Rows that are hard for one model are mostly also hard for the other. So the differences of the rows, `d_i =
-    score_i(a) - score_i(b)`, vary less than the scores. The standard error of their mean is `std(d) / sqrt(n)`. The
-    p-value is that of a paired t-test.
+    score_i(a) - score_i(b)`, vary less than the scores. The standard error of the mean difference is
+    `std(d) / sqrt(n)`. The p-value is that of a paired t-test.
 
     Args:
       a, b: the `Evaluation` of each model, for the same outcomes in the same order.
