@@ -1,4 +1,4 @@
-"""`nox` runs the tests on each Python version of setup.cfg, and on the oldest one with the oldest TensorFlow.
+"""`nox` runs the tests on each Python version of setup.cfg, and with the oldest TensorFlow on the oldest Python.
 
 It also builds the site.
 """
@@ -31,16 +31,16 @@ def newest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """All tests, with the oldest TensorFlow, TensorFlow Probability and tf-keras. `newest` checks the style."""
+    """All tests except the style checks, with the oldest TensorFlow, TensorFlow Probability and tf-keras."""
     session.install("-e", ".[test]", *OLDEST)
     session.run("python", "-m", "pytest", "--thorough", "--ignore=tests/test_style.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1], default=False)
 def beyond(session: nox.Session) -> None:
-    """Tests versions above the upper pins, including pre-releases: first `test_canaries.py`, then one turn.
+    """Tests versions above the upper pins, including pre-releases: first `test_canaries.py`, then the other tests.
 
-    `nox -s beyond -- --thorough` runs all tests.
+    Of the tests marked `thorough`, a twentieth runs. `nox -s beyond -- --thorough` runs all of them.
     """
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)
@@ -61,10 +61,10 @@ def docs(session: nox.Session) -> None:
 def locks(session: nox.Session) -> None:
     """Writes `requirements/*.txt`: the version and hashes of each dependency, for all Python versions and systems."""
     session.install("uv")
-    how = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-annotate", "--no-header"]
+    options = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-annotate", "--no-header"]
     for extra in LOCKED:
         out = f"requirements/{extra}.txt"
-        session.run("uv", "pip", "compile", "setup.cfg", "--extra", extra, *how, "--upgrade", "-o", out)
+        session.run("uv", "pip", "compile", "setup.cfg", "--extra", extra, *options, "--upgrade", "-o", out)
 
 
 @nox.session(python=PYTHONS[1], default=False)
@@ -79,8 +79,8 @@ def audit(session: nox.Session) -> None:
 def licences(session: nox.Session) -> None:
     """Writes docs/licences.md: the licence of each package in `requirements/test.txt`, on Linux."""
     session.install("pip-licenses")
-    how = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
-    found = str(session.run("pip-licenses", "--python", _locked(session), *how, silent=True))
+    options = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
+    found = str(session.run("pip-licenses", "--python", _locked(session), *options, silent=True))
     pathlib.Path("docs/licences.md").write_text(_licences(json.loads(found)))
 
 
@@ -98,7 +98,7 @@ def release(session: nox.Session) -> None:
 
 
 def _locked(session: nox.Session) -> str:
-    """The path of Python in a new environment with the packages in `requirements/test.txt` and no tools of nox."""
+    """Makes an environment with only the packages in `requirements/test.txt`. Returns the path of its Python."""
     folder = pathlib.Path(session.create_tmp(), "locked")
     session.run("python", "-m", "venv", "--clear", str(folder))
     python = str(folder / "bin" / "python")

@@ -1,4 +1,4 @@
-"""The page of benchmarks. Its tables show `docs/benchmarks/*.json`: results of the benchmarks speed, uci and peers."""
+"""The page of benchmarks. The tables show `docs/benchmarks/*.json`: results of the benchmarks speed, uci and peers."""
 
 import json
 import math
@@ -28,7 +28,7 @@ _PEER_SCORES = {
 
 
 def page() -> str:
-    """The page's Markdown. For a benchmark without a file in `docs/benchmarks`, it shows only the command."""
+    """The page's Markdown. For a benchmark without a file in `docs/benchmarks`, the page shows only the command."""
     parts = [
         "# Benchmarks\n\nEach table comes from a file in `docs/benchmarks`: the `metrics.json` of one command, with "
         "the machine and the date. Run the command to measure your machine.\n"
@@ -59,12 +59,12 @@ def _speed(metrics):
         ]
         head = [speed.TITLES[model], "us a step", "ratio to nllfit", "seconds to the first epoch", "us a step"]
         parts.append(_table(head, lines))
-    for what, rows in metrics["jobs"].items():
+    for job, rows in metrics["jobs"].items():
         lines = [
             (name, f"{seconds:.3g}", f"{seconds / rows[speed.ours(name, rows)]:.2f}", _bar(seconds, rows.values()))
             for name, seconds in rows.items()
         ]
-        parts.append(_table([speed.TIMES[what], "seconds", "ratio to nllfit", "seconds"], lines))
+        parts.append(_table([speed.TIMES[job], "seconds", "ratio to nllfit", "seconds"], lines))
     return "\n".join(parts)
 
 

@@ -30,7 +30,7 @@ _FORMS = [
     ((3, 3), {"df": 5.0}),
     ((3, 3), {}),
 ]
-_KNOWN = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # the areas in the picture of `Censored`
+_CENSORED_AREAS = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # the areas in the picture of `Censored`
 _LINKS = {
     tfb.Identity: "{0} = u",
     tfb.Softplus: "{0} = softplus(u) + eps",
@@ -40,16 +40,16 @@ _LINKS = {
 }
 
 
-def _bent_normal(params):
+def _sinh_arcsinh_normal(params):
     """Maps numbers `[..., 3]` to a transformed Normal of batch `[...]`, which is a small flow."""
     loc, skewness, tail = tf.unstack(params, axis=-1)
     bend = tfb.Chain([tfb.Shift(loc), tfb.SinhArcsinh(skewness, tf.exp(tail))])
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)
 
 
-# For each family that modifies another one: the arguments as text, an example, and the support as text. The support is
-# None if code finds it.
-_MADE = {
+# For each family that modifies another one: the arguments as text, an example, and the support as text. If the support
+# is None, `_support` determines it.
+_MODIFIERS = {
     "Censored": ('"Weibull"', nllfit.Censored("Weibull"), "[lower, upper], numbers or an infinity each"),
     "Hurdle": ('"LogNormal"', nllfit.Hurdle("LogNormal"), "0, and y > 0"),
     "Truncated": ('"Poisson", low=0', nllfit.Truncated("Poisson", low=0), "{1, 2, ...}"),
@@ -57,7 +57,7 @@ _MADE = {
 }
 
 
-def _made(name, **parameters):
+def _modified_poisson(name, **parameters):
     """The distribution of a head that modifies a Poisson, for some parameters."""
     family = nllfit.Truncated("Poisson", low=0) if name == "Truncated" else getattr(nllfit, name)("Poisson")
     return family.holding({"validate_args": False}).build(parameters, tf.float32)
@@ -70,12 +70,12 @@ PICTURES = {
     "Categorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
     "Censored": [(f"P({known})", tfd.Weibull(1.5, 2.0)) for known in ("0.5 < y <= 1", "y > 3")],
     "DistributionLambda": [
-        (f"skewness {skewness:g}, tail {tail:g}", _bent_normal([0.0, skewness, np.log(tail)]))
+        (f"skewness {skewness:g}, tail {tail:g}", _sinh_arcsinh_normal([0.0, skewness, np.log(tail)]))
         for skewness, tail in ((0.0, 1.0), (0.7, 1.0), (0.0, 0.5))
     ],
     "Gamma": [(f"a = {a}, rate = {r}", tfd.Gamma(a, r)) for a, r in ((1.0, 1.0), (3.0, 1.0), (9.0, 2.0))],
     "Hurdle": [
-        (f"pi = {pi}, rate = {r:g}", _made("Hurdle", zero_logits=np.log(pi / (1 - pi)), rate=r))
+        (f"pi = {pi}, rate = {r:g}", _modified_poisson("Hurdle", zero_logits=np.log(pi / (1 - pi)), rate=r))
         for pi, r in ((0.4, 4.0), (0.1, 9.0))
     ],
     "Laplace": [(f"scale = {s}", tfd.Laplace(0.0, s)) for s in (0.5, 1.0, 2.0)],
@@ -94,38 +94,38 @@ PICTURES = {
     "OneHotCategorical": [("logits 1, 0, 2", tfd.Categorical([1.0, 0.0, 2.0]))],
     "Poisson": [(f"rate = {r:g}", tfd.Poisson(r)) for r in (1.0, 4.0, 9.0)],
     "StudentT": [(f"df = {df:g}", tfd.StudentT(df, 0.0, 1.0)) for df in (1.0, 3.0, 30.0)],
-    "Truncated": [(f"rate = {r:g}, low = 0", _made("Truncated", rate=r)) for r in (0.5, 2.0, 6.0)],
+    "Truncated": [(f"rate = {r:g}, low = 0", _modified_poisson("Truncated", rate=r)) for r in (0.5, 2.0, 6.0)],
     "ZeroInflated": [
-        (f"pi = {pi}, rate = {r:g}", _made("ZeroInflated", zero_logits=np.log(pi / (1 - pi)), rate=r))
+        (f"pi = {pi}, rate = {r:g}", _modified_poisson("ZeroInflated", zero_logits=np.log(pi / (1 - pi)), rate=r))
         for pi, r in ((0.3, 4.0), (0.1, 9.0))
     ],
 }
 
 
 def families() -> dict[str, tuple[nllfit.Family, str]]:
-    """Every TFP family that a head can have, by name, and the arguments with which the family is built."""
+    """Maps the name of every TFP family that a head can have to the family and to its arguments as text."""
     found = {}
     for name in sorted(dir(tfd)):
-        for event_shape, held in _FORMS:
+        for event_shape, arguments in _FORMS:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # deprecations inside TFP
-                    family = nllfit.Family(name, event_shape, **held)
+                    family = nllfit.Family(name, event_shape, **arguments)
             except ValueError:
                 continue
-            arguments = [str(event_shape)] * (event_shape != ()) + [f"{key}={value:g}" for key, value in held.items()]
-            found[name] = family, ", ".join(arguments)
+            texts = [str(event_shape)] * (event_shape != ()) + [f"{key}={value:g}" for key, value in arguments.items()]
+            found[name] = family, ", ".join(texts)
             break
     return found
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table. It compares two examples of the family, because some facts depend on parameters."""
+    """A family's row of the table. Two examples are compared, because the support may depend on the parameters."""
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]
     return [
-        f"`{name}{f'({given})' * (name in _MADE)}`"
+        f"`{name}{f'({given})' * (name in _MODIFIERS)}`"
         if named
         else f'`DistributionHead("{name}"{", " + given if given else ""})`',
         ", ".join(f"`{parameter}`" for parameter in family.parameter_names),
@@ -150,7 +150,7 @@ def _example(family, number):
 def made_rows() -> list[list[str]]:
     """The rows of the heads that modify another family, or call a user's function."""
     lines = []
-    for name, (given, family, support) in _MADE.items():
+    for name, (given, family, support) in _MODIFIERS.items():
         line = row(name, family, given)
         lines.append([*line[:3], support or line[3], *line[4:]])
     of_function = ["its own", "its own", "that of its distribution", "mean, median or mode", "in float64", "in float64"]
@@ -250,12 +250,12 @@ def picture(name: str) -> bytes:
         ax.set_xticks(points if labels else points[::4])
         ax.set_ylabel("probability")
     else:
-        positive = {"Beta": (0.004, 0.996), "Censored": (0.01, 6.0), "Gamma": (0.01, 9.0), "LogNormal": (0.01, 7.0)}
-        points = np.linspace(*positive.get(name, (-5.0, 5.0)), 401, dtype=np.float32)
+        ranges = {"Beta": (0.004, 0.996), "Censored": (0.01, 6.0), "Gamma": (0.01, 9.0), "LogNormal": (0.01, 7.0)}
+        points = np.linspace(*ranges.get(name, (-5.0, 5.0)), 401, dtype=np.float32)
         for label, distribution in drawn:
             heights = np.exp(distribution.log_prob(points))
             if name == "Censored":
-                low, high = _KNOWN[label]
+                low, high = _CENSORED_AREAS[label]
                 ax.fill_between(points, heights, where=(low < points) & (points <= high), alpha=0.4, label=label)
             ax.plot(points, heights, **({"color": "0.3"} if name == "Censored" else {"label": label}))
         ax.set_ylabel("density")

@@ -39,7 +39,10 @@ def as_mathml(content: str) -> str:
 
 
 class _Parser:
-    """A recursive-descent parser of expressions (sums of products of units), with one token of lookahead."""
+    """A recursive-descent parser with one token of lookahead.
+
+    An expression is made of sums of products of units. A unit is a number, a name, a call or a bracket.
+    """
 
     def __init__(self, text):
         self.text, self.end = text.strip().replace("integral of ", "integral "), 0

@@ -23,15 +23,15 @@ def on_files(files, config):
     logging.getLogger("mkdocs").info("Running the tutorials that have changed")
     sys.path.insert(0, _ROOT)  # again, because MkDocs has restored the path; the processes of `running` inherit it
     with tutorials.running():
-        made = dict(reference.pages())
-        made["index.md"] = home.page()
-        made["benchmarks.md"] = benchmarks.page()
-        made["families.md"], pictures = families.page()
-        made |= pictures
+        generated = dict(reference.pages())
+        generated["index.md"] = home.page()
+        generated["benchmarks.md"] = benchmarks.page()
+        generated["families.md"], pictures = families.page()
+        generated |= pictures
     for path in tutorials.tutorials():
-        made[f"learn/{path.stem}.md"], figures = tutorials.page(path)
-        made |= {f"learn/{name}": png for name, png in figures.items()}
-    for name, content in made.items():
+        generated[f"learn/{path.stem}.md"], figures = tutorials.page(path)
+        generated |= {f"learn/{name}": png for name, png in figures.items()}
+    for name, content in generated.items():
         files.append(File.generated(config, name, content=content))
     return files
 
@@ -43,8 +43,8 @@ def on_page_markdown(markdown, page, config, files):
     """
 
     def address(name):
-        place = _ANCHORS.get(name)
-        return place and posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
+        anchor = _ANCHORS.get(name)
+        return anchor and posixpath.relpath(anchor, posixpath.dirname(page.file.src_uri) or ".")
 
     markdown = tutorials.linked(markdown.replace("{{ names by area }}", reference.by_area()))
     return reference.linked(markdown, address)

@@ -31,7 +31,7 @@ PAGES = {
     "nllfit.survival_scores": "Scores of risks and survival probabilities for censored times.",
     "nllfit.plots": "Figures; each function draws on the given `ax`.",
 }
-AREAS = {  # the part of the package that defines a name of `nllfit`, and the heading under which the name is listed
+AREAS = {  # maps the module or folder that defines a name of `nllfit` to the heading under which the name is listed
     "losses": "Training",
     "initialization": "Training",
     "training": "Training",
@@ -81,7 +81,7 @@ def anchors() -> dict[str, str]:
     """The page and anchor of each public name.
 
     The keys are full names, such as `nllfit.heads.Normal`, and names without `nllfit.`, such as `heads.Normal`.
-    `fit` without `nllfit.` is not a key.
+    A name without a dot, such as `fit`, is not a key.
     """
     found = {}
     for module in PAGES:
@@ -107,8 +107,8 @@ def linked(markdown: str, address) -> str:
 
 def pages() -> dict[str, str]:
     """The Markdown of every page of the reference, by its path."""
-    seen: dict[str, str] = {}
-    found = {f"reference/{module}.md": _page(module, seen) for module in PAGES}
+    documented: dict[str, str] = {}
+    found = {f"reference/{module}.md": _page(module, documented) for module in PAGES}
     rows = []
     for module, text in PAGES.items():
         names = " ".join(f"[`{name}`]({module}.md#{module}.{name})" for name in public_names(module))
@@ -117,22 +117,22 @@ def pages() -> dict[str, str]:
     return {"reference/index.md": index + "\n".join(rows)} | found
 
 
-def _page(module, seen):
+def _page(module, documented):
     text = inspect.getdoc(importlib.import_module(module))
-    entries = [_entry(module, name, value, seen) for name, value in public_names(module).items()]
+    entries = [_entry(module, name, value, documented) for name, value in public_names(module).items()]
     return f"# {module}\n\n{_prose(text)}\n\n" + "\n".join(entries)
 
 
-def _entry(module, name, value, seen):
+def _entry(module, name, value, documented):
     full, text = f"{module}.{name}", inspect.getdoc(value) or ""
     if not callable(value):
-        kinds = " and ".join(sorted({f"`{type(item).__name__}`" for item in value}))
-        return f"## {name} {{ #{full} }}\n\nA constant with {len(value)} elements of the class {kinds}.\n"
+        classes = " and ".join(sorted({f"`{type(item).__name__}`" for item in value}))
+        return f"## {name} {{ #{full} }}\n\nA constant with {len(value)} elements of the class {classes}.\n"
     heading = f"## {name} {{ #{full} }}\n\n```python\n{_signature(full, value)}\n```\n\n"
-    if text in seen:
+    if text in documented:
         first = text.partition("\n")[0]
-        return f"{heading}{first} As [`{seen[text]}`]({_module(seen[text])}.md#{seen[text]}).\n"
-    seen[text] = full
+        return f"{heading}{first} As [`{documented[text]}`]({_module(documented[text])}.md#{documented[text]}).\n"
+    documented[text] = full
     return heading + rendered(text) + _members(full, value)
 
 

@@ -76,7 +76,7 @@ def running() -> Iterator[None]:
     spawn = multiprocessing.get_context("spawn")  # TensorFlow hangs in a forked process
     quiet = logging.getLogger("tensorflow").setLevel  # hides warnings about deprecations and retracing
     with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=quiet, initargs=("ERROR",)) as pool:
-        results = pool.map(_remembered, tutorials())
+        results = pool.map(_cached_results, tutorials())
         yield
         list(results)  # raises the error of a tutorial
 
@@ -84,7 +84,7 @@ def running() -> Iterator[None]:
 def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
     """A tutorial's Markdown, and its figures by name. Runs the tutorial only if there is no stored result."""
     source, figures = path.read_text(), {}
-    results = iter(_remembered(path))
+    results = iter(_cached_results(path))
     parts = []
     for kind, body, _ in cells(source):
         if kind == "text":
@@ -103,19 +103,19 @@ def page(path: pathlib.Path) -> tuple[str, dict[str, bytes]]:
     return "\n\n".join([parts[0], note, *parts[1:]]) + "\n", figures
 
 
-def _remembered(path):
+def _cached_results(path):
     key = hashlib.sha256("\n".join(body for kind, body, _ in cells(path.read_text()) if kind == "code").encode())
     for module in sorted((ROOT / "nllfit").rglob("*.py")):
         key.update(module.read_bytes())
-    kept = CACHE / f"{path.stem}-{key.hexdigest()[:16]}.json"
-    if not kept.exists():
+    cache_file = CACHE / f"{path.stem}-{key.hexdigest()[:16]}.json"
+    if not cache_file.exists():
         start = time.perf_counter()
         results = [(printed, png.hex() if png else "") for printed, png in run(path)]
         CACHE.mkdir(parents=True, exist_ok=True)
         for old in CACHE.glob(f"{path.stem}-*.json"):
             old.unlink()
-        kept.write_text(json.dumps({"seconds": time.perf_counter() - start, "results": results}))
-    return [(printed, bytes.fromhex(png)) for printed, png in json.loads(kept.read_text())["results"]]
+        cache_file.write_text(json.dumps({"seconds": time.perf_counter() - start, "results": results}))
+    return [(printed, bytes.fromhex(png)) for printed, png in json.loads(cache_file.read_text())["results"]]
 
 
 def _png(value):
