@@ -1,6 +1,6 @@
 """Training by maximum likelihood with TensorFlow Probability and Keras."""
 
-import nllfit.versions as _versions  # noqa: F401 - first, because it explains import errors
+import nllfit.versions as _versions  # noqa: F401 - first, because `versions` explains import errors
 from nllfit import calibration, equivalence, heads, layers, losses, metrics, survival_scores
 from nllfit.bayes import KLDivergence
 from nllfit.calibration import (

@@ -74,7 +74,7 @@ def as_inputs(x):
 
 
 def check_dataset(dataset):
-    """Raises a `ValueError` for a dataset that is infinite, sparse or ragged, without reading it."""
+    """Raises a `ValueError` for a dataset that is infinite, sparse or ragged. No element is read."""
     for spec in tf.nest.flatten(dataset.element_spec):
         refuse_shapeless("The dataset in `x`", spec.value_type)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -134,7 +134,7 @@ def check_weights(data, name):
 
 
 def check_lengths(data, name, advice=""):
-    """Raises a `ValueError` if arrays differ in length, or if one of them is a single number."""
+    """Raises a `ValueError` if arrays differ in length, or if an array is a single number."""
     leaves = [(_label(name, part, i), t) for part, i, t in _leaves(data)]
     for label, tensor in leaves:
         if len(tensor.shape) == 0:

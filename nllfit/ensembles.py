@@ -208,7 +208,7 @@ class Ensemble:
         """Reads an ensemble that `save` wrote, in Keras's safe mode, which runs no code from a file.
 
         Raises:
-          ValueError: if the folder does not exist, or has no file of a member, or a file in it is damaged.
+          ValueError: if the folder does not exist, has no file of a member, or contains a damaged file.
         """
         # Not `*.keras`: the folder of a calibrated model contains `model.keras`, which alone would predict without the
         # calibration.
@@ -241,7 +241,7 @@ def _with_weights(model, x):
 
     If several threads built models, they would draw from one global generator in an order that differs between runs.
     """
-    adapter_of(model)  # raises a `TypeError` if it is not a model
+    adapter_of(model)  # raises a `TypeError` if `model` is not a Keras model
     if not model.built:
         is_dataset = isinstance(x, tf.data.Dataset)
         inputs = inputs_of(x.element_spec) if is_dataset else tf.nest.map_structure(np.asarray, as_rows(x))

@@ -135,8 +135,8 @@ class Laplace:
         if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(mean_and_root[1]).numpy()):
             return mean_and_root
         # TensorFlow computes the Jacobian of a row as a sum over all rows, with the factor 0 for the other rows. But 0
-        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. So, if the result contains
-        # NaN, we compute each half of the rows separately.
+        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. Therefore, if the result
+        # contains NaN, we compute each half of the rows separately.
         half = num_rows(x) // 2
         halves = self._mean_and_root(rows_of(x, 0, half)), self._mean_and_root(rows_of(x, half, num_rows(x)))
         return tuple(tf.concat(part, 0) for part in zip(*halves, strict=True))

@@ -11,7 +11,7 @@ __all__ = sorted(LAYERS)
 
 
 class _Layer(Drawing):
-    add_weight: Any  # Keras's layer, the other base class, defines it
+    add_weight: Any  # a method of the other base class, a Keras layer
 
     def _add_vector(self, name, size, initializer, trainable=True, regularizer=None):
         options: dict[str, Any] = {"trainable": trainable, "regularizer": regularizer, "experimental_autocast": False}

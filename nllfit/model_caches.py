@@ -33,7 +33,7 @@ class LeastRecentlyUsed:
         return len(self._kept)
 
     def get(self, key: Hashable) -> Any:
-        """Returns the object of `key` and marks it as the last one used. Returns None if there is no such object."""
+        """Returns the object of `key` and marks it as the object used last. Returns None if there is no such object."""
         with self.lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

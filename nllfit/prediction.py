@@ -77,7 +77,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       ValueError: if one of these is true:
         - `x` has no rows, is an infinite dataset, is sparse or ragged, or contains values other than real numbers and
           strings.
-        - The rows of `x` do not have the shape that the model was built for, or a layer cannot take them.
+        - The rows of `x` do not have the shape that the model was built for, or a layer refuses such rows.
         - `batch_size` or `num_samples` is not an integer of at least 1.
         - `num_samples` is more than 1, and the model is an `Ensemble`, a `Laplace` or a calibrated model.
 

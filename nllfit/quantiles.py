@@ -123,14 +123,14 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
     """The most likely outcome: the number with the highest density, or the count with the highest probability.
 
     If TFP has no formula, for example for mixtures, the density is searched on a grid of quantiles of each component,
-    and its eight highest local maxima are refined. A count is exact; a real number has about 8 digits, because a
-    density is flat at its maximum. The mode may be a narrow peak that contains little probability. If the density is
-    infinite at an end of the support, the mode is that end.
+    and its eight highest local maxima are refined. A mode that is a count is exact. A mode that is a real number has
+    about 8 correct digits, because a density is flat at its maximum. The mode may be a narrow peak that contains little
+    probability. If the density is infinite at an end of the support, the mode is that end.
 
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.
-    - If 0 has a positive probability and other outcomes a density, as under `ZeroInflated("Gamma")`, the mode is 0. If
-      several numbers have a positive probability, the mode is the most probable of them.
+    - If 0 has a positive probability and other outcomes have a density, as under `ZeroInflated("Gamma")`, the mode is
+      0. If several numbers have a positive probability, the mode is the most probable of them.
     - If outcomes are censored (`Censored`), or truncated by a window that differs between rows (`Truncated`), the mode
       is the mode of the number before censoring or truncation.
 

@@ -28,10 +28,10 @@ class NegativeLogLikelihood:
     computed in the dtype of the head.
 
     The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
-    outcomes, it raises an error at trace time. (A batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and
-    training would silently find wrong weights.) There are two exceptions. Class labels may have the shape `[B]` or
-    `[B, 1]`, because the `fit` of tf_keras reshapes `[B]` to `[B, 1]`. In Keras 3, outcomes `[B]` are reshaped to
-    `[B, 1]` if the output of the head has the shape `[B, 1]`.
+    outcomes, the loss raises an error, in a graph already during the trace. (A batch `[B]` with targets `[B, 1]` would
+    broadcast to `[B, B]`, and training would silently find wrong weights.) There are two exceptions. Class labels may
+    have the shape `[B]` or `[B, 1]`, because the `fit` of tf_keras reshapes `[B]` to `[B, 1]`. In Keras 3, outcomes
+    `[B]` are reshaped to `[B, 1]` if the output of the head has the shape `[B, 1]`.
 
     Args:
       y_true: outcomes, `[B, *event]`.

@@ -97,7 +97,7 @@ def _note(metrics):
 
 
 def _bar(value, values):
-    """A bar of relative length `value / max(values)`. `site.css` sets its height and colour."""
+    """A bar of relative length `value / max(values)`. `site.css` sets the height and the colour."""
     return f'<span class="bar" style="width: {9 * value / max(values):.2f}rem"></span>'
 
 

@@ -2,8 +2,8 @@
 
     python -m docs.pages.figures
 
-The file of the figure also contains text: points of the lines, and the labels. A test compares this text with a new
-drawing.
+The file of the figure also contains text: points of the lines, and the labels. A test compares this text with the text
+of a new drawing.
 """
 
 import json

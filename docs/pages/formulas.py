@@ -96,7 +96,7 @@ class _Parser:
     def unit(self):
         """Returns the TeX of a number, a name, a call or a bracket, in two forms.
 
-        The second form has no outer parentheses. Fractions and exponents need it.
+        The second form, for fractions and exponents, has no outer parentheses.
         """
         if self.kind == "word":
             name, index = self.advance(), ""

@@ -1,4 +1,4 @@
-"""Tutorials: Python files with cells. The build of the site runs them and shows their output and figures."""
+"""Tutorials: Python files with cells. The build of the site runs the files and shows their output and figures."""
 
 import ast
 import concurrent.futures
@@ -48,7 +48,7 @@ def cells(source: str) -> list[tuple[str, str, int]]:
 
 
 def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
-    """The output of each code cell, and the PNG of its figure if its last line is a figure."""
+    """The output of each code cell, and a PNG if the last expression of the cell is a figure."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     results = []
     for kind, body, line in cells(path.read_text()):

@@ -1,4 +1,4 @@
-"""The base class of calibrated scalar distributions. It computes quantiles, samples and moments from Normal scores.
+"""The base class of calibrated scalar distributions. Quantiles, samples and moments come from Normal scores.
 
 The Normal score of a probability `p` is `Phi^-1(p)`. A score is precise in both tails. A probability is not: in
 float64, `1 - 1e-17` is rounded to 1.

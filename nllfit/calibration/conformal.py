@@ -62,9 +62,9 @@ def conformalize(
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
-        - `levels` is empty, a level is not between 0 and 1, or there are too few rows for it.
-        - The outcomes are classes, angles, amounts with a positive probability of 0, or intervals, or they have several
-          dependent elements.
+        - `levels` is empty, a level is not between 0 and 1, or there are too few rows for this level.
+        - The outcomes are classes, angles, amounts that are 0 with a positive probability, or intervals, or they have
+          several dependent elements.
         - So many outcomes are at an end of the support that an interval would have to reach this end.
         - `nllfit.evaluate` refuses the outcomes.
 
@@ -265,8 +265,8 @@ class _Moved(CalibratedDistribution):
 def _piecewise_linear(y, start, end):
     """Returns the values and the slopes of a piecewise linear function at `y`, two tensors `[..., *batch]`.
 
-    The function passes through the points `(start, end)` `[*batch, k]`. Beyond them its slope is 1. It jumps where two
-    elements of `start` are equal.
+    The function passes through the points `(start, end)` `[*batch, k]`. Beyond these points the slope is 1. The
+    function jumps where two elements of `start` are equal.
     """
     start, end = (tf.cast(points, y.dtype) for points in (start, end))
     widths, heights = start[..., 1:] - start[..., :-1], end[..., 1:] - end[..., :-1]

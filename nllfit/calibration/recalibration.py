@@ -58,8 +58,8 @@ def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size:
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
-        - The outcomes are classes, counts, angles, amounts with a positive probability of 0, or intervals, or they have
-          several dependent elements.
+        - The outcomes are classes, counts, angles, amounts that are 0 with a positive probability, or intervals, or
+          they have several dependent elements.
         - `nllfit.evaluate` refuses the outcomes.
 
     Example:

@@ -22,7 +22,7 @@ _HIGHEST_TEMPERATURE = 20.0
 def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "TemperatureScaled":
     """Divides a classifier's logits by the temperature under which held-out rows have the largest likelihood.
 
-    The scaled probabilities are `softmax(log p / T)`. A temperature above 1 makes them less extreme, which an
+    The scaled probabilities are `softmax(log p / T)`. A temperature above 1 makes the probabilities less extreme, as an
     overfitted network needs. The order of the classes does not change, so the accuracy stays the same. The mean
     negative log-likelihood of the held-out rows never increases, because `T = 1` is one of the choices.
 
@@ -58,7 +58,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
     # The derivative of the NLL with respect to 1 / T. The NLL is convex in 1 / T, so the derivative increases, and the
-    # NLL is smallest at its only root.
+    # NLL is smallest at the only root of the derivative.
     def slope(log_inverse):
         probs = tf.nn.softmax(tf.exp(log_inverse) * log_probs)
         return tf.reduce_mean(tf.reduce_sum(probs * log_probs, -1) - observed)

@@ -16,7 +16,7 @@ def class_log_probs(distribution: tfd.Distribution) -> tf.Tensor | None:
 
     Args:
       distribution: a distribution of class labels (`Categorical`, `OrderedLogistic`), of one-hot rows, or of outcomes 0
-        and 1 (`Bernoulli`); or a mixture of these. Its batch shape is `[*batch]`, and its event shape `[*event]`.
+        and 1 (`Bernoulli`); or a mixture of these. The batch shape is `[*batch]`, and the event shape is `[*event]`.
 
     Returns:
       `[*batch, *event, num_classes]`. A `Bernoulli` has two classes. One-hot rows have `[*batch, num_classes]`.

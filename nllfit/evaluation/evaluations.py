@@ -113,7 +113,7 @@ class Evaluation:
         the observed class, else 0. For two classes, the mean of `(p - y)^2`, between 0 and 1, whether the head has one
         probability or two. scikit-learn's `brier_score_loss` has this convention.
       sharpness: the root mean square of the predicted standard deviations. For classes, the mean entropy of the
-        predicted probabilities, in nats; the `nll` of a calibrated model is close to it.
+        predicted probabilities, in nats; the `nll` of a calibrated model is close to this entropy.
       calibration_error: the `miscalibration_area` of all PITs. For classes, the `expected_calibration_error` of the
         predicted class, in 15 bins.
       class_calibration_error: for classes, the `expected_calibration_error` of each class's probability, averaged over
@@ -123,9 +123,9 @@ class Evaluation:
       scores: `{name: values}`, the scores of each row, `[n]`: `nll`, `crps`, `squared_error`, `absolute_error`,
         `interval_score_0.9`; for classes `nll`, `brier` and `zero_one_loss`.
       pit: the predicted CDF at the outcome, `[n, *event]`, which is uniform if the model is correct. For a count, it is
-        a random point within the step of the CDF. For a censored outcome, it is a random point between the CDFs of the
-        two ends. None for classes, for outcomes that contain the ends of their truncation window (`Truncated` with
-        "row"), and if the CDF of the elements is unknown, as for a mixture of angles.
+        a random point within the step of the CDF at this count. For a censored outcome, it is a random point between
+        the CDFs of the two ends. None for classes, for outcomes that contain the ends of their truncation window
+        (`Truncated` with "row"), and if the CDF of the elements is unknown, as for a mixture of angles.
       probabilities: the class probabilities, `[n, *event, num_classes]`, or `[n, num_classes]` for one-hot rows. None
         if the outcomes are not classes.
       y: the outcomes.

@@ -77,7 +77,7 @@ class ScoreDifference:
     @property
     def better(self) -> str | None:
         """The better model, `"a"` or `"b"`; None if the p-value is above 0.05 or NaN."""
-        if not self.p_value <= 0.05:  # it is NaN if a score is infinite
+        if not self.p_value <= 0.05:  # the p-value is NaN if a score is infinite
             return None
         return "a" if self.difference < 0 else "b"
 

@@ -118,11 +118,11 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
 
 def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
-    """Draws the share of outcomes inside the central interval of each probability (its coverage).
+    """Draws the coverage of central intervals (the share of outcomes inside) against their probability.
 
-    The curve of a calibrated model is near the diagonal. Below the diagonal, intervals are too narrow; above it, they
-    are too wide. If the model is correct and the outcomes are independent, the curve at any one probability is inside
-    the band in 95% of samples.
+    The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, the intervals are too
+    narrow; if the curve is above the diagonal, they are too wide. If the model is correct and the outcomes are
+    independent, the curve at any one probability is inside the band in 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -75,7 +75,7 @@ def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diag
 def pp(ax: Axes, estimate: Estimate) -> Axes:
     """Draws the fitted CDF at each outcome against the share of smaller or equal outcomes (a P-P plot).
 
-    The figure is that of `qq` on the scale of probabilities. This scale shows the middle of a distribution better than
+    This is the figure of `qq` on the scale of probabilities. This scale shows the middle of a distribution better than
     its tails.
 
     Args:

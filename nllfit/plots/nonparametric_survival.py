@@ -37,11 +37,11 @@ class SurvivalSteps:
 def survival_steps(y: np.ndarray) -> SurvivalSteps:
     """Returns the nonparametric maximum-likelihood estimate of `P(T > t)`.
 
-    If all times are exact or right-censored, it is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)` for
-    `d_i` events at time `t_i` among the `n_i` rows at risk. The interval comes from Greenwood's variance of
-    `log(-log S)`. If some times are left- or interval-censored, it is Turnbull's estimate. The data determine only how
-    much Turnbull's estimate falls within certain intervals, but not where. The returned function falls at the upper
-    ends of these intervals.
+    If all times are exact or right-censored, the result is the Kaplan-Meier estimate, `prod_(t_i <= t) (1 - d_i / n_i)`
+    for `d_i` events at time `t_i` among the `n_i` rows at risk. The interval comes from Greenwood's variance of
+    `log(-log S)`. If some times are left- or interval-censored, the result is Turnbull's estimate. The data determine
+    only how much Turnbull's estimate falls within certain intervals, but not where. The returned function falls at the
+    upper ends of these intervals.
 
     Args:
       y: pairs `[n, 2]`, the outcomes of a `Censored` family. If all times are exact or right-censored, `y` may be
