@@ -84,8 +84,7 @@ def check_dataset(dataset):
 def as_tensors(data, floatx, name, takes_sparse=False):
     """Converts a tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` to structures of tensors.
 
-    If `floatx` is given, floats of NumPy and of sparse tensors are cast to it. With `takes_sparse`, `x` may contain a
-    `tf.SparseTensor`.
+    If `floatx` is given, floats of NumPy and of sparse tensors are cast to it. With `takes_sparse`, `x` may be sparse.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
@@ -189,12 +188,10 @@ def weighted(data, class_weight, floatx):
     if not hasattr(class_weight, "get"):
         raise ValueError(f"`class_weight` is {class_weight!r}: give a dict `{{label: weight}}`.")
     try:
-        weight_of_class = {
-            as_count("class_weight", label, 0): float(weight) for label, weight in dict(class_weight).items()
-        }
+        by_label = {as_count("class_weight", label, 0): float(weight) for label, weight in dict(class_weight).items()}
     except (TypeError, ValueError):
-        weight_of_class = {0: np.nan}
-    if not all(np.isfinite(weight) and weight >= 0 for weight in weight_of_class.values()):
+        by_label = {0: np.nan}
+    if not all(np.isfinite(weight) and weight >= 0 for weight in by_label.values()):
         raise ValueError(
             f"`class_weight` is {class_weight!r}: give finite weights >= 0 of labels, which are ints >= 0."
         )
@@ -202,7 +199,7 @@ def weighted(data, class_weight, floatx):
     if labels is None:
         raise ValueError("`class_weight` weights classes, but `y` does not hold class labels: use `sample_weight`.")
     classes, rows = np.unique(labels, return_inverse=True)
-    factors = np.array([weight_of_class.get(label, 1.0) for label in classes.tolist()])[rows]
+    factors = np.array([by_label.get(label, 1.0) for label in classes.tolist()])[rows]
     (weights,) = tf.nest.flatten(data[2]) if len(data) == 3 else [tf.ones(len(factors), floatx)]
     weights = weights if weights.dtype.is_floating else tf.cast(weights, floatx)
     return (*data[:2], weights * factors.reshape(-1, *[1] * (len(weights.shape) - 1)))
