@@ -153,16 +153,8 @@ x = pd.DataFrame({"decades": (age - 45) / 10})
 head = heads.Censored("LogNormal", shared="scale")
 model = tf_keras.Sequential([tf_keras.layers.Dense(head.params_size(), dtype="float64"), head])
 model.compile(loss=nllfit.negative_log_likelihood)
-
-
-def maximize(weights):
-    """Finds the maximum of the likelihood of the patients with a weight of 1."""
-    nllfit.initialize(model, x.to_numpy(), y, weights)
-    nllfit.fit_lbfgs(model, x, y, sample_weight=weights)
-
-
 everyone = np.ones(len(y))
-maximize(everyone)
+nllfit.fit_lbfgs(model, x, y, sample_weight=everyone, verbose=0)
 coefficients = nllfit.standard_errors(model, x, y)
 print(coefficients.summary())
 
@@ -182,9 +174,9 @@ for fold in range(5):
     test, weights = folds == fold, np.float64(folds != fold)
     without_age = nllfit.maximum_likelihood(nllfit.Censored("LogNormal"), y, weights=weights)
     surprise["without age"][test] = -without_age.distribution.log_prob(y[test])
-    maximize(weights)
+    nllfit.fit_lbfgs(model, x, y, sample_weight=weights, verbose=0)
     surprise["with age"][test] = nllfit.negative_log_likelihood(y, model(x.to_numpy()))[test]
-maximize(everyone)
+nllfit.fit_lbfgs(model, x, y, sample_weight=everyone, verbose=0)
 for name, rows in surprise.items():
     print(f"{name:13} {np.mean(rows):.3f} nats per held-out patient")
 
