@@ -40,12 +40,12 @@ class _Declared:
     Attributes:
       shape: the shape of the weight.
       initializer: the Keras initializer of the weight.
-      place: the slice of the weight's elements in the vector of all weights of the layer.
+      elements: the slice of the weight's elements in the vector of all weights of the layer.
     """
 
     def __init__(self, shape: tuple[int, ...], initializer: Any, start: int):
         self.shape, self.initializer = shape, initializer
-        self.place = slice(start, start + math.prod(shape))
+        self.elements = slice(start, start + math.prod(shape))
 
 
 class Variational:
@@ -98,7 +98,7 @@ class Variational:
         if self._declared is None:
             return super().add_weight(*args, **kwargs)  # type: ignore[misc]
         arguments = inspect.signature(super().add_weight).bind(*args, **kwargs).arguments  # type: ignore[misc]
-        start = self._declared[-1].place.stop if self._declared else 0
+        start = self._declared[-1].elements.stop if self._declared else 0
         self._declared.append(_Declared(tuple(arguments["shape"]), arguments.get("initializer"), start))
         return self._declared[-1]
 
@@ -111,7 +111,7 @@ class Variational:
         # run again and raise the same error.
         self.built = False
         self._slots = _Slots({name: value for name, value in vars(self).items() if isinstance(value, _Declared)})
-        size = declared[-1].place.stop
+        size = declared[-1].elements.stop
         with tf.init_scope():
             family = of_weights("posterior", self._arguments.posterior, size).holding({"validate_args": False})
             self._family, self._prior = family, prior_of_weights(self._arguments.prior, size)
@@ -175,7 +175,7 @@ class Variational:
     def linear(self, inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Returns the output of the Keras layer before its activation, for weights `[size]`."""
         weights = tf.cast(weights, self.compute_dtype)
-        drawn = {name: tf.reshape(weights[slot.place], slot.shape) for name, slot in self._slots.by_name.items()}
+        drawn = {name: tf.reshape(weights[slot.elements], slot.shape) for name, slot in self._slots.by_name.items()}
         drawn |= {"activation": None} if "activation" in vars(self) else {}
         originals = {name: vars(self)[name] for name in drawn}
         vars(self).update(drawn)

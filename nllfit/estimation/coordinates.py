@@ -167,18 +167,18 @@ class HeldCoordinates(Coordinates):
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
       name: the name of a free natural parameter.
-      place: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held as
-        well. If the element is a class probability, the other probabilities are rescaled so that all sum to 1.
+      element: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held
+        too. If the element is a class probability, the other probabilities are rescaled so that all sum to 1.
     """
 
     VALUE = "value"
 
-    def __init__(self, family: ParametricFamily, held: Iterable[str], name: str, place: int):
+    def __init__(self, family: ParametricFamily, held: Iterable[str], name: str, element: int):
         super().__init__(family, held)
         self._name = name
         w = tf.constant(np.random.default_rng(0).standard_normal(self.size))
         example = Coordinates(family, held).natural(w, self.held)[name].numpy()
-        self._held_mask = np.asarray(example == example.flat[place], np.float64)
+        self._held_mask = np.asarray(example == example.flat[element], np.float64)
         self.held |= {self.VALUE: tf.constant(0.5, tf.float64)}
 
     def constrained(self, w: Any, held: Numbers) -> Numbers:

@@ -38,7 +38,7 @@ _TIE = 1e-3
 def corner_near(problem: Problem, w: np.ndarray) -> str | None:
     """Returns the name of the parameter in which the likelihood has corners near `w`, or None if there are none."""
     policy, family = problem.family.search, problem.family
-    if policy.corner not in family.parameter_names or not len(family.seen(problem.y)):
+    if policy.corner not in family.parameter_names or not len(family.exact_outcomes(problem.y)):
         return None
     has_corners = policy.has_corners is None or policy.has_corners({**family.fixed, **problem.natural(w)})
     return policy.corner if has_corners else None
@@ -98,7 +98,7 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
     to the upper bound and the largest observation.
     """
     family = problem.family
-    observations = family.seen(problem.y)
+    observations = family.exact_outcomes(problem.y)
     nearest = np.argsort(np.abs(observations - natural[name]), axis=0)[:_OBSERVATIONS]
     evenly_spaced = np.sort(observations, axis=0)[np.linspace(0, len(observations) - 1, _OBSERVATIONS).astype(int)]
     candidates = np.unique(np.concatenate([np.take_along_axis(observations, nearest, 0), evenly_spaced]), axis=0)

@@ -101,12 +101,12 @@ class Objective:
         y, weights = self.y[rows], self.weights[rows]
         return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
-    def holding(self, name: str, place: int, value: float) -> "Objective":
+    def holding(self, name: str, element: int, value: float) -> "Objective":
         """Returns the objective with one element of a natural parameter held at a value.
 
-        `place` is the index of the element in the flattened parameter.
+        `element` is the index of the element in the flattened parameter.
         """
-        coordinates = self.density.profiled(name, place)
+        coordinates = self.density.profiled(name, element)
         profiled = {coordinates.VALUE: tf.constant(value, tf.float64)}
         return dataclasses.replace(self, coordinates=coordinates, profiled=profiled)
 

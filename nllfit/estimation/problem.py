@@ -52,18 +52,18 @@ class Problem:
         objective = objective if self.objective.exact else objective.by_differences()
         return dataclasses.replace(self, held=held, objective=objective)
 
-    def holding(self, name: str, place: int, value: float) -> "Problem":
+    def holding(self, name: str, element: int, value: float) -> "Problem":
         """Returns the problem with one element of a natural parameter held at a value.
 
-        `place` is the index of the element in the flattened parameter.
+        `element` is the index of the element in the flattened parameter.
         """
         if name in self.held:
             values = np.array(self.held[name])
-            values.flat[place] = value
+            values.flat[element] = value
             return self.with_held(self.held | {name: values})
         shape = self.objective.natural(np.zeros([self.objective.coordinates.size]))[name].shape
         inward = self.units.inward({name: np.full(shape, value)})[name]
-        return dataclasses.replace(self, objective=self.objective.holding(name, place, inward.flat[place]))
+        return dataclasses.replace(self, objective=self.objective.holding(name, element, inward.flat[element]))
 
     def by_differences(self) -> "Problem":
         """Returns the problem with derivatives by finite differences."""
@@ -194,7 +194,7 @@ class Problem:
             return f"; the likelihood of a {self.family.name} is not smooth"
         # If a value occurs several times in `y`, the density can concentrate at this value, and the likelihood may then
         # have no bound.
-        values, counts = np.unique(self.family.seen(self.y), axis=0, return_counts=True)
+        values, counts = np.unique(self.family.exact_outcomes(self.y), axis=0, return_counts=True)
         if not self.family.is_discrete and counts.max(initial=0) > 1:
             return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
         return ""

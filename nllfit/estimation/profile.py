@@ -28,20 +28,22 @@ class Profile:
     Args:
       fit: a converged fit.
       name: the name of a natural parameter.
-      place: the index of the element in the flattened parameter.
+      element: the index of the element in the flattened parameter.
       standard_error: the standard error of the element. It is NaN if the likelihood is not smooth in the element, 0 for
         a constant, such as an element above the diagonal of a `scale_tril`, and infinite if the element is not
         identified.
     """
 
-    def __init__(self, fit: Fit, name: str, place: int, standard_error: float):
-        self.problem, self.name, self.place, self.maximum = fit.problem, name, place, fit.log_likelihood
+    def __init__(self, fit: Fit, name: str, element: int, standard_error: float):
+        self.problem, self.name, self.element, self.maximum = fit.problem, name, element, fit.log_likelihood
         smooth = name not in self.problem.held
         self._rank = fit.optimum.rank - (smooth and not math.isinf(standard_error))
-        self.estimate = float(np.ravel(fit.natural[name])[place])
+        self.estimate = float(np.ravel(fit.natural[name])[element])
         self._coordinates = {self.estimate: fit.optimum.w}
         self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        spread = self.problem.family.stand_ins(self.problem.y).std()  # `y` may be infinite, but `stand_ins` are finite
+        spread = self.problem.family.representatives(
+            self.problem.y
+        ).std()  # `y` may be infinite, but `representatives` are finite
         self._error_scale = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
@@ -68,7 +70,7 @@ class Profile:
 
         Returns the maximum, and whether Newton's method converged.
         """
-        problem = self.problem.holding(self.name, self.place, value)
+        problem = self.problem.holding(self.name, self.element, value)
         start = self._coordinates[origin]
         if not math.isfinite(problem.objective.value(start)):
             return -math.inf, False

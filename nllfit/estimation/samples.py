@@ -87,12 +87,12 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
             f"`y` has {y.size} numbers, fewer than the {family.params_size} parameters of {family.name}: give more "
             f"observations, or hold a parameter at a value."
         )
-    if family.takes_infinity and np.all(y == y[0]) and not len(family.seen(y)):
+    if family.takes_infinity and np.all(y == y[0]) and not len(family.exact_outcomes(y)):
         raise ValueError(
             f"`y` has the same interval in all rows, so the likelihood of {family.name} has no maximum: it is 1 "
             f"wherever the distribution lies within {y[0]}. Give several intervals, or outcomes that were seen."
         )
-    y = family.stand_ins(y)
+    y = family.representatives(y)
     constant = np.all(y == y[0], axis=0)
     if np.any(constant) and family.params_size > y[0].size and not family.is_discrete:
         raise ValueError(

@@ -30,7 +30,7 @@ def starts(objective: Objective) -> np.ndarray:
     """
     subsample = objective.sample(_FEW_OBSERVATIONS)
     count = int(np.clip(4e6 / subsample.y.size, 50, _CANDIDATES))
-    y = objective.coordinates.family.stand_ins(subsample.y)
+    y = objective.coordinates.family.representatives(subsample.y)
     w = _candidates(objective.coordinates, objective.held, y, count, np.random.default_rng(0))
     w = _ranked(objective.sample(_VERY_FEW_OBSERVATIONS), w[np.isfinite(w).all(1)])
     likely = w[:0]
@@ -52,14 +52,14 @@ def _candidates(coordinates, held, y, count, rng):
     family = coordinates.family
     batch_rank = 1 + len(family.component_shape)  # candidates and, for a mixture, components
     drawn = coordinates.natural(tf.constant(rng.standard_normal([count, coordinates.size])), held)
-    transformed = _transformed_rows(family.search.line, y)
+    transformed = _transformed_rows(family.search.transform, y)
     for name, value in drawn.items():
-        if name in family.search.kinks or (name in family.search.places and not _is_positive(coordinates, name)):
+        if name in family.search.kinks or (name in family.search.locations and not _is_positive(coordinates, name)):
             drawn[name] = _random_values(
                 _location_values(transformed), 0, value.shape[:batch_rank], value.shape[batch_rank:], rng
             )
         elif _is_positive(coordinates, name):
-            magnitudes = _scale_values(transformed if name in (*family.search.sizes, *family.search.rates) else y)
+            magnitudes = _scale_values(transformed if name in (*family.search.scales, *family.search.rates) else y)
             drawn[name] = _random_values(magnitudes, 1.2, value.shape[:batch_rank], value.shape[batch_rank:], rng)
     return coordinates.from_natural(drawn | held)
 
@@ -69,7 +69,7 @@ def _is_positive(coordinates, name):
 
 
 def _transformed_rows(transform, y):
-    """Applies `SearchPolicy.line` to a sample: for a LogNormal, the logarithm. Drops rows that are not finite."""
+    """Applies `SearchPolicy.transform` to a sample: for a LogNormal, the logarithm. Drops rows that are not finite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         transformed = transform(y)
     transformed = transformed[np.isfinite(transformed).reshape(len(transformed), -1).all(1)]

@@ -59,12 +59,12 @@ class Density:
         self.dtype = self.coordinates.distribution(w, self.coordinates.held).dtype
         self.copies = self.coordinates.point_size if self.coordinates.point_size <= _MOST_COPIES else 1
 
-    def profiled(self, name: str, place: int) -> HeldCoordinates:
+    def profiled(self, name: str, element: int) -> HeldCoordinates:
         """Returns coordinates that hold one element of a natural parameter, from a cache."""
-        key = name, place
+        key = name, element
         if key not in self._profiled:
             coordinates = self.coordinates
-            self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, place)
+            self._profiled[key] = HeldCoordinates(coordinates.family, tuple(coordinates.held), name, element)
         return self._profiled[key]
 
     # The properties below return concrete functions, because a `tf.function` would cause wrong warnings. The

@@ -67,12 +67,18 @@ class Units:
         if name == "scale_tril":
             return self.spread[..., None]
         policy = self._policy
-        return self.spread if name in policy.places + policy.sizes else 1 / self.spread if name in policy.rates else 1.0
+        return (
+            self.spread
+            if name in policy.locations + policy.scales
+            else 1 / self.spread
+            if name in policy.rates
+            else 1.0
+        )
 
     def _shift(self, name):
         if name in _log_rates(self._policy):
             return -np.log(self.spread)
-        return self.center if name in self._policy.places else 0.0
+        return self.center if name in self._policy.locations else 0.0
 
 
 def _log_rates(policy):
@@ -94,9 +100,12 @@ def _is_closed(family, with_shifts):
     # parameter whose link was chosen by the user may have a bounded domain, so it cannot be scaled or shifted. But if
     # the link maps to the positive numbers, the parameter can be scaled, though not shifted.
     policy, unscalable = family.search, {*family.fixed, *family.floor}
-    unscalable |= family.link.keys() - set(family.positive).difference(policy.places if with_shifts else ())
-    changeable = {*policy.places, *policy.sizes, *policy.rates, *_log_rates(policy)}
-    if not set(policy.places if with_shifts else changeable) & set(family.parameter_names) or changeable & unscalable:
+    unscalable |= family.link.keys() - set(family.positive).difference(policy.locations if with_shifts else ())
+    changeable = {*policy.locations, *policy.scales, *policy.rates, *_log_rates(policy)}
+    if (
+        not set(policy.locations if with_shifts else changeable) & set(family.parameter_names)
+        or changeable & unscalable
+    ):
         return False
     family, rng = family.holding({"validate_args": False}), np.random.default_rng(0)
     parameters = family.parameters(tf.constant(0.5 * rng.standard_normal(family.params_size)))

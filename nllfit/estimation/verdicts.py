@@ -19,7 +19,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
         case Verdict.AT_INFINITY:
             return _limit(objective, optimum)
         case Verdict.HIDDEN:
-            noise = f"{optimum.lacks:.1g}"
+            noise = f"{optimum.shortfall:.1g}"
             return f"rounding errors of {noise} nats in the log-likelihood hide its maximum: it is too flat for float64"
         case Verdict.FLAT:
             return "the information is not positive definite"
@@ -28,7 +28,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
         case Verdict.STUCK:
             return "no step raises the log-likelihood"
         case Verdict.CUT_SHORT:
-            return f"still {optimum.lacks:.2g} standard errors from a maximum after the last step"
+            return f"still {optimum.shortfall:.2g} standard errors from a maximum after the last step"
     return "the search has left the support"
 
 

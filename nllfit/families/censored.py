@@ -96,19 +96,19 @@ class Censored(FamilyOf):
         kinds = np.select([exact, above & ~below, below & ~above], _KINDS[:3], _KINDS[3])
         return [(self._replaced(kind=str(kind)), np.flatnonzero(kinds == kind)) for kind in np.unique(kinds)]
 
-    def stand_ins(self, y: np.ndarray) -> np.ndarray:
+    def representatives(self, y: np.ndarray) -> np.ndarray:
         lower, upper = y[..., 0], y[..., 1]
         low, high = np.where(np.isfinite(lower), lower, upper), np.where(np.isfinite(upper), upper, lower)
         has_finite_end = np.isfinite(low)
         low, high = np.where(has_finite_end, low, 0.0), np.where(has_finite_end, high, 0.0)
         middle = low + (high - low) / 2
         window = y[..., 2:]
-        return self.family.stand_ins(np.concatenate([middle[..., None], window], -1) if window.size else middle)
+        return self.family.representatives(np.concatenate([middle[..., None], window], -1) if window.size else middle)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
         is_exact = (y[..., 0] == y[..., 1]).reshape([len(y), -1]).all(-1)
         outcomes = y[is_exact][..., 1:]  # the number, and the ends of its truncation window if there is one
-        return self.family.seen(outcomes if self.family.columns else outcomes[..., 0])
+        return self.family.exact_outcomes(outcomes if self.family.columns else outcomes[..., 0])
 
 
 class CensoredDistribution(Observed):

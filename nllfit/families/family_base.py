@@ -207,11 +207,11 @@ class ParametricFamily(abc.ABC):
         points = "all" if self.is_discrete else "0" if self.facts.has_share else "none"
         return Measure(points=points, surface=self.facts.surface)
 
-    def stand_ins(self, y: np.ndarray) -> np.ndarray:
+    def representatives(self, y: np.ndarray) -> np.ndarray:
         """Returns one finite number for each element of an outcome, to estimate a sample's location and spread."""
         return y
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
         """Returns the numbers `[m, *elements]` of a sample that are known exactly.
 
         A family that modifies another family returns outcomes of the other family: without censored rows, without the

@@ -94,8 +94,8 @@ class ZeroInflated(FamilyOf):
     def facts(self) -> Facts:
         return dataclasses.replace(super().facts, has_share=True)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
-        return self.family.seen(y[(y != 0).reshape([len(y), -1]).all(-1)])
+    def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
+        return self.family.exact_outcomes(y[(y != 0).reshape([len(y), -1]).all(-1)])
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         arguments = self.fixed | parameters

@@ -79,7 +79,7 @@ class MixtureFamily(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        return self.component.search.of_a_part
+        return self.component.search.of_component
 
     @property
     def label(self) -> str:

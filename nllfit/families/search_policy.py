@@ -22,11 +22,11 @@ class SearchPolicy:
     Parameters are given by their names.
 
     Attributes:
-      places: the parameters that shift and scale with the sample.
-      sizes: the parameters that scale with the sample and do not shift.
+      locations: the parameters that shift and scale with the sample.
+      scales: the parameters that scale with the sample and do not shift.
       rates: the parameters that scale inversely with the sample.
-      line: a function of the outcomes, by default the identity. `places` and `sizes` are locations and scales of the
-        values of this function. For a LogNormal, it is `log`.
+      transform: a function of the outcomes, by default the identity. `locations` and `scales` are locations and scales
+        of the transformed outcomes. For a LogNormal, `transform` is `log`.
       statistics: maps the name of a parameter in which the likelihood is not smooth to a function of a sample
         `[n, *event]` and weights `[n]`. For any values of the other parameters, the likelihood is largest if the
         parameter equals the value of this function.
@@ -48,10 +48,10 @@ class SearchPolicy:
       unfit: the reason why the family cannot be fitted. It is empty if the family can be fitted.
     """
 
-    places: tuple[str, ...] = ("loc", "low", "high")
-    sizes: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
+    locations: tuple[str, ...] = ("loc", "low", "high")
+    scales: tuple[str, ...] = ("scale", "scale_diag", "scale_tril")
     rates: tuple[str, ...] = ("rate",)
-    line: Callable[[np.ndarray], np.ndarray] = _identity
+    transform: Callable[[np.ndarray], np.ndarray] = _identity
     statistics: Mapping[str, Statistic] = dataclasses.field(default_factory=dict)
     corner: str | None = None
     bounds: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class SearchPolicy:
         return [name for name, statistic in self.statistics.items() if statistic in (smallest, largest)]
 
     @property
-    def of_a_part(self) -> "SearchPolicy":
+    def of_component(self) -> "SearchPolicy":
         """The policy of a family that is built from this family, such as a mixture with components of this family."""
         kinks = (*self.statistics, *filter(None, [self.corner]))
         cleared: Any = {"statistics": {}, "corner": None, "bounds": (), "scattered": None, "circular": None}

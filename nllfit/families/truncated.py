@@ -115,11 +115,11 @@ class Truncated(FamilyOf):
             return elementwise(distribution, lambda d: WindowedDistribution(d, by_row=by_row, **options))
         return elementwise(distribution, lambda d: TruncatedDistribution(d, **options))
 
-    def stand_ins(self, y: np.ndarray) -> np.ndarray:
-        return self.family.stand_ins(y[..., 0] if self.by_row else y)
+    def representatives(self, y: np.ndarray) -> np.ndarray:
+        return self.family.representatives(y[..., 0] if self.by_row else y)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
-        return self.family.seen(y[..., 0] if self.by_row else y)
+    def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
+        return self.family.exact_outcomes(y[..., 0] if self.by_row else y)
 
     @property
     def arguments(self) -> dict[str, Any]:

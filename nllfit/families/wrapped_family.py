@@ -39,11 +39,11 @@ class FamilyOf(ParametricFamily):
         self.floor, self.link = self.family.floor, self.family.link
         self.num_classes, self.is_discrete = self.family.num_classes, self.family.is_discrete
 
-    def stand_ins(self, y: np.ndarray) -> np.ndarray:
-        return self.family.stand_ins(y)
+    def representatives(self, y: np.ndarray) -> np.ndarray:
+        return self.family.representatives(y)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
-        return self.family.seen(y)
+    def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
+        return self.family.exact_outcomes(y)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -63,7 +63,7 @@ class FamilyOf(ParametricFamily):
         # `SearchPolicy.statistics` computes the value of a parameter that maximises the likelihood of `self.family`.
         # But the likelihood of this family is largest at another value: at an outcome that is known exactly, or between
         # two such outcomes. If only one parameter has a statistic or a corner, we therefore search it as the `corner`.
-        inner_policy, policy = self.family.search, self.family.search.of_a_part
+        inner_policy, policy = self.family.search, self.family.search.of_component
         policy = dataclasses.replace(policy, several_maxima=inner_policy.several_maxima)
         if self.component_shape or len(policy.kinks) != 1:
             return policy

@@ -212,7 +212,7 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
         _, gradient = likelihood.value_and_gradient(maximum)
     axes = _axes(likelihood, maximum)
     least = max(LEAST_DROP, min(_ROUNDINGS * likelihood.eps * abs(value), _MOST_NOISE))
-    if np.any(axes.bends < 0):
+    if np.any(axes.curvatures < 0):
         fault = (
             f"there are no standard errors, because the weights are a saddle point of the {likelihood.of}: train "
             f"further"

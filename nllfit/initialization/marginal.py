@@ -179,7 +179,7 @@ def _with_margin(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> N
     """Moves bounds of the support that are near the ends of the sample outward, by `_MARGIN`."""
     natural = copy.copy(natural)
     for name in family.search.statistics.keys() & natural.keys():
-        margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.places else np.asarray(natural[name]))
+        margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.locations else np.asarray(natural[name]))
         natural[name] = natural[name] + margin * (
             np.less(y.max(0) - margin, natural[name]) * 1 - np.less(natural[name], y.min(0) + margin)
         )

@@ -150,21 +150,21 @@ class Axes:
 
     Attributes:
       directions: the axes as columns, `[p, p]`.
-      bends: the second derivative along each axis, `[p]`. It is 1 or -1, or 0 for a flat axis.
+      curvatures: the second derivative along each axis, `[p]`. It is 1 or -1, or 0 for a flat axis.
       scales: one scale for each coordinate, `[p]`. The Hessian divided by `outer(scales, scales)` has a unit diagonal.
       condition: the square root of the condition number of this scaled Hessian. It is infinite if an axis is flat. For
         a linear regression, it is the condition number of the design matrix with columns of unit norm.
     """
 
     directions: np.ndarray
-    bends: np.ndarray
+    curvatures: np.ndarray
     scales: np.ndarray
     condition: float
 
     @property
     def flat(self) -> np.ndarray:
         """Which axes are flat, `[p]`. Newton's step along a flat axis would be infinite."""
-        return np.abs(self.bends) < 0.5
+        return np.abs(self.curvatures) < 0.5
 
 
 def axes_of(
@@ -186,11 +186,11 @@ def axes_of(
     hessian = curvature(w, np.eye(size))
     diagonal = np.abs(np.diag(hessian))
     scales = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    bends, directions = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
-    largest, smallest = np.abs(bends).max(), size * eps * max(np.abs(bends).max(), eps)
-    lengths = 1 / np.sqrt(np.maximum(np.abs(bends), smallest))
+    curvatures, directions = np.linalg.eigh((hessian + hessian.T) / 2 / np.outer(scales, scales))
+    largest, smallest = np.abs(curvatures).max(), size * eps * max(np.abs(curvatures).max(), eps)
+    lengths = 1 / np.sqrt(np.maximum(np.abs(curvatures), smallest))
     directions = directions / scales[:, None] * lengths
-    weak, bends = np.abs(bends) < np.sqrt(eps) * largest, np.sign(bends)
+    weak, curvatures = np.abs(curvatures) < np.sqrt(eps) * largest, np.sign(curvatures)
     if weak.any():
         weak_hessian, weak_hessian_away = (
             directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, away)
@@ -200,5 +200,5 @@ def axes_of(
         factors = 1 / np.sqrt(np.where(is_significant, np.abs(weak_curvature), 1.0))
         directions[:, weak] = directions[:, weak] @ rotation * factors
         lengths[weak] = np.where(is_significant, lengths[weak].max() * factors, np.inf)
-        bends[weak] = np.where(is_significant, np.sign(weak_curvature), 0.0)
-    return Axes(directions, bends, scales, float(lengths.max() / lengths.min()))
+        curvatures[weak] = np.where(is_significant, np.sign(weak_curvature), 0.0)
+    return Axes(directions, curvatures, scales, float(lengths.max() / lengths.min()))

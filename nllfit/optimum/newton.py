@@ -101,7 +101,7 @@ class Optimum:
       rank: as in `Function`.
       verdict: tells whether `w` is a maximum, and if not, why.
       direction: the direction `[p]` along which the log-likelihood rises without end, or zeros.
-      lacks: for the verdict HIDDEN, the rounding error of the log-likelihood in nats. For NOT_FINITE, STUCK and
+      shortfall: for the verdict HIDDEN, the rounding error of the log-likelihood in nats. For NOT_FINITE, STUCK and
         CUT_SHORT, the distance from the maximum in standard errors.
       note: a remark that is added to the text of the verdict.
     """
@@ -112,7 +112,7 @@ class Optimum:
     rank: int
     verdict: Verdict
     direction: np.ndarray
-    lacks: float = 0.0
+    shortfall: float = 0.0
     note: str = ""
 
     @property
@@ -255,9 +255,9 @@ class _Climb:
         noise = rounding_noise(self._function, self.w, direction)
         return self._end(Verdict.HIDDEN, noise) if noise > LEAST_DROP else self._end(verdict, float(self.distance))
 
-    def _end(self, verdict: Verdict, lacks: float = 0.0) -> Optimum:
+    def _end(self, verdict: Verdict, shortfall: float = 0.0) -> Optimum:
         information = -self._function.total_weight * self.derivatives.hessian
-        return Optimum(self.w, self.value, information, self._rank, verdict, np.zeros_like(self.w), lacks)
+        return Optimum(self.w, self.value, information, self._rank, verdict, np.zeros_like(self.w), shortfall)
 
 
 def standard_axes(optimum: Optimum) -> np.ndarray:
@@ -290,7 +290,7 @@ def _at_infinity_or_hidden(function: Function, optimum: Optimum, direction: np.n
     """Sets the verdict AT_INFINITY and the direction, or the verdict HIDDEN if rounding errors hide the rise."""
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > LEAST_DROP:
-        return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, lacks=noise)
+        return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, shortfall=noise)
     return dataclasses.replace(optimum, verdict=Verdict.AT_INFINITY, direction=direction)
 
 

@@ -20,7 +20,7 @@ def numbers_of(predictors: Sequence[Predictor], designs: Designs, coefficients: 
     numbers = np.zeros([len(designs[0][0]), sum(predictor.size for predictor in predictors)])
     first = 0
     for predictor, (matrix, offset) in zip(predictors, designs, strict=True):
-        for index in predictor.places:
+        for index in predictor.indices:
             numbers[:, index] = matrix @ coefficients[first : first + matrix.shape[1]]
             first += matrix.shape[1]
             if offset is not None:
@@ -58,4 +58,4 @@ def of_each_row(predictors: Sequence[Predictor], designs: Designs, hessians: np.
 def _blocks(predictors, designs):
     """Returns the index and the design matrix of each linear predictor, in the order of the coefficients."""
     pairs = zip(predictors, designs, strict=True)
-    return [(index, matrix) for predictor, (matrix, _) in pairs for index in predictor.places]
+    return [(index, matrix) for predictor, (matrix, _) in pairs for index in predictor.indices]

@@ -101,7 +101,7 @@ class Objective:
         to the coefficients of `X` lose digits. Derivatives with respect to the coefficients of `Q` do not.
         """
         factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]
-        blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.places]
+        blocks = [np.linalg.inv(r) for p, (_, r) in zip(self.predictors, factors, strict=True) for _ in p.indices]
         transform, first = np.zeros([self.num_coefficients] * 2), 0
         for block in blocks:
             transform[first : first + len(block), first : first + len(block)] = block

@@ -180,7 +180,7 @@ def _start(objective):
     numbers = marginal_numbers(objective.family, objective.y, objective.weights)
     coefficients = []
     for predictor, (matrix, offset) in zip(objective.predictors, objective.designs, strict=True):
-        for index in predictor.places:
+        for index in predictor.indices:
             target = np.full(len(matrix), numbers[index]) - (0.0 if offset is None else offset)
             coefficients.append(np.linalg.lstsq(matrix, target, rcond=None)[0])
     return np.concatenate(coefficients)

@@ -47,7 +47,7 @@ class Predictor:
         return self.size - bool(self.classes)
 
     @property
-    def places(self) -> range:
+    def indices(self) -> range:
         """The indices, in the family's vector, of the elements that have coefficients."""
         return range(self.start + bool(self.classes), self.start + self.size)
 

@@ -81,11 +81,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
             if predictor.is_constant:
                 _, values, natural_jacobian = natural[predictor.parameter]
                 block = slice(first, first + size)
-                estimates[block], jacobian[block, block] = values, natural_jacobian[:, list(predictor.places)]
+                estimates[block], jacobian[block, block] = values, natural_jacobian[:, list(predictor.indices)]
                 ratios += [False] * size
                 continue
             columns = predictor.design.names
-            ratios += [is_ratio[place] for place in predictor.places for _ in columns]
+            ratios += [is_ratio[place] for place in predictor.indices for _ in columns]
             for term, places in predictor.design.terms.items():
                 key = INTERCEPT if term == "1" else term
                 key = key if not index else f"{predictor.parameter}: {key}"
@@ -118,7 +118,7 @@ class Regression(Hypotheses, Predictions, Diagnostics):
             low, high = np.ravel(at_0[natural_name]), np.ravel(at_1[natural_name])
             with np.errstate(all="ignore"):
                 is_factor_e = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
-            is_log[list(predictor.places)] = (
+            is_log[list(predictor.indices)] = (
                 bool(predictor.classes)
                 or (is_factor_e.size == predictor.size and is_factor_e.all())
                 or (natural_name == "loc" and CUTPOINTS in at_0 and low == 0 and high == 1)

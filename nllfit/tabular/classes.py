@@ -46,11 +46,11 @@ class Classes(Target):
             values = np.append(values, values + max(1.0, abs(values[0])))
         return cls(np.searchsorted(values, y), len(values), weights, values)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def training_outcomes(self, y: np.ndarray) -> np.ndarray:
         return (y if self.values is None else np.searchsorted(self.values, y))[:, 0]
 
     def statistics(self, y: np.ndarray) -> np.ndarray:
-        labels, classes = self.seen(y)[:, None], np.arange(len(self.frequencies))
+        labels, classes = self.training_outcomes(y)[:, None], np.arange(len(self.frequencies))
         # Class labels have no order, so trees predict probabilities. Values have an order, so trees predict the CDF.
         return labels == classes if self.values is None else labels <= classes[:-1]
 

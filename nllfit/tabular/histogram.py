@@ -40,7 +40,7 @@ class Histogram(Classes):
         self.lower = np.unique(y) if has_few else _lower_ends(y)
         if len(self.lower) == 1:  # equal outcomes, as a fold may have; a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
-        labels = self.seen(y)
+        labels = self.training_outcomes(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)
         self.is_discrete, self.is_concentrated = False, has_few
         self.log_hot = np.log(np.maximum(self.frequencies, _LEAST))
@@ -53,7 +53,7 @@ class Histogram(Classes):
                 self.locs[i], deviations[i] = mean_and_spread(y[inside, 0], inside_weights)
         self.scales = np.maximum(np.sqrt(3) * deviations, _FLOOR * self.unit)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def training_outcomes(self, y: np.ndarray) -> np.ndarray:
         return np.maximum(np.searchsorted(self.lower, y[:, 0], side="right") - 1, 0)
 
     def _from_probs(self, probs, doubt):

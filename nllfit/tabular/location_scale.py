@@ -42,7 +42,7 @@ class LocationScale(Target):
     def _standard(self, y):
         return ((y - self.loc) / self.unit).astype("float32")
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def training_outcomes(self, y: np.ndarray) -> np.ndarray:
         return self._outcomes(self._standard(y)).astype("float32")
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:

@@ -119,7 +119,7 @@ def _successful(perceptron, weights, scaling, data):
 
 def _data(inputs, target, rows):
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-    return inputs, target.seen(rows.y), weights.astype("float32")
+    return inputs, target.training_outcomes(rows.y), weights.astype("float32")
 
 
 def _trained(members, data, epochs):

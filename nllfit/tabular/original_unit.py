@@ -50,7 +50,7 @@ class OwnUnit(Target):
             self.offset = np.asarray(dense.get_weights()[1], float)
             steps = self._unclipped_steps(head.family, outcomes)
         except ValueError:
-            _refuse_outside(head.family, outcomes, rows.places)
+            _refuse_outside(head.family, outcomes, rows.row_numbers)
             raise
         if not self.is_discrete:
             marginal = family.distribution(tf.constant(self.offset[None]))
@@ -78,7 +78,7 @@ class OwnUnit(Target):
             steps.append(information**-0.5 if information > 0 else 1.0)
         return np.array(steps)
 
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def training_outcomes(self, y: np.ndarray) -> np.ndarray:
         return self._outcomes(y)
 
     def distribution(self, predicted: tfd.Distribution, spread: float, doubt: float) -> tfd.Distribution:
@@ -112,17 +112,17 @@ class OwnUnit(Target):
         return loss + np.average(change, axis=1, weights=weights)
 
 
-def _refuse_outside(family, outcomes, places):
+def _refuse_outside(family, outcomes, row_numbers):
     """Raises a `ValueError` for the first row of the user's table whose outcome is outside the support, if any."""
-    order = np.arange(len(outcomes)) if places is None else np.argsort(places)
+    order = np.arange(len(outcomes)) if row_numbers is None else np.argsort(row_numbers)
     zeros = tf.zeros([len(outcomes), family.params_size], tf.float64)
     outcomes = as_outcomes(outcomes[order], family.distribution(zeros))
     row, reason = first_refused(checked(family.distribution(zeros[:1])), outcomes, finite=True)
     if row is not None:
-        place = row if places is None else places[order][row]
+        row_number = row if row_numbers is None else row_numbers[order][row]
         raise ValueError(
-            f"`y` holds, at row {place}, {outcomes[row].numpy()}, which {family.name} cannot have: {reason} Look for "
-            f"mislabelled rows, or choose a `distribution` whose support contains them."
+            f"`y` holds, at row {row_number}, {outcomes[row].numpy()}, which {family.name} cannot have: {reason} Look "
+            f"for mislabelled rows, or choose a `distribution` whose support contains them."
         )
 
 

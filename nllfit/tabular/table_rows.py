@@ -21,23 +21,23 @@ _PART = 2**14  # each part of a stream has at least this many rows, except the l
 class Rows:
     """Rows of a table: inputs `[n, m]`, outcomes `[n, k]` and weights `[n]`.
 
-    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`. `places` are the indices of the rows in
-    the user's table, `[n]`, for error messages; None if row `i` is row `i` of the table.
+    If outcomes are censored, `y` are pairs `[n, 2]`, as for `nllfit.Censored`. `row_numbers`, `[n]`, are the indices
+    of the rows in the user's table, for error messages. None means that row `i` is row `i` of the table.
     """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
     is_censored: bool = False
-    places: np.ndarray | None = None
+    row_numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Any) -> "Rows":
         weights = None if self.weights is None else self.weights[rows]
-        places = np.arange(len(self)) if self.places is None else self.places
-        return Rows(self.x[rows], self.y[rows], weights, self.is_censored, places[rows])
+        row_numbers = np.arange(len(self)) if self.row_numbers is None else self.row_numbers
+        return Rows(self.x[rows], self.y[rows], weights, self.is_censored, row_numbers[rows])
 
     def same_as(self, other: "Rows") -> bool:
         parts = ((rows.x, rows.y, rows.weights, np.array(rows.is_censored)) for rows in (self, other))

@@ -71,7 +71,7 @@ class Target(abc.ABC):
         return mixture_of(self.family.holding({"validate_args": False}), params, [None] * len(params))
 
     @abc.abstractmethod
-    def seen(self, y: np.ndarray) -> np.ndarray:
+    def training_outcomes(self, y: np.ndarray) -> np.ndarray:
         """Returns the outcomes `[n, ...]` in the form in which networks are trained on them, e.g. standardised."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:

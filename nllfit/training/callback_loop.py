@@ -78,7 +78,7 @@ class CallbackLoop:
         """
         model = self._model
         for callback in self._readers:
-            callback.set_model(WatchedModel(model, self._run.look, self._run.weights))
+            callback.set_model(WatchedModel(model, self._run.restore_epoch, self._run.weights))
         model.stop_training = False
         try:
             self._callbacks.on_train_begin()
@@ -90,7 +90,7 @@ class CallbackLoop:
             while self._continues(epoch):
                 epoch, logs = self._train_stretch(epoch)
         finally:
-            self._run.look()
+            self._run.restore_epoch()
             for callback in self._readers:
                 callback.set_model(model)
         if self._epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
@@ -118,7 +118,7 @@ class CallbackLoop:
         for i in range(num_finite):
             if i:
                 self._callbacks.on_epoch_begin(epoch + i)
-            self._run.show(i)
+            self._run.select_epoch(i)
             logs = numbers(stretch.logs, i)
             if evaluates[i]:
                 logs |= self._call_test_hooks(numbers(stretch.scores, i))
@@ -132,7 +132,7 @@ class CallbackLoop:
                 backup.save(epoch + i + 1, logs)
             if self._model.stop_training:
                 break
-        self._run.look()
+        self._run.restore_epoch()
         if message and not self._model.stop_training:
             raise FloatingPointError(message)
         return epoch + num_finite, logs

@@ -138,23 +138,23 @@ class Program:
             return self.prepared_call(request, chunk)
         return call
 
-    def run(self, chunk: Chunk, variables: Sequence[tf.Variable], way: str) -> Stretch:
+    def run(self, chunk: Chunk, variables: Sequence[tf.Variable], executor: str) -> Stretch:
         """Runs a chunk with the variables of a model, in the graph or in XLA."""
         if self.is_shared:
             captured = [variables[index].handle for index in self._captured_indices]
         else:
             captured = self._graph.captured_inputs
         start = time.perf_counter()
-        logs, scores, states, epochs, finite = self._call(chunk.tensors(), captured, way)
+        logs, scores, states, epochs, finite = self._call(chunk.tensors(), captured, executor)
         logs, scores = (tf.nest.map_structure(np.asarray, structure) for structure in (logs, scores))
         states = split([state.numpy() for state in states], self._states)
         epochs, finite, seconds = int(epochs), bool(finite), time.perf_counter() - start
         with self._lock:
-            self.timings = self.timings.after(way, chunk.num_steps, seconds)
+            self.timings = self.timings.after(executor, chunk.num_steps, seconds)
         return Stretch(logs, scores, states, epochs, finite, seconds)
 
-    def _call(self, tensors, captured, way):
-        if way == "graph":
+    def _call(self, tensors, captured, executor):
+        if executor == "graph":
             return call_with_captures(self._graph, tensors, captured)
         return call_with_captures(self._xla, tensors, [captured[index] for index in self._xla_order])
 

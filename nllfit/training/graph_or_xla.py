@@ -80,15 +80,15 @@ class Timings:
     graph_seconds: float = 0.0
     xla: str = "not compiled"
 
-    def after(self, way: str, steps: int, seconds: float) -> "Timings":
+    def after(self, executor: str, steps: int, seconds: float) -> "Timings":
         """Returns the timings after one more call."""
-        calls = {**self.calls, way: self.calls.get(way, 0) + 1}
-        if calls[way] == 1:
+        calls = {**self.calls, executor: self.calls.get(executor, 0) + 1}
+        if calls[executor] == 1:
             return dataclasses.replace(self, calls=calls)
-        fastest = min(seconds / max(1, steps), self.seconds.get(way, float("inf")))
-        graph_seconds = self.graph_seconds + (seconds if way == "graph" else 0.0)
+        fastest = min(seconds / max(1, steps), self.seconds.get(executor, float("inf")))
+        graph_seconds = self.graph_seconds + (seconds if executor == "graph" else 0.0)
         return dataclasses.replace(
-            self, calls=calls, seconds={**self.seconds, way: fastest}, graph_seconds=graph_seconds
+            self, calls=calls, seconds={**self.seconds, executor: fastest}, graph_seconds=graph_seconds
         )
 
 
@@ -97,13 +97,13 @@ class Call:
     """The next call of a program.
 
     Attributes:
-      way: `"graph"` or `"xla"`.
+      executor: `"graph"` or `"xla"`.
       max_steps: the maximum number of steps.
       compiles: whether to start compilation in another thread, if it is not running.
       waits: whether to wait until the compilation ends, and then to call `next_call` again.
     """
 
-    way: str
+    executor: str
     max_steps: int
     compiles: bool = False
     waits: bool = False
@@ -130,8 +130,8 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
     if request.repeatable:
         return _next_repeatable_call(request, operations, timings)
     compiles = timings.xla == "not compiled" and _is_worth_compiling(request, operations, timings)
-    way = "xla" if timings.xla == "ready" and not _is_graph_faster(timings) else "graph"
-    return Call(way, _max_steps(way, request, timings), compiles)
+    executor = "xla" if timings.xla == "ready" and not _is_graph_faster(timings) else "graph"
+    return Call(executor, _max_steps(executor, request, timings), compiles)
 
 
 def draws_outside_variables(operations: Collection[str]) -> bool:
@@ -173,11 +173,11 @@ def _is_graph_faster(timings):
     return tried and timings.seconds["xla"] > timings.seconds["graph"]
 
 
-def _max_steps(way, request, timings):
+def _max_steps(executor, request, timings):
     if request.in_lockstep:
         return LOCKSTEP_CALL_STEPS
-    if way in timings.seconds:
-        return max(1, int(MAX_CALL_SECONDS / timings.seconds[way]))
-    if way == "xla" and "graph" in timings.seconds:
+    if executor in timings.seconds:
+        return max(1, int(MAX_CALL_SECONDS / timings.seconds[executor]))
+    if executor == "xla" and "graph" in timings.seconds:
         return max(UNTIMED_CALL_STEPS, int(XLA_TRIAL_GRAPH_SECONDS / timings.seconds["graph"]))
     return UNTIMED_CALL_STEPS

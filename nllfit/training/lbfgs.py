@@ -225,7 +225,7 @@ def _distance_text(found: Found) -> str:
     if found.axes is not None and found.axes.flat.all():
         return f"{progress} and has no curvature, so its distance from the optimum is unknown"
     guess = f"{progress}, about {found.gain:.1e} above the optimum"
-    downwards = 0 if found.axes is None else int(np.sum(found.axes.bends < 0))
+    downwards = 0 if found.axes is None else int(np.sum(found.axes.curvatures < 0))
     if not downwards:
         return guess
     return (

@@ -22,17 +22,17 @@ class WatchedModel:
 
     Args:
       model: the model.
-      look: a function that restores the model to its state after the epoch whose callbacks run. It is called before
-        anything is read.
+      restore_epoch: a function that restores the model to its state after the epoch whose callbacks run. It is called
+        before anything is read.
       weights: a function that returns the weights of that epoch without restoring the model.
     """
 
-    def __init__(self, model: Model, look: Callable[[], None], weights: Callable[[], list[np.ndarray]]):
-        vars(self).update(_model=model, _look=look, get_weights=weights)
+    def __init__(self, model: Model, restore_epoch: Callable[[], None], weights: Callable[[], list[np.ndarray]]):
+        vars(self).update(_model=model, _restore_epoch=restore_epoch, get_weights=weights)
 
     def __getattr__(self, name):
         if name != "stop_training":
-            self._look()
+            self._restore_epoch()
         return getattr(self._model, name)
 
     def __setattr__(self, name, value):
@@ -43,13 +43,13 @@ class WatchedModel:
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the model."""
-        self._look()
+        self._restore_epoch()
         with _atomic_file(filepath) as path:
             self._model.save(path, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the weights."""
-        self._look()
+        self._restore_epoch()
         with _atomic_file(filepath) as path:
             self._model.save_weights(path, *args, **kwargs)
 

@@ -62,8 +62,8 @@ class Run:
         self._trains_one_by_one = self._tests_in_graph = False
         self._before: list[tf.Tensor] = []
         self._states: list[np.ndarray] = []
-        self._is_at: int | None = _BEFORE_STRETCH  # the index of the epoch whose state the model has, or None
-        self._shown = _BEFORE_STRETCH  # the index of the epoch whose state `look` restores
+        self._restored_epoch: int | None = _BEFORE_STRETCH  # the index of the epoch whose state the model has, or None
+        self._selected_epoch = _BEFORE_STRETCH  # the index of the epoch whose state `restore_epoch` restores
 
     @property
     def draws(self) -> bool:
@@ -96,31 +96,35 @@ class Run:
         model_programs.put(key, program)
         return program
 
-    def show(self, epoch: int) -> None:
-        """Selects an epoch of the last stretch, so that `look` restores the state after this epoch.
+    def select_epoch(self, epoch: int) -> None:
+        """Selects an epoch of the last stretch, so that `restore_epoch` restores the state after this epoch.
 
-        Until the first `show` after a stretch, `look` restores the state before the stretch.
+        Until the first `select_epoch` after a stretch, `restore_epoch` restores the state before the stretch.
         """
-        self._shown = epoch
+        self._selected_epoch = epoch
 
-    def look(self) -> None:
-        """Restores the model to the state that `show` selected, unless the model already has it."""
-        if self._is_at != self._shown:
-            values = self._before if self._shown == _BEFORE_STRETCH else [state[self._shown] for state in self._states]
+    def restore_epoch(self) -> None:
+        """Restores the model to the state that `select_epoch` selected, unless the model already has it."""
+        if self._restored_epoch != self._selected_epoch:
+            values = (
+                self._before
+                if self._selected_epoch == _BEFORE_STRETCH
+                else [state[self._selected_epoch] for state in self._states]
+            )
             for variable, value in zip(self._changed, values, strict=True):
                 tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
-            self._is_at = self._shown
+            self._restored_epoch = self._selected_epoch
 
     def weights(self) -> list[np.ndarray]:
-        """Returns the same as `look` and then `model.get_weights()`, in a tenth of the time."""
+        """Returns the same as `restore_epoch` and then `model.get_weights()`, in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         weight_states = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
-        # Frozen or mirrored weights and lookup tables have no recorded state. Then `look` restores the model.
+        # Frozen or mirrored weights and lookup tables have no recorded state. Then `restore_epoch` restores the model.
         recorded = [state for state in weight_states if state is not None]
-        if self._shown in (self._is_at, _BEFORE_STRETCH) or len(recorded) < len(weight_states):
-            self.look()
+        if self._selected_epoch in (self._restored_epoch, _BEFORE_STRETCH) or len(recorded) < len(weight_states):
+            self.restore_epoch()
             return self._model.get_weights()
-        return [state[self._shown].copy() for state in recorded]
+        return [state[self._selected_epoch].copy() for state in recorded]
 
     def stretch(
         self,
@@ -132,8 +136,8 @@ class Run:
     ) -> Stretch:
         """Trains one or several epochs: as many as one call may train, but at most `len(evaluates)`.
 
-        After an error, `look` restores the state before the stretch. But if `begin_test` raised the error, `look`
-        restores the state after the epoch that was to be evaluated.
+        After an error, `restore_epoch` restores the state before the stretch. But if `begin_test` raised the error,
+        `restore_epoch` restores the state after the epoch that was to be evaluated.
 
         Args:
           epoch: the first epoch.
@@ -147,23 +151,25 @@ class Run:
         """
         self._before = [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype) for v in self._changed]
         while True:
-            self._is_at, self._shown = None, _BEFORE_STRETCH
+            self._restored_epoch, self._selected_epoch = None, _BEFORE_STRETCH
             count = self._num_epochs(epoch, evaluates, are_read)
             try:
                 stretch = self._trained(epoch, evaluates[:count], bars if count == 1 else (), begin_test is None)
-                self._states, self._is_at = stretch.states, stretch.epochs - 1
+                self._states, self._restored_epoch = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
                     if begin_test:
-                        self._shown = self._is_at  # if `begin_test` fails, the model is as after the epoch, as in Keras
+                        self._selected_epoch = (
+                            self._restored_epoch
+                        )  # if `begin_test` fails, the model is as after the epoch, as in Keras
                         begin_test()
-                        self._shown = _BEFORE_STRETCH
+                        self._selected_epoch = _BEFORE_STRETCH
                     return stretch._replace(scores=self._scores(epoch))
                 return stretch
             except tf.errors.InvalidArgumentError as error:
                 tests_in_xla = self._compile == "xla" and bool(self._held_out)
                 if count == 1 and not tests_in_xla:
                     raise failed(self._model, epoch, error) from error
-                self.look()
+                self.restore_epoch()
                 self._trains_one_by_one = True  # one epoch per call, to find the epoch with the error
                 if tests_in_xla:  # XLA may not support every operation of a `test_step`
                     self._held_out, self._tests_in_graph = (), True
@@ -209,7 +215,7 @@ class Run:
             fits = chunk.bounds.epochs > 1 or chunk.evaluated_epoch_steps <= call.max_steps
             last = end if fits else min(end, first + call.max_steps)
             part = chunk.part(first, last)
-            stretch = program.run(part, self._variables, call.way)
+            stretch = program.run(part, self._variables, call.executor)
             if mode == "train":
                 self._steps_to_come -= part.training_steps
             yield part.num_steps, stretch

@@ -281,7 +281,7 @@ def _lower_aside(surface, found):
 
     Returns None if the loss is not lower at any of these points.
     """
-    downwards = found.axes.directions[:, found.axes.bends < 0]
+    downwards = found.axes.directions[:, found.axes.curvatures < 0]
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
     values = np.array([surface.value(found.w + move) for move in moves])
     if not np.any(values < found.value - found.noise):

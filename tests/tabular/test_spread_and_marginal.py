@@ -201,7 +201,7 @@ def test_a_values_target_predicts_a_probability_for_each_value():
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 1])), tfd.Categorical(logits))
     found = target.distribution(predicted, 1.0, 0.1)
     np.testing.assert_allclose(found.prob([[5.0], [8.0]]), [0.9 * 0.3 + 0.05, 0.9 * 0.8 + 0.025], rtol=1e-9)
-    np.testing.assert_array_equal(target.seen(y), [0, 1, 1, 2])
+    np.testing.assert_array_equal(target.training_outcomes(y), [0, 1, 1, 2])
     hot = target.distribution(predicted, 1e9, 0.1)
     np.testing.assert_allclose(hot.prob([[3.0], [3.0]]), 0.9 / 3 + 0.025, rtol=1e-6)
 

@@ -102,15 +102,15 @@ def repeatable(steps_before, epoch_steps=100, **arguments):
 def test_no_timing_decides_where_a_repeatable_run_switches(timings):
     for before, way in ((0, "graph"), (1900, "graph"), (1901, "xla"), (2000, "xla"), (10**6, "xla")):
         call = next_call(repeatable(before), DENSE, timings)
-        assert call.waits or call.way == way
+        assert call.waits or call.executor == way
         assert call.waits == (way == "xla" and timings.xla != "ready")
     assert (
-        next_call(repeatable(0, 10**6), DENSE, timings).way != "graph" or timings.xla != "ready"
+        next_call(repeatable(0, 10**6), DENSE, timings).executor != "graph" or timings.xla != "ready"
     )  # if XLA is ready, an epoch of 10^6 steps runs under XLA
 
 
 def test_a_repeatable_run_whose_seeds_are_in_variables_switches():
-    assert next_call(repeatable(5000), DENSE | SEEDED, READY).way == "xla"
+    assert next_call(repeatable(5000), DENSE | SEEDED, READY).executor == "xla"
 
 
 @pytest.mark.parametrize("operation", ["Conv2D", "RandomUniform", "ResourceGather", "DepthwiseConv2dNative"])
@@ -121,7 +121,7 @@ def test_a_repeatable_run_never_switches_to_operations_that_may_be_slow(operatio
 @pytest.mark.parametrize("unknown", [{"steps_before": None}, {"epoch_steps": None}, {"in_lockstep": True}])
 def test_a_repeatable_run_of_unknown_length_stays_in_the_graph(unknown):
     call = next_call(dataclasses.replace(repeatable(5000), **unknown), DENSE, READY)
-    assert call.way == "graph"
+    assert call.executor == "graph"
     assert not call.waits
 
 

@@ -185,7 +185,7 @@ BOUNDED: Mapping[type, Facts] = {
         cdf=_pert_cdf,
         integrated_tails=_pert_tails,
         crps=_pert_crps,
-        search=SearchPolicy(places=("loc", "low", "high", "peak")),
+        search=SearchPolicy(locations=("loc", "low", "high", "peak")),
     ),
     tfd.RelaxedBernoulli: Facts(
         center=lambda d: d.probs_parameter(),
@@ -203,7 +203,7 @@ BOUNDED: Mapping[type, Facts] = {
         log_tails=_triangular_log_tails,
         density_corner="peak",
         crps=_triangular_crps,
-        search=SearchPolicy(places=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
+        search=SearchPolicy(locations=("loc", "low", "high", "peak"), corner="peak", bounds=("low", "high")),
     ),
     # The likelihood is largest for the narrowest interval that contains the sample.
     tfd.Uniform: Facts(

@@ -169,7 +169,7 @@ EXPONENTIAL: Mapping[type, Facts] = {
     ),
     # `loc` and `scale` are the location and the scale of the logarithm of an outcome.
     tfd.LogLogistic: Facts(
-        log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(line=np.log)
+        log_tails=lambda d, y: logistic((tf.math.log(y) - d.loc) / d.scale), search=SearchPolicy(transform=np.log)
     ),
     tfd.Logistic: Facts(finite_mean=True, log_tails=lambda d, y: logistic(_standard(d, y)), crps=_logistic_crps),
     # The likelihood rises with `scale` up to the smallest observation. For a larger `scale` it is 0.

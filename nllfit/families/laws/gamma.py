@@ -78,8 +78,8 @@ GAMMA: Mapping[type, Facts] = {
         crps=lambda d, y: _gamma_crps(d.df / 2, tf.constant(0.5, y.dtype), y),
     ),
     # The outcome is the logarithm of a Gamma or InverseGamma variable. The parameters describe this variable.
-    tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
-    tfd.ExpInverseGamma: Facts(cdf=_exp_inverse_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(line=np.exp)),
+    tfd.ExpGamma: Facts(cdf=_exp_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(transform=np.exp)),
+    tfd.ExpInverseGamma: Facts(cdf=_exp_inverse_gamma_cdf, has_exact_cdf=True, search=SearchPolicy(transform=np.exp)),
     tfd.Gamma: Facts(
         finite_mean=True,
         log_prob=at_power_zero(tfd.Gamma, lambda d, y: [(d.concentration - 1, y)]),
@@ -93,7 +93,7 @@ GAMMA: Mapping[type, Facts] = {
         log_prob=at_power_zero(tfd.GammaGamma, lambda d, y: [(d.concentration - 1, y)]),
         cdf=_gamma_gamma_cdf,
         has_exact_cdf=True,
-        search=SearchPolicy(sizes=("mixing_rate",)),
+        search=SearchPolicy(scales=("mixing_rate",)),
     ),
     tfd.InverseGamma: Facts(cdf=lambda d, y: gamma_tails(d.concentration, d.scale / y)[::-1], has_exact_cdf=True),
     tfd.NoncentralChi2: Facts(log_prob=_noncentral_chi2_log_prob),

@@ -112,7 +112,9 @@ NORMAL_COMPOUNDS: Mapping[type, Facts] = {
     tfd.Horseshoe: Facts(cdf=_horseshoe_cdf),
     # Both parameters have the unit of the outcomes.
     tfd.InverseGaussian: Facts(
-        cdf=_inverse_gaussian_cdf, has_exact_cdf=True, search=SearchPolicy(sizes=("loc", "concentration"), places=())
+        cdf=_inverse_gaussian_cdf,
+        has_exact_cdf=True,
+        search=SearchPolicy(scales=("loc", "concentration"), locations=()),
     ),
     # TFP has no link for `skewness`, because the bounds `-tailweight` and `tailweight` depend on another parameter.
     # `skewness` and `tailweight` have the unit `1 / y`.

@@ -157,11 +157,11 @@ NORMAL: Mapping[type, Facts] = {
         cdf=lambda d, y: _tails(_standard_log(d, y)),
         log_tails=lambda d, y: _log_tails(_standard_log(d, y)),
         crps=_log_normal_crps,
-        search=SearchPolicy(line=np.log),
+        search=SearchPolicy(transform=np.log),
     ),
     tfd.LogitNormal: Facts(
         log_tails=lambda d, y: _log_tails(_standard_logit(d, y)),
-        search=SearchPolicy(line=lambda y: np.log(y) - np.log1p(-y)),
+        search=SearchPolicy(transform=lambda y: np.log(y) - np.log1p(-y)),
     ),
     tfd.Moyal: Facts(log_tails=_moyal_log_tails),
     tfd.Normal: Facts(

@@ -12,12 +12,12 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.numerics import where_safe
 
-__all__ = ["at_power_zero", "lacking"]
+__all__ = ["at_power_zero", "derivative_correction"]
 
 LogProb = Callable[[Any, tf.Tensor], tf.Tensor]
 
 
-def lacking(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+def derivative_correction(exponent: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Returns zeros whose derivative with respect to the exponent is `log y` where the exponent is 0 and `y > 0`."""
     is_missing = (exponent == 0) & (y > 0)
     return where_safe(is_missing, lambda y: exponent * tf.math.log(y), y, 1.0, tf.zeros_like(y))
@@ -34,6 +34,6 @@ def at_power_zero(
     """
 
     def log_prob(distribution, y):
-        return sum((lacking(*power) for power in powers(distribution, y)), cls._log_prob(distribution, y))
+        return sum((derivative_correction(*power) for power in powers(distribution, y)), cls._log_prob(distribution, y))
 
     return log_prob

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
-from nllfit.families.laws.power_derivatives import lacking
+from nllfit.families.laws.power_derivatives import derivative_correction
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["VECTORS"]
@@ -41,7 +41,7 @@ def _beta_binomial_marginal(d):
 
 
 def _dirichlet_log_prob(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
-    return tfd.Dirichlet._log_prob(d, y) + tf.reduce_sum(lacking(d.concentration - 1, y), -1)
+    return tfd.Dirichlet._log_prob(d, y) + tf.reduce_sum(derivative_correction(d.concentration - 1, y), -1)
 
 
 def _is_on_simplex(d: tfd.Dirichlet, y: tf.Tensor) -> tf.Tensor:
@@ -113,5 +113,5 @@ VECTORS: Mapping[type, Facts] = {
     # TFP's assertions compare outcomes with a float32 number. If outcomes have another dtype, this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
     # If outcomes are multiplied by 4, the scale of a Wishart is multiplied by 2. So the scale is not in `sizes`.
-    tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(sizes=())),
+    tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(scales=())),
 }
