@@ -14,7 +14,7 @@ from nllfit.families.facts import FACTS
 from nllfit.families.laws.bounded import BOUNDED
 from nllfit.families.laws.counts import COUNTS
 from nllfit.families.laws.exponential import EXPONENTIAL
-from nllfit.families.laws.gamma import GAMMA
+from nllfit.families.laws.gamma_and_chi_squared import GAMMA
 from nllfit.families.laws.inverse_gaussian import NORMAL_COMPOUNDS
 from nllfit.families.laws.labels import LABELS
 from nllfit.families.laws.normal import NORMAL
