@@ -6,8 +6,8 @@ the kinds of families.
 
 A *law* computes the probabilities, quantiles, scores and predictions of a distribution. The module `law` chooses the
 law by the class of the distribution. `independent_and_mixture_laws`, `truncated_distribution`, `inflated_distribution`
-and `observed` define the laws of distributions that are made from other distributions. `laws` lists facts about TFP's
-families that TFP does not provide or gets wrong.
+and `observed_distribution` define the laws of distributions that are made from other distributions. `laws` lists facts
+about TFP's families that TFP does not provide or gets wrong.
 
 `head_base`, `named_heads` and `compound_heads` define heads, without the code that depends on the Keras version.
 """

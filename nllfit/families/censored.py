@@ -12,7 +12,7 @@ from tensorflow_probability import util as tfpu
 from nllfit.families.arguments import as_labels, is_missing, refuse_misread
 from nllfit.families.family_base import Measure, ParametricFamily
 from nllfit.families.law import law_of
-from nllfit.families.observed import Observed
+from nllfit.families.observed_distribution import Observed
 from nllfit.families.parameters import Numbers
 from nllfit.families.support_checks import asserted
 from nllfit.families.tfp_classes import unwrapped

@@ -13,7 +13,7 @@ from nllfit.families.discreteness import Between
 from nllfit.families.interval_probability import LogInterval, middle, within
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.moments import moments_by_tails
-from nllfit.families.observed import Observed
+from nllfit.families.observed_distribution import Observed
 from nllfit.families.support_checks import assertions_of
 from nllfit.families.wrapped_distribution import DistributionOf
 

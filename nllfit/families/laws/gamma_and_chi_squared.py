@@ -1,4 +1,4 @@
-"""The Gamma family, its powers, inverses and logarithms, and mixtures of Gammas."""
+"""The Gamma and chi-squared families: powers, inverses and logarithms of their variables, and mixtures of Gammas."""
 
 import math
 from collections.abc import Mapping
