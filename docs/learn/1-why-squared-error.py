@@ -81,9 +81,9 @@ print(estimate.parameters)
 # %% [markdown]
 # ## The logarithm
 #
-# A product of many small numbers is too small for a computer. The likelihood of two thousand tries is rounded to 0 for
-# every parameter, so the computer cannot compare parameters. The logarithm (here always the natural one) turns the
-# product into a sum:
+# A product of many small numbers is too small for a computer. The likelihood of 2000 tries like these is rounded to 0
+# for every parameter, so the computer cannot compare parameters. The logarithm (here always the natural one) turns
+# the product into a sum:
 #
 # $$ \log L(\theta) = \sum_i \log p(y_i; \theta) $$
 #

@@ -72,7 +72,8 @@ theirs = sm.GLM(cases, sm.add_constant(size), sm.families.Poisson(), exposure=po
 print_both(["constant", "size of county"], [bias[0], kernel[0, 0]], theirs.params)
 
 # %% [markdown]
-# How exact are these numbers? The curvature of the likelihood at its maximum gives their standard errors.
+# How exact are these numbers? The curvature of the log-likelihood at its maximum gives their standard
+# errors.
 
 # %%
 print(nllfit.standard_errors(model, *data).summary())

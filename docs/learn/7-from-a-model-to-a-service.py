@@ -83,8 +83,8 @@ answer = {name: np.ravel(value).round(1).tolist() for name, value in served(x=tf
 print(json.dumps(answer, sort_keys=True))
 
 # %% [markdown]
-# If TensorFlow Serving is installed, these commands start a server (`service` is the folder above) and ask it about one
-# person:
+# If TensorFlow Serving is installed, the first command starts a server. Run it in the folder that contains `service`.
+# The second command, in another terminal, asks the server about one person:
 #
 #     tensorflow_model_server --rest_api_port=8501 --model_name=diabetes --model_base_path=$PWD/service
 #     curl -d '{"instances": [[0.8, 1.1, 1.3, 0.5, -0.9, -0.7, -0.9, -0.1, 0.4, -0.4]]}' \

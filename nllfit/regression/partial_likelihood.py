@@ -108,8 +108,8 @@ class PartialLikelihood:
         rows, pairs = np.flatnonzero((first > 0) & (first < last)), []
         low, high = first[rows] + self._num_leaves, last[rows] + self._num_leaves
         while len(rows):
-            # The range from `low` to `high - 1` begins with a right child, or ends with a left child. The sibling of
-            # this child is outside the range, so no higher node can replace the child.
+            # If the range from `low` to `high - 1` begins with a right child or ends with a left child, the sibling of
+            # this child is outside the range. So no higher node can replace the child, and its own sum is needed.
             is_right, is_left = (
                 low % 2 == 1,
                 high % 2 == 1,

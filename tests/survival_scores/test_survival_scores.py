@@ -1,8 +1,8 @@
 """Scores of censored times, compared with reference values of lifelines 0.30.3 and scikit-survival 0.28.0.
 
 The reference values are those of `concordance_index`, `concordance_index_ipcw`, `brier_score`,
-`integrated_brier_score`, `cumulative_dynamic_auc`, `KaplanMeierFitter` and `AalenJohansenFitter` on the columns below,
-of statsmodels' data set of heart transplants.
+`integrated_brier_score`, `cumulative_dynamic_auc`, `KaplanMeierFitter` and `AalenJohansenFitter` on the columns below.
+These columns are made from statsmodels' data set `heart`.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""After a run that ends early, the model is that of the last complete epoch, and callbacks are as in `model.fit`."""
+"""A run that ends early leaves the model after a complete epoch, and calls the same hooks of callbacks as Keras."""
 
 import functools
 import pathlib
