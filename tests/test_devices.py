@@ -25,7 +25,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 from tests import head_builders, keras_versions, test_devices
-for i, case in enumerate(heads.ONCE):
+for i, case in enumerate(head_builders.ONCE):
     if case.id in sys.argv[1:]:
         test_devices.check(keras_versions.KITS[i // 4 % 2], case, "CPU:1")  # half of the heads with each version
 """
