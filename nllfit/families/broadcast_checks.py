@@ -72,7 +72,7 @@ def rowwise(distribution: tfd.Distribution) -> tfd.Distribution:
 def checking(distribution: tfd.Distribution) -> tfd.Distribution:
     """Returns a head's distribution with assertions about outcomes, unless the family has `validate_args=False`.
 
-    In a graph, a head builds its distribution without assertions. So this function rebuilds the distribution.
+    In a graph, a head builds its distribution without assertions. There this function rebuilds the distribution.
     """
     distribution = made_by_head(distribution)
     origin = getattr(distribution, "origin", None)

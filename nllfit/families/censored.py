@@ -27,7 +27,7 @@ _KINDS = ("exact", "above", "below", "between")  # the kinds of outcomes; see `C
 class Censored(FamilyOf):
     """A family of numbers, each of which is known exactly or is only known to lie in an interval.
 
-    An outcome is a pair `[lower, upper]`. One array may hold outcomes of all four kinds (`F` is the CDF, `S = 1 - F`):
+    An outcome is a pair `[lower, upper]`. An array may contain all four kinds of outcome (`F` is the CDF, `S = 1 - F`):
 
     | the pair | what is known | log-likelihood |
     | --- | --- | --- |
@@ -85,7 +85,7 @@ class Censored(FamilyOf):
 
     def build(self, parameters: Numbers, dtype: tf.DType) -> tfd.Distribution:
         arguments = self.fixed | parameters
-        checks = arguments.get("validate_args", True)  # an argument, because some TFP distributions do not store it
+        checks = arguments.get("validate_args", True)  # some of TFP's distributions do not store this argument
         return elementwise(self.family.build(arguments, dtype), lambda d: CensoredDistribution(d, checks, self.kind))
 
     def by_kind(self, y: np.ndarray) -> list[tuple[ParametricFamily, np.ndarray]]:
@@ -278,7 +278,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
 
 def _read(time, observed):
     times, flag = _numbers("time", time), as_labels("observed", observed)
-    flag = np.where(is_missing(flag), -1, flag)  # -1 fails the check below; a comparison with pandas's NA would fail
+    flag = np.where(is_missing(flag), -1, flag)  # refused below; a comparison with pandas's NA has no truth value
     if times.shape != flag.shape:
         raise ValueError(f"`observed` has shape {flag.shape}, but the numbers have shape {times.shape}: give one each.")
     if not np.all((flag == 0) | (flag == 1)):

@@ -66,8 +66,8 @@ class Truncated(Head):
     number before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
-    `nllfit.Truncated`. As a tensor, the output is the median of the truncated number. If each row has its own window,
-    the output is the prediction for the number before truncation.
+    `nllfit.Truncated`. As a tensor, the output is then the prediction for the number before truncation. Otherwise the
+    output is the median of the truncated number.
 
     Args:
       family: a family with a CDF, or its name.

@@ -157,7 +157,7 @@ def batch_rows(distribution: tfd.Distribution, rows: slice) -> tfd.Distribution:
 
 
 def over_batch(distribution: tfd.Distribution, whole: tfd.Distribution, axes: int = 0) -> tfd.Distribution:
-    """Returns a copy of a distribution whose parameters are broadcast to the batch of another distribution, `whole`.
+    """Returns a copy whose parameters are broadcast to the batch of another distribution, `whole`.
 
     `distribution` is a part of `whole`, such as the components of a mixture. The batch shape of the copy is the batch
     shape of `whole`, followed by the last `axes` axes of the part's batch, such as the axis of the components. A draw

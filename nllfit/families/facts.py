@@ -31,8 +31,8 @@ class Facts:
     argument.
 
     Attributes:
-      links: the links of parameters whose bounds are other parameters, such as `high > low`. TFP has no such links.
-        Maps the name of a parameter to a function, which takes the values of the other parameters and returns the link.
+      links: maps the name of a parameter to a function, which takes the values of the other parameters and returns the
+        link. Needed if other parameters are bounds, as in `high > low`. TFP has no such links.
       twins: maps the name of a parameter to two values: the name of its natural form, and a function that returns the
         bijector to the natural form. Most parameters need no entry, because TFP's names show the natural form: `probs`
         is the natural form of `logits`.
@@ -45,11 +45,11 @@ class Facts:
       mode: the mode of a scalar distribution. Needed if TFP's mode is wrong.
       finite_mean: whether the mean is finite for all parameters. Then a prediction never needs the median.
       center: the point prediction if there is no mean; for class labels, the probabilities of the classes. The default
-        is TFP's median, or its mode if TFP has no median.
+        is TFP's median, or TFP's mode if there is no median.
       log_prob: the log-density. Needed if TFP's log-density is wrong or slow.
       is_possible: whether outcomes are in the support, up to rounding in float32. It replaces TFP's assertion.
       surface: the name of the surface on which outcomes lie. Needed if the density is per unit area of this surface.
-      by_row_of_head: the advice in the error message for users who hold a head's parameter at one value per row.
+      by_row_of_head: the advice in the error message for users who fix a head's parameter at one value per row.
       checked_in_float32: whether TFP's assertions work only in float32. They are switched off in other dtypes.
       lowest: the lowest count or label, which may be `-inf`.
       highest: the highest count; by default there is none.
@@ -98,7 +98,7 @@ class Facts:
 
     @property
     def has_exact_tails(self) -> bool:
-        """Whether the probability of an interval is exact in both tails. Angles are periodic, so they have no tails."""
+        """Whether the probability of an interval is accurate in both tails. Angles are periodic: they have no tails."""
         return bool(self.log_tails or self.integrated_tails or self.has_exact_cdf) and not self.search.circular
 
 
@@ -115,7 +115,7 @@ def facts_of(cls: type) -> Facts:
 
 
 def names_with_exact_tails() -> set[str]:
-    """Returns the names of TFP's families for which the probability of an interval is exact in both tails."""
+    """Returns the names of TFP's families for which the probability of an interval is accurate in both tails."""
     return {cls.__name__ for cls, facts in FACTS.items() if facts.has_exact_tails}
 
 

@@ -29,8 +29,8 @@ class Family(ParametricFamily):
     The vector has one block of numbers for each free parameter that is not shared, in the order of
     `parameter_names`. Each block is reshaped, and the link of the parameter maps the block to the parameter's value.
     The default link is TFP's bijector. For example, it is the identity for a `loc`, for `logits` and for `log_rate`
-    (Gamma, Poisson). A `scale` is `softplus(u) + eps` of an unconstrained number `u`, where `eps` is the resolution of
-    the dtype.
+    (Gamma, Poisson). A `scale` is `softplus(u) + eps`, where `u` is an unconstrained number and `eps` is the resolution
+    of the dtype.
 
     Args:
       distribution: a subclass of `tfd.Distribution`, or its name.
@@ -40,8 +40,8 @@ class Family(ParametricFamily):
       shared: names of parameters that are the same for all inputs. Their unconstrained numbers are a separate vector of
         length `shared_size`, the second argument of the method `distribution(params, shared)`.
       floor: `{name: lowest value}` for parameters with the link `softplus` or `exp`. It replaces `softplus`'s `eps`.
-      link: `{name: link}` to replace TFP's link from the network's number to the parameter: `exp`, `identity`,
-        `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
+      link: `{name: link}` to replace TFP's link, which maps the network's number to the parameter. A link is `exp`,
+        `identity`, `square`, `normal_cdf`, `sigmoid`, `softplus`, `tanh`, `absolute`, `reciprocal`, `gumbel_cdf` or
         `gumbel_min_cdf`. With `{"probs": "normal_cdf"}`, the parameter is `probs` instead of TFP's default, `logits`.
       num_classes: the number of classes, for families of class labels such as `Categorical`.
       **fixed: values at which parameters are held (`scale=1.0`, `total_count=10`, `low=0.0`), and other arguments of
@@ -66,7 +66,7 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    _suffix = ""  # is appended to the name of the distribution in error messages
+    _suffix = ""  # ends the name in the constructor's error messages
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ class ParametricFamily(abc.ABC):
       name: the name in error messages.
       label: the name with the given arguments, except `event_shape`.
       event_shape: shape of one outcome.
-      records: all parameters. The vector `params` holds the ones that are neither shared nor in `fixed`, in this order.
+      records: the parameters. The vector `params` contains those that are neither shared nor in `fixed`, in this order.
       fixed: the values at which parameters are held, and other arguments of the distribution's constructor, by name.
       floor: the lowest values of parameters, by name.
       link: maps the name of a parameter to the name of the link that replaces TFP's.
@@ -129,7 +129,7 @@ class ParametricFamily(abc.ABC):
         return self.build(values, next(iter(values.values())).dtype)
 
     def holding(self, values: Numbers) -> Any:
-        """Returns a copy in which parameters or other arguments are held at `values`. The values are not checked."""
+        """Returns a copy in which parameters or other arguments are fixed at `values`. The values are not checked."""
         return self._replaced(fixed=self.fixed | values)
 
     def unshared(self) -> Any:
@@ -196,7 +196,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """A mask `[params_size]` of numbers that are logarithms of a parameter. False for a user's `link="exp"`."""
+        """A mask `[params_size]`: True for logarithms of a parameter, except with a user's `link="exp"`."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._row_parameters}
             return vector_of(flags, self._row_parameters).numpy() if flags else np.zeros(0, bool)

@@ -56,7 +56,7 @@ class MixtureLaw(Law):
 
     @property
     def components(self) -> Law:
-        """The law of the distribution that holds all components. Its batch is `[*batch, num_components]`."""
+        """The law of the distribution that contains all components. Its batch is `[*batch, num_components]`."""
         return law_of(over_batch(self.distribution.components_distribution, self.distribution, 1))
 
     def latent(self) -> tfd.Distribution:

@@ -43,7 +43,7 @@ class ZeroInflated(FamilyOf):
       ValueError: for a reason given at `Censored`, or if one of these is true:
         - `zero_probs` is not between 0 and 1, or `pi` is both held and shared.
         - The family already has additional zeros, or is a mixture.
-        - An outcome of the family is not a single number.
+        - The family is `Censored`, or is `Truncated` with a window for each row.
 
     Example:
       >>> estimate = nllfit.maximum_likelihood(nllfit.ZeroInflated("Poisson"), [0, 0, 0, 0, 2, 3, 0, 1, 4, 2])

@@ -113,7 +113,7 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
     log_factor = log_derivative(x)
     log_density += log_factor
     # The unit of distance of the nodes is the Mills ratio, the tail probability divided by the density. If the tail
-    # underflows, we use the inverse of the derivative of the log-density.
+    # underflows, we use 1 / the derivative of the log-density.
     ratio = tf.where(
         tail > _TINY,
         tail / tf.exp(log_density),
@@ -183,7 +183,7 @@ def between_counts(law: Any) -> LogInterval:
     is_finite = tf.math.is_finite(tf.stop_gradient(law.log_prob(some_count)))
 
     def terms(law, first, last):
-        """Returns the log of the sum of up to `_TERMS` probabilities. It counts up from a finite `first`, else down."""
+        """Returns the log of a sum of up to `_TERMS` probabilities: up from a finite `first`, else down from `last`."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -194,7 +194,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the larger and the smaller of two tails, and a mask: True for two left tails, False for two right."""
+        """Returns the larger and the smaller of two tails, and a mask, which is True for left tails."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower

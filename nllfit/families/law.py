@@ -31,7 +31,7 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 
 class Law:
-    """Computes probabilities, quantiles, scores and predictions of `distribution`. Subclasses serve special classes.
+    """Computes probabilities, quantiles, scores and predictions of `distribution`.
 
     Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
     `log_interval` return functions of outcomes, so that a loop repeats only the computations that need outcomes.
@@ -73,7 +73,7 @@ class Law:
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """Returns the law of a copy of the distribution. Its parameters get a gradient only where `rows` is True."""
+        """Returns the law of a copy. The parameters of the copy get a gradient only where `rows` is True."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -111,7 +111,7 @@ class Law:
 
     @property
     def has_exact_tails(self) -> bool:
-        """Whether the probability of an interval is exact in both tails."""
+        """Whether the probability of an interval is accurate in both tails."""
         return self.facts.has_exact_tails
 
     def log_prob(self, y: tf.Tensor) -> tf.Tensor:
@@ -255,7 +255,7 @@ class Law:
 
 
 class OwnLaw(Law):
-    """The law of a distribution of a user's class. It uses only the methods that this class defines."""
+    """The law of a distribution of a user's class. It uses only the methods that the user's class defines."""
 
     @property
     def has_exact_tails(self) -> bool:

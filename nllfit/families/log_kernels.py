@@ -1,7 +1,8 @@
 """Log-densities of the logarithm of a Gamma variable and of the logit of a Beta variable.
 
 They are accurate for parameters of any size. At large parameters, large terms of the usual formula cancel, and digits
-are lost. For these parameters we use Stirling's formula, in which the large terms do not occur.
+are lost. For these parameters, unless the outcome is far from the mean, we use Stirling's formula, in which the large
+terms do not occur.
 
 Source: DiDonato and Morris, Algorithm 708: Significant digit computation of the incomplete beta function ratios, 1992.
 """

@@ -60,7 +60,7 @@ def _highest_point(law):
 
     The first grid consists of quantiles of each component. Around the highest local maxima on this grid, the search
     evaluates finer and finer grids. For counts, the last grids contain every count near a maximum. If there are several
-    maxima between two neighbouring points of the first grid, some may be missed. If several numbers share the maximum,
+    maxima between two neighbouring points of the first grid, some may be missed. If several numbers are modes,
     the lowest is returned. If the density is 0 or NaN on all grids, the result is NaN.
     """
     is_discrete, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)

@@ -114,7 +114,7 @@ class Gamma(Elementwise):
 
 
 class Laplace(Elementwise):
-    """A real number with outliers.
+    """A real number, for data with outliers.
 
     If the scale is fixed, the loss equals the mean absolute error times a factor, plus an offset.
 
@@ -210,7 +210,7 @@ class MultivariateNormalTriL(Head):
 
 
 class NegativeBinomial(Elementwise):
-    """A count with a larger variance than a Poisson.
+    """A count whose variance is larger than the mean.
 
     Domain: y in {0, 1, 2, ...}. Links: r = softplus(u) + eps, logit(p) = v; the mean is r p / (1 - p) = r exp(v).
     Formula: -log p(y) = -log C(y + r - 1, y) - r log(1 - p) - y log p. C is the binomial coefficient.

@@ -98,7 +98,7 @@ def where_counted(outcomes: tf.Tensor, distribution: tfd.Distribution, counts: t
 
 
 def has_finite_likelihoods(distribution: tfd.Distribution) -> bool:
-    """Whether, for each distribution of the batch, some outcome in the support has a finite log-likelihood.
+    """Whether the log-likelihood of `Law.some_outcome` is finite for every distribution of the batch.
 
     The result is False if a parameter is NaN or overflows.
     """

@@ -59,7 +59,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """The number of unconstrained numbers; in a mixture, of each component."""
+        """The number of unconstrained numbers; in a mixture, the number per component."""
         return math.prod(self.shape)
 
     @property

@@ -12,7 +12,7 @@ def central_value(law: Any) -> tf.Tensor:
 
     If the mean is undefined or infinite (a `StudentT` with `df <= 1`, a `Cauchy`), the result is `Facts.center` of the
     family. By default, this is the median, or the mode if TFP has no median. The result is never a sample. For a
-    mixture, it is the weighted mean of the predictions of the components.
+    mixture, it is the weighted mean of the predictions of the components; for angles, the mean direction.
 
     Returns:
       A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are censored or

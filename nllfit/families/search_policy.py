@@ -27,14 +27,14 @@ class SearchPolicy:
       rates: the parameters that scale inversely with the sample.
       transform: a function of the outcomes, by default the identity. `locations` and `scales` are locations and scales
         of the transformed outcomes. For a LogNormal, `transform` is `log`.
-      statistics: maps the name of a parameter in which the likelihood is not smooth to a function of a sample
-        `[n, *event]` and weights `[n]`. For any values of the other parameters, the likelihood is largest if the
-        parameter equals the value of this function.
+      statistics: maps the name of a parameter to a function of a sample `[n, *event]` and weights `[n]`. The likelihood
+        is not smooth in this parameter. For any values of the other parameters, the likelihood is largest if this
+        parameter equals the value of the function.
       corner: a parameter. As a function of it, the likelihood has a corner at every observation and is largest at one
         of the observations.
-      bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
-        maximum, the corner may be at the smallest observation and the lower end just below this observation, or the
-        corner at the largest observation and the upper end just above it.
+      bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. The
+        maximum may have the corner at the smallest observation and the lower end just below this observation. It may
+        also have the corner at the largest observation and the upper end just above this observation.
       has_corners: maps values of the parameters to True if the likelihood has corners for these values (in all
         elements of an outcome). None means that the likelihood always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.

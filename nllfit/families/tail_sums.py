@@ -39,7 +39,7 @@ def _sums(law, count, function, low, high):
 def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
     """Returns the CRPS `[*batch]` of counts: the integral of `F^2` below `y` plus that of `(1 - F)^2` above `y`."""
     low, high = _likely_counts(law)
-    # Outside the likely counts, the CDF is 0 or 1, so the score grows by the distance of `y` from the likely counts.
+    # Outside the likely counts, the CDF is nearly 0 or 1, so the score grows by the distance of `y` from these counts.
     inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
     count = tf.math.floor(inside)
     below, above = law.cdf()(count)

@@ -35,7 +35,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_slopes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a function whose derivative is missing or slow to trace. The derivative raises a `LookupError`."""
+    """Decorates a function whose derivative is missing or slow to trace. Differentiation raises a `LookupError`."""
 
     @tf.custom_gradient
     def wrapper(*values):

@@ -22,7 +22,7 @@ _ROW = "row"
 class Truncated(FamilyOf):
     """A family whose outcomes are recorded only if they lie between `low` and `high`.
 
-    The log-likelihood is `log p(y) - log(F(high) - F(low))`, where `F` is the CDF. It is exact in both tails. For
+    The log-likelihood is `log p(y) - log(F(high) - F(low))`, where `F` is the CDF. It is accurate in both tails. For
     counts, `low` itself is outside the window: zero-truncated counts have `low=0`. The parameters describe the
     distribution before truncation.
 

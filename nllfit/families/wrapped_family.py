@@ -60,9 +60,9 @@ class FamilyOf(ParametricFamily):
 
     @property
     def search(self) -> SearchPolicy:
-        # `SearchPolicy.statistics` computes the value of a parameter that maximises the likelihood of `self.family`.
-        # But the likelihood of this family is largest at another value: at an outcome that is known exactly, or between
-        # two such outcomes. If only one parameter has a statistic or a corner, we therefore search it as the `corner`.
+        # The `statistics` of `self.family` do not maximise the likelihood of this family. The maximum may be at any
+        # outcome that is known exactly, or between two such outcomes. If only one parameter has a statistic or is the
+        # `corner`, we therefore search it as the `corner`.
         inner_policy, policy = self.family.search, self.family.search.of_component
         policy = dataclasses.replace(policy, several_maxima=inner_policy.several_maxima)
         if self.component_shape or len(policy.kinks) != 1:

@@ -1,4 +1,4 @@
-"""Families of numbers between two bounds: Betas, Uniforms and triangles."""
+"""Families of numbers between two bounds (Betas, Uniforms, triangles), and families made from a Beta."""
 
 from collections.abc import Callable, Mapping
 

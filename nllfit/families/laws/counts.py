@@ -1,8 +1,8 @@
 """Families of counts.
 
-Each CRPS is `E|X - y| - E|X - X'| / 2`, where `X` and `X'` are independent draws. `E|X - y|` is computed from
-the CDF and the probability of `y`. For a Binomial and a NegativeBinomial, `E|X - X'|` is computed from the
-characteristic function.
+The CRPS of a Poisson, Binomial or NegativeBinomial is computed as `E|X - y| - E|X - X'| / 2`, where `X` and `X'` are
+independent draws. `E|X - y|` follows from the CDF and the probability of `y`. For a Binomial and a NegativeBinomial,
+`E|X - X'|` is computed from the characteristic function.
 
 Source: Jordan, Krueger and Lerch, Evaluating probabilistic forecasts with scoringRules, 2019, appendix A. They express
 `E|X - X'|` by a Bessel or a hypergeometric function.

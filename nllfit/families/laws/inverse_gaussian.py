@@ -1,4 +1,4 @@
-"""Families made from a Normal and another distribution: sums, random scales and first passages."""
+"""Families related to the Normal: a Normal plus an Exponential, Normals of random scale, first-passage times."""
 
 import math
 from collections.abc import Mapping

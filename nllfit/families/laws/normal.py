@@ -130,7 +130,7 @@ NORMAL: Mapping[type, Facts] = {
     tfd.DoublesidedMaxwell: Facts(
         cdf=_doublesided_maxwell_cdf,
         log_tails=_doublesided_maxwell_log_tails,
-        # The density is 0 at `loc`, so the likelihood has a maximum between any two observations.
+        # The density is 0 at `loc`, so the likelihood has a maximum between any two neighbouring observations.
         search=SearchPolicy(scattered="loc"),
     ),
     tfd.GeneralizedNormal: Facts(

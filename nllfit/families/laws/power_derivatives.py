@@ -1,7 +1,7 @@
 """Corrects a derivative of TFP's log-densities if the density contains a power of `y`.
 
 TFP computes the logarithm of `y^(a - 1)` by `tf.math.xlogy(a - 1, y)`. At `a = 1`, TensorFlow's derivative of this term
-with respect to `a` is 0 instead of `log y`. A network with the link `exp` starts at `a = 1`.
+with respect to `a` is 0 instead of `log y`. A network with the link `exp` often starts at `a = 1`.
 """
 
 from collections.abc import Callable
