@@ -108,8 +108,8 @@ def derivatives(tape: tf.GradientTape, params: tf.Tensor, weights: list) -> tf.T
 def _information(origin: Origin) -> tf.Tensor:
     """Returns the Fisher information `[*batch, d, d]` of one outcome about a head's inputs `[*batch, d]`."""
     unchecked, params = origin.family.holding({"validate_args": False}), tf.stop_gradient(origin.params)
-    # The information is the Hessian of `KL(reference || other)` with respect to the parameters of `other`. The method
-    # differentiates with respect to `params`, but `reference` must be constant, so it gets a copy of `params`.
+    # The information is the Hessian of `KL(reference || other)` with respect to the parameters of `other`, which are
+    # `params`. `reference` must be constant, so `reference` is built from a copy of `params`.
     reference = unchecked.distribution(tf.stop_gradient(params), origin.shared)
     if law_of(reference).latent() is not reference:  # true if outcomes are censored, or truncated per row
         raise ValueError(

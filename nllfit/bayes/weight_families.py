@@ -44,7 +44,7 @@ def of_weights(argument: str, family: Any, size: int) -> ParametricFamily:
 
 
 def initial_vector(family: ParametricFamily, means: tf.Tensor) -> tf.Tensor:
-    """Returns the unconstrained parameters of a family of weights with the given means, `[size]`, and small scales."""
+    """Returns the unconstrained parameters for which the weights have the given `means`, `[size]`, and small scales."""
     values = family.parameters(tf.zeros([family.params_size], means.dtype))
     values |= {name: _INITIAL_SCALE_FACTOR * value for name, value in values.items() if name.startswith("scale")}
     values |= {"loc": means} if "loc" in values else {}

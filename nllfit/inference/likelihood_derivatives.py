@@ -66,8 +66,8 @@ class PenalizedLikelihood(Likelihood):
     """The negative log posterior of a model's weights, up to a constant. The regularizers determine the prior.
 
     Without regularizers, the compiled loss is the negative log-likelihood divided by a number `n`. If the loss is a
-    mean, `n` is the number of rows. Keras adds the regularizers to this quotient, so `n` times the regularizers is the
-    negative log prior.
+    mean, `n` is the number of outcomes. Keras adds the regularizers to this quotient, so `n` times the regularizers is
+    the negative log prior.
     """
 
     of = "posterior"

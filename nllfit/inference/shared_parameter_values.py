@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, but natural values, such as `scale`, for a head's shared parameters."""
+"""The coefficients of a model: its weights and, for a head's shared parameters, natural values such as `scale`."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,8 @@ __all__ = ["named_parameters"]
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns the coefficients of a model.
 
-    A head stores its shared parameters as an unconstrained weight. The coefficient is the natural value of the
-    parameter, such as `scale`, or `rate` if the distribution's argument is `log_rate`.
+    A head stores its shared parameters as an unconstrained weight. The coefficients are the natural values of these
+    parameters, such as `scale`, or `rate` if the distribution's argument is `log_rate`.
 
     Args:
       model: a model that has been built.

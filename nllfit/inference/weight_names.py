@@ -24,9 +24,9 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
     """Returns the names of the elements of each trainable weight, such as `kernel[age]` or `dense/kernel[age, loc]`.
 
     A name begins with the names of the layer and of the models around the layer only if two weights would otherwise
-    have the same name. In the first layer, the first index of a kernel is the name of a column of the inputs. In the
-    layer before the head, the last index is the name of a parameter of the head. All other indices are numbers. An axis
-    of length 1 is left out.
+    have the same name. In the first layer, the first index of a kernel is a column name if `features` has the names. In
+    the layer before the head, the last index is the name of a parameter of the head. All other indices are numbers. An
+    axis of length 1 is left out.
 
     Args:
       model: a model that has been built.

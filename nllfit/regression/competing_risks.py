@@ -21,7 +21,7 @@ def cause_specific_risks(fits: Mapping[Any, CoxRegression], data: Any, times: Ar
     where `t_j` are the times of the events of all causes.
 
     Args:
-      fits: `{cause: fit}`, a Cox model without strata for each cause, such as
+      fits: `{cause: fit}`. For each cause, `fit` is a Cox model without strata, such as
         `cox_regression("Surv(time, cause == 1) ~ x", data)` for cause 1.
       data: a table with the columns of the formulas.
       times: the times, `[k]`, or one time.

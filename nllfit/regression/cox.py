@@ -46,14 +46,15 @@ def cox_regression(
 
         The intercept is dropped, because it is part of the baseline.
       data: a pandas `DataFrame`, or a dict of columns.
-      strata: labels of rows with a common baseline hazard: the name of a column, or `[n]`.
+      strata: the label of each row's stratum: the name of a column, or `[n]`.
       weights: the factor of each row in the likelihood, as in R's `coxph`: the name of a column, or `[n]`. Rows of
         weight 0 are left out. A row of weight 2 with an event is not the same as two equal rows, because the events of
         two equal rows are tied, and Efron's treatment of ties counts rows and not weights.
       offset: a term of the linear predictor with coefficient 1: the name of a column, or `[n]`.
       cluster: labels of dependent rows: the name of a column, or `[n]`. The covariance is then a sandwich in which
         the score residuals are summed over each cluster (Lin and Wei).
-      covariance: "information" or "sandwich", as in `regression`. With "sandwich", each row is a cluster.
+      covariance: "information" or "sandwich", as in `regression`. With "sandwich", each row is a cluster, unless
+        `cluster` is given.
 
     Returns:
       A `CoxRegression`.

@@ -16,7 +16,7 @@ def cox_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     also returns a coefficient table and baseline hazards.
 
     The sums are computed in float64. If the predictions of all rows at risk at an event are lower than the largest
-    prediction by more than 700, their exponentials underflow. The term of this event in the loss is then 0.
+    prediction by more than about 700, their exponentials underflow. The term of this event in the loss is then 0.
 
     Args:
       y_true: `[n, 2]`: the time, and 1 for an event or 0 for censoring.

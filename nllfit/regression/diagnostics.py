@@ -33,8 +33,8 @@ class Diagnostics(LinearPredictors):
 
         - quantile: `Phi^-1(F(y))`, which is standard Normal for every family if the model is correct. If `F` jumps at
           an outcome (counts, the zeros of a `Hurdle`), or the outcome is only known to lie in an interval (censored
-          times), `F(y)` is replaced by a uniform random number. It lies between the values of `F` before and after the
-          jump, or at both ends of the interval.
+          times), `F(y)` is replaced by a uniform random number. This number lies between the values of `F` before and
+          after the jump, or between the values of `F` at the two ends of the interval.
         - response: `y - mean`.
         - pearson: `(y - mean) / standard deviation`. Response and Pearson residuals are NaN if there is no mean.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their

@@ -29,8 +29,8 @@ def family_of(
     """Returns the family of a regression.
 
     A family object keeps its links and its number of classes. If `family` is a name or a class, the outcomes determine
-    the number of classes, and positive parameters get the link `exp` unless `link` names another. If the outcomes are
-    censored, the family is wrapped in `Censored`, unless it is an object whose outcomes already have several columns.
+    the number of classes, and positive parameters have the link `exp` by default. If the outcomes are censored, the
+    family is wrapped in `Censored`, unless it is an object whose outcomes already have several columns.
     """
     if not isinstance(link, Mapping):
         raise TypeError(f"`link` is {link!r}: give the name of its parameter too, such as `link={{'mean': 'exp'}}`.")

@@ -75,7 +75,7 @@ def regression(
         (n - 1) / (n - q)`, as in statsmodels, where `q` is the number of coefficients and `n` the sum of the weights.
       covariance: "information" for the inverse of the observed information, or "sandwich" (HC0), which in large samples
         is also valid if the outcomes do not follow the family.
-      parameterization: "mean" for the parameters of `ByMean`, if `ByMean` has the family; None for TFP's parameters.
+      parameterization: "mean" for the parameters of `ByMean`, if it supports the family; None for TFP's parameters.
       link: `{parameter: link}`, as for `Family`. The link maps `u` to the parameter, so it is the inverse of the link
         function of a GLM:
         - "exp" for log, "sigmoid" for logit, "normal_cdf" for probit;

@@ -10,9 +10,9 @@ __all__ = ["energy_score"]
 def energy_score(distribution: tfd.Distribution, y: tf.Tensor, num_samples: int = 256, seed: int = 0) -> tf.Tensor:
     """Estimates the energy score of each outcome from draws: `E|X - y| - E|X - X'| / 2`.
 
-    `|...|` is the Euclidean norm. The mean of `|X - X'|` is taken over pairs of successive draws, which are independent
-    of each other. So the estimate is unbiased, and its cost is proportional to `num_samples`. The error of the estimate
-    is about the standard deviation of the distribution divided by `sqrt(num_samples)`.
+    `|...|` is the Euclidean norm. The mean of `|X - X'|` is taken over pairs of successive draws. The two draws of a
+    pair are independent, so the estimate is unbiased. The cost is proportional to `num_samples`. The error of the
+    estimate is about the standard deviation of the distribution divided by `sqrt(num_samples)`.
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`.

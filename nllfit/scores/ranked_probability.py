@@ -34,10 +34,10 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
       y_pred: the output of a head, or any `tfd.Distribution` of batch `[B]` and event `[*event]`.
 
     Returns:
-      The scores `[B]`, in the unit of the outcome. A score is the sum over the elements of the outcome. Each element is
-      scored with its marginal distribution. Outcomes that Keras masks have the score 0. The scores are computed in
-      float64 (the energy score in the distribution's dtype) and returned in the dtype of the distribution's parameters.
-      They have a gradient. The method depends on the family:
+      The scores `[B]`, in the unit of the outcome. Except for families of vectors, a score is the sum over the elements
+      of the outcome. Each element is scored with its marginal distribution. Outcomes that Keras masks have the score 0.
+      The scores are computed in float64 (the energy score in the distribution's dtype) and returned in the dtype of the
+      distribution's parameters. They have a gradient. The method depends on the family:
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Deterministic, Exponential, FiniteDiscrete, Gamma,
         GeneralizedExtremeValue, GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace,

@@ -63,8 +63,8 @@ class CalibrationAtTime:
 
     Attributes:
       predicted: the mean prediction of each group, `[g]`.
-      observed: the Kaplan-Meier estimate of each group, `[g]`. It is NaN if the last row of the group is censored
-        before the time of the comparison, because the Kaplan-Meier estimate ends at the last row.
+      observed: the Kaplan-Meier estimate of each group, `[g]`. It is NaN if the row with the latest time in the group
+        is censored before the time of the comparison, because the Kaplan-Meier estimate ends there.
       standard_errors: the standard errors of `observed`, `[g]`, from Greenwood's formula. They are NaN where `observed`
         is NaN.
       num_rows: the number of rows of each group, integers `[g]`.

@@ -46,8 +46,8 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
     Args:
       time: the observed times, `[n]`.
       event: 1 for an event or 0 for censoring, `[n]`.
-      censoring: whether to estimate the probability that a row is not censored by `t`, and not `P(T > t)`. Censoring at
-        the time of an event counts as later than the event.
+      censoring: whether to estimate the probability that a row is not censored by `t`, instead of `P(T > t)`. Censoring
+        at the time of an event counts as later than the event.
       entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default, all rows are at risk
         from the start.
 

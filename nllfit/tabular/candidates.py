@@ -115,7 +115,8 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, h
     else:
         family = as_family(distribution, shape)
         _check(family, rows)
-        # Fixed values and lower bounds are in the unit of the outcomes, so the outcomes must not be standardised.
+        # A fixed value or a lower bound of `loc` or `scale` is in the unit of the outcomes. Standardised outcomes would
+        # have another unit.
         constrained = {"loc", "scale"} & {*family.fixed, *family.floor}
         is_standardised = not constrained and is_location_scale(family)
     if is_standardised:

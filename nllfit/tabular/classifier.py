@@ -22,8 +22,8 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
 
     This class is the counterpart of `DistributionRegressor` for class labels. The log-likelihood of held-out rows
     selects the network and the temperature. The temperature is a number by which log-probabilities are divided. The
-    prediction is a mixture of the resulting probabilities and the class frequencies of the training set. The
-    frequencies have the weight `1 / (validation_fraction * n)`, so no class has a probability of 0. `score` is the
+    prediction is a mixture of the resulting probabilities and the class frequencies of the training set. For `n` rows,
+    the frequencies have the weight `1 / (validation_fraction * n)`, so no class has a probability of 0. `score` is the
     accuracy, as in scikit-learn.
 
     Args:

@@ -1,4 +1,4 @@
-"""`explain` measures the importance of each column of a table, and how the predicted quantiles depend on it."""
+"""`explain` measures the importance of each column of a table, and how predicted quantiles depend on the column."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -135,7 +135,7 @@ def _trained_member(trainer, rng, data, epochs):
 
 
 class Trees(Model):
-    """A forest that predicts the means of a target's statistics, such as the probability of each value.
+    """A forest that predicts the means of a target's statistics, such as the probability of each class.
 
     Source: Meinshausen, Quantile regression forests, 2006.
     """

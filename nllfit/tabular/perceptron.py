@@ -68,7 +68,7 @@ class Perceptron:
         return hidden
 
     def loss(self, weights: tf.Tensor, step: tf.Tensor, offset: tf.Tensor, x: Any, y: Any, factors: Any) -> tf.Tensor:
-        """Returns the mean over the rows of a batch of each row's loss times its factor. `factors` are `[n]`."""
+        """Returns the mean of `factor * loss` over the rows of a batch. `factors` are `[n]`."""
         distribution = self.family.holding({"validate_args": False}).distribution(offset + step * self(weights, x))
         losses = variance_weighted_log_loss(y, distribution, self.beta) if self.beta else log_loss(y, distribution)
         return tf.reduce_mean(factors * losses)

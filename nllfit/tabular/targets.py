@@ -83,7 +83,7 @@ class Target(abc.ABC):
         return None
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
-        """Returns the outputs `[n, params_size]` of the distributions whose `statistics` have the means `[n, t]`."""
+        """Converts predicted means of the `statistics`, `[n, t]`, to outputs `[n, params_size]` of a model."""
         raise NotImplementedError
 
     @abc.abstractmethod

@@ -20,8 +20,8 @@ _STEPS = 1e-3 / 4.0 ** np.arange(11)
 def transformed_log_density(model: TransformedTargetRegressor, X: object, y: ArrayLike) -> np.ndarray:
     """Returns the log-densities of outcomes under a `TransformedTargetRegressor` of a `DistributionRegressor`.
 
-    The regressor predicts the distribution of `z = t(y)`, so its `score` is the log-likelihood of `z`. The log-density
-    of `y` itself is `log p(t(y) | x) + log |t'(y)|`. A difference quotient approximates `t'`.
+    The regressor predicts the distribution of `z = t(y)`, so its `score` is the mean log-likelihood of `z`. The
+    log-density of `y` itself is `log p(t(y) | x) + log |t'(y)|`. A difference quotient approximates `t'`.
 
     Args:
       model: a fitted `TransformedTargetRegressor`, whose `regressor` is a `DistributionRegressor`.

@@ -72,7 +72,7 @@ class Trial:
 
 
 class Predictor:
-    """Predicts the distribution of outcomes in their original unit from the columns of a table.
+    """Predicts the distribution of outcomes, in their original unit, from the columns of a table.
 
     Args:
       model: the trained model.
@@ -257,7 +257,7 @@ class Search:
         return float(spreads[np.argmin(np.mean(losses, axis=0))])
 
     def _tested(self, key, fold):
-        """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss on the fold by spread."""
+        """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss for each spread."""
         predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
