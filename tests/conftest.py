@@ -1,6 +1,6 @@
 """Selects the tests that run: all ordinary tests, and a twentieth of the tests marked `thorough`.
 
-Each day selects another twentieth.
+By default, each day selects another twentieth.
 """
 
 import collections
@@ -35,13 +35,13 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test has the mark `thorough`, and the mark's argument `but` does not name its case."""
+    """Whether a test is marked `thorough`, and the mark's argument `but` does not except its case."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
 
 def is_left_out(items, turn):
-    """Yields for each test whether the twentieth `turn` omits it. Successive cases of a test have successive turns."""
+    """Yields for each test whether the twentieth `turn` omits it. A test's thorough cases have successive turns."""
     cases = collections.Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]

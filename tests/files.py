@@ -29,5 +29,5 @@ def downloaded(name):
 
 
 def oracles():
-    """Maximum-likelihood estimates from NIST's certificates, publications and other software."""
+    """Maximum-likelihood estimates from publications, from other software and from NIST's certificates."""
     return json.loads((DATA / "oracles.json").read_text())

@@ -3,7 +3,7 @@
 To add a family:
 
 1. Write its class in `nllfit/families/named_heads.py`, or in `compound_heads.py` if it wraps another family.
-2. Add its name to `__all__` of that module, and to `__all__` of the heads of Keras 2 and Keras 3.
+2. Add its name to `__all__` of that module, and the class to `HEADS` in `nllfit/families/head_classes.py`.
 3. Add its row to `CASES` in this file.
 """
 
@@ -23,7 +23,7 @@ class Case:
       outcomes: ordinary, boundary and extreme outcomes, `[n, *event]`.
       log_prob: `(u, y, eps) -> [n]`, the log-likelihood. `u` `[n, params_size]` is the input of the head, and `eps` the
         resolution of its dtype.
-      invalid: an outcome of the right shape outside the support, or None if the support is the real line.
+      invalid: an outcome outside the support, as NumPy can assign it to a row. None if all numbers are in the support.
       prediction: the shape of one row of the head's prediction.
     """
 

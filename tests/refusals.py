@@ -42,7 +42,7 @@ def model_of(kit, name="Bernoulli"):
 
 
 def refuses(message):
-    """`pytest.raises` for `message`: an exception with its text, or the text of a `ValueError`."""
+    """`pytest.raises` for an exception, or for a `ValueError` with the text `message`."""
     error = message if isinstance(message, Exception) else ValueError(message)
     return pytest.raises(type(error), match=str(error))
 

@@ -108,7 +108,7 @@ KINDS = "Conformalized", "Recalibrated", "TemperatureScaled", "Ensemble", "Lapla
 
 
 def calibrated(kit, x, kind):
-    """A calibrated model of a kind of `KINDS`. It contains a model, an ensemble or another calibrated model."""
+    """An object of the class `kind`, one of `KINDS`. It contains models, an ensemble or another calibrated model."""
 
     def model(head):
         size = head.params_size()
@@ -151,7 +151,7 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# The two values of `turn` together save each head once with each Keras version, in one of the two formats.
+# Together, the two values of `turn` save each case with each Keras version, in at least one of the two formats.
 @pytest.mark.thorough
 @pytest.mark.parametrize("turn", range(2))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -1,4 +1,4 @@
-"""A damaged model file is refused with one sentence, unless the damage does not change the model."""
+"""A damaged model file raises a `TypeError` or a `ValueError`, or loads."""
 
 import io
 import zipfile
@@ -29,7 +29,10 @@ def zipped(parts):
 @pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
-    """Loads `count` damaged copies of the file, and `count` files with a damaged copy of each part."""
+    """Damages the file in `count` ways, then each part of the ZIP file in `count` ways.
+
+    Weights may change only if the damaged part contains them and has a correct checksum.
+    """
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)
     path = tmp_path / "member-000.keras"

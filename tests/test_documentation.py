@@ -1,4 +1,4 @@
-"""Every example in the README, the guide and the docstrings runs and prints the documented result."""
+"""Examples in docstrings print the documented results. The README's example and the programs of the guide run."""
 
 import ast
 import doctest
@@ -100,7 +100,7 @@ def test_the_readme_example_prints_and_draws_what_the_readme_shows(capsys):
         re.sub(r"\d", "#", label) for label in shown["labels"]
     ], "draw it again: python -m docs.pages.figures"
     np.testing.assert_array_equal(found["lines"]["outcomes"], shown["lines"]["outcomes"])
-    # On another machine, rounding moves the trained curve by less than 0.15, half of the noise in the middle.
+    # On another machine, rounding moves the trained curve by less than 0.15, half of the true sigma in the middle.
     np.testing.assert_allclose(found["lines"]["median"], shown["lines"]["median"], atol=0.15)
 
 

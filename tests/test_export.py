@@ -46,8 +46,8 @@ def in_a_session(folder, x):
         return session.run(outputs, {signature.inputs["x"].name: x})
 
 
-# A head whose quantiles have a formula, and a head whose quantiles need a search. The benchmark `serving` exports every
-# head, and its test compares the answers.
+# A head whose quantiles have a formula, and a head whose quantiles need a search.
+# `tests/experiments/test_serving.py` exports more heads and compares the answers.
 EXPORTED = [
     pytest.param(kit, [case for case in CASES if case.id in ("Normal", searched)], id=kit.keras.__name__)
     for kit, searched in zip(KITS, ("Mixture", "Bernoulli"), strict=True)
@@ -80,7 +80,7 @@ def test_tensorflow_lite_matches_the_model(kit, tmp_path):
     x = np.random.default_rng(0).normal(size=[1, 3]).astype("float32")
 
     def small(output):
-        """The mean and an interval by a formula of operations that TensorFlow Lite supports."""
+        """The mean, the parameters and an interval, computed with operations that TensorFlow Lite supports."""
         normal = kit.distribution(output).distribution
         ends = {name: normal.loc + z * normal.scale for name, z in (("low", -Z), ("high", Z))}
         return {"mean": tf.convert_to_tensor(output), "loc": normal.loc, "scale": normal.scale} | ends

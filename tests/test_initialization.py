@@ -86,7 +86,7 @@ def entropy_of(rate):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[:1], ids=["tf_keras"])  # the estimates do not depend on the Keras
+@pytest.mark.parametrize("kit", KITS[:1], ids=["tf_keras"])  # the estimates do not depend on the version of Keras
 def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
     rng = np.random.default_rng(0)
     labels, counts = rng.choice(4, [300, 1], p=[0.1, 0.2, 0.7, 0.0]), rng.poisson(5, [300, 2])
@@ -107,7 +107,7 @@ def test_initialize_matches_the_frequencies_of_labels_and_counts(kit):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # the estimates do not depend on the Keras
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # the estimates do not depend on the version of Keras
 def test_the_components_of_a_mixture_start_at_different_places(kit, estimates):
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(-3, 0.5, [200, 1]), rng.normal(4, 1, [100, 1])]).astype("float32")
@@ -264,7 +264,7 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
         kit.keras.mixed_precision.set_global_policy("float32")
     nllfit.initialize(model, X, Y.astype("float64"))
     mean = kit.distribution(model(X[:1])).mean()
-    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # rounding in float32; in float16
+    tolerance = {"float64": 1e-6, "mixed_float16": 1e-3}[policy]  # rounding of float32 and of float16
     np.testing.assert_allclose(mean, [[Y.mean(dtype="float64")]], rtol=tolerance)
 
 

@@ -34,8 +34,8 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# Heads with integer and real outcomes; the second one has a weight. Both Keras versions run the same operations.
-# `test_precision.py` compares all families under XLA.
+# A head of integers, and a head of real numbers that has a weight. Keras 3 is enough, because both Keras versions run
+# the same operations. `test_precision.py` compares all heads under XLA.
 QUICK = [case for case in ONCE if case.id in ("Bernoulli", "Normal-shared=('scale',)")]
 
 
@@ -52,7 +52,7 @@ def test_losses_and_gradients_of_heads_are_the_same_under_xla():
     losses, gradients = losses_and_gradients(x)
     in_xla = tf.function(losses_and_gradients, autograph=False, jit_compile=True)(x)
     for name, loss in losses.items():
-        # The tolerance of float32: XLA has another `lgamma`, and rounding errors are those of terms of up to 1e8.
+        # XLA and eager mode round differently in float32.
         np.testing.assert_allclose(in_xla[0][name], loss, rtol=1e-5, err_msg=name)
     for weight, one, other in zip(model.trainable_weights, gradients, in_xla[1], strict=True):
         largest = np.abs(one).max()
@@ -60,8 +60,7 @@ def test_losses_and_gradients_of_heads_are_the_same_under_xla():
         assert largest > 0
 
 
-# Each head is exported with one Keras version. `tests/experiments/test_serving.py` exports most heads with the other
-# version. An ordinary run exports only the two heads of `test_prediction.py`.
+# Each head is exported with one Keras version, because both versions export the same operations.
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "cases"), [(KITS[0], ONCE[::2]), (KITS[1], ONCE[1::2])], ids=["tf_keras", "keras"])
 def test_exported_heads_serve_their_predictions(kit, cases, tmp_path):
@@ -94,7 +93,7 @@ def test_masks_weights_and_reductions_match_keras_own_losses():
     prediction = model(x)
     output = keras3.heads.Normal(scale=1.0)(prediction)
     assert prediction._keras_mask is output._keras_mask
-    zero = keras.losses.MeanSquaredError  # of ones and zeros: 1, times Keras's weights and masks
+    zero = keras.losses.MeanSquaredError  # of ones and zeros: 1 at each step, before weights and masks
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
         for sample_weight in (None, weights):
             squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
@@ -194,7 +193,7 @@ def test_the_distribution_of_a_symbolic_prediction_says_what_to_do():
 
 
 class Sampled(keras.layers.Layer):
-    """A layer as the error message advises: it contains a head and returns a sample."""
+    """A layer that contains a head and returns a sample, as the error message advises."""
 
     def __init__(self, size):
         super().__init__()

@@ -93,7 +93,7 @@ def test_imports_have_no_cycle():
 
 
 def test_no_two_modules_share_a_name():
-    """The modules of `nllfit.keras3` have the names of their twins for tf_keras."""
+    """The only exceptions are the modules of `nllfit.keras3`, which have the names of their twins for tf_keras."""
     names = [name.rpartition(".")[2] for name, path in MODULES.items() if path.stem != "__init__"]
     twins = {name.rpartition(".")[2] for name in MODULES if name.startswith("nllfit.keras3.")}
     assert sorted(name for name, times in collections.Counter(names).items() if times > 1) == sorted(twins)
@@ -171,7 +171,7 @@ PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}  # documented by Python
 
 
 def own_names(trees):
-    """The private names that classes, functions and modules of the package define."""
+    """The names that classes, functions and modules of the package define, private or not."""
     found = set()
     for node in itertools.chain.from_iterable(map(ast.walk, trees)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -191,7 +191,7 @@ def private_uses(tree, own, adapted=frozenset()):
     Args:
       tree: the syntax tree of the module.
       own: names that the package defines.
-      adapted: names that adapters use. A module may use such a name only for its own attribute.
+      adapted: names that adapters use. A module may use such a name only on `self` or `cls`, if it is also in `own`.
     """
     found = set()
     for node in ast.walk(tree):

@@ -62,7 +62,7 @@ def test_fit_accepts_flat_targets_like_keras():
     model.fit(x[:, None], 2 * x + 1, epochs=60, verbose=0)
     np.testing.assert_allclose(
         np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01
-    )  # after 120 steps the weights are within 1% of the optimum
+    )  # after 120 steps the weights are within 0.01 of the optimum
 
 
 def test_integers_and_other_floats_are_cast():
@@ -161,7 +161,7 @@ def test_the_graph_of_a_loss_is_freed(kit):
     graph = traced()
     if (3, 13) <= sys.version_info < (3, 13, 4):
         # The garbage collector of these versions misses an object whose `__dict__` was read before its attributes were
-        # set (CPython issue 133543). Only TFP's wrapper of the distribution may hold the graph.
+        # set (CPython issue 133543). TFP's wrappers of distributions are such objects, so the test clears them.
         for wrapper in [o for o in gc.get_objects() if type(o).__name__ == "_TensorCoercible"]:
             vars(wrapper).clear()
     gc.collect()

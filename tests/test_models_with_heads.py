@@ -16,7 +16,7 @@ from tests.head_builders import all_heads, inputs, outcomes
 from tests.head_cases import CASES
 from tests.keras_versions import KITS, by_keras, each_keras, in_turn, mainly
 
-# Heads whose outcomes and predictions have different forms.
+# Heads that differ in the form of their outcomes or of their predictions.
 KINDS = [
     case
     for case in CASES
@@ -25,10 +25,9 @@ KINDS = [
 
 
 def runs():
-    """An ordinary run tests `KINDS` eagerly, half with each Keras version. The other halves run in a graph; these are
-    marked `thorough`.
+    """Each Keras version runs half of `KINDS` eagerly. It runs the other half in a graph, marked `thorough`.
 
-    `test_precision.py` traces the losses and the gradients of all families. `test_keras3.py` exports all heads and
+    `test_precision.py` traces the losses and the gradients of all heads. `test_keras3.py` exports all heads and
     compares their predictions.
     """
     for i, kit in enumerate(KITS):

@@ -1,4 +1,4 @@
-"""Masked and zero-weight outcomes, valid or not, affect neither losses, metrics, `fit` nor `model.fit`."""
+"""Outcomes that are masked or have weight 0, valid or not, do not change losses, weighted metrics or training."""
 
 import functools
 
@@ -67,7 +67,7 @@ WAYS = {
 }
 
 
-# Left out: each of these ways is tested with the other Keras version, and each version is tested in another way.
+# Left out, because each of these ways is tested with the other Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
@@ -175,7 +175,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A model with a head at each step of a sequence of words. After a word 0, the outcomes are `padding`."""
+    """A model with a head at each step, sequences of words, and outcomes, which are `padding` at each word 0."""
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")

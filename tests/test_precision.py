@@ -1,4 +1,4 @@
-"""Heads return no NaN for finite inputs, however large, and compute in float32 if the inputs have 16 bits."""
+"""Heads return no NaN for inputs of up to 1e4, and compute in float32 if the inputs have 16 bits."""
 
 import functools
 
@@ -43,7 +43,8 @@ def computed(family, y, way="eager", predicts=False):
 def rows_of(case):
     """Rows of extreme inputs, the same rows with clipped inputs, and an outcome for each row.
 
-    Inputs that are logarithms of parameters are clipped to `[-LARGEST, LARGEST]`, and so are all inputs under a link.
+    Inputs that are logarithms of parameters are clipped to `[-LARGEST, LARGEST]`, and so are all inputs of a head
+    that is given a `link`.
     """
     u = np.random.default_rng(0).choice(NUMBERS, size=[ROWS, params_size(case)])
     logarithms = make_head(KITS[0], case).family.logarithms | ("link" in case.kwargs)
@@ -51,8 +52,8 @@ def rows_of(case):
     return u, held, np.resize(case.outcomes, [ROWS, *case.outcomes.shape[1:]])
 
 
-# XLA takes seconds to compile most heads, so it compiles each of them once, in float32. The limits come from float64 in
-# eager mode.
+# XLA takes seconds to compile most heads, so it compiles each of them once, in float32. `exact` is computed in float64,
+# in eager mode.
 @pytest.mark.parametrize(("case", "way"), CASES_IN_WAYS)
 def test_finite_inputs_never_give_nan(case, way):
     extreme, held, y = rows_of(case)
@@ -119,7 +120,7 @@ MADE_OF_COUNTS = {
 
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # all pairs; in an ordinary run each name has one of the two dtypes
+    ("name", "dtype"),  # all pairs; an ordinary run has ZeroInflated in float32
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)

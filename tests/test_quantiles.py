@@ -50,7 +50,8 @@ SCALARS = {
 }
 
 
-# These families are thorough, because other families run the same search for quantiles. A test below has their CDFs.
+# These families are thorough, because other families run the same search for quantiles. All runs compare
+# their CDFs.
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 
@@ -88,7 +89,7 @@ def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     distribution, _ = SCALARS[name]
     found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
     assert found.dtype == np.float32
-    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # parameters in float32
+    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # of the parameters rounded to float32
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # smaller numbers are 0 in float32
 
 

@@ -47,7 +47,7 @@ def pickled(folder):
 
 
 def test_a_pickle_in_a_file_is_not_run_in_safe_mode(tmp_path):
-    """`tests/test_wheel.py` tests the same in a process that only imports `nllfit`."""
+    """`tests/test_wheel.py` tests the same in a process that imports `nllfit` and does not use it."""
     path = crafted(tmp_path / "model.keras", "distribution_layer", "DistributionLambda", pickled(tmp_path))
     with pytest.raises(ValueError, match=r"The file holds code.*`safe_mode=False`"):
         tf_keras.models.load_model(path)

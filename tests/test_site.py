@@ -201,7 +201,7 @@ def test_a_tutorial_shows_what_it_prints_and_draws(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", tutorials.tutorials(), ids=lambda path: path.stem)
 def test_a_tutorial_is_a_program(path):
-    """The site's build runs the tutorials."""
+    """This test only compiles the tutorials, because the site's build runs them."""
     compile(path.read_text(), path.name, "exec")
 
 

@@ -1,6 +1,6 @@
 """Variational autoencoders as Sequential, functional and subclassed models, as in the tests of `tfp.layers`.
 
-The pixels are independent, so a code of the image does not help: at the optimum the divergence is 0, and the loss is
+The pixels are independent, so a latent variable does not help: at the optimum the divergence is 0, and the loss is
 the entropy of the pixels.
 """
 
@@ -69,7 +69,7 @@ def subclassed(kit):
 
 
 def several_draws(kit):
-    """A model with two codes for each image: it averages the two decoded probabilities and adds both divergences."""
+    """A model with two draws for each image: it averages the two decoded probabilities and adds both divergences."""
 
     class Averaged(kit.keras.layers.Layer):
         def call(self, logits):
@@ -85,8 +85,8 @@ def several_draws(kit):
     return kit.keras.Model(images, chained([*encoder, *decoder, Averaged(), end], images)), 8
 
 
-# Keras versions build Sequential and functional models differently, so each is tested with one version. A subclassed
-# model also collects the losses of its layers differently, so it is tested with both.
+# Sequential and functional models are tested with one Keras version each. Subclassed models are tested with both
+# versions, which collect the losses of their layers differently.
 CASES = [
     pytest.param(KITS[i], build, id=f"{KITS[i].keras.__name__}-{build.__name__}")
     for i, build in ((0, sequential), (1, functional), (0, subclassed), (1, subclassed), (0, several_draws))

@@ -37,7 +37,7 @@ def dropout(kit, shape=(5,), steps=()):
     return kit.keras.Model(inputs, kit.heads.Normal(1)(layers.Dense(2)(layers.Dropout(0.5)(hidden, training=True))))
 
 
-@pytest.mark.thorough  # with one Keras version: the other tests of this module run both
+@pytest.mark.thorough  # one Keras version is enough: the test above runs both
 def test_an_ensemble_of_passes_is_evaluated_calibrated_and_saved(tmp_path):
     ensemble, y = nllfit.Ensemble([dropout(KITS[1])], num_samples=10), X[:, :1]
     assert ensemble(X).distribution.mixture_distribution.logits.shape == [64, 10]

@@ -90,7 +90,7 @@ def test_estimated_divergences_agree_with_exact_ones(name):
 @pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
 @pytest.mark.parametrize("family", [tfd.Categorical, tfd.OneHotCategorical])
 def test_a_prior_of_classes_may_have_parameters_of_another_dtype(family, dtypes):
-    """The outcomes are always integers, so their dtype does not show the dtype of the parameters."""
+    """The outcomes are integers, so their dtype does not show the dtype of the parameters."""
     params, probs = np.array([[0.0, 1.0, 2.0]], dtypes[0]), np.array([0.2, 0.3, 0.5], dtypes[1])
     predicted = np.exp(params[0]) / np.sum(np.exp(params[0]))
     divergence = nllfit.KLDivergence(family(probs=tf.constant(probs)))(family(logits=tf.constant(params)))
@@ -117,7 +117,7 @@ def test_an_estimate_uses_the_draw_that_the_head_outputs(kit):
 
 
 def code(kit, divergence, family="Normal"):
-    """A compiled model with a regularized latent variable and 5 outputs, and its inputs."""
+    """A compiled model with a regularized latent variable and 5 outputs."""
     layers = kit.keras.layers
     head = kit.heads.DistributionHead(family, 2, as_tensor="sample", activity_regularizer=divergence, seed=0)
     model = kit.keras.Sequential(
@@ -130,7 +130,7 @@ def code(kit, divergence, family="Normal"):
 @pytest.mark.thorough
 @mainly(tf_keras)
 def test_a_family_is_a_learned_prior(kit, tmp_path):
-    """At the optimum, the prior has the moments of the aggregate posterior, the distribution of all codes."""
+    """At the optimum, the prior has the moments of the latent variable over all rows together."""
     model = code(kit, nllfit.KLDivergence(nllfit.Family("Normal", 2)))
     model.layers[0].set_weights([np.eye(5, 4, dtype=np.float32), np.array([3.0, -1.0, 0.5, 0.5], np.float32)])
     model.layers[0].trainable = model.layers[2].trainable = False

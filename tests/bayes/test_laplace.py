@@ -97,7 +97,7 @@ def test_the_scale_of_most_evidence_is_found_where_the_curvature_changes_with_th
     design = np.c_[x, np.ones(50)]
 
     def lost(log_scale):
-        """The negative log evidence of Laplace's approximation, at the maximum of the posterior that SciPy finds."""
+        """The negative log evidence of Laplace's approximation. SciPy finds the posterior's maximum."""
 
         def energy(w):
             u = design @ w
@@ -152,7 +152,7 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("num_classes", [2, 6])  # the means are computed by quadrature; from random points
+@pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature for 2 classes, from random points for 6
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]
     x, _, _ = line()

@@ -198,7 +198,7 @@ def test_training_reaches_the_best_posterior_of_its_family():
     np.testing.assert_allclose(layer.posterior().stddev(), deviations, rtol=5e-3)
 
 
-MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of the weights, but not of their posterior
+MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4  # of the drawn weights; these are not the best posterior
 
 
 @pytest.mark.thorough
@@ -333,7 +333,7 @@ def test_a_seed_fixes_the_draws(kit):
 
 @pytest.mark.thorough
 def test_predictions_mix_the_draws_of_the_weights():
-    """For a linear model, the mixture over many passes is Normal with the variance of the weights."""
+    """For a linear model, the variance of the mixture is the noise variance plus the variance of the drawn means."""
     kit = KITS[1]
     layer, x, _, design = linear_layer(kit)
     model = kit.keras.Sequential([layer, kit.heads.Normal(scale=SCALE)])

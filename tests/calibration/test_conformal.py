@@ -323,7 +323,7 @@ def test_intervals_of_zero_inflated_counts_have_their_nominal_coverage():
     rng = np.random.default_rng(0)
     x = np.zeros([900, 1], "float32")
     y = rng.poisson(6.0, [900, 1]) * (rng.uniform(size=[900, 1]) > 0.4)
-    # With weights of 0, the rate is 1 and the share of zeros 1/2.
+    # With weights of 0, the rate is 1 and the probability of an added zero is 1/2.
     model = tf_keras.Sequential(
         [tf_keras.layers.Dense(2, kernel_initializer="zeros"), nllfit.heads.ZeroInflated("Poisson", event_shape=1)]
     )
@@ -348,7 +348,7 @@ def test_intervals_of_truncated_heads_stay_in_the_window():
     for low, high, level, error in zip(*intervals(predicted, (0.5, 0.9)), (0.5, 0.9), (0.11, 0.07), strict=True):
         assert low > 0
         assert high < 1
-        # Three standard errors: the level comes from 300 rows and the share from 200 rows.
+        # About 2.5 standard errors: the interval comes from 300 rows and the share from 200 rows.
         assert np.mean((y[300:] > low) & (y[300:] < high)) == pytest.approx(level, abs=error)
     assert np.isfinite(nllfit.crps(y[300:301], predicted))
 

@@ -81,7 +81,7 @@ def test_bca_intervals_match_scipy():
 
 @pytest.mark.thorough  # tests above check the fits and the intervals separately
 def test_intervals_cover_the_truth():
-    """Measured coverage of 95% intervals with 1000 samples of 100: 91.8% (BCa), 93.0% (percentiles), 94.0% (Wald)."""
+    """Coverage of 95% intervals in 1000 samples of size 100: 91.8% (BCa), 93.0% (percentiles), 94.0% (Wald)."""
     rng = np.random.default_rng(2)
     held = []
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""What an estimate reports: convergence, an end at infinity or at a corner, and the number of parameters."""
+"""What an estimate reports: convergence, a maximum at infinity or at a corner, and the number of parameters."""
 
 import math
 import re
@@ -73,7 +73,7 @@ def test_binary_columns_do_not_lower_the_number_of_parameters():
 def test_a_point_far_from_the_maximum_does_not_count_as_converged(family, scale):
     y = scale + np.random.default_rng(1).normal(size=300)
     estimate = maximum_likelihood(family, y)
-    # The differences of the outcomes are 1e-8 of their size, so the best distribution is nearly a Normal.
+    # The outcomes differ by at most about 1e-7 of their size, so the best distribution is nearly a Normal.
     assert not estimate.converged or abs(estimate.log_likelihood + 401.196) < 1e-2
 
 

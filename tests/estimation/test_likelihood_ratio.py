@@ -24,7 +24,7 @@ Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
 
 
 def as_of(family, estimate):
-    """A stand-in for a fit of `family`, which would take seconds. Its numbers, from `estimate`, are unused."""
+    """A stand-in for a fit of `family`, which would take seconds. It has the numbers of `estimate`."""
     return dataclasses.replace(estimate, fit=Fit(problem_of(family, estimate.problem.y), estimate.optimum))
 
 

@@ -23,7 +23,7 @@ def test_a_normal_likelihood_surface_matches_scipy():
     result = likelihood(tfd.Normal(mu, sigma), y)
     assert result.shape == (18, 41)
     expected = stats.norm.pdf(y[:, None, None], mu, sigma).prod(0)
-    np.testing.assert_allclose(result, expected, rtol=1e-12)  # exponents up to 40 lose two digits
+    np.testing.assert_allclose(result, expected, rtol=1e-12)  # exponents of up to 78 lose two digits
 
 
 def test_the_logarithm_is_exact_where_the_product_underflows():
@@ -42,7 +42,7 @@ def test_vector_outcomes_broadcast_over_a_grid():
     np.testing.assert_allclose(result, stats.norm.logpdf(y, 0, 1.5).sum(), rtol=1e-13)
 
 
-# Distributions and samples with an outcome outside the support. TFP returns a number, NaN or 0 for these outcomes.
+# Distributions, an outcome outside the support of each, and the error. TFP returns a number or NaN for these outcomes.
 OUTSIDE = [
     (tfd.Exponential(2.0), -1.0, "`y` holds -1.0, which Exponential cannot have: Sample must be non-negative"),
     (tfd.Gamma(2.0, 1.0), -1.0, "`y` holds -1.0, which Gamma cannot have"),

@@ -45,7 +45,7 @@ class Surface:
 
 
 def test_derivatives_stay_finite_differences_while_a_parameter_is_held():
-    """Finite differences are used if exact derivatives, as of a `HalfStudentT`, need a trace that takes too long."""
+    """Finite differences are used if exact derivatives take too long to trace, such as those of a `HalfStudentT`."""
     problem = problem_of("Laplace", [1.0, 2.0, 4.0])
     assert problem.with_held({"loc": np.array(1.0)}).objective.exact
     assert not problem.by_differences().with_held({"loc": np.array(1.0)}).objective.exact
@@ -120,7 +120,7 @@ ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal",
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
 
-# Families for which a search takes a second or more. The tests below also search for the maximum of most of these.
+# Families for which a search takes a second or more. The tests below also search for the maximum of some of these.
 SLOW = {"ExponentiallyModifiedGaussian", "GammaGamma", "GeneralizedExtremeValue", "GeneralizedNormal"}
 SLOW |= {"GeneralizedPareto", "HalfStudentT", "InverseGaussian", "JohnsonSU", "LambertWNormal", "NoncentralChi2"}
 SLOW |= {"NormalInverseGaussian", "PERT", "SinhArcsinh", "StudentT", "Triangular", "TruncatedNormal"}
@@ -340,7 +340,7 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
 
 @pytest.mark.thorough  # covered by the test of a Poisson fitted to zeros, whose rate goes to 0, too
 def test_a_rate_of_zero_is_no_maximum_inside():
-    y = np.random.default_rng(1).binomial(8, 0.5, 30)  # a Skellam's variance is at least its mean, but here it is less
+    y = np.random.default_rng(1).binomial(8, 0.5, 30)  # a Skellam's variance is at least its mean; the sample's is less
     fit = maximum_likelihood("Skellam", y)
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
 

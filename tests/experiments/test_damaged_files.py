@@ -1,4 +1,4 @@
-"""Damaged data files are read correctly or refused with one line, and never use much memory."""
+"""A damaged data file is read, or an error names it. A file that claims to be huge takes little memory."""
 
 import gzip
 import os
@@ -86,7 +86,7 @@ def chunk(kind, content):
 
 
 def bomb(path, kind):
-    """Writes a small file that claims to contain much more data than it does."""
+    """Writes a file that takes little space on the disk, and contains or claims to contain much data."""
     zeros = np.zeros(2**20, "uint8").tobytes()
     if kind == "npz":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -49,4 +49,4 @@ def test_the_regression_experiment_matches_least_squares(tmp_path, monkeypatch, 
     tools = common.toolkit(int(keras))
     loaded = tools.keras.models.load_model(tmp_path / "run" / "growing-shared.keras")
     sigma = float(tools.distribution(loaded(np.zeros([1, 1]))).stddev()[0, 0])
-    assert sigma == pytest.approx(metrics["growing"]["shared"]["sigma"], rel=1e-14)  # rounding in a mean of numbers
+    assert sigma == pytest.approx(metrics["growing"]["shared"]["sigma"], rel=1e-14)  # rounding in a mean over rows
