@@ -70,7 +70,7 @@ def check(found, expected, y, known):
     assert fine.sum() >= 4
 
 
-BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # thorough, because they run the Gamma's code
+BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # thorough: they run the Gamma's or the Beta's code
 
 
 def each(names):
@@ -145,8 +145,8 @@ def test_gradients_of_censored_terms_match_differences(name):
     assert np.isfinite(gradient).all()
     moves = [params + k * shift for shift in 1e-4 * np.eye(params.shape[1]) for k in (1, -1, 2, -2)]
     moved = value(tf.constant(np.concatenate(moves))).numpy().reshape(params.shape[1], 4, -1)
-    # A fourth-order difference with a step of 1e-4 has a truncation error of 1e-12. The values at its points are off
-    # by 1e-12, which the difference multiplies by up to 2 * 8 / 12e-4: 3e-8.
+    # A fourth-order difference with a step of 1e-4 has a truncation error of 1e-12. The difference also multiplies the
+    # errors of the values, about 1e-12, by up to 2 * (8 + 1) / 12e-4. The product is 1.5e-8, half of the tolerance.
     near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
     expected = (8 * near - far) / 12e-4
     size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
@@ -171,7 +171,6 @@ def test_both_tails_of_a_beta_are_accurate():
     terms, _ = terms_and_slopes(Truncated("Beta", low=0.5), parameters | {"concentration0": 60.0}, [0.6])
     np.testing.assert_allclose(terms, [np.log(60) + 59 * np.log(0.4) - 60 * np.log(0.5)], rtol=1e-14)
     np.testing.assert_allclose(nllfit.survival(tfd.Beta(*constants(1.0, 20.0)), 0.9), 1e-20, rtol=1e-13)
-    # With concentrations near 0, `y` can be so close to 1 that only `1 - y` has digits.
     a, b, y = (part.ravel() for part in np.meshgrid([0.05, 1.0, 200.0], [0.05, 2.0, 200.0], [1e-20, 0.3, 0.9]))
     known, found = stats.beta(a, b), law_of(tfd.Beta(*constants(a, b))).log_interval()
     infinity = tf.constant(INF, F64)
@@ -385,9 +384,9 @@ def test_rows_of_a_censored_mixture_are_independent(rows):
 
 @pytest.mark.parametrize("make", [Censored, nllfit.Hurdle])
 def test_a_weibull_of_concentration_1_refuses_negative_numbers(make):
-    """TFP's Weibull passes `validate_args` only to its bijector, so its own assertions never run.
+    """TFP's Weibull passes `validate_args` only to its bijector, so the class's own check of outcomes never runs.
 
-    At concentration 1, its density is finite for negative numbers, so the density does not reveal them either.
+    At concentration 1, the density is finite for negative numbers, so the density does not reveal them either.
     """
     family = make("Weibull", link={"concentration": "exp", "scale": "exp"})
     distribution = family.distribution(np.zeros([1, family.params_size]))

@@ -17,7 +17,7 @@ INF = np.inf
 def test_censored_estimates_match_fitdistcens():
     """The references are from R's `fitdistcens`, quoted in SciPy's tests of `CensoredData`.
 
-    `test_published_censored_fits.py` has the same reference of a Normal.
+    `test_published_censored_fits.py` compares a Normal with `fitdistcens`.
     """
     y = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0]
     data = stats.CensoredData.right_censored(y, [0] * 7 + [1])
@@ -73,7 +73,7 @@ def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
 
 
-@pytest.mark.thorough  # covered by the test above, whose family has the same terms
+@pytest.mark.thorough  # the test above of an Exponential runs the same code
 def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
@@ -135,7 +135,7 @@ def test_families_of_pairs_can_be_compared():
     assert not ranked.refused
 
 
-@pytest.mark.thorough  # a test below checks the likelihood of each row
+@pytest.mark.thorough  # `test_censored.py` checks the likelihood of each row
 def test_a_censored_mixture_is_fitted():
     y = np.exp(np.concatenate([np.random.default_rng(0).normal(m, 0.3, 40) for m in (0.0, 2.5)]))
     pairs = right_censored(np.minimum(y, 15.0), y < 15)
@@ -249,7 +249,7 @@ def test_a_hurdles_corner_is_that_of_the_outcomes_above_0():
 def test_an_uninformative_row_does_not_change_the_fit():
     y = [[1.0, 1.0], [2.0, 2.0], [2.5, INF], [0.5, 0.5]]
     found = nllfit.maximum_likelihood(Censored("Exponential"), [*y, [-INF, INF]])
-    np.testing.assert_allclose(found.parameters["rate"], 3 / 6, rtol=1e-8)  # three events, and a sum of all times of 6
+    np.testing.assert_allclose(found.parameters["rate"], 3 / 6, rtol=1e-8)  # three events; the times sum to 6
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_bessel_series_matches_scipy():
     z = 2 * np.sqrt(q)
     with np.errstate(divide="ignore"):
         expected = np.log(special.ive(order, z)) + z - order / 2 * np.log(q)
-    known = np.isfinite(expected)  # SciPy's density may underflow
+    known = np.isfinite(expected)  # SciPy's function may underflow
     found = log_bessel_series(tf.constant(order), tf.constant(np.log(q))).numpy()
     assert known.sum() > 20
     np.testing.assert_allclose(found[known], expected[known], rtol=1e-12, atol=1e-11)  # rounding of terms of 600 nats
@@ -155,8 +155,8 @@ def test_derivatives_at_round_parameters_match_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # Each row has its own call, because TFP's series run until all rows of a call have converged. So another row could
-    # hide a series that stops too early for this row.
+    # TFP's series run until all rows of a call have converged. Rows with moved parameters could hide a series that
+    # stops too early at the parameters of `ROUND`. So these parameters have their own call.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)

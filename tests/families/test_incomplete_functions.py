@@ -104,7 +104,8 @@ def log_tail_and_slopes(function, point, tail):
 def test_derivatives_of_log_tails_match_mpmath(function):
     """One test has all points of a function, because they share a trace that takes seconds."""
     for point, tail, slopes in (case[1:] for case in SLOPES if case[0] is function):
-        # For differences, one call has the point and each argument moved by 1e-4 standard deviations up and down.
+        # One call evaluates the point and, for differences, points at which one argument is 1e-4 standard deviations
+        # smaller or larger.
         steps = [1e-4 * np.sqrt(size if size > 1 else size * (1 - size) / (point[0] + point[1])) for size in point]
         moves = np.concatenate([np.zeros([1, len(point)]), np.diag(steps), -np.diag(steps)])
         points = constants(*(point + moves).T)
@@ -170,7 +171,7 @@ FAMILIES = {  # TFP's arguments, SciPy's tails, the mean and the standard deviat
     ),
 }
 
-# SciPy 1.15, the newest on Python 3.10, is wrong by 9e-10 for these. The tails at the five points are those of mpmath.
+# SciPy 1.15, the newest on Python 3.10, is wrong by 9e-10 for these two families. The tails below are from mpmath.
 BY_MPMATH = {
     "Beta": (
         [0.022685636727460649, 0.1585327012537023, 0.5000242788541087, 0.84146726891629223, 0.9999684773911079],

@@ -65,7 +65,7 @@ CASES = {
 }
 
 
-# Relative tolerances that differ from 1e-6, for three reasons. Some results are printed with less than six digits. R's
+# Relative tolerances that differ from 1e-6, for three reasons. Some results are printed with fewer than six digits. R's
 # search for an InverseGaussian stops early, according to SciPy's tests. Our search for a Beta ends 1e-5 standard errors
 # from the maximum, because it estimates second derivatives of interval probabilities by differences.
 TOLERANCE = {"LogNormal": 1e-4, "Weibull": 5e-5, "InverseGaussian": 5e-5, "InverseGaussian held": 1e-5, "Beta": 2e-5}

@@ -207,7 +207,7 @@ def test_a_users_class_without_a_sampler_can_be_fitted():
 
 
 class Logistic(Rayleigh):
-    """A user's class with the same name as TFP's Logistic, and with attributes of the same names."""
+    """A user's class with the name of TFP's Logistic. Its attributes have names that nllfit uses."""
 
     latent = ends = window = zero_probs = some_outcome = log_interval = cdf_and_survival = 3.0
 

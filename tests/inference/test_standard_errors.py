@@ -152,7 +152,7 @@ def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
 
-    def concentrations(predictors):  # their logarithms; the predictors are logit(mean), log(precision)
+    def concentrations(predictors):  # the logarithms; `predictors` are logit(mean) and log(precision)
         logit, log_precision = predictors[:, :1], predictors[:, 1:]
         return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
 

@@ -38,7 +38,7 @@ def test_the_band_contains_all_dots_in_95_percent_of_samples(ax, estimate):
     low, high = low[:50], np.sort(high)[:50]
     uniform = np.sort(np.random.default_rng(1).uniform(size=[2000, 50]), axis=1)
     inside = np.all((low <= uniform) & (uniform <= high), axis=1).mean()
-    assert abs(inside - 0.95) < 0.02  # four standard errors of both simulations
+    assert abs(inside - 0.95) < 0.02  # 2.9 standard errors of the two simulations
 
 
 def test_kaplan_meier_matches_scipy(ax):

@@ -81,7 +81,7 @@ def test_survival_probabilities_match_lifelines(heart):
 
 
 def test_splitting_rows_in_time_does_not_change_the_fit(heart):
-    """Splitting each subject into two rows, before and after some time, changes neither estimates nor errors."""
+    """Splitting rows at time 3 changes neither estimates nor standard errors."""
     first = heart.assign(subject=heart.index, start=0.0)
     cut = first.t > 3
     early = first.assign(censors=np.where(cut, 0, first.censors), t=np.where(cut, 3.0, first.t))
@@ -250,7 +250,7 @@ def test_competing_risks_match_the_closed_form():
     for cause, rates in {1: (2.0, 1.0), 2: (1.0, 1.0)}.items():
         total = np.array([[3.0], [2.0]])
         expected = np.array(rates)[:, None] / total * (1 - np.exp(-total * [0.2, 1.0]))
-        np.testing.assert_allclose(risks[cause], expected, atol=0.02)  # 2.5 standard errors of a share of 4000
+        np.testing.assert_allclose(risks[cause], expected, atol=0.02)  # 2.5 standard errors of a share in 4000 rows
     with pytest.raises(ValueError, match="`fits` is empty"):
         nllfit.cause_specific_risks({}, data, [1.0])
     with pytest.raises(TypeError, match="`fits` is a list: give a dict with a Cox model for each cause"):

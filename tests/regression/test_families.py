@@ -89,7 +89,7 @@ def test_a_formula_for_the_scale_matches_scipys_optimum():
 
 @pytest.mark.thorough
 def test_quantile_residuals_are_normal_where_the_model_is_true():
-    """Residuals of counts, of shares with another link, and of censored times (Dunn and Smyth)."""
+    """Residuals of counts, of binary outcomes with a probit link, and of censored times (Dunn and Smyth)."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=400)
     data = pd.DataFrame(
@@ -141,7 +141,7 @@ def test_a_median_has_the_standard_error_of_the_delta_method():
 
 
 def test_a_row_of_weight_0_has_no_influence_on_the_fit():
-    """The column has an outlier in this row, where the loss overflows."""
+    """In the row of weight 0, `x` is so large that the loss overflows."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=40)
     data = pd.DataFrame({"y": rng.poisson(np.exp(0.5 * x)), "x": x, "w": 1})

@@ -117,7 +117,7 @@ def test_robust_errors_match_statsmodels(doctor_visits, covariance):
 @pytest.mark.thorough(but="C(group)")
 @pytest.mark.parametrize("terms", ["C(group) + x", "year + I(year ** 2) + C(group)"])
 def test_a_joint_test_needs_more_clusters_than_coefficients(terms):
-    """The sandwich of `G` clusters has rank `G - 1`, because the scores of all rows sum to 0."""
+    """The sandwich of `G` clusters has at most rank `G - 1`, because the scores of all rows sum to 0."""
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"group": np.arange(60) % 7 % 3, "x": rng.normal(size=60), "year": 100 + np.arange(60) / 6})
     data = data.assign(y=data.x + rng.normal(size=60), two=np.arange(60) % 2, three=rng.integers(0, 3, 60))
@@ -169,7 +169,7 @@ def test_a_linear_model_matches_statsmodels():
 @pytest.mark.thorough
 @pytest.mark.parametrize("options", [{}, {"covariance": "sandwich"}])
 def test_powers_of_a_year_lose_no_digits(options):
-    """The reference is the cubic of the year minus 2005, whose coefficient of the third power is the same."""
+    """The reference is the fit with the year minus 2005, which has the same coefficient of the third power."""
     rng = np.random.default_rng(0)
     near = pd.DataFrame({"t": rng.integers(-15, 16, 150)})
     near["y"] = rng.poisson(np.exp(1 + 0.05 * near.t - 0.002 * near.t**2))
@@ -190,7 +190,7 @@ def test_powers_of_a_year_lose_no_digits(options):
 
 @pytest.mark.thorough
 def test_standard_errors_of_the_keras_model_are_the_same(doctor_visits):
-    """`standard_errors` of `result.model` returns the errors of the regression, and the sandwich with weights."""
+    """`standard_errors` of the Keras model returns the sandwich standard errors of a weighted regression."""
     ours = nllfit.regression("mdvis ~ idp", doctor_visits, family="Poisson", weights="copies", covariance="sandwich")
     arguments = {"sample_weight": doctor_visits.copies, "covariance": "sandwich"}
     theirs = nllfit.standard_errors(ours.model, ours.inputs(), ours.objective.y, **arguments)
@@ -224,7 +224,7 @@ def test_columns_of_nullable_dtypes_are_fitted_and_predicted():
 
 
 def test_outcomes_in_large_units_are_fitted():
-    """The fit does not depend on the unit of inputs and outcomes: here all numbers are a million times as large."""
+    """The unit of inputs and outcomes only rescales the estimates: here all numbers are a million times as large."""
     x = np.linspace(0.0, 1.0, 20)
     noise = np.sin(37 * np.arange(20))
     near = nllfit.regression("y ~ x", {"x": x, "y": 2 + 3 * x + noise})

@@ -45,7 +45,7 @@ def votes():
 
 
 def assert_agree(ours, formula, data, family, scale=1.0, **options):
-    """Asserts that estimates and standard errors equal statsmodels', computed from its observed information."""
+    """Asserts that estimates equal statsmodels', and standard errors those of statsmodels' observed information."""
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
     size = len(theirs.params)
@@ -97,7 +97,7 @@ def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits)
 
 @pytest.mark.thorough
 def test_negative_binomial_nb1_matches_statsmodels(visits):
-    """TFP's parametrisation, log(mean) = log(total_count) + logits, is the NB1 of statsmodels."""
+    """TFP's parametrisation, log(mean) = log(total_count) + logits, is statsmodels' NB1 if `logits` is constant."""
     formula = "mdvis ~ idp + disea"
     model = smf.negativebinomial(formula, visits, loglike_method="nb1")
     theirs = model.fit(disp=0, method="bfgs", gtol=1e-9, maxiter=500)
@@ -124,7 +124,7 @@ def test_beta_regression_from_a_formula_matches_statsmodels(votes):
 @pytest.mark.thorough
 @pytest.mark.parametrize("link", ["reciprocal", "square"])
 def test_the_interval_of_a_mean_contains_the_mean_where_its_link_turns(link):
-    """The interval of the linear predictor contains 0, where the mean is infinite or 0, but its ends are not 0."""
+    """The interval of the linear predictor contains 0, where the mean is infinite or 0. Neither of its ends is 0."""
     data = {"y": [1.0, 3.0, 1.0, 2.0, 1.0, 4.0], "x": np.arange(6.0)}
     found = nllfit.regression("y ~ x", data, "Poisson", link={"rate": link})
     b = found.params.to_numpy()

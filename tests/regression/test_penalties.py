@@ -29,7 +29,7 @@ def diabetes():
 
 
 def test_ridge_regression_matches_scikit_learn(diabetes):
-    """scikit-learn's sum of squares is 2 n times the loss of a Normal with a scale of 1: `l2 = alpha / (2 n)`."""
+    """Up to a constant, the sum of squares is 2 n times the loss of a Normal with scale 1: `l2 = alpha / (2 n)`."""
     x, y = diabetes
     model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L2(30.0 / (2 * len(x))))
     theirs = Ridge(alpha=30.0).fit(x, y[:, 0])
@@ -52,7 +52,7 @@ def test_penalised_logistic_regression_matches_scikit_learn():
 
 @pytest.mark.thorough
 def test_lasso_regression_matches_scikit_learn(diabetes):
-    """scikit-learn's sum of squares, divided by 2 n, is the loss of a Normal with a scale of 1: `l1 = alpha`."""
+    """Up to a constant, the sum of squares over 2 n is the loss of a Normal with scale 1: `l1 = alpha`."""
     x, y = diabetes
     model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])

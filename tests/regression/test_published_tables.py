@@ -90,8 +90,8 @@ def test_randomised_quantile_residuals_of_counts_match_their_formula():
     np.testing.assert_allclose(fit.residuals(seed=5), expected, atol=1e-9)
 
 
-# By family: the log-density, its slope, the log-survival function and its slope, all of the standardised logarithm; and
-# the difference in nats between lifelines' log-likelihood and the maximum, for the data below.
+# For each family: the log-density of the standardised log-time and its slope, the log-survival function and its slope.
+# The last number is lifelines' log-likelihood minus the maximum, in nats, for the data of the test.
 LAWS = {
     "LogNormal": (
         stats.norm.logpdf,

@@ -156,7 +156,7 @@ def test_closed_forms_match_the_integral_and_their_gradients_differences(name):
             if h:
                 ends = scores[1 + 4 * i : 5 + 4 * i]
                 difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-                # A difference has an error of the fourth power of the step, plus rounding errors divided by the step.
+                # The error of a difference grows as `h**4`, and the contribution of rounding errors as `1 / h`.
                 atol = 1e-8 + 1e-13 * np.max(scores) / h
                 np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=atol, err_msg=str(params))
 
@@ -190,7 +190,7 @@ def test_the_quadrature_matches_scipy():
 @pytest.mark.thorough
 @pytest.mark.parametrize(("narrow", "tolerance"), [(1.0, 1e-5), (0.02, 1e-4)])
 def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, tolerance, monkeypatch):
-    """Mixtures like the predictions of many random passes. The CDF of a Laplace or a Uniform has corners."""
+    """Mixtures like the predictions of a network with dropout. The CDFs of a Laplace and a Uniform are not smooth."""
     rng = np.random.default_rng(0)
     locs, scales = rng.normal(size=30), narrow * rng.uniform(0.7, 1.4, 30)
     nodes, weights = np.polynomial.legendre.leggauss(20)
@@ -211,7 +211,7 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
 
 
 def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
-    """The CDF is computed at a limited number of places, and a limited number of distances is in memory."""
+    """The number of points of the CDF has a limit, and so has the number of pairs of components in memory at once."""
 
     def laplaces(num):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
@@ -368,7 +368,7 @@ def test_the_crps_of_a_truncated_normal_has_its_digits_if_the_window_is_narrow_o
     with tf.GradientTape() as tape:
         tape.watch([loc, scale])
         found = nllfit.crps(y, tfd.TruncatedNormal(loc, scale, np.zeros(3), high))
-    ends = np.array([1.0, 1.0, 0.5])  # of the integral; the far window has a probability of 1e-14 above 0.5
+    ends = np.array([1.0, 1.0, 0.5])  # of the integral; in the far window, the probability above 0.5 is 1e-13
     nodes, weights = np.polynomial.legendre.leggauss(60)
     nodes, weights = (1 + nodes[:, None]) / 2, weights / 2  # for integrals from 0 to 1
     reference = stats.truncnorm((0 - loc) / scale, (high - loc) / scale, loc, scale)

@@ -57,8 +57,8 @@ def test_closed_forms_equal_the_sum_over_all_counts(name):
         steps = {key: 1e-4 * min(value, 1 - value if key == "probs" else np.inf) for key, value in params.items()}
         if name == "Binomial":
             del steps["total_count"]  # a count has no derivative
-        # Each row has its own call, because TFP's series run until all rows of a call have converged. So another row
-        # could hide a series that stops too early for this row.
+        # TFP's series run until all rows of a call have converged. Rows with moved parameters could hide a series that
+        # stops too early at `params`. So `params` have their own call.
         found, derivatives = scored(name, params, y)
         np.testing.assert_allclose(found, expected, rtol=1e-8, err_msg=str(params))
         # One call scores all rows that the checks below need: counts, outcomes between two counts (the score is linear
@@ -134,7 +134,7 @@ def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probabilit
     np.testing.assert_allclose(nllfit.crps(y, ordered), expected, rtol=1e-6)
 
 
-@pytest.mark.thorough  # the test of the other families of counts runs always
+@pytest.mark.thorough  # ordinary runs test the scores of other counts
 @pytest.mark.parametrize("power", [1.6, 2.0, 3.5])
 def test_a_zipf_has_a_score(power):
     y, step = np.array([-1.0, 1.0, 1.5, 4.0, 200.0]), 1e-4

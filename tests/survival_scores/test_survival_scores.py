@@ -137,7 +137,7 @@ def test_delayed_entry_matches_statsmodels():
 
 
 def test_events_that_a_score_leaves_out_need_no_weight():
-    """Scores up to time 5 do not depend on events after 8, the last training time. The references censor these."""
+    """Scores up to the last training time, 8, do not depend on events from then on. The references censor these."""
     train, late = (np.append(TIME[TIME < 8], 8), np.append(EVENT[TIME < 8], 0)), TIME >= 8
     known = np.where(late, 0, EVENT)
     assert EVENT[late].any()

@@ -101,7 +101,7 @@ def test_datasets_frames_and_weights_are_read(small_parts):
 
 @pytest.mark.thorough
 def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
-    """The sample has the outcomes 0 to 3. One of the other outcomes is between them, and one is above them."""
+    """The sample has the outcomes 0 to 3. The other rows have 1.5, between these, or 9, above them."""
     y = np.arange(448) % 4.0
 
     def batches():

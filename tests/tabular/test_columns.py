@@ -1,4 +1,4 @@
-"""Encoding of frames of pandas and polars with categories, booleans and missing values; both give the same numbers."""
+"""Encoding of categories, booleans and missing values: frames of pandas and of polars give the same numbers."""
 
 import datetime
 import warnings

@@ -126,7 +126,7 @@ def test_a_classifier_predicts_probabilities(classifier):
 
 @pytest.mark.thorough
 def test_a_regressor_fits_another_family_to_a_weighted_frame():
-    """Outcomes in a large unit, and a frame with a category and a missing value. Its columns must keep their order."""
+    """Large outcomes, and a frame with a category and a missing value. New frames need the same order of columns."""
     table = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "yes", "no")})
     table.loc[3, "a"] = np.nan
     amounts, weights = 1e5 * np.exp(Y / 10), RNG.integers(1, 3, 120)
@@ -167,7 +167,7 @@ def test_a_regressor_fits_right_censored_times():
 
 @pytest.mark.thorough
 def test_a_regressor_fits_intervals():
-    """Each time is only known to lie between two inspections, one unit of time apart."""
+    """Each time is only known to lie between two inspections, 1 apart, or, if it is above 8, after an inspection."""
     times = RNG.exponential(3.0, 120)
     pairs = nllfit.interval_censored(np.floor(times), np.where(times > 8, np.inf, np.floor(times) + 1))
     model = DistributionRegressor(nllfit.Censored("Exponential"), **QUICK).fit(X, pairs)

@@ -31,7 +31,7 @@ def layers(weights, shapes):
 
 
 def test_training_matches_keras():
-    """Three epochs with weighted rows, and two rows in the last batch, against Keras's layers, loss and optimizer."""
+    """Three epochs with weighted rows, and two rows in the last batch, against Keras with the loss `BetaNLL`."""
     first = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     head = heads.Normal(1, floor={"scale": 1e-3})
     dense = [keras.layers.Dense(5, "swish"), keras.layers.Dense(4, "swish"), keras.layers.Dense(2)]
@@ -68,7 +68,7 @@ def test_each_row_is_in_one_batch_of_an_epoch():
 
 
 def test_one_program_serves_trials_and_ensembles():
-    """The trial on 4/5 of the rows, the trial with strong weight decay and the ensemble share one trace."""
+    """The two trials, each on 4/5 of the rows, and the ensemble, on all rows, share one trace."""
     model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, random_state=0)
     model.fit(RNG.normal(size=[40, 4]), RNG.normal(size=40))
     assert len(model.trials_) == 2

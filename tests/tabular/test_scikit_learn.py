@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network
 
 SHORT = {"network": Network((16,)), "num_members": 1, "max_epochs": 20}
-# Checks that also fail for scikit-learn's `MLPRegressor` and `MLPClassifier`, because other rows form other batches.
+# Checks that also fail for scikit-learn's `MLPRegressor` and `MLPClassifier`, because repeated rows change the batches.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "two rows in a batch are not one row of weight 2",
 }

@@ -59,7 +59,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
 @pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_callback_may_change_the_model_for_its_evaluation(k):
-    class Zeros(k.callbacks.Callback):  # Keras 3's `SwapEMAWeights` does the same
+    class Zeros(k.callbacks.Callback):  # Keras 3's `SwapEMAWeights` also changes them
         def on_test_begin(self, logs=None):
             self.kept = self.model.get_weights()
             self.model.set_weights([np.zeros_like(weight) for weight in self.kept])

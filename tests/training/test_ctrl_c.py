@@ -1,4 +1,4 @@
-"""Ctrl-C stops `fit` at once, even while TensorFlow traces, and the model can be used afterwards."""
+"""Ctrl-C stops `fit` within seconds, even while TensorFlow traces, and the model can be used afterwards."""
 
 import signal
 import threading

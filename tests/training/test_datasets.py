@@ -93,7 +93,7 @@ def test_a_sequence_begins_each_epoch_where_keras_does(kit):
 
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model)
-    # tf_keras begins each epoch at the first batch. Keras 3 begins at the batch after the last one of the epoch before.
+    # tf_keras begins each epoch at the first batch. Keras 3 continues after the last batch of the previous epoch.
     arguments = {"steps_per_epoch": len(x) // BATCH // 2, "epochs": 3 if k is tf_keras else 2, "shuffle": False}
     expected = by_keras(reference, Batches(), **arguments)
     history = nllfit.fit(model, Batches(), verbose=0, compile="graph", **arguments).history

@@ -196,7 +196,7 @@ def test_a_loss_of_the_models_own_needs_no_outcomes():  # only Keras 3 supports 
 
 
 @pytest.mark.thorough
-@mainly(keras)  # `test_outcomes_may_have_no_last_axis` tests the same with tf_keras
+@mainly(keras)  # `test_outcomes_may_have_no_last_axis` tests shapes of outcomes with tf_keras
 def test_class_labels_may_have_a_column_axis(kit):
     k = kit.keras
     x, y, _ = rows_of(dense(k))
