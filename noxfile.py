@@ -24,23 +24,23 @@ PINNED = re.findall(r"(\S+).* < ", _REQUIRED)
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
-    """All tests, with the newest versions that the pins allow."""
+    """All tests that need no GPU, with the newest versions that the pins allow."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "--thorough", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """All tests except the style checks, with the oldest TensorFlow, TensorFlow Probability and tf-keras."""
+    """The same tests without the style checks, with the oldest TensorFlow, TensorFlow Probability and tf-keras."""
     session.install("-e", ".[test]", *OLDEST)
     session.run("python", "-m", "pytest", "--thorough", "--ignore=tests/test_style.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1], default=False)
 def beyond(session: nox.Session) -> None:
-    """Tests versions above the upper pins, including pre-releases: first `test_canaries.py`, then the other tests.
+    """Tests versions above the upper pins, including pre-releases: first only `test_canaries.py`, then the usual tests.
 
-    Of the tests marked `thorough`, a twentieth runs. `nox -s beyond -- --thorough` runs all of them.
+    These contain a twentieth of the tests marked `thorough`. `nox -s beyond -- --thorough` runs all of them.
     """
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)

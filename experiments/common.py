@@ -1,4 +1,4 @@
-"""Functions that all experiments use: flags, run folders, progress bars and one-line errors."""
+"""Functions that experiments share: flags, run folders, progress bars and one-line errors."""
 
 import argparse
 import contextlib

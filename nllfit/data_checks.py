@@ -84,7 +84,7 @@ def check_dataset(dataset):
 def as_tensors(data, floatx, name, takes_sparse=False):
     """Converts a tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` to structures of tensors.
 
-    If `floatx` is given, floats of NumPy and of sparse tensors are cast to it. With `takes_sparse`, `x` may be sparse.
+    If `floatx` is given, NumPy's and sparse floats are cast to this dtype. With `takes_sparse`, `x` may be sparse.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")
@@ -116,7 +116,7 @@ def as_tensors(data, floatx, name, takes_sparse=False):
 
 
 def check_rows(data, name):
-    """Raises a `ValueError` if the data have no rows or differ in length, or if `check_finite` raises one."""
+    """Raises a `ValueError` if there are no rows, arrays differ in length, or `check_finite` refuses the data."""
     check_lengths(data, name)
     if num_rows(data) == 0:
         raise ValueError(f"{_label(name, 'x', 0)} is empty: there is nothing to train on.")

@@ -187,7 +187,7 @@ class Ensemble:
         return tf.nest.map_structure(mixed, *[model(x, training=training) for model in calls])
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> Any:
-        """Returns the mixtures of all rows, like `nllfit.predict_distribution`. The data are read once."""
+        """Returns the mixtures of all rows. For the arguments, see `nllfit.predict_distribution`."""
         origins = joined_origins(self.models, x, batch_size, self.num_samples)
         return tf.nest.map_structure(mixture_of_origins, *origins)
 

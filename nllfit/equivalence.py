@@ -1,19 +1,19 @@
 """The Keras losses that are negative log-likelihoods of heads, and the Keras regularizers that are priors.
 
-For each of these losses there are two numbers, a factor and an offset, such that
+For each of these losses there are a factor and an offset, which do not depend on the prediction, such that
 
     negative_log_likelihood = factor * keras_loss + offset
 
 so the two losses have the same minimum, and their gradients are proportional. `EQUIVALENCES` contains one entry for
 each loss. (For `Poisson()` the equation is only approximate, because Keras's loss is `rate - y log(rate + epsilon)`.)
 
-Each of these regularizers is the negative log-density of a prior, except for a factor and a constant. `PRIORS` contains
-one entry for each regularizer. If the loss is the mean negative log-likelihood of `n` rows of data, then
+Each of these regularizers is the negative log-density of a prior, except for a factor and a constant:
 
     n * regularizer = -log prior + constant
 
-so `fit` and `fit_lbfgs` find the maximum of the posterior, and `standard_errors` computes the Laplace approximation
-of the posterior.
+where `n` is the number of rows of data. `PRIORS` contains one entry for each regularizer. If the loss is the mean
+negative log-likelihood of the rows plus the regularizer, `fit` and `fit_lbfgs` search for the maximum of the posterior,
+and `standard_errors` computes the Laplace approximation of the posterior.
 
 The weight decay of `AdamW` is not a prior, because it changes the step and not the loss. When AdamW has converged, the
 mean gradient is `-decay * w * (sqrt(v) + epsilon)`, where `v` is the mean square of the batch gradients. If a batch

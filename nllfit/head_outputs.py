@@ -1,4 +1,4 @@
-"""Reads the distribution in a head's output, in either Keras version. Raises an error for other outputs."""
+"""Finds the distribution in a head's output, and makes such outputs, in either Keras version."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def no_distribution(output: Any, name: str = "`y_pred`") -> Exception:
 
 
 def kind_of(output: Any) -> str:
-    """Describes an output in a message, by its class or, for a tensor, by its shape."""
+    """Describes an output for a message: a tensor by its shape, any other output by its class."""
     if isinstance(output, type):
         return f"the class {output.__name__}"
     return f"a tensor of shape {tuple(output.shape)}" if tf.is_tensor(output) else f"a {type(output).__name__}"

@@ -83,7 +83,7 @@ class Laplace:
         return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
-        """Returns the mixtures of all rows, like `nllfit.predict_distribution`."""
+        """Returns the mixtures of all rows. For the arguments, see `nllfit.predict_distribution`."""
         outputs, means_and_roots = [], []
         for batch in _batches(self.model, x, as_count("batch_size", batch_size, 1)):
             with refusal_of("a batch of `x`"):
@@ -181,15 +181,15 @@ def laplace(
 
     For a `Normal` head of fixed scale whose mean is linear in the weights, the posterior and the evidence are exact.
     The predictions are exact except for the sum over points that `Laplace` describes. This sum is a coarse
-    approximation where the uncertainty of the weights adds much more variance than the noise has. Shared parameters of
-    a head are treated as known.
+    approximation if the variance due to the uncertain weights is much larger than the variance of the noise. Shared
+    parameters of a head are treated as known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.
       x, y: the arrays that the model was trained on.
       layers: which weights get a posterior, at most 2000 of them. `"last"` selects the last layer with weights before
-        the head, or all layers whose outputs are summed if the head receives a sum. `"all"` selects all trainable
-        weights.
+        the head or, if the head receives a sum, the last such layer of each summand. `"all"` selects all trainable
+        weights except the shared parameters of the head.
       prior_scale: `s`, a positive number; or `"marginal likelihood"` for the scale that maximises the evidence.
       sample_weight: how often each row counts, `[n]`, as in the training.
 
@@ -248,7 +248,7 @@ def _weights_without_shared(model):
 
 
 def _last_weights(model):
-    """Returns the trainable weights of the last layers before the head that have trainable weights."""
+    """Returns the trainable weights of the last trainable layers before the head."""
     adapter = adapter_of(model)
     *_, head = [layer for layer in adapter.layers if isinstance(layer, Head)]
     layers = _last_layers(head, adapter.layers, adapter.keras) or [_last_trainable(adapter.layers, adapter.keras)]
@@ -279,7 +279,7 @@ def _last_trainable(layers, keras):
 
 
 def _batches(model: Model, x: Any, batch_size: int) -> Iterator[Any]:
-    """Yields batches of the inputs, as Keras's `predict` does."""
+    """Yields batches of the inputs. Arrays `[n]` become `[n, 1]`, as in Keras's `predict`."""
     if isinstance(x, tf.data.Dataset):
         yield from dataset_inputs(x)
         return

@@ -22,8 +22,8 @@ _REDUCTIONS = tf_keras.losses.Reduction
 class DistributionLoss(tf_keras.losses.Loss):
     """The base class of tf_keras losses that are functions of an outcome and its predicted distribution.
 
-    A subclass defines `score(y_true, distribution)`. It returns the loss of each outcome, `[*batch]`. Before `score` is
-    called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
+    A subclass defines `score(y_true, distribution)`, which returns the loss of each outcome, `[*batch]`. Before `score`
+    is called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
     """
 
     takes_padding = True  # outcomes that are masked or have weight 0 may be outside the support

@@ -32,8 +32,8 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     Raises:
       TypeError: if `distribution` is not a distribution.
       ValueError: if `y` is not numeric or has another shape.
-      NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`; or if
-        outcomes are angles of a mixture, because the CDF of each component starts at another point of the circle.
+      NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`; or for
+        a mixture over angles, because the CDF of each component starts at another point of the circle.
 
     Example:
       >>> head = nllfit.heads.Poisson()
@@ -47,7 +47,7 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y > y)` of each element of an outcome.
 
     It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where the difference would round to 0.
-    Arguments, result and errors are those of `cdf`.
+    Arguments, the shape of the result and errors are those of `cdf`.
 
     Example:
       >>> nllfit.survival(tfd.Normal([0.0], 1.0), 10.0).numpy() * 1e24
@@ -124,8 +124,8 @@ def mode(distribution: tfd.Distribution) -> tf.Tensor:
 
     If TFP has no formula, for example for mixtures, the density is searched on a grid of quantiles of each component,
     and its eight highest local maxima are refined. A mode that is a count is exact. A mode that is a real number has
-    about 8 correct digits, because a density is flat at its maximum. The mode may be a narrow peak that contains little
-    probability. If the density is infinite at an end of the support, the mode is that end.
+    at most about 8 correct digits, because a density is flat at its maximum. The mode may be a narrow peak that
+    contains little probability. If the density is infinite at an end of the support, the mode is that end.
 
     - If the elements of an outcome are independent, each element has its own mode.
     - The mode of class labels is the most likely class.

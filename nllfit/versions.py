@@ -1,9 +1,8 @@
 """Checks that the installed versions of TensorFlow, TensorFlow Probability and tf-keras are compatible.
 
-The packages are installed separately. With incompatible versions, an import fails with a traceback from inside one
-of the packages.
-Importing this module reads the versions from the packages' metadata, without importing the packages, and raises an
-`ImportError` that says what to install.
+The packages are installed separately. With incompatible versions, an import fails with a traceback from inside one of
+the packages. Importing this module reads the versions from the packages' metadata, without importing the packages. If
+they are incompatible, it raises an `ImportError` that says what to install.
 """
 
 import importlib.metadata

@@ -41,7 +41,8 @@ def as_mathml(content: str) -> str:
 class _Parser:
     """A recursive-descent parser with one token of lookahead.
 
-    An expression is made of sums of products of units. A unit is a number, a name, a call or a bracket.
+    An expression is a list of sums, with relations or commas between them. A sum is a list of products, and a product
+    is a list of units. A unit is a number, a name, a call or a bracket.
     """
 
     def __init__(self, text):

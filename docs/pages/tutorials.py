@@ -68,9 +68,9 @@ def run(path: pathlib.Path) -> list[tuple[str, bytes | None]]:
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Runs the tutorials that have changed in other processes during a `with` block, and stores the results for `page`.
+    """Runs the changed tutorials during a `with` block, and stores the results for `page`.
 
-    The end of the block waits for the tutorials.
+    The tutorials run in other processes. The end of the block waits for them.
     """
     workers = min(os.cpu_count() or 1, 4)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow hangs in a forked process

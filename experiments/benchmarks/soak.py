@@ -10,6 +10,8 @@ Each round draws a network, a head, data and the settings of the training, and r
 - `threads`: two models that train at the same time end with the weights of a model that trains alone;
 - `killed`: if a process is killed by kill -9 and started again, it ends with the weights of an uninterrupted run.
 
+Weights count as the same if they differ by less than a thousandth of the largest weight.
+
 `--keras` chooses the Keras version of rounds 0 to 3. The version then changes every four rounds. `--seed` is the number
 of the first round, and `--round 17` repeats only round 17. If a run is interrupted, the same command with `--out`
 continues with the next round, for `--minutes` from the new start. The reported memory, open files and threads are then

@@ -69,7 +69,7 @@ class Calibrated(abc.ABC):
         return output_like(output, distribution, law_of(distribution).central_value())
 
     def predict_distribution(self, x: Any, batch_size: int = 32) -> tfd.Distribution:
-        """Returns the calibrated distributions of all rows, like `nllfit.predict_distribution`."""
+        """Returns the calibrated distributions of all rows. For the arguments, see `nllfit.predict_distribution`."""
         predicted = predict_distribution(self.model, x, batch_size)
         return with_mask(self.calibrate(predicted), mask_of(predicted))
 
@@ -119,7 +119,10 @@ def _model_in(folder):
 
 
 def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: int) -> PredictedRows:
-    """Returns the predictions and the outcomes of held-out rows. Raises the same errors as `nllfit.evaluate`."""
+    """Returns the predictions and the outcomes of held-out rows.
+
+    Raises the errors of `nllfit.evaluate`, and a `TypeError` if `model` is a distribution.
+    """
     if hasattr(model, "log_prob"):
         raise TypeError(
             "`model` is a distribution: give the model that predicts it, because new predictions are to be calibrated."

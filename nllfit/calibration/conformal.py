@@ -21,7 +21,7 @@ from nllfit.families.law import law_of
 
 __all__ = ["Conformalized", "conformalize"]
 
-# When two neighbouring ends move, their distance shrinks at most to this share. (This does not apply to counts.)
+# When two neighbouring ends move, at least this share of their distance remains. (This does not apply to counts.)
 _MIN_SHARE = 1e-3
 _BELOW_ONE = 1 - 1e-12  # so that a product such as 100 * 0.55 = 55.00000000000001 is not rounded up to 56
 
@@ -43,9 +43,9 @@ def conformalize(
     mean over sets of held-out rows. For real outcomes, the coverage with one set is a draw from a
     `Beta(k, n + 1 - k)` distribution.
 
-    Intervals of several levels are nested. Distances of real numbers and counts are in the unit of the outcome.
-    Outcomes that are positive or lie between two bounds are first mapped to the real line by TFP's bijector for the
-    support. Distances are measured there, so the moved intervals stay inside the support.
+    Intervals of several levels are nested. Distances of counts and of unbounded real numbers are in the unit of the
+    outcome. Outcomes that are positive or lie between two bounds are first mapped to the real line by TFP's bijector
+    for the support. Their distances are measured there, so the moved intervals stay inside the support.
 
     Args:
       model: a Keras 2 or Keras 3 model whose head has real outcomes or counts, with one element or several independent
@@ -117,8 +117,8 @@ class Conformalized(Calibrated):
 
     Raises:
       ValueError: if a level is not between 0 and 1, or there is no level.
-      ValueError: in a call of the model, if `conformalize` does not support the outcomes, or if they have another shape
-        than a correction that is an array, such as sequences of another length.
+      ValueError: in a call of the model, if `conformalize` does not support the outcomes, or a correction is an array
+        whose shape does not fit them, for example because sequences have another length.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})

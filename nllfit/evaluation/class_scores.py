@@ -82,7 +82,7 @@ def class_scores(evaluation: Evaluation, names: Sequence[str] | None = None) -> 
     is_member = labels[:, None] == np.arange(size)
     losses = evaluation.scores["nll"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        if len(losses) != len(labels):  # `nll` sums over a row's elements; here each counts
+        if len(losses) != len(labels):  # `nll` sums over a row's elements; here each element counts
             losses = -np.log(probabilities[np.arange(len(labels)), labels])
         nll = np.bincount(labels, losses, size) / is_member.sum(0)
     area, precision = np.array([_auc_and_precision(is_member[:, k], probabilities[:, k]) for k in range(size)]).T

@@ -101,7 +101,7 @@ class Evaluation:
     Attributes:
       num_rows: `n`.
       nll, nll_se: the mean negative log-likelihood, in nats, and its standard error. For a model with a latent variable
-        `z`, `nll` is `-log p(y | z)` for one draw of `z`, without the KL divergence, and no bound of `-log p(y)`.
+        `z`, `nll` is `-log p(y | z)` for one draw of `z`. It excludes the KL divergence and does not bound `-log p(y)`.
       crps: the mean of `nllfit.crps`, in the unit of the outcome: a sum over the event, or the energy score of a vector
         (`MultivariateNormalTriL`). None for classes.
       rmse, mae: the root mean squared and the mean absolute error of the point prediction, in the unit of the outcome.

@@ -35,7 +35,7 @@ class PredictedRows(NamedTuple):
 
     Attributes:
       distribution: the predictions, of batch `[n, ...]`.
-      y: the outcomes. Where the mask is False, `y` is any number that the distribution allows.
+      y: the outcomes. Where the mask is False, an arbitrary outcome in the support replaces them.
       nll: the negative log-likelihood of each outcome, in float64.
       mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
     """

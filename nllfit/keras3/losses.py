@@ -22,8 +22,8 @@ __all__ = ["CRPS", "BetaNLL", "DistributionLoss", "NegativeLogLikelihood"]
 class DistributionLoss(keras.losses.Loss):
     """The base class of Keras 3 losses that are functions of an outcome and its predicted distribution.
 
-    A subclass defines `score(y_true, distribution)`. It returns the loss of each outcome, `[*batch]`. Before `score` is
-    called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
+    A subclass defines `score(y_true, distribution)`, which returns the loss of each outcome, `[*batch]`. Before `score`
+    is called, masked outcomes and outcomes of weight 0 are replaced by outcomes in the support.
     `reduction="auto"` means Keras's "sum_over_batch_size".
     """
 

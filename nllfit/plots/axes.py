@@ -1,4 +1,4 @@
-"""The type of matplotlib's axes, the style of a marked maximum, and the width of 95% intervals."""
+"""The type of matplotlib's axes, the style of a marked maximum, and half the width of a 95% interval."""
 
 from typing import Any, TypeAlias
 

@@ -85,7 +85,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
     A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
     they are biased. If the model is correct and the outcomes are independent, the top of each bar is inside the band in
-    95% of samples.
+    at least 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -122,7 +122,7 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
     The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, the intervals are too
     narrow; if the curve is above the diagonal, they are too wide. If the model is correct and the outcomes are
-    independent, the curve at any one probability is inside the band in 95% of samples.
+    independent, the curve at any one probability is inside the band in at least 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -33,9 +33,9 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
     the fitted distribution. The CDF at the `i`-th of `n` sorted outcomes follows a Beta(i, n + 1 - i) distribution. The
     ends of the band at dot `i` are two quantiles of this Beta distribution, mapped by the fitted quantile function. The
     levels of the two quantiles are the same for all `i`. In a sample of more than 200, the band is computed at 200 dots
-    and interpolated. The band is computed as if the distribution were known. But
-    the fitted distribution is closer to the sample than the true one. So, if the family is correct, the band contains
-    all dots in more than 95% of samples.
+    and interpolated. The band is computed as if the distribution were known. But the fitted distribution is closer to
+    the sample than the true distribution is. So, if the family is correct, the band contains all dots in more than 95%
+    of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -68,7 +68,7 @@ def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
     The gain of a fall is the derivative of the mean log-likelihood per row with respect to the fall. Each iteration
-    multiplies each fall of the estimate by the gain. The mean log-likelihood is concave, the falls sum to 1, and
+    multiplies each fall of the estimate by its gain. The mean log-likelihood is concave, the falls sum to 1, and
     `sum(gains * falls)` is 1. So the mean log-likelihood can still rise by at most `max(gains) - 1`. The algorithm
     stops if this bound is small.
     """
