@@ -12,10 +12,8 @@ from experiments.benchmarks import speed
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-# The mark of the test below makes all pairs thorough except `nllfit_keras3-sequence`.
-LEFT_OUT = ("nllfit", "small"), ("nllfit", "cnn"), ("keras", "cnn"), ("tf_keras", "small"), ("nllfit_keras3", "small")
 PAIRS = [
-    pytest.param(contender, model, marks=pytest.mark.thorough if (contender, model) in LEFT_OUT else ())
+    (contender, model)
     for contender in speed.installed()
     for model in ("small", "cnn")
     if (model, contender) not in speed.WITHOUT
