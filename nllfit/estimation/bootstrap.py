@@ -157,7 +157,7 @@ def table_of(values: Numbers, errors: Numbers, intervals: Numbers, level: float)
 
 
 def draw_samples(fit: Fit, num_samples: int, seed: int) -> np.ndarray:
-    """Draws samples from a fitted distribution, `[num_samples, n, *event]`. `n` is the size of the original sample."""
+    """Draws samples from a fitted distribution, `[num_samples, n, *event]`. `n` is the rounded sum of the weights."""
     family = fit.problem.family
     if family.takes_infinity:
         raise ValueError(

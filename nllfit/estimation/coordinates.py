@@ -1,9 +1,9 @@
 """Coordinates for estimation: maps between an unconstrained vector `w` and the parameters of a family.
 
-A positive parameter is the exponential of its coordinate. (Heads use softplus instead of the exponential.) Newton's
-method works best for a quadratic function, and the log-likelihood is closer to quadratic in a logarithm than in the
-input of a softplus. Logarithms also make the search independent of the unit of `y`, because a change of the unit only
-shifts a logarithm.
+A positive parameter without a `floor` is the exponential of its coordinate. (By default, a head uses softplus instead
+of the exponential.) Newton's method works best for a quadratic function, and the log-likelihood is closer to quadratic
+in a logarithm than in the input of a softplus. Logarithms also make the search independent of the unit of `y`, because
+a change of the unit only shifts a logarithm.
 
 The names of some parameters change, too. The *constrained* parameters are the arguments of `Family.build`: TFP builds a
 Poisson from its `log_rate`, and a Bernoulli from its `logits`. A table of estimates shows the *natural* parameters
@@ -39,7 +39,7 @@ class Coordinates:
         of the methods.
 
     Attributes:
-      family: the family with the link `exp` for positive parameters, and without checks of outcomes.
+      family: the family with the link `exp` for positive parameters without a `floor`, and without checks of outcomes.
       shapes: the shapes of the free constrained parameters by name.
       size: the length of `w`.
       point_size: the total number of elements of the free constrained parameters.

@@ -29,8 +29,8 @@ class Estimate(MaximumLikelihoodFit):
 
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
-      parameters: the estimates by name, numbers or arrays. The names are those of statistics, such as `rate` where TFP
-        has `log_rate`.
+      parameters: the estimates by name, numbers or arrays. The names are usual in statistics, such as `rate` instead of
+        TFP's `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified: other values of the parameter give the same densities.
       covariance: the covariance matrix `[q, q]` of the `q` numbers in `parameters`, in the order of `parameters`. It is
@@ -91,8 +91,8 @@ class Estimate(MaximumLikelihoodFit):
 
         The chi-square distribution has 1 degree of freedom, or 2 if the parameter is an end of the support, such as the
         `low` of a Uniform. The estimate of this end is the smallest or largest observation. The error of the estimate
-        is exponentially distributed, and the log-likelihood falls linearly from the estimate. So twice the fall of the
-        log-likelihood to the true value is exponentially distributed with mean 2: this is the chi-square distribution
+        is exponentially distributed, and the log-likelihood falls linearly from the estimate. So twice the fall from
+        the estimate to the true value is exponentially distributed with mean 2: this is the chi-square distribution
         with 2 degrees of freedom.
 
         Args:

@@ -29,9 +29,9 @@ _SPECIAL_CASES = {
     ("Normal", "StudentT"): {"df": math.inf},
     ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
-# A statistic between minus this number, in nats, and 0 counts as 0. A statistic may be below 0 because of a rounding
-# error. Another cause is a search for the general family that stopped just before a parameter reached the bound at
-# which the special case lies.
+# A negative statistic of at most this size, in nats, counts as 0. One cause of such a statistic is a rounding error.
+# Another cause is a search for the general family that stopped just before a parameter reached the bound at which the
+# special case lies.
 _ROUNDING = 0.02
 _ZERO_SHARE = "zero_probs"  # the argument of `ZeroInflated` and `Hurdle` that holds the share of zeros at a value
 
@@ -68,18 +68,18 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
     degrees of freedom, where `k` is the number of parameters of `b` minus the number of parameters of `a`.
 
     The special case may be at a bound of a parameter of `b`. For example, a Poisson is a `NegativeBinomial` with an
-    infinite `total_count`. It is also a `ZeroInflated` Poisson whose share of extra zeros is 0. Then the estimate of
-    this parameter is at the bound in half of all samples, so the statistic has the mixture distribution `0.5 chi2_(k-1)
-    + 0.5 chi2_k`. A variable with the distribution `chi2_0` is always 0. If outcomes have `m` elements, the parameter
-    has `m` elements at their bounds. The mixture is then `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` is the number of
-    elements whose estimate is at the bound, and `C(m, i)` is the binomial coefficient.
+    infinite `total_count`. It is also a `ZeroInflated` Poisson whose share of extra zeros is 0. In such a case, the
+    estimate of the parameter is at the bound in half of all samples, so the statistic has the mixture distribution
+    `0.5 chi2_(k-1) + 0.5 chi2_k`. A variable with the distribution `chi2_0` is always 0. If outcomes have `m` elements,
+    the parameter has `m` elements at their bounds. The mixture is then `sum_i C(m, i) / 2^m chi2_(k-i)`, where `i` is
+    the number of elements whose estimate is at the bound, and `C(m, i)` is the binomial coefficient.
 
     Args:
       a: the `Estimate` of the special case. The special case is either the family of `b` with at least one more
         parameter held at a value, or a known special case, such as the Exponential of the Gamma. A wrapped family
-        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) is a special case of another family with the same wrapper
-        and window if the first inner family is a special case of the second. A family of counts is a special case of
-        the `ZeroInflated` and `Hurdle` families that wrap it.
+        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) is a special case of another if both have the same wrapper
+        and window, and its inner family is a special case of the other inner family. A family of counts is a special
+        case of the `ZeroInflated` and `Hurdle` families that wrap it.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -97,7 +97,7 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`. This
           includes a parameter that `a` does not have: a Cauchy holds the `df` of a `StudentT` at 1.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
-        - `b` has a lower likelihood than `a`.
+        - The log-likelihood of `b` is lower than that of `a` by more than 0.01 nats.
 
     Example:
       >>> y = [0.5, 1.5, 0.2, 3.1, 0.9, 2.2]
@@ -238,7 +238,7 @@ def _check_ends(a, b):
 
 
 def _window(family):
-    """Returns the arguments of a wrapped family that cannot be estimated, such as the window."""
+    """Returns those arguments of a wrapped family that are never estimated, such as the window."""
     return {name: value for name, value in family.arguments.items() if name not in ("family", "shared", _ZERO_SHARE)}
 
 

@@ -46,7 +46,8 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       TypeError: if `distribution` is not a `tfd.Distribution`.
       ValueError: if one of these is true:
         - `y` is empty, is not numeric, contains a NaN, or has another event shape than the distribution.
-        - An outcome is outside the support, or at an edge of it where the density is not defined.
+        - An outcome is outside the support and its density is not computed as 0 (see above).
+        - An outcome is at an edge of the support where the density is not defined.
         - A parameter is outside its domain, such as a scale of 0.
         - The distribution is in float32 and cannot be rebuilt in float64, and rounding to float32 would change an
           outcome by more than 1e-5 of the sample's range.

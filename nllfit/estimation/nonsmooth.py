@@ -133,7 +133,8 @@ def _by_element(problem: Problem, name: str, natural: Numbers, candidates: np.nd
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Returns the coordinates `[s, p]` of the highest local maxima on a grid of values of `SearchPolicy.scattered`.
 
-    The grid consists of the observations and their midpoints. The other parameters have their values at `w`.
+    The grid consists of the observations and the midpoints between neighbours. If there are too many, only a part of
+    them is used. The other parameters have their values at `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:

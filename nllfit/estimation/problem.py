@@ -89,8 +89,8 @@ class Problem:
     def distribution(self, w: np.ndarray) -> tfd.Distribution:
         """Returns the distribution at `w`.
 
-        `validate_args` is as in the family, by default True. But it is False if rounding moved a parameter to the edge
-        of the parameter's domain.
+        The distribution has the `validate_args` of the family, by default True. But if rounding moved a parameter to
+        the edge of the parameter's domain, `validate_args` is False.
         """
         try:
             return self.family.build(self._constrained(w), tf.float64)

@@ -16,9 +16,9 @@ __all__ = ["Profile"]
 
 # The shortest step towards a value, relative to the distance of the value from the estimate.
 _SHORTEST_STEP = 1e-2
-# If an interval extends farther from the estimate than 64 half-widths of the Wald interval, its end is infinite, or the
-# bound of the domain. If the domain is bounded, the same holds if the interval extends farther than 64 in the
-# unconstrained coordinate, for example the logarithm.
+# If an interval extends farther from the estimate than 64 half-widths of the Wald interval, its end is set to infinity
+# or to the bound of the domain. In a bounded domain, a distance of more than 64 in the unconstrained coordinate (for
+# example the logarithm) has the same effect.
 _FAR = 64
 
 

@@ -1,6 +1,6 @@
 """Fits one family to many samples of the same size at once, for the bootstrap and the goodness-of-fit tests.
 
-Newton's method starts at the estimate from the original sample. Each step computes the derivatives for all samples in
+Newton's method starts at the estimate from the original sample. Each step computes the derivatives for many samples in
 one call of a traced function. A sample in which Newton's method does not converge gets a separate, full `search`. If
 the likelihood is not smooth or may have several maxima, every sample gets a separate search.
 """

@@ -34,9 +34,9 @@ _SUBSAMPLE_SIZE_FOR_SEVERAL_MAXIMA = 2_000
 def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
-    The problem of the returned `Fit` may differ from the argument `problem`. If the exact derivatives fail, the
-    returned problem uses finite differences. If the maximum is at a corner, the returned problem holds the parameter in
-    which the likelihood has this corner.
+    The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
+    trace, the returned problem uses finite differences. If the maximum is at a corner, the returned problem holds the
+    parameter in which the likelihood has this corner.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum

@@ -10,7 +10,7 @@ __all__ = ["starts"]
 
 _CANDIDATES = 1000
 _STARTS = 100
-# Subsamples of these sizes suffice to rank the candidates, because their likelihoods differ by large factors.
+# Subsamples of these sizes suffice to rank the candidates, because the candidates' likelihoods differ by large factors.
 _VERY_FEW_OBSERVATIONS = 20
 _FEW_OBSERVATIONS = 200
 

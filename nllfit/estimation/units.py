@@ -1,7 +1,7 @@
 """Units: the affine map that scales a sample, and the parameters of its family, to magnitudes of about 1.
 
 A location-scale density contains `(y - loc) / scale`. If `loc` is a million times as large as `scale`, the subtraction
-loses six digits. If the sample was first centred and scaled, the subtraction loses no digits.
+loses six digits. If the sample is first centred and scaled, the subtraction loses hardly any digits.
 """
 
 import functools

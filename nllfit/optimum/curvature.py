@@ -86,8 +86,8 @@ def backtrack(
       w, step: `[..., p]`.
       value: the value of the function at `w`, `[...]`.
       slope: the derivative along `step` at `w`, `[...]`.
-      slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. It may be
-        negative.
+      slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. A step may
+        then lower the function by up to `slack`.
       halvings: the number of scales 1, 1/2, 1/4, ... to try.
     """
     scale = np.ones(np.shape(value))
@@ -137,7 +137,7 @@ def rises_along(
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.
       w: the point at distance 0, `[p]`.
-      direction: the direction, `[p]`. The unit of the distances is its length.
+      direction: the direction, `[p]`. The unit of the distances is the length of this vector.
       noise: the rounding error of a value, relative to `1 + |value|`.
     """
     values = functions(w + _DISTANCES[:, None] * direction)

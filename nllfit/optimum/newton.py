@@ -24,7 +24,7 @@ _LEAP = 5.0  # near a maximum, a step this many times as long as Newton's reache
 _LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times as long
 _UNENDING = 0.01  # standard errors; an endless climb stops after a shorter step, about 0.01^2 nats below the limit
 _LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # a climb that used all steps is endless if the last was below `_UNENDING` but moved a coordinate by more
+_FAR = 0.1  # a climb without steps left is endless if its last step was short, but moved a coordinate by more than this
 _AT_REST = 1e-5  # standard errors; a start closer to the maximum is final: a step would only add rounding errors
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
@@ -221,7 +221,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next would reach no lower value."""
+        """Whether steps shrink slowly, and the next step would end no lower if it were `_LEAP` times as long."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)

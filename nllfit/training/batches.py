@@ -111,7 +111,7 @@ def checked_arrays(
 
     Args:
       x, y, sample_weight, floatx, check, class_weight, name: as in `batches_of`.
-      reader: the subject of the error about an iterable: what needs all the data at once, such as "L-BFGS".
+      reader: the name of the method that needs all the data at once, such as "L-BFGS", for an error message.
       takes_sparse: whether `x` may be sparse.
 
     Raises:

@@ -19,7 +19,7 @@ __all__ = ["CallbackLoop"]
 class CallbackLoop:
     """Trains the epochs of a run and calls Keras's callbacks.
 
-    One call of a program trains several epochs. Then this class calls the hooks of the callbacks, epoch by epoch.
+    One call of a program may train several epochs. Then this class calls the hooks of the callbacks, epoch by epoch.
     Callbacks that only read the model get a `WatchedModel`. It shows the weights after the epoch whose hooks are
     called. If a callback may change the model, or if there are backups, each call trains only one epoch. If a callback
     that may change the model defines `on_test_begin`, the `on_test_begin` of all callbacks is called before the model

@@ -26,8 +26,8 @@ from nllfit.training.traced_steps import TracedEpochs, one_step, split
 __all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
 
 MOST_EPOCHS = 64  # in one call of a program
-# The states after all epochs of a call together take at most this number of bytes. The same limit applies to the orders
-# of rows.
+# If a call trains several epochs, the states after all of them together take at most this number of bytes. The same
+# limit applies to the orders of rows.
 _MAX_CALL_BYTES = 2**22
 
 

@@ -145,7 +145,7 @@ def fit(
         epoch that contains its 2001st step, and waits for XLA there. It stays in the graph if the model has
         convolutions or embeddings, or if the number of steps is unknown. Under `"auto"`, any run stays in the graph if
         there are several replicas, if data hold strings, if XLA cannot compile a step, or if layers draw from a state
-        that is not in a variable, like tf_keras's dropout unless
+        that is not in a variable. tf_keras's dropout does so unless
         `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:
@@ -173,8 +173,8 @@ def fit(
         start again, and which worker was lost if that can be known. If TensorFlow's message names no worker,
         TensorFlow's error is raised.
       FloatingPointError: if the loss or a trainable weight is not finite after an epoch or after a part of a long
-        epoch, or if a parameter of a head is not finite in a step. The message names the first layer with a weight
-        that is not finite.
+        epoch, or if a parameter of a head is not finite in a step. If a weight is not finite, the message names the
+        first layer with such a weight.
 
     Example:
       >>> model.compile("adam", nllfit.negative_log_likelihood)

@@ -135,5 +135,5 @@ def _classes_with_unneeded_hooks(keras):
 
 
 def only_reads(callback: Any) -> bool:
-    """Returns whether a callback only reads the model, so that the next epochs do not depend on the callback."""
+    """Returns whether a callback only reads the model. It may stop the run, but does not change later epochs."""
     return type(callback).__name__ in _READERS and is_keras_code(type(callback))

@@ -99,7 +99,7 @@ class Call:
     Attributes:
       executor: `"graph"` or `"xla"`.
       max_steps: the maximum number of steps.
-      compiles: whether to start compilation in another thread, if it is not running.
+      compiles: whether to start compilation in another thread, unless it was started before.
       waits: whether to wait until the compilation ends, and then to call `next_call` again.
     """
 

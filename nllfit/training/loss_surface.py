@@ -208,7 +208,7 @@ _S = TypeVar("_S", bound=Surface)
 
 @contextlib.contextmanager
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
-    """A context with the loss surface of a model for `data`, an instance of `kind`.
+    """A context with the loss surface of a model for `data`. The surface is an instance of `kind`.
 
     All models of an architecture share one compiled surface. A model gets its own surface only if `architecture_of`
     returns None, if the model cannot be copied, or if the model is too large for a copy to stay in memory.

@@ -24,7 +24,7 @@ class WatchedModel:
       model: the model.
       restore_epoch: a function that restores the model to its state after the epoch whose callbacks run. It is called
         before anything is read.
-      weights: a function that returns the weights of that epoch without restoring the model.
+      weights: a function that returns the weights of that epoch, usually without restoring the model.
     """
 
     def __init__(self, model: Model, restore_epoch: Callable[[], None], weights: Callable[[], list[np.ndarray]]):

@@ -116,7 +116,7 @@ class Run:
             self._restored_epoch = self._selected_epoch
 
     def weights(self) -> list[np.ndarray]:
-        """Returns the same as `restore_epoch` and then `model.get_weights()`, in a tenth of the time."""
+        """Returns the same as `restore_epoch` and then `model.get_weights()`, usually in a tenth of the time."""
         states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
         weight_states = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
         # Frozen or mirrored weights and lookup tables have no recorded state. Then `restore_epoch` restores the model.

@@ -27,7 +27,7 @@ _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
 # A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`. After `_POOR_STEPS` poor steps
-# in a row, L-BFGS takes over.
+# in a row, L-BFGS takes over, unless there are so few weights that a Newton step is cheap.
 _POOR_SHARE = 0.25
 _POOR_STEPS = 3
 # When no element of the gradient is larger than this, L-BFGS ends and Newton's method begins.
@@ -62,7 +62,7 @@ class Found:
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
         "zero": each step only divides the loss by a factor, so no optimum is near: the gain is at most a rounding error
-          of `start - value`, but more than `noise` and than 1/16 of the previous gain;
+          of `start - value`, but above `noise` and above 1/16 of the previous gain;
         "stuck": no lower loss was found;
         "cut short": after `max_iterations`;
         "out of time": after `max_seconds`.
@@ -123,7 +123,7 @@ def search(surface: Surface, w: np.ndarray, max_iterations: int, tolerance: floa
         if found.end != "stuck":
             break
         # Newton's method was stuck, because the loss has kinks or is far from quadratic. On such a loss, a step of
-        # L-BFGS lowers the loss as much as a Newton step does, and needs no Hessian.
+        # L-BFGS lowers the loss about as much as a Newton step does, and needs no Hessian.
         limit = min(max_iterations, found.iterations + _STEPS_BETWEEN_CHECKS)
         further = yield from _lbfgs(surface, found, limit, tolerance)
         if not further.value < found.value - found.noise:
@@ -277,7 +277,7 @@ def _noise(surface, nearby, value, gradient, axes):
 
 
 def _lower_aside(surface, found):
-    """Returns the weights with the lowest loss among points on both sides of each axis of negative curvature.
+    """Returns the lowest of several points on both sides of `found.w`, along each axis of negative curvature.
 
     Returns None if the loss is not lower at any of these points.
     """
