@@ -13,7 +13,8 @@ __all__ = ["FUNCTION_ARGUMENTS", "Adapter", "Model"]
 FUNCTION_ARGUMENTS = "_fn_kwargs"
 """The attribute of a loss or metric with the arguments of its function, such as the `delta` of a Huber loss.
 
-Without it, Keras 3 models that differ only in such an argument share a program, because the configs lack some of them.
+Some of these arguments are not in the config of the loss. If we compared only configs, Keras 3 models that differ in
+such an argument would share a program.
 """
 
 Model: TypeAlias = Any  # a model of tf_keras or Keras 3; the two have no common base class

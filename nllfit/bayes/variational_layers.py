@@ -31,10 +31,10 @@ outcomes, the mean is over `n * T` outcomes. Give `1 / (n * T)` then, because "1
 Prediction also draws weights, so `nllfit.predict_distribution(model, x, num_samples=100)` is the mixture over 100 draws
 from the posterior.
 
-There are three estimators. "reparameterization" draws the weights once for a batch. "flipout" also draws once, and
-flips the signs of the weights' deviations from their means at random for each row, which reduces the noise of the
-gradient. "local_reparameterization" draws the outputs of each row before the activation, and needs a `Dense` layer with
-inputs `[B, C]`. "flipout" and "local_reparameterization" need independent Normal weights.
+There are three estimators. "reparameterization" draws the weights once for a batch. "flipout" also draws once. For each
+row, it flips the signs of the weights' deviations from their means at random. The gradient then has less noise than
+with "reparameterization". "local_reparameterization" draws the outputs of each row before the activation, and needs a
+`Dense` layer with inputs `[B, C]`. "flipout" and "local_reparameterization" need independent Normal weights.
 
 Args:
   *args, **kwargs: the arguments of Keras's `{base}`, without regularizers and constraints of weights. Initializers set
@@ -44,7 +44,7 @@ Args:
   posterior: the name of a family, or a `Family` of one weight or of the vector of all weights. "MultivariateNormalTriL"
     has a full covariance; use it for small layers, with `estimator="reparameterization"`.
   prior: the scale of a Normal around 0 for each weight; a distribution of one weight or of the vector of all weights;
-    or a family or its name, whose parameters are then learned with the posterior.
+    or a family or the name of a family. The parameters of a family are learned together with the posterior.
   estimator: "flipout", "reparameterization" or "local_reparameterization".
   seed: the seed of the draws; by default from Python's generator, which Keras's `set_random_seed` seeds.
 
