@@ -4,7 +4,7 @@
 # # 11. How sure are the weights?
 #
 # Training gives one set of weights, but other sets of weights explain the data nearly as well. Far from the data, the
-# predictions of these sets differ. Three methods average over many sets of weights: *Laplace's approximation*,
+# predictions of these sets differ. Three methods average over several sets of weights: *Laplace's approximation*,
 # *variational layers* and the *ensemble* of lesson 4. This lesson compares the methods on data with a gap.
 
 # %%

@@ -29,7 +29,7 @@ tfd, tfb = tfp.distributions, tfp.bijectors
 #
 # The data are monthly temperatures of the sea off Peru from 1950 to 2010, as *anomalies*: degrees above or below the
 # mean temperature of that month of the year. In most years the water is a little cooler than the mean. In an El Niño
-# year it is up to five degrees warmer. The input of the network is the month, as a point on a circle, so that December
+# year it is up to 4.5 degrees warmer. The input of the network is the month, as a point on a circle, so that December
 # is next to January. Every third year is held out.
 
 # %%
@@ -96,7 +96,7 @@ def bent_normal(params):
 #
 # ## Three heads
 #
-# The network is always the same, with one hidden layer. `nllfit.initialize` starts training at the marginal
+# The networks have the same hidden layer. `nllfit.initialize` starts training at the marginal
 # distribution of the anomalies.
 
 # %%

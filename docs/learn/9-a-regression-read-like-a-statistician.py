@@ -9,7 +9,7 @@
 #
 # The data are from the RAND health insurance experiment. The outcome `mdvis` is the number of a person's visits to a
 # doctor in a year. The insured persons pay a share of the bill: if the share is $s$ percent, `lncoins` is $\log(1+s)$.
-# `disea` counts chronic diseases, and `health` is the person's rating of their own health.
+# `disea` is an index of chronic diseases, and `health` is the person's rating of their own health.
 
 # %%
 import numpy as np
@@ -48,8 +48,8 @@ print(poisson.table(exponentiate=True).round(3))
 #
 # The standard errors in the table are valid if the counts have the distribution that the model assumes: a Poisson,
 # whose variance is equal to its mean. *Quantile residuals* test this assumption. If the model is correct, the residuals
-# are standard Normal for any family, and in 95% of samples all dots of the figure are within the band. In the left
-# panel many dots are outside the band, because many people never go to a doctor, and some go very often.
+# are standard Normal for any family, and in at least 95% of samples all dots of the figure are within the band. In the
+# left panel many dots are outside the band, because many people never go to a doctor, and some go very often.
 
 # %%
 # Quantile residuals of a Poisson and of a negative binomial regression against the quantiles of a standard Normal
@@ -105,7 +105,7 @@ print(smaller.anova(negative_binomial).round(4).to_string())
 # because persons differ.
 
 # %%
-# Visits against the number of diseases: the mean, the interval of the mean, and the interval of one person's visits
+# Visits against the index of diseases: the mean, the interval of the mean, and the interval of one person's visits
 new = {"lncoins": np.zeros(30), "disea": np.linspace(0, 60, 30), "health": ["good"] * 30}
 predicted = negative_binomial.predict_interval(new)
 figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -113,7 +113,7 @@ ax = figure.subplots()
 ax.fill_between(new["disea"], predicted.lower, predicted.upper, alpha=0.2, label="95% of persons")
 ax.fill_between(new["disea"], predicted.mean_lower, predicted.mean_upper, alpha=0.5, label="95% interval of the mean")
 ax.plot(new["disea"], predicted["mean"], label="mean")
-ax.set(xlabel="diseases", ylabel="visits in a year")
+ax.set(xlabel="index of chronic diseases", ylabel="visits in a year")
 ax.legend()
 figure
 

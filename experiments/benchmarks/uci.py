@@ -93,7 +93,7 @@ def read_published(path):
 
 
 def start_worker():
-    """Initialises a worker process. It uses one thread and ignores Ctrl-C, which ends the parent process."""
+    """Initialises a worker process: one thread for each operation. It ignores Ctrl-C, which ends the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tf.config.threading.set_intra_op_parallelism_threads(1)
 

@@ -144,7 +144,7 @@ class Coordinates:
         )  # rounded, because `LINKS` clip values to just inside the ends
 
     def _constrained_and_link(self, name):
-        """Returns the name of the constrained parameter whose twin is `name`, and the link between the two."""
+        """Returns the name of the constrained parameter whose twin is `name`, and the bijector to its natural value."""
         return next(
             (constrained, link)
             for constrained in self.shapes

@@ -127,8 +127,8 @@ class Problem:
         """Returns a message about the first observation outside the support at `w`, or None if all are inside."""
         distribution = self.distribution(w)
         if self.family.component_shape and self.family.search.kinks:
-            # The components of a mixture have different supports. It is enough if an outcome is in one of the supports,
-            # but TFP's checks would reject each outcome that is not in all of the supports.
+            # The components of a mixture may have different supports. It is enough if an outcome is in one of the
+            # supports, but TFP's checks would reject each outcome that is not in all of the supports.
             distribution = self.family.holding({"validate_args": False}).build(self._constrained(w), tf.float64)
         outcomes = tf.cast(tf.constant(self.y), distribution.dtype)
         try:

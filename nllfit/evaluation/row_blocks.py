@@ -11,7 +11,7 @@ _MOST_NUMBERS = 2**20  # the most numbers in a tensor; 8 MiB in float64
 
 
 def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) -> Iterator[slice]:
-    """Splits rows into consecutive blocks, so that memory does not grow with the number or the size of the rows.
+    """Splits rows into consecutive blocks, so that memory does not grow with their number.
 
     Args:
       distribution: a distribution of batch `[num_rows, ...]`. The largest parameter determines the block size.

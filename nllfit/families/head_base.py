@@ -243,8 +243,8 @@ class Origin:
       family: the family.
       params: the unconstrained numbers, `[B, params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: Keras's mask `[B]`, which is False for the rows to ignore, or None if no row is ignored. Only the prediction
-        for a whole data set has a mask.
+      mask: in a prediction for a whole data set, Keras's mask `[B]`, which is False for the rows to ignore. None
+        without such a mask, and in other distributions.
       draw: the draw that the head returned as a tensor, or None.
     """
 

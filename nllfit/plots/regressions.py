@@ -15,10 +15,10 @@ __all__ = ["residual_qq", "survival_calibration"]
 def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
     """Draws sorted quantile residuals against the quantiles of a standard Normal.
 
-    If the model is correct, the residuals are near the diagonal for any family. The band contains *all* dots in 95% of
-    samples. Dots outside the band at the ends show that the family's tails are too light or too heavy. If the dots
-    follow a line that is steeper than the diagonal, the outcomes vary more than the model predicts. If the line is
-    flatter, the outcomes vary less.
+    If the model is correct, the residuals are near the diagonal for any family. The band contains *all* dots in at
+    least 95% of samples. Dots outside the band at the ends show that the family's tails are too light or too heavy. If
+    the dots follow a line that is steeper than the diagonal, the outcomes vary more than the model predicts. If the
+    line is flatter, the outcomes vary less.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

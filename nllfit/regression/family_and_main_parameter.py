@@ -63,7 +63,7 @@ def main_parameter(family: ParametricFamily) -> str:
 def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the outcomes `[n, *event]` that the family expects, and the labels of its classes.
 
-    The tuple of labels is empty if the outcomes are not classes.
+    The tuple of labels is empty if the family has no argument `num_classes`.
     """
     values, labels = outcome.values, outcome.labels
     if CUTPOINTS in family.parameter_names and not outcome.has_order:

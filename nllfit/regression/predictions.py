@@ -57,8 +57,8 @@ class Predictions(LinearPredictors):
         converge, `mean_se` and the ends of the confidence interval are NaN.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
-        parameter, as in a generalized linear model, the interval contains the mean for each value in the linear
-        predictor's Wald interval. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
+        parameter, as in a generalized linear model, they are the least and the greatest mean in the linear predictor's
+        Wald interval. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
 
         `lower` and `upper` are the prediction interval of a new outcome: the central interval of the distribution that
         the estimates predict. This interval ignores the uncertainty of the coefficients, which is small if there are

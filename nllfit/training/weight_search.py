@@ -142,7 +142,7 @@ def _at_corners(surface, found):
 
 
 def _lbfgs(surface, found, max_iterations, tolerance):
-    """Yields the result of L-BFGS after each `_STEPS_BETWEEN_CHECKS` steps. Returns the last result."""
+    """Yields the result of L-BFGS after each block of steps. Returns the last result."""
     newton_follows, iterations = len(found.w) <= _MOST_WEIGHTS_FOR_A_HESSIAN, found.iterations
     block_size = _STEPS_BETWEEN_CHECKS if surface.num_rows * len(found.w) < _HEAVY else _STEPS_BETWEEN_CHECKS // 10
     while True:

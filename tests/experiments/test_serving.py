@@ -8,9 +8,9 @@ from experiments.benchmarks import serving
 NOT_IN_LITE = {"Hurdle", "MultivariateNormalTriL", "Truncated"}  # TensorFlow Lite lacks an operation of their means
 
 
-# Each head has one Keras version, because both versions export the same TensorFlow operations. The other heads run
-# operations of these heads: Laplace and LogNormal are formulas like Normal, OneHotCategorical is like Categorical, and
-# Gamma, NegativeBinomial, Poisson and StudentT search with the functions of ZeroInflated("Poisson") and Beta.
+# Each head is tested in one Keras version, because both versions export the same TensorFlow operations. The other heads
+# are like these: Laplace and LogNormal are formulas like Normal, OneHotCategorical is like Categorical, and Gamma,
+# NegativeBinomial, Poisson and StudentT find quantiles as ZeroInflated("Poisson") and Beta do.
 SERVED = {
     "2": ["Bernoulli", "Censored", "Hurdle", "MultivariateNormalTriL", "Normal", "ZeroInflated"],
     "3": ["Beta", "Categorical", "Mixture", "Truncated"],
