@@ -103,7 +103,7 @@ def test_huge_counts_take_no_memory():
     number, probs = estimate.parameters["total_count"], estimate.parameters["probs"]
     law = stats.gamma(number, scale=probs / (1 - probs))  # nearly the fitted distribution
     itself = Refits(estimate.problem, estimate.optimum.w[None], {0: estimate.fit})
-    edges = goodness_of_fit.__globals__["_edges"](itself, y[None], estimate.distribution)
+    edges = goodness_of_fit.__globals__["_bin_edges"](itself, y[None], estimate.distribution)
     expected = 60 * np.diff([0, *law.cdf(edges), 1])
     assert expected.min() > 5 - 1e-4
     assert expected[:-1].max() < 6 + 1e-4
