@@ -7,7 +7,7 @@ from nllfit import heads
 from tests.head_cases import CASES
 from tests.keras_versions import alternately
 
-# One or two cases for each head. The other cases differ only in a constant, or in a feature that other heads cover.
+# One or two cases for each head. The other cases differ in a constant, a link, or a feature that other heads cover.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
 # Each case has one Keras version. A Truncated is thorough, because its tail probabilities run many operations.

@@ -195,7 +195,7 @@ ax = figure.subplots()
 ax.fill_between(grid, low, high, alpha=0.25, label="central 50%")
 ax.plot(grid, np.ravel(nllfit.quantile(predicted, 0.5)), label="median")
 ax.plot(age[observed], time[observed], "x", color="tab:red", markersize=5, label="death seen")
-ax.plot(age[~observed], time[~observed], "^", color="tab:blue", markersize=5, label="alive: the arrow points on")
+ax.plot(age[~observed], time[~observed], "^", color="tab:blue", markersize=5, label="alive when last heard of")
 ax.set(xlabel="age at the transplant", ylabel="days", yscale="log")
 ax.legend(fontsize="small", loc="lower left")
 figure

@@ -20,7 +20,7 @@ __all__ = ["Drawing", "Keras3", "infers_shapes", "set_minimized"]
 class Keras3(Adapter):
     """A model of Keras 3.
 
-    `Adapter` says what each method does. The docstrings here say what breaks without a private name.
+    `Adapter` says what each method does. If a docstring here names a private name, it says what breaks without it.
     """
 
     keras = keras

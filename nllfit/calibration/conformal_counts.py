@@ -103,7 +103,7 @@ class _MovedCountsLaw(Law):
 
 
 def _around(values, start):
-    """Returns the values `[*batch, k]` at indices `start` `[..., *batch]`, and the values at the next indices."""
+    """Returns `values` `[*batch, k]` at the indices `start` `[..., *batch]`, and at the next indices."""
     values = tf.broadcast_to(values, tf.concat([tf.shape(start), tf.shape(values)[-1:]], 0))
     return tuple(tf.gather(values, start + step, batch_dims=start.shape.rank) for step in (0, 1))
 

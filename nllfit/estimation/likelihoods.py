@@ -177,8 +177,8 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     has_zero_density = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    # Outcomes of density 0 are replaced by draws from the distribution, so that TFP's check can reject only the other
-    # outcomes.
+    # If TFP can draw from the distribution, draws replace outcomes of density 0. TFP's check can then reject only the
+    # other outcomes.
     if has_zero_density.any():
         tested_outcomes = tf.where(has_zero_density, _draw_or_outcomes(distribution, outcomes), outcomes)
     if refusal(checked_distribution, tested_outcomes):

@@ -33,8 +33,8 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 class Law:
     """Computes probabilities, quantiles, scores and predictions of `distribution`.
 
-    Methods that compute probabilities need a scalar distribution without assertions; `marginals` returns one. `cdf` and
-    `log_interval` return functions of outcomes, so that a loop repeats only the computations that need outcomes.
+    Methods that compute probabilities (not `log_prob`) need a scalar distribution without assertions; `marginals`
+    returns one. `cdf` and `log_interval` return functions of outcomes: a loop repeats only what needs outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):

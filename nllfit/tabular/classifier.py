@@ -158,6 +158,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         """Scores the predictions for `X` with `nllfit.evaluate`: log-likelihood, accuracy, Brier score, calibration.
 
         Raises:
-          ValueError: if a label is not in `classes_`, or for a reason given at `nllfit.evaluate`.
+          ValueError: if a label is masked or not in `classes_`, if the columns of `X` are not those of `fit`, or for a
+            reason given at `nllfit.evaluate`.
         """
         return evaluate(self.predict_distribution(X), y=self._indices(y), **arguments)
