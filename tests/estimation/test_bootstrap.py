@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nllfit import Censored, Truncated, maximum_likelihood, right_censored
-from nllfit.estimation.bootstrap import draw_samples
+from nllfit.estimation.bootstrap import _bca_levels, draw_samples
 from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import problem_of
 
@@ -77,6 +77,13 @@ def test_bca_intervals_match_scipy():
     np.testing.assert_allclose(ours, theirs.confidence_interval, rtol=0.015)
     assert found.standard_errors["rate"] == pytest.approx(theirs.standard_error, rel=0.02)
     assert not np.allclose(ours, found.confidence_intervals()["rate"], rtol=0.025)
+
+
+@pytest.mark.parametrize("values", [np.zeros(100), np.ones(100)], ids=["below", "above"])
+def test_bca_levels_are_finite_if_all_values_are_on_one_side_of_the_estimate(values):
+    z, bias = stats.norm.ppf([0.025, 0.975]), stats.norm.ppf(0.995 if values[0] == 0 else 0.005)  # a share of 1 / 200
+    expected = stats.norm.cdf(bias + (bias + z) / (1 - 0.1 * (bias + z)))
+    np.testing.assert_allclose(_bca_levels(np.array([0.025, 0.975]), values, 0.5, 0.1), expected, rtol=1e-12)
 
 
 @pytest.mark.thorough  # tests above check the fits and the intervals separately

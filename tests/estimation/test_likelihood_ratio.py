@@ -18,6 +18,7 @@ from nllfit import (
     right_censored,
 )
 from nllfit.estimation.delta_method import Fit
+from nllfit.estimation.likelihood_ratio import _chi_square_tail
 from nllfit.estimation.problem import problem_of
 
 Y = np.random.default_rng(0).gamma(2.0, 3.0, 80)
@@ -60,6 +61,10 @@ def test_at_a_bound_the_p_value_is_halved():
     test = likelihood_ratio_test(maximum_likelihood("Poisson", narrow), maximum_likelihood("NegativeBinomial", narrow))
     assert test.statistic == pytest.approx(0, abs=1e-5)
     assert test.p_value > 0.49
+
+
+def test_a_statistic_of_0_at_a_bound_has_the_p_value_1():
+    assert [_chi_square_tail(statistic, 0) for statistic in (0.0, 0.1)] == [1.0, 0.0]
 
 
 @pytest.mark.thorough
