@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import joblib
@@ -40,7 +41,8 @@ class Model(abc.ABC):
       regularization: `"weak"` or `"strong"`.
       target: the target that was made from the outcomes of `rows`.
       settings: the arguments that control the training, such as the seed.
-      num_members: the number of networks.
+      members: a number for each network of an ensemble. The number determines the network's initial weights and the
+        orders of its rows. Trees do not use it.
       batch_size: the number of rows of a batch.
       stream: all training rows, if `rows` are only a sample of them; otherwise None. Trees use only `rows`.
     """
@@ -53,7 +55,7 @@ class Model(abc.ABC):
         regularization: str,
         target: Target,
         settings: Settings,
-        num_members: int,
+        members: Sequence[int],
         batch_size: int,
         stream: Stream | None = None,
     ): ...
@@ -69,7 +71,7 @@ class Networks(Model):
     `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
     """
 
-    def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
+    def __init__(self, rows, network, regularization, target, settings, members, batch_size, stream=None):
         self.inputs, inputs = Inputs.fit(named_network(network), rows.x, rows.numbers(), rows.weights, settings.seed)
         sizes = inputs.shape[1], *named_network(network).units
         self.perceptron = Perceptron(sizes, target.trained_family, target.beta)
@@ -77,7 +79,7 @@ class Networks(Model):
         epochs = int(min(round(900 / np.cbrt(num_rows)), settings.max_epochs or math.inf))
         num_steps = epochs * sum(-(-size // batch_size) for size in ([num_rows] if stream is None else stream.sizes))
         scaling = target.step.astype("float32"), target.offset.astype("float32")
-        rngs = [np.random.default_rng([settings.seed, i]) for i in range(num_members)]
+        rngs = [np.random.default_rng([settings.seed, member]) for member in members]
         trainers = [
             Trainer(
                 self.perceptron,
@@ -89,16 +91,16 @@ class Networks(Model):
             )
             for rng in rngs
         ]
-        members = list(zip(trainers, rngs, strict=True))
+        trained = list(zip(trainers, rngs, strict=True))
         if stream is None:
-            members = _trained(members, _data(inputs, target, rows), epochs)
+            trained = _trained(trained, _data(inputs, target, rows), epochs)
         else:
             for _, part in itertools.product(range(epochs), stream):
-                members = _trained(members, _data(self.inputs(part.x), target, part), 1)
+                trained = _trained(trained, _data(self.inputs(part.x), target, part), 1)
         stride = -(-len(rows) // _CHECKED_ROWS)
         checked_data = [part[::stride] for part in _data(inputs, target, rows)]
         self.weights = _successful(
-            self.perceptron, [trainer.weights() for trainer, _ in members], scaling, checked_data
+            self.perceptron, [trainer.weights() for trainer, _ in trained], scaling, checked_data
         )
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:
@@ -140,7 +142,7 @@ class Trees(Model):
     Source: Meinshausen, Quantile regression forests, 2006.
     """
 
-    def __init__(self, rows, network, regularization, target, settings, num_members, batch_size, stream=None):
+    def __init__(self, rows, network, regularization, target, settings, members, batch_size, stream=None):
         self.target = target
         statistics = target.statistics(rows.y)
         min_leaf_rows = LEAVES[regularization] * math.ceil(

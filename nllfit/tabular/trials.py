@@ -176,7 +176,7 @@ class Search:
     def predictor(self, trial: Trial) -> Predictor:
         """Trains the ensemble of a trial's network on all rows. A second call returns the same ensemble."""
         if trial.key not in self.predictors:
-            self.predictors[trial.key] = self._trained(trial.key, self.settings.num_members)
+            self.predictors[trial.key] = self._trained(trial.key, range(self.settings.num_members))
         return self.predictors[trial.key]
 
     def _rows(self, fold):
@@ -218,17 +218,17 @@ class Search:
                 f"give 'forest', a network with the predictions of trees as inputs."
             )
 
-    def _trained(self, key, num_members, fold=None):
+    def _trained(self, key, members, fold=None):
         """Trains the predictor of a `_Key` on the rows outside a fold, or on all rows if `fold` is None."""
         network, regularization, distribution = key
         stream = self.stream if fold is None else None
         rows, target, model_type = self._rows(fold), self._target(distribution, fold), model_class(network)
         model = model_type(
-            rows, network, regularization, target, self.settings, num_members, self._batch_size(stream), stream
+            rows, network, regularization, target, self.settings, members, self._batch_size(stream), stream
         )
         if self.bar is not None:
             with self._lock:
-                self.bar.add(num_members)
+                self.bar.add(len(members))
         return Predictor(model, target, min(0.5, 1 / (self.settings.validation_fraction * len(rows))))
 
     def _batch_size(self, stream):
@@ -258,7 +258,9 @@ class Search:
 
     def _tested(self, key, fold):
         """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss for each spread."""
-        predictor, rows = self._trained(key, 1, fold), self.rows[slice(*fold)]
+        # The networks of the folds start from different weights, as those of an ensemble do, because the spread depends
+        # on these weights.
+        predictor, rows = self._trained(key, [self.folds.index(fold)], fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
 
