@@ -41,9 +41,8 @@ class Profile:
         self.estimate = float(np.ravel(fit.natural[name])[element])
         self._coordinates = {self.estimate: fit.optimum.w}
         self._domain = self.problem.objective.coordinates.domain(name) if smooth else tfb.Identity()
-        spread = self.problem.family.representatives(
-            self.problem.y
-        ).std()  # `y` may be infinite, but `representatives` are finite
+        # `y` may be infinite, but `representatives` are finite.
+        spread = self.problem.family.representatives(self.problem.y).std()
         self._error_scale = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:

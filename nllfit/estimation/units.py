@@ -67,13 +67,9 @@ class Units:
         if name == "scale_tril":
             return self.spread[..., None]
         policy = self._policy
-        return (
-            self.spread
-            if name in policy.locations + policy.scales
-            else 1 / self.spread
-            if name in policy.rates
-            else 1.0
-        )
+        if name in policy.locations + policy.scales:
+            return self.spread
+        return 1 / self.spread if name in policy.rates else 1.0
 
     def _shift(self, name):
         if name in _log_rates(self._policy):

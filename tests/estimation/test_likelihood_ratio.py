@@ -92,7 +92,6 @@ def test_an_end_of_the_support_has_no_chi_square_ratio():
     assert test.p_value == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-6)
 
 
-@pytest.mark.thorough  # covered by the next test, which refuses a pair of fits for another reason
 def test_fits_that_are_not_nested_are_refused():
     gamma, exponential = maximum_likelihood("Gamma", Y), maximum_likelihood("Exponential", Y)
     with pytest.raises(
