@@ -145,9 +145,8 @@ def test_members_train_in_as_many_threads_as_the_docstring_says(cores, n, expect
     assert "in `min(n, cores + 4, 32)` threads" in said
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Skipping variable loading for optimizer"
-)  # a warning of Keras 3, because these models were never trained
+# A warning of Keras 3, because these models were never trained.
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 @mainly(tf_keras)
 def test_a_saved_ensemble_loads_with_the_same_predictions(
     kit, tmp_path

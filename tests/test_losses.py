@@ -60,9 +60,8 @@ def test_fit_accepts_flat_targets_like_keras():
     model.compile(tf_keras.optimizers.Adam(0.1), nllfit.negative_log_likelihood)
     x = np.linspace(-1, 1, 64)
     model.fit(x[:, None], 2 * x + 1, epochs=60, verbose=0)
-    np.testing.assert_allclose(
-        np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01
-    )  # after 120 steps the weights are within 0.01 of the optimum
+    # After 120 steps the weights are within 0.01 of the optimum.
+    np.testing.assert_allclose(np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01)
 
 
 def test_integers_and_other_floats_are_cast():

@@ -139,9 +139,8 @@ class Coordinates:
         ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
         if ends.max() > _LARGE:
             return tfb.Identity() if ends.min() < 0 else tfb.Exp()
-        return tfb.Sigmoid(
-            *np.round([ends.min(), ends.max()], 12)
-        )  # rounded, because `LINKS` clip values to just inside the ends
+        # Rounded, because `LINKS` clip values to just inside the ends.
+        return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):
         """Returns the name of the constrained parameter whose twin is `name`, and the bijector to its natural value."""

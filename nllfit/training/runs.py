@@ -158,9 +158,8 @@ class Run:
                 self._states, self._restored_epoch = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
                     if begin_test:
-                        self._selected_epoch = (
-                            self._restored_epoch
-                        )  # if `begin_test` fails, the model is as after the epoch, as in Keras
+                        # If `begin_test` fails, the model is as after the epoch, as in Keras.
+                        self._selected_epoch = self._restored_epoch
                         begin_test()
                         self._selected_epoch = _BEFORE_STRETCH
                     return stretch._replace(scores=self._scores(epoch))

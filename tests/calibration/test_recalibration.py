@@ -109,9 +109,8 @@ def test_a_spread_may_be_wrong_tenfold(factor):
     model = wrong(KITS[0], scale=0.5 * factor, bias=0.0)
     after = predict_distribution(recalibrate(model, X[FIT], y[FIT]), X[TEST])
     nll = -np.asarray(after.log_prob(y[TEST].astype("float32")), float)
-    assert nll.mean() == pytest.approx(
-        stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll)
-    )  # errors of the map cost less than 0.05 nats
+    # Errors of the map cost less than 0.05 nats.
+    assert nll.mean() == pytest.approx(stats.norm(0, 0.5).entropy(), abs=0.05 + 4 * stats.sem(nll))
     np.testing.assert_allclose(after[:1].stddev(), 0.5, rtol=0.1)
     pit = nllfit.cdf(after, y[TEST]).numpy()[:, 0]
     assert stats.kstest(pit, "uniform").statistic < np.sqrt(2) * 1.63 / np.sqrt(1000)  # Kolmogorov's 1% point

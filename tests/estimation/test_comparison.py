@@ -61,9 +61,8 @@ def test_differences_are_from_the_best_fit_that_converged():
     table = Comparison([better, good, failed], {}).summary().splitlines()
     assert [float(line.split()[4]) for line in table[1:3]] == pytest.approx([0, good.aic - better.aic], abs=1e-4)
     assert table[3].endswith(failed.message)
-    assert (
-        Comparison([failed], {}).summary().splitlines()[1].split()[4] == "nan"
-    )  # there is no converged fit to compare with
+    # There is no converged fit to compare with.
+    assert Comparison([failed], {}).summary().splitlines()[1].split()[4] == "nan"
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,8 @@ def test_cdfs_that_tfp_computes_in_float32_are_accurate():
     share = np.array([np.expm1(0.3 * 0.4) / np.expm1(0.3), 0.4, 1.0, np.exp(-120.0)])
     rest = np.array([1 - share[0], 0.6, np.exp(-80.0), 1.0])
     np.testing.assert_allclose(nllfit.cdf(distribution, 0.4)[:, 0], share, rtol=2e-6, atol=1e-37)  # rounding of float32
-    np.testing.assert_allclose(
-        nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5
-    )  # 0.4 is rounded to float32, and the exponent 80 multiplies this error
+    # 0.4 is rounded to float32, and the exponent 80 multiplies this error.
+    np.testing.assert_allclose(nllfit.survival(distribution, 0.4)[:, 0], rest, rtol=2e-5)
     np.testing.assert_allclose(nllfit.cdf(distribution, nllfit.quantile(distribution, 0.3)), np.full([4, 1], 0.3), 1e-5)
     flow = tfd.TransformedDistribution(tfd.Normal(tf.zeros([2]), 1.0), tfp.bijectors.Exp())
     np.testing.assert_allclose(nllfit.cdf(flow, 1.5), stats.lognorm(1).cdf([1.5, 1.5]), rtol=2e-6)

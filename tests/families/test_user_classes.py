@@ -140,9 +140,8 @@ def test_a_mixture_of_different_supports_accepts_outcomes_of_either():
     with tf.GradientTape() as tape:
         tape.watch(params)
         log_prob = nllfit.heads.DistributionLambda(either, 1)(params).log_prob([2.0])
-    np.testing.assert_allclose(
-        tape.gradient(log_prob, params), [[1.7]], rtol=1e-5
-    )  # y - loc, the derivative of the Normal's log-density
+    # `y - loc`, the derivative of the Normal's log-density.
+    np.testing.assert_allclose(tape.gradient(log_prob, params), [[1.7]], rtol=1e-5)
 
 
 def test_a_users_class_is_a_family_with_its_declared_support():

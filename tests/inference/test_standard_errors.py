@@ -319,12 +319,13 @@ class Subclass(tf_keras.Model):
 @pytest.mark.parametrize(
     ("make", "head", "outcome", "kernel"),
     [
+        # At 7.69, the Hessian would give a standard error of 33.
         (
             lambda *layers: tf_keras.Sequential(layers),
             heads.Bernoulli,
             1,
             7.69,
-        ),  # at 7.69, the Hessian would give a standard error of 33
+        ),
         (lambda *layers: tf_keras.Sequential(layers), heads.Poisson, 0, -9.3),
         (Subclass, heads.Bernoulli, 1, 12.0),
     ],

@@ -63,9 +63,8 @@ def test_zero_inflated_regression_from_a_formula_matches_statsmodels():
     assert ours.names == ["Intercept", "idp", "disea", "zero_logits: Intercept", "zero_logits: idp"]
     order = [2, 3, 4, 0, 1]
     np.testing.assert_allclose(ours.params, theirs.params.iloc[order], rtol=1e-5)
-    hessian = approx_fprime(
-        theirs.params.to_numpy(), model.score, centered=True
-    )  # statsmodels' Hessian has an error of 1e-3
+    # The Hessian of statsmodels has an error of 1e-3.
+    hessian = approx_fprime(theirs.params.to_numpy(), model.score, centered=True)
     np.testing.assert_allclose(ours.bse, np.sqrt(np.diag(np.linalg.inv(-hessian)))[order], rtol=1e-5)
     np.testing.assert_allclose(ours.llf, theirs.llf)
     assert ours.ratios.all()

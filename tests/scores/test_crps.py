@@ -94,9 +94,8 @@ def scored(make, params, y, score=nllfit.crps):
     return [scores, *tape.gradient(scores, [y, *params])]
 
 
-@pytest.mark.thorough(
-    but=("Normal", "Exponential", "GeneralizedExtremeValue", "Logistic", "TruncatedNormal")
-)  # a test below compares all families with an integral
+# A test below compares all families with an integral.
+@pytest.mark.thorough(but=("Normal", "Exponential", "GeneralizedExtremeValue", "Logistic", "TruncatedNormal"))
 @pytest.mark.parametrize("name", CASES)
 def test_closed_forms_match_scoringrules(name):
     family, several, reference = CASES[name]

@@ -100,9 +100,8 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
     target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
-    predicted = mixture(
-        np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits
-    )  # in the unit of the outcomes, the mean is 0 and the scale 0.1
+    # In the unit of the outcomes, the mean is 0 and the scale 0.1.
+    predicted = mixture(np.full([2, 3], -0.05), np.full([2, 3], 0.005), logits)
     y = np.array([[0.0], [50.0]])
     found = target.distribution(predicted, 1.0, 0.01).log_prob(y)
     alone, wide = stats.norm(0, 0.1), stats.norm(1, 20.0)

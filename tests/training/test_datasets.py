@@ -193,10 +193,11 @@ def test_batches_are_joined_into_chunks_without_changes():
     cuts = [0, 32, 64, 70, 102, 128]
 
     def read(batches, count=3):
+        # Reads at most four batches; the third has another size.
         take, found = (
             dataset_readers.reader_of(batches, lambda batch: as_tensors(batch, "float32", ""))(4),
             [],
-        )  # reads at most four batches; the third has another size
+        )
         while stacks := take(count):
             assert sum(stack.steps for stack in stacks) <= count
             for data, steps, size in stacks:

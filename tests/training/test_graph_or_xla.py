@@ -104,9 +104,8 @@ def test_no_timing_decides_where_a_repeatable_run_switches(timings):
         call = next_call(repeatable(before), DENSE, timings)
         assert call.waits or call.executor == way
         assert call.waits == (way == "xla" and timings.xla != "ready")
-    assert (
-        next_call(repeatable(0, 10**6), DENSE, timings).executor != "graph" or timings.xla != "ready"
-    )  # if XLA is ready, an epoch of 10^6 steps runs under XLA
+    # If XLA is ready, an epoch of 10^6 steps runs under XLA.
+    assert next_call(repeatable(0, 10**6), DENSE, timings).executor != "graph" or timings.xla != "ready"
 
 
 def test_a_repeatable_run_whose_seeds_are_in_variables_switches():

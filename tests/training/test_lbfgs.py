@@ -352,9 +352,8 @@ def without_counts(x):
         (separable, "float32"),
         pytest.param(separable_classes, "float64", marks=pytest.mark.thorough),
         pytest.param(partly_separable, "float64", marks=pytest.mark.thorough),
-        pytest.param(
-            without_counts, "float64", marks=pytest.mark.thorough
-        ),  # the next test has this case with a penalty
+        # The next test has this case with a penalty.
+        pytest.param(without_counts, "float64", marks=pytest.mark.thorough),
     ],
 )
 def test_an_optimum_at_infinity_does_not_converge(case, dtype):
@@ -396,9 +395,8 @@ def test_float32_converges_or_reports_that_it_did_not(arguments):
         assert found or not history.converged
         assert found or size == 1 or learned  # Newton steps do not depend on the unit of `x`
     model.set_weights(start)
-    history = nllfit.fit_lbfgs(
-        model, x, x @ [[1.0], [2.0], [3.0]] + 0.5
-    )  # an exact fit: a learned scale goes to 0 and has no optimum
+    # An exact fit: a learned scale goes to 0 and has no optimum.
+    history = nllfit.fit_lbfgs(model, x, x @ [[1.0], [2.0], [3.0]] + 0.5)
     assert history.converged != learned
     assert not learned or "the fit is exact" in history.message
 
@@ -513,9 +511,8 @@ def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     y = x[:, :1] + rng.normal(size=[60, 1])
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     model.compile("sgd", kit.loss)
-    model.set_weights(
-        [np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])]
-    )  # these weights predict better than the marginal distribution, so the search begins here
+    # These weights predict better than the marginal distribution, so the search begins here.
+    model.set_weights([np.eye(3, 2) * [0.7, 0.0], np.array([0.0, 0.5])])
     start = model.get_weights()
 
     def loss():

@@ -12,9 +12,8 @@ from tests.keras_versions import KITS, by_keras, in_turn, mainly
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # raised by Keras 3's variables
     pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning"),  # Keras 3 warns about its own default
-    pytest.mark.filterwarnings(
-        "ignore:Your input ran out of data:UserWarning"
-    ),  # Keras 3 warns about datasets of unknown length
+    # Keras 3 warns about datasets of unknown length.
+    pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning"),
 ]
 
 RNG = np.random.default_rng(0)
