@@ -15,6 +15,7 @@ from sklearn.calibration import calibration_curve
 import nllfit
 from nllfit import Ensemble, compare_scores, evaluate, predict_distribution
 from nllfit.evaluation import predicted_rows
+from nllfit.evaluation.score_comparison import ScoreDifference
 from tests.keras_versions import KITS, mainly
 
 tfd = tfp.distributions
@@ -279,6 +280,13 @@ def test_score_comparisons_match_a_paired_t_test():
     assert "no significant difference" in found.summary()
     with pytest.raises(ValueError, match="of different outcomes"):
         compare_scores(a, evaluate(normal(), y=Y[::-1], levels=()))
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "better"), [(-1.0, 0.05, "a"), (1.0, 0.05, "b"), (-1.0, 0.051, None), (0.0, np.nan, None)]
+)
+def test_a_model_is_better_if_the_p_value_is_at_most_5_percent(difference, p_value, better):
+    assert ScoreDifference(difference, 0.5, p_value).better == better
 
 
 @pytest.mark.thorough
