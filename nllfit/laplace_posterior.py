@@ -15,7 +15,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.adapters import Model, adapter_of
 from nllfit.adapters.keras_models import by_input, check_shapes, refusal_of, variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
-from nllfit.bayes.fisher import Fisher, derivatives
+from nllfit.bayes.fisher_information import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
 from nllfit.bayes.quadrature_mixtures import mixture_over
 from nllfit.data_checks import as_inputs, num_rows, rows_of, specs_of_rows

@@ -151,7 +151,7 @@ def save_own(kit, folder, monkeypatch):
     return 2
 
 
-# Together, the two values of `turn` save each case with each Keras version, in at least one of the two formats.
+# The runs with `turn` 0 and 1 together save each case with each Keras version, in at least one file format.
 @pytest.mark.thorough
 @pytest.mark.parametrize("turn", range(2))
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -34,7 +34,7 @@ class Law:
     """Computes probabilities, quantiles, scores and predictions of `distribution`.
 
     Methods that compute probabilities (not `log_prob`) need a scalar distribution without assertions; `marginals`
-    returns one. `cdf` and `log_interval` return functions of outcomes: a loop repeats only what needs outcomes.
+    returns one. `cdf` and `log_interval` return functions of outcomes, so a loop repeats only what needs outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):

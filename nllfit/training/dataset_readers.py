@@ -1,7 +1,7 @@
 """Readers: functions that read many batches at once from a dataset, a `Sequence` or another iterable.
 
 A reader is a function `begin(max_batches)` that begins a pass over the data. It returns a function `take(count)`, which
-reads at most `count` of the next batches and returns them as a list of stacks. Batches of different sizes are in
+returns at most `count` of the next batches, as a list of stacks. Batches of different sizes are in
 different stacks. Batches without rows are skipped, except in a `DistributedDataset`. At the end of the pass the list is
 empty. TensorFlow reads a `tf.data.Dataset` of tensors in groups of `max_batches` batches, so each call of `take`
 returns at most `max_batches` of them.
