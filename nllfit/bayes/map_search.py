@@ -9,7 +9,7 @@ import numpy as np
 
 from nllfit.bayes.evidence import Expansion
 from nllfit.bayes.fisher_information import Fisher
-from nllfit.optimum.curvature_and_steps import backtrack, newton_step, principal_axes
+from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
 
 __all__ = ["Objective", "Posterior"]
 

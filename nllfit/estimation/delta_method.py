@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.verdicts import in_words
-from nllfit.optimum.curvature_and_steps import principal_axes
+from nllfit.optimum.curvature import principal_axes
 from nllfit.optimum.newton import Optimum
 
 __all__ = ["Fit", "higher", "rise"]

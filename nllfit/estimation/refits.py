@@ -16,7 +16,7 @@ from nllfit.estimation.search import search
 from nllfit.estimation.traced_density import Density
 from nllfit.families.law import law_of
 from nllfit.families.support_ends import in_one_turn
-from nllfit.optimum.curvature_and_steps import FLAT, backtrack, newton_step, principal_axes
+from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes
 from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]

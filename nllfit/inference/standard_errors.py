@@ -15,7 +15,7 @@ from nllfit.inference.shared_parameter_values import named_parameters
 from nllfit.inference.weight_names import feature_names
 from nllfit.inference.weight_table import Coefficients
 from nllfit.optimum.corners import corners
-from nllfit.optimum.curvature_and_steps import LEAST_DROP, Axes, axes_of, drops_around
+from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nllfit.optimum.curvature_and_steps import newton_step, principal_axes
+from nllfit.optimum.curvature import newton_step, principal_axes
 
 __all__ = ["corners", "lowest_at_corners"]
 

@@ -14,15 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from nllfit.optimum.curvature_and_steps import (
-    FLAT,
-    LEAST_DROP,
-    backtrack,
-    drops_around,
-    newton_step,
-    principal_axes,
-    rises_along,
-)
+from nllfit.optimum.curvature import FLAT, LEAST_DROP, backtrack, drops_around, newton_step, principal_axes, rises_along
 
 __all__ = ["Derivatives", "Function", "Optimum", "Verdict", "climb", "maximize", "rounding_noise", "standard_axes"]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nllfit.families.censored import is_censored
 from nllfit.families.law import elements_of, law_of
-from nllfit.optimum.curvature_and_steps import principal_axes
+from nllfit.optimum.curvature import principal_axes
 from nllfit.quantiles import cdf, survival
 from nllfit.regression.coefficient_derivatives import by_coefficients, of_each_row
 from nllfit.regression.linear_predictors import LinearPredictors

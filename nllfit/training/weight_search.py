@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.optimum.corners import lowest_at_corners
-from nllfit.optimum.curvature_and_steps import Axes, axes_of, backtrack
+from nllfit.optimum.curvature import Axes, axes_of, backtrack
 from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
