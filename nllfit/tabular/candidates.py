@@ -6,6 +6,8 @@ import numpy as np
 
 from nllfit import families
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
+from nllfit.families.arguments import family_class
+from nllfit.families.facts import facts_of
 from nllfit.families.wrapped_family import as_family
 from nllfit.tabular.classes import Classes
 from nllfit.tabular.histogram import Histogram
@@ -136,6 +138,8 @@ def _named(name, shape):
             f"`distribution` is {name!r}, which modifies or combines a family: give the object, such as "
             f"`nllfit.ZeroInflated('Poisson', event_shape=1)`."
         )
+    if facts_of(family_class(name)).class_axis:
+        raise _of_labels(name)
     family = Family(name, shape)
     if is_location_scale(family):
         return Family(name, shape, floor=_FLOOR), True
@@ -149,10 +153,14 @@ def _check(family, rows):
             f"out, or hold the parameter at a value."
         )
     if family.num_classes:
-        raise ValueError(f"`distribution` is {family.name}, of class labels: use a `DistributionClassifier`.")
+        raise _of_labels(family.name)
     num_outcomes = rows.numbers().shape[1]
     if int(np.prod(family.event_shape)) != num_outcomes:
         raise ValueError(
             f"`distribution` has outcomes of shape {family.event_shape}, but `y` has outcomes of shape "
             f"({num_outcomes},): give its name, or a family of `event_shape={num_outcomes}`."
         )
+
+
+def _of_labels(name):
+    return ValueError(f"`distribution` is {name}, of class labels: use a `DistributionClassifier`.")

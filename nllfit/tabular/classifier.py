@@ -161,4 +161,5 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
           ValueError: if a label is masked or not in `classes_`, if the columns of `X` are not those of `fit`, or for a
             reason given at `nllfit.evaluate`.
         """
-        return evaluate(self.predict_distribution(X), y=self._indices(y), **arguments)
+        rows = self._rows_of(X, y, None)
+        return evaluate(self._distribution(rows.x), y=rows.y[:, 0], **arguments)

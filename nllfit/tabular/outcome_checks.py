@@ -21,8 +21,15 @@ def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> n
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     refuse_misread("`y`", y)
     y = with_nan(y)
+    dtype = np.asarray(y).dtype
+    if dtype.kind in "mM":  # NumPy would convert them to a number in a unit that depends on the dtype
+        raise ValueError(f"`y` is of dtype {dtype}: give numbers, such as the number of days.")
     try:
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=not may_be_infinite)
+    except TypeError:
+        raise ValueError(
+            "`y` is not an array of numbers: give one number, or one row of numbers, for each row of `X`."
+        ) from None
     except ValueError as error:
         if "could not convert string" in str(error):
             raise ValueError(

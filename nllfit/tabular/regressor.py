@@ -250,8 +250,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           ValueError: if the columns of `X` or the number of outcomes per row are not those of `fit`, or for a reason
             given at `nllfit.evaluate`.
         """
-        distribution = self.predict_distribution(X)
-        return evaluate(distribution, y=shaped(self._numbers(y), distribution), **arguments)
+        rows = checked_rows(self._read(X), self._numbers(y), least=0)
+        distribution = self._distribution(rows.x)
+        return evaluate(distribution, y=shaped(rows.y, distribution), **arguments)
 
     def _outcomes(self, y, observed=None, is_fitted=True):
         """Returns the outcomes as `[n, k]`. Censored outcomes become pairs `[n, 2]`."""

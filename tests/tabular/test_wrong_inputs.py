@@ -1,5 +1,7 @@
 """Invalid tables and arguments raise an error with one sentence. Unusual but valid tables are accepted."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -39,6 +41,10 @@ REFUSED = [
         "Input y contains NaN, first at row 1: leave such rows out",
     ),
     ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
+    ("durations", {"y": pd.Series(pd.to_timedelta(Y, "h"))}, r"`y` is of dtype timedelta64\[ns\]: give numbers"),
+    ("dates as y", {"y": np.arange(24).astype("datetime64[D]")}, r"`y` is of dtype datetime64\[D\]: give numbers"),
+    ("Python's durations", {"y": [datetime.timedelta(hours=1)] * 24}, "`y` is not an array of numbers"),
+    ("one number as y", {"y": 3.0}, "`y` is not an array of numbers: give one number, or one row"),
     ("y outside the support", {"distribution": "Gamma"}, "`y`.* Gamma"),
     (
         "fractions for a count",
@@ -73,6 +79,7 @@ REFUSED = [
         "`y` holds text .*: give numbers",
     ),
     ("labels' family", {"distribution": nllfit.Family("Categorical", num_classes=3)}, "use a `DistributionClassifier`"),
+    ("labels' family by name", {"distribution": "Categorical"}, "Categorical, of .*: use a `DistributionClassifier`"),
     ("a shared scale", {"distribution": nllfit.Family("Normal", 1, shared="scale")}, "`distribution` shares scale"),
     ("a family of two outcomes", {"distribution": nllfit.Family("Normal", 2)}, r"outcomes of shape \(2,\)"),
     ("an unknown network", {"network": "deep"}, "`network` is 'deep'"),
@@ -95,6 +102,13 @@ def test_a_score_of_several_outcomes_refuses_observed():
     model = DistributionRegressor("Normal", network="trees").fit(X, np.stack([Y, Y], 1))
     with pytest.raises(ValueError, match="`observed` is for one outcome a row, but the model has 2"):
         model.score(X, Y, observed=Y > 0)
+
+
+def test_evaluate_refuses_another_number_of_outcomes_than_rows():
+    regressor, classifier = DistributionRegressor("Normal", **QUICK).fit(X, Y), DistributionClassifier(**QUICK)
+    for model, y in (regressor, Y), (classifier.fit(X, ["a", "b"] * 12), ["a", "b"] * 12):
+        with pytest.raises(ValueError, match="`X` has 24 rows, but `y` has 23: give one outcome for each row"):
+            model.evaluate(X, y[:-1])
 
 
 def test_a_classifier_refuses_invalid_labels():
