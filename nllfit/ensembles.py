@@ -14,12 +14,13 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import float_dtype, inputs_of, trace_call
+from nllfit.adapters.keras_models import trace_call
 from nllfit.data_checks import as_rows, specs_of_rows
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import Head
 from nllfit.families.law import law_of
 from nllfit.head_outputs import output_like
+from nllfit.model_inputs import float_dtype, inputs_of
 from nllfit.prediction import check_same_family, joined_origins, mixture_of_origins, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training import fit

@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from nllfit.adapters.tensorflow import made_by_head, mask_of, untouched, with_mask
+from nllfit.adapters.tensorflow import mask_of, untouched, with_mask
+from nllfit.adapters.tensorflow_probability import made_by_head
 
 __all__ = ["as_distribution", "distribution_of", "kind_of", "no_distribution", "output_like", "refuse_estimators"]
 

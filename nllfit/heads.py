@@ -21,7 +21,8 @@ import tensorflow_probability as tfp
 import tf_keras
 
 from nllfit.adapters.keras2 import Drawing
-from nllfit.adapters.tensorflow import forget_graph, made_by_head, mask_of, set_dtype
+from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow_probability import forget_graph, made_by_head, set_dtype
 from nllfit.families.broadcast_checks import rowwise
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.head_classes import HEADS, no_head

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import by_input, check_shapes, refusal_of, variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.adapters.tensorflow import mask_of, trace, with_mask
 from nllfit.bayes.fisher_information import Fisher, derivatives
 from nllfit.bayes.map_search import Objective, Posterior
@@ -25,6 +25,7 @@ from nllfit.families.law import law_of
 from nllfit.head_outputs import output_like
 from nllfit.inference.argument_checks import check_size_of, checked
 from nllfit.inference.weight_names import leading_to
+from nllfit.model_inputs import by_input, check_shapes, refusal_of
 from nllfit.prediction import check_one_shape, dataset_inputs, origin_of
 from nllfit.saved_models import load_model, new_folder
 from nllfit.training.fit_arguments import check_trainable

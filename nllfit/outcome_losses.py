@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.adapters.tensorflow import forget_graph, mask_of
+from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow_probability import forget_graph
 from nllfit.families.arguments import as_numbers
 from nllfit.families.broadcast_checks import checking
 from nllfit.families.law import law_of

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import by_input, check_shapes, float_dtype, inputs_of, refusal_of
 from nllfit.adapters.tensorflow import mask_of, seen_by_autograph, trace, with_mask
 from nllfit.data_checks import as_inputs, check_dataset, num_rows, specs_of_rows
 from nllfit.families.arguments import as_count
@@ -20,6 +19,7 @@ from nllfit.families.head_base import Origin, traced_distribution
 from nllfit.families.mixture import mixture_of
 from nllfit.head_outputs import distribution_of, kind_of, refuse_estimators
 from nllfit.model_caches import kept_for
+from nllfit.model_inputs import by_input, check_shapes, float_dtype, inputs_of, refusal_of
 
 __all__ = [
     "check_one_shape",

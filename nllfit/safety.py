@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nllfit.adapters.keras2 import in_safe_mode
-from nllfit.adapters.tensorflow import CODE_LOADERS
+from nllfit.adapters.tensorflow_probability import CODE_LOADERS
 
 __all__ = ["keep_safe_mode"]
 

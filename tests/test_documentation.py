@@ -31,6 +31,7 @@ NAMES = (
     "from-statsmodels",
     "heads",
     "how-to",
+    "serving",
     "scores",
     "training",
     "which-keras",

@@ -25,7 +25,7 @@ def answers(outputs):
 
 
 def export(kit, model, function, rows, folder):
-    """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as the how-to guide does.
+    """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as `docs/serving.md` does.
 
     `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` would lose the variables of a Keras 3 model.
     Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function reads by a new variable.

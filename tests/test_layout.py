@@ -23,7 +23,7 @@ ROOT = pathlib.Path(nllfit.__file__).parent
 LAYERS = [
     {"adapters", "versions"},
     {"families", "information_criteria", "optimum"},
-    {"data_checks", "head_outputs", "model_caches", "safety"},
+    {"data_checks", "head_outputs", "model_caches", "model_inputs", "safety"},
     {"quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},
@@ -250,8 +250,8 @@ FAMILIES = {
     if inspect.isclass(found) and issubclass(found, tfp.distributions.Distribution)
 }
 NAMED = {
-    "arguments",
     "by_mean",
+    "distribution_names",
     "inflated",
     "named_heads",
 }  # these modules contain names of families, because they define public heads and families

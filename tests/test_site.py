@@ -10,7 +10,7 @@ import pytest
 import tensorflow_probability as tfp
 
 import nllfit
-from docs.pages import benchmarks, families, formulas, home, reference, tutorials
+from docs.pages import benchmarks, family_tables_and_pictures, formulas, home, reference, tutorials
 from experiments.benchmarks import speed
 from nllfit.families import compound_heads, named_heads
 
@@ -97,11 +97,14 @@ def test_a_public_name_in_code_is_a_link():
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: this builds all families
 def test_the_families_table_matches_the_code():
-    found = families.families()
+    found = family_tables_and_pictures.families()
     assert f"from one\nof {len(found)} [TensorFlow Probability]" in ROOT.joinpath("README.md").read_text()
     assert set(named_heads.__all__) - {"Mixture"} <= found.keys()
-    assert set(families.PICTURES) == set(nllfit.heads.__all__) - {"MultivariateNormalTriL", "DistributionHead"}
-    made = {line[0].strip("`").partition("(")[0]: line[1:] for line in families.made_rows()}
+    assert set(family_tables_and_pictures.PICTURES) == set(nllfit.heads.__all__) - {
+        "MultivariateNormalTriL",
+        "DistributionHead",
+    }
+    made = {line[0].strip("`").partition("(")[0]: line[1:] for line in family_tables_and_pictures.made_rows()}
     assert set(made) == {*compound_heads.__all__, "DistributionLambda"}
     assert made["ZeroInflated"] == [
         "`zero_logits`, `log_rate`",
@@ -113,7 +116,10 @@ def test_the_families_table_matches_the_code():
         "yes",
     ]
     assert made["Censored"][3:] == ["mean", "yes", "closed form", "no"]
-    of = {name: families.row(name, *found[name]) for name in ("Normal", "Poisson", "Beta", "MultivariateNormalTriL")}
+    of = {
+        name: family_tables_and_pictures.row(name, *found[name])
+        for name in ("Normal", "Poisson", "Beta", "MultivariateNormalTriL")
+    }
     assert of["Normal"][1:] == [
         "`loc`, `scale`",
         "`loc = u`; `scale = softplus(u) + eps`",

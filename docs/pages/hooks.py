@@ -12,7 +12,7 @@ sys.path.insert(0, _ROOT)  # so that `docs`, `experiments` and `nllfit` of this 
 
 from mkdocs.structure.files import File
 
-from docs.pages import benchmarks, families, formulas, home, reference, tutorials
+from docs.pages import benchmarks, family_tables_and_pictures, formulas, home, reference, tutorials
 
 _ANCHORS = reference.anchors()
 logging.getLogger("tensorflow").setLevel("ERROR")  # hides warnings about TFP's deprecations and retracing
@@ -26,7 +26,7 @@ def on_files(files, config):
         generated = dict(reference.pages())
         generated["index.md"] = home.page()
         generated["benchmarks.md"] = benchmarks.page()
-        generated["families.md"], pictures = families.page()
+        generated["families.md"], pictures = family_tables_and_pictures.page()
         generated |= pictures
     for path in tutorials.tutorials():
         generated[f"learn/{path.stem}.md"], figures = tutorials.page(path)

@@ -1,4 +1,4 @@
-"""The private names of TensorFlow and TensorFlow Probability that `nllfit` uses, and what breaks without each."""
+"""The private names of TensorFlow that `nllfit` uses, and what breaks without each."""
 
 import itertools
 import threading
@@ -8,43 +8,22 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework.config import is_op_determinism_enabled  # TensorFlow makes only the setter public
-from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
-from tensorflow_probability.python.distributions.distribution import DiscreteDistributionMixin
-from tensorflow_probability.python.layers import distribution_layer, util
+
+from nllfit.adapters.tensorflow_probability import forget_graph
 
 __all__ = [
-    "CODE_LOADERS",
-    "DISCRETE",
     "as_raised",
     "call_with_captures",
     "clear_kernel_cache",
-    "forget_graph",
-    "is_increasing",
     "is_op_determinism_enabled",
-    "made_by_head",
     "mask_of",
     "operations_of",
     "reason_of",
     "seen_by_autograph",
-    "set_dtype",
     "trace",
     "untouched",
     "with_mask",
 ]
-
-DISCRETE: type = DiscreteDistributionMixin
-"""The base class of TFP's distributions of counts and labels.
-
-Without it, a distribution of counts with a floating-point dtype would be treated as continuous.
-"""
-
-CODE_LOADERS = ((distribution_layer, "_deserialize_function"), (util, "_func_load"))
-"""TFP's functions that run code from a model file, as pairs of a module and a name.
-
-`nllfit.safety` replaces these functions to enforce Keras's safe mode. Otherwise a file that contains a TFP layer could
-run code in safe mode.
-"""
 
 
 def call_with_captures(function: Any, tensors: Sequence[tf.Tensor], captured: Sequence[tf.Tensor]) -> Any:
@@ -68,7 +47,7 @@ def trace(function: Any, *specs: Any) -> Any:
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)
-    _forget(traced.graph)
+    forget_graph(traced.graph)
     return traced
 
 
@@ -129,14 +108,6 @@ def reason_of(error: tf.errors.OpError) -> str:
     return (text or type(error).__name__).rpartition("\n")[2].rstrip(".")
 
 
-def is_increasing(bijector: tfb.Bijector) -> Any:
-    """Returns whether a bijector of numbers increases, as a bool or a tensor of bools.
-
-    Without `_internal_is_increasing`, the components of an ensemble of flows have no CDF.
-    """
-    return bijector._internal_is_increasing()
-
-
 def mask_of(output: Any) -> tf.Tensor | None:
     """Returns Keras's mask of an output, or None if the output has no mask. The mask is True where an element counts.
 
@@ -151,42 +122,3 @@ def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
     if mask is not None:
         output._keras_mask = mask
     return output
-
-
-def made_by_head(distribution: Any) -> tfd.Distribution:
-    """Returns the distribution that a tf_keras head made, without TFP's wrapper.
-
-    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper lacks `origin`, the attribute
-    that contains the family and the parameters. Without `tensor_distribution`, we cannot read `origin`.
-    """
-    return getattr(distribution, "tensor_distribution", distribution)
-
-
-def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Sets a distribution's dtype. Without `_dtype`, tf_keras casts sample weights to the integer dtype of labels."""
-    distribution._dtype = dtype
-
-
-def forget_graph() -> None:
-    """Makes TFP's bijectors forget the tensors of the graph that is being traced. In eager mode it does nothing.
-
-    A bijector keeps the input of each result until the result is freed. The input keeps the graph, and the graph keeps
-    the result. Without this function, no graph would ever be freed. A bijector keeps the inputs in
-    `Bijector._cache.storage`.
-    """
-    if not tf.executing_eagerly():
-        _forget(tf.compat.v1.get_default_graph())
-
-
-def _forget(graph):
-    storage = tfb.Bijector._cache.storage
-    for key in list(storage):
-        if any(_is_within(graph, getattr(tensor, "graph", None)) for tensor in tf.nest.flatten(key())):
-            storage.pop(key, None)
-
-
-def _is_within(graph, inner):
-    """Whether the graph `inner` is `graph` or is nested in `graph`. A branch of a `tf.cond` is a nested graph."""
-    while inner not in (graph, None):
-        inner = getattr(inner, "outer_graph", None)
-    return inner is graph

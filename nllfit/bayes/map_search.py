@@ -9,7 +9,8 @@ import numpy as np
 
 from nllfit.bayes.evidence import Expansion
 from nllfit.bayes.fisher_information import Fisher
-from nllfit.optimum.curvature import backtrack, newton_step, principal_axes
+from nllfit.optimum.backtracking import backtrack
+from nllfit.optimum.curvature import newton_step, principal_axes
 
 __all__ = ["Objective", "Posterior"]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.bayes.priors import Prior, as_prior
-from nllfit.families.arguments import family_class
+from nllfit.families.distribution_names import family_class
 from nllfit.families.family import Family
 from nllfit.families.family_base import ParametricFamily
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from nllfit.estimation.estimates import Estimate, maximum_likelihood
 from nllfit.estimation.samples import as_sample, check_censored
-from nllfit.families.arguments import as_array, family_class
+from nllfit.families.arguments import as_array
+from nllfit.families.distribution_names import family_class
 from nllfit.families.family_base import Measure, ParametricFamily
 from nllfit.families.wrapped_family import as_family
 

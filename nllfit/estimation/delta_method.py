@@ -11,7 +11,7 @@ from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.verdicts import in_words
 from nllfit.optimum.curvature import principal_axes
-from nllfit.optimum.newton import Optimum
+from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 

@@ -16,7 +16,7 @@ from nllfit.estimation.profile import Profile
 from nllfit.estimation.search import search
 from nllfit.families.family_base import ParametricFamily
 from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_interval
-from nllfit.optimum.newton import Optimum
+from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["Estimate", "maximum_likelihood"]
 

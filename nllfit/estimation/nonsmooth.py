@@ -12,7 +12,8 @@ import numpy as np
 from nllfit.estimation.delta_method import Fit, higher, rise
 from nllfit.estimation.problem import Problem
 from nllfit.families.parameters import Numbers
-from nllfit.optimum.newton import Optimum, maximize
+from nllfit.optimum.newton import maximize
+from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nllfit.estimation.coordinates import Coordinates
 from nllfit.estimation.traced_density import Density
-from nllfit.optimum.newton import Derivatives
+from nllfit.optimum.optimum_and_verdict import Derivatives
 
 __all__ = ["Objective"]
 

@@ -12,7 +12,8 @@ from nllfit.estimation.objective import Objective
 from nllfit.estimation.samples import as_sample, check_censored, check_sample, check_whole, counted
 from nllfit.estimation.traced_density import density_of
 from nllfit.estimation.units import Units
-from nllfit.families.arguments import family_class, refuse_with_family
+from nllfit.families.arguments import refuse_with_family
+from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.family_base import ParametricFamily
 from nllfit.families.law import elements_of

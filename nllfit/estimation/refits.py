@@ -16,7 +16,8 @@ from nllfit.estimation.search import search
 from nllfit.estimation.traced_density import Density
 from nllfit.families.law import law_of
 from nllfit.families.support_ends import in_one_turn
-from nllfit.optimum.curvature import FLAT, backtrack, newton_step, principal_axes
+from nllfit.optimum.backtracking import backtrack
+from nllfit.optimum.curvature import FLAT, newton_step, principal_axes
 from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]

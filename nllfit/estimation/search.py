@@ -10,7 +10,8 @@ from nllfit.estimation.nonsmooth import at_the_best_corner, corner_near, over_sc
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
 from nllfit.estimation.starts import starts
-from nllfit.optimum.newton import Optimum, Verdict, climb, maximize, standard_axes
+from nllfit.optimum.newton import climb, maximize, standard_axes
+from nllfit.optimum.optimum_and_verdict import Optimum, Verdict
 
 __all__ = ["search"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nllfit.estimation.objective import Objective
-from nllfit.optimum.newton import Optimum, Verdict
+from nllfit.optimum.optimum_and_verdict import Optimum, Verdict
 
 __all__ = ["in_words"]
 

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
+from nllfit.evaluation.calibration_error import expected_calibration_error, miscalibration_area
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
 from nllfit.evaluation.predicted_rows import outputs_by_name, predicted_rows
-from nllfit.evaluation.reliability import expected_calibration_error, miscalibration_area
 from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
 from nllfit.families.copies import real_dtype

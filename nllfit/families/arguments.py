@@ -1,8 +1,6 @@
 """Checks the arguments of families, heads and likelihoods. The error messages show the argument that was given."""
 
 import copy
-import difflib
-import inspect
 import math
 import numbers
 import sys
@@ -11,11 +9,8 @@ from typing import Any, overload
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters.tensorflow import untouched
-from nllfit.families.registered_names import registered
-from nllfit.families.tfp_classes import parameter_properties
 
 __all__ = [
     "array_of_frame",
@@ -28,7 +23,6 @@ __all__ = [
     "as_size",
     "as_text",
     "check_size",
-    "family_class",
     "is_censored_data",
     "is_missing",
     "label_indices",
@@ -40,35 +34,6 @@ __all__ = [
 
 MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
 _NON_REAL_KINDS = "cmMOSU"  # NumPy's dtype kinds of complex numbers, durations, dates, objects, bytes and text
-
-
-def family_class(distribution: Any, argument: str = "distribution") -> type[tfd.Distribution]:
-    """Returns a class of distributions. `distribution` is the class itself or its name.
-
-    The class is one of `tfp.distributions` or a user's own. Raises a `ValueError` if `distribution` is neither a class
-    nor a known name, or if the class does not describe its parameters.
-    """
-    name = distribution if isinstance(distribution, str) else getattr(distribution, "__name__", "")
-    cls: Any = getattr(tfd, name, None)
-    if cls is None:  # a user's own class, or the name under which it is registered with Keras
-        cls = registered(name) if isinstance(distribution, str) else distribution
-    # A user's class must not have the name of a TFP class. A saved head contains only the name of the class, so loading
-    # the head would use TFP's class.
-    if not _is_family(cls) or distribution not in (name, cls):
-        message = f"`{argument}` is {distribution!r}: give a class of tfp.distributions or its name."
-        message += " TFP has a class of the same name: rename yours." if _is_family(distribution) else ""
-        if not _is_family(distribution):
-            given = name or type(distribution).__name__
-            names = {known.lower(): known for known, value in vars(tfd).items() if _is_family(value)}
-            names |= {"gaussian": "Normal", "nbinom": "NegativeBinomial", "t": "StudentT"}
-            close = difflib.get_close_matches(given.lower(), names)
-            message += f" Close to it: {', '.join(names[match] for match in close)}." if close else ""
-        raise ValueError(message)
-    try:
-        parameter_properties(cls)
-    except NotImplementedError as error:
-        raise ValueError(str(error)) from None
-    return cls
 
 
 def as_array(y: Any, dtype: Any = None, name: str = "y") -> np.ndarray:
@@ -217,10 +182,6 @@ def _pairs(data):
     ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
     pairs = [np.stack(np.broadcast_arrays(*lower_and_upper), -1).reshape(-1, 2) for lower_and_upper in ends]
     return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
-
-
-def _is_family(value):
-    return inspect.isclass(value) and issubclass(value, tfd.Distribution)
 
 
 def as_labels(name: str, values: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.adapters.tensorflow import made_by_head
+from nllfit.adapters.tensorflow_probability import made_by_head
 from nllfit.families.copies import constant
 from nllfit.families.law import law_of
 from nllfit.families.tfp_classes import derived

@@ -9,7 +9,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.arguments import family_class
+from nllfit.families.distribution_names import family_class
 from nllfit.families.family import Family
 from nllfit.families.links import Sigmoid, Softplus
 from nllfit.families.parameters import Numbers, as_tensors

@@ -9,7 +9,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.adapters.tensorflow import is_increasing
+from nllfit.adapters.tensorflow_probability import is_increasing
 from nllfit.families.facts import corrected
 from nllfit.families.tfp_classes import TRANSFORMED, parameter_properties, parts_of, plain_class
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, family_class, own_copy
+from nllfit.families.arguments import as_names, as_shape, as_size, as_text, check_size, own_copy
 from nllfit.families.discreteness import is_discrete
+from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import Facts, facts_of
 from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import check_links, chosen_link, default_link, other_names, twin

@@ -172,7 +172,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # A `Deterministic` is left out, because its law has infinite ends (see `laws.labels`).
+        # A `Deterministic` is left out, because its law has infinite ends (see `laws.bernoulli_and_categorical`).
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tensorflow_probability import distributions as tfd
 
-from nllfit.adapters.tensorflow import DISCRETE
+from nllfit.adapters.tensorflow_probability import DISCRETE
 
 __all__ = [
     "DISCRETE",

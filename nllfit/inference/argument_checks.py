@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from nllfit.adapters import Model
-from nllfit.adapters.keras_models import float_dtype, variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.data_checks import rows_of
 from nllfit.families.family_base import ParametricFamily
 from nllfit.head_outputs import distribution_of
+from nllfit.model_inputs import float_dtype
 from nllfit.training.batches import checked_arrays
 from nllfit.training.failures import first_not_finite
 from nllfit.training.outcome_support import outcome_check

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import by_input
 from nllfit.families.head_base import Head
+from nllfit.model_inputs import by_input
 
 __all__ = ["Features", "feature_names", "labels", "leading_to", "unique", "weight_names"]
 

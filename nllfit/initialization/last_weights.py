@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import refusal_of, sparse_if_taken, variable_of
+from nllfit.adapters.keras_models import variable_of
 from nllfit.adapters.tensorflow import mask_of
 from nllfit.data_checks import as_tensors, check_rows, check_weights, num_rows, pack, rows_of
 from nllfit.families.arguments import as_array, as_numbers
@@ -15,6 +15,7 @@ from nllfit.families.head_base import Origin
 from nllfit.families.outcome_shapes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.head_outputs import as_distribution
 from nllfit.initialization.marginal import marginal_numbers
+from nllfit.model_inputs import refusal_of, sparse_if_taken
 from nllfit.output_masks import masks_of
 from nllfit.prediction import origin_of
 

@@ -21,7 +21,8 @@ import keras
 import tensorflow as tf
 
 from nllfit.adapters.keras3 import Drawing
-from nllfit.adapters.tensorflow import forget_graph, mask_of
+from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow_probability import forget_graph
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.head_classes import HEADS, no_head
 from nllfit.families.law import law_of

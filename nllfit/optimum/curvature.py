@@ -6,7 +6,6 @@ information is positive definite. All computations are in NumPy and float64.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ __all__ = [
     "LEAST_DROP",
     "Axes",
     "axes_of",
-    "backtrack",
     "drops_around",
     "newton_step",
     "principal_axes",
@@ -27,8 +25,6 @@ FLAT = 1e-13  # smaller curvatures count as zero, after the information is scale
 LEAST_DROP = 1e-4
 
 _DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
-_SUFFICIENT = 1e-4  # the least rise of an accepted step, relative to the rise that the slope predicts
-_HALVINGS = 34  # the number of scales to try; the smallest is 2^-33, at which a step hardly moves the point
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,40 +61,6 @@ def newton_step(
     """
     slopes, floored = np.einsum("...pr,...p->...r", axes, gradient), np.maximum(np.abs(curvature), flat)
     return np.einsum("...pr,...r->...p", axes, slopes / floored), np.sum(slopes**2 / floored, -1) / 2
-
-
-def backtrack(
-    function: Callable[[np.ndarray], Any],
-    w: np.ndarray,
-    step: np.ndarray,
-    value: Any,
-    slope: Any,
-    slack: Any = 0.0,
-    halvings: int = _HALVINGS,
-) -> tuple[Any, Any]:
-    """Halves a step until it raises a function. Returns the scale 1, 1/2, 1/4, ... of the step, and the value there.
-
-    The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales,
-    `backtrack` returns the scale 0 and the value at `w`.
-
-    Args:
-      function: maps points `[..., p]` to numbers `[...]`. NaN is never a rise.
-      w, step: `[..., p]`.
-      value: the value of the function at `w`, `[...]`.
-      slope: the derivative along `step` at `w`, `[...]`.
-      slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. A step may
-        then lower the function by up to `slack`.
-      halvings: the number of scales 1, 1/2, 1/4, ... to try.
-    """
-    scale = np.ones(np.shape(value))
-    reached, is_too_low = value, np.ones(np.shape(value), bool)
-    for _ in range(halvings):
-        reached = function(w + scale[..., None] * step)
-        is_too_low = ~(reached >= value + _SUFFICIENT * scale * slope - slack)
-        if not np.any(is_too_low):
-            break
-        scale = np.where(is_too_low, scale / 2, scale)
-    return np.where(is_too_low, 0.0, scale)[()], np.where(is_too_low, value, reached)[()]
 
 
 def drops_around(

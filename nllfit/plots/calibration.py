@@ -5,7 +5,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
+from nllfit.evaluation.calibration_error import binned_frequencies, expected_calibration_error
 from nllfit.families.arguments import as_array, as_count, as_numbers
 from nllfit.plots.axes import Z_95, Axes
 from nllfit.quantiles import quantile

@@ -18,7 +18,8 @@ from nllfit.families.head_base import traced_distribution
 from nllfit.families.outcome_shapes import has_finite_likelihoods
 from nllfit.families.support_checks import checked, first_refused
 from nllfit.losses import negative_log_likelihood
-from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
+from nllfit.optimum.backtracking import backtrack
+from nllfit.optimum.curvature import LEAST_DROP, drops_around, newton_step, principal_axes
 from nllfit.regression.coefficient_derivatives import Designs, by_coefficients, numbers_of, summed
 from nllfit.regression.keras_model import Predictor
 from nllfit.regression.row_losses import RowLosses

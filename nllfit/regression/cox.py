@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.optimum.curvature import LEAST_DROP, backtrack, drops_around, newton_step, principal_axes
+from nllfit.optimum.backtracking import backtrack
+from nllfit.optimum.curvature import LEAST_DROP, drops_around, newton_step, principal_axes
 from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_times, as_weights
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.formula_outcomes import survival_times

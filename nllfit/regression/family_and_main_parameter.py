@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.families import Censored
-from nllfit.families.arguments import family_class, refuse_with_family
+from nllfit.families.arguments import refuse_with_family
 from nllfit.families.by_mean import BY_MEAN, parameterized
+from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.family_base import ParametricFamily
 from nllfit.families.links import other_names

@@ -11,6 +11,7 @@ from nllfit.regression.family_and_main_parameter import CUTPOINTS, natural_value
 from nllfit.regression.formula_outcomes import Outcome
 from nllfit.regression.hypotheses import Hypotheses
 from nllfit.regression.predictions import Predictions
+from nllfit.regression.sandwich_covariance import sandwich
 
 __all__ = ["Regression"]
 
@@ -60,7 +61,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         self._root = np.full([len(coefficients)] * 2, np.nan)
         if self.converged:
             bread = np.linalg.inv(objective.local(coefficients)[1])  # for coefficients of `objective.basis`
-            variances, axes = np.linalg.eigh(bread if kind == "information" else self._sandwich(bread, clusters))
+            if kind == "information":
+                covariance = bread
+            else:
+                covariance = sandwich(bread, objective.scores(coefficients), objective.weights, clusters)
+            variances, axes = np.linalg.eigh(covariance)
             self._root = objective.basis[1] @ axes * np.sqrt(np.maximum(variances, 0.0))
         self._name(names)
 
@@ -128,17 +133,3 @@ class Regression(Hypotheses, Predictions, Diagnostics):
     def _observed(self):
         weights = self.objective.weights
         return np.column_stack([self.objective.y.reshape([len(weights), -1]), weights])[weights > 0]
-
-    def _sandwich(self, bread, clusters):
-        scores, weights = self.objective.scores(self._coefficients), self.objective.weights
-        if clusters is None:
-            influences = np.sqrt(weights)[:, None] * scores @ bread
-            return influences.T @ influences
-        sums = np.zeros([clusters.max() + 1, len(bread)])
-        np.add.at(sums, clusters, weights[:, None] * scores)
-        rows = weights.sum()
-        factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise the rank of this product above the number
-        # of clusters. Then `test` of as many constraints as clusters would return a p-value and not NaN.
-        influences = sums @ bread
-        return factor * influences.T @ influences

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from nllfit.adapters.tensorflow import forget_graph, mask_of
+from nllfit.adapters.tensorflow import mask_of
+from nllfit.adapters.tensorflow_probability import forget_graph
 from nllfit.families.copies import real_dtype
 from nllfit.families.law import elements_of, law_of
 from nllfit.families.outcome_shapes import as_outcomes, weights_of_outcomes, where_counted

@@ -6,15 +6,15 @@ import numpy as np
 
 from nllfit import families
 from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
-from nllfit.families.arguments import family_class
+from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.wrapped_family import as_family
-from nllfit.tabular.classes import Classes
-from nllfit.tabular.histogram import Histogram
-from nllfit.tabular.location_scale import LocationScale, is_location_scale
-from nllfit.tabular.original_unit import OwnUnit
+from nllfit.tabular.class_target import Classes
+from nllfit.tabular.histogram_target import Histogram
+from nllfit.tabular.standardised_target import LocationScale, is_location_scale
 from nllfit.tabular.table_rows import Rows, Stream
 from nllfit.tabular.targets import Target, has_few_values
+from nllfit.tabular.unscaled_target import OwnUnit
 
 __all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausible", "target_of", "values_of"]
 

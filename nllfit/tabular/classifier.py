@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families.arguments import refuse_misread
 from nllfit.tabular.base import TabularEstimator, checked_rows
-from nllfit.tabular.classes import Classes
+from nllfit.tabular.class_target import Classes
 
 __all__ = ["DistributionClassifier"]
 

@@ -13,16 +13,16 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.family_base import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.saved_models import new_folder
-from nllfit.tabular.classes import Classes
+from nllfit.tabular.class_target import Classes
 from nllfit.tabular.column_encoding import Column, Columns
 from nllfit.tabular.forest import Forest, ForestInputs
-from nllfit.tabular.histogram import Histogram
-from nllfit.tabular.location_scale import LocationScale
+from nllfit.tabular.histogram_target import Histogram
 from nllfit.tabular.network_inputs import Bins, Inputs, Network
 from nllfit.tabular.networks_and_forests import Networks, Trees
-from nllfit.tabular.original_unit import OwnUnit
 from nllfit.tabular.perceptron import Perceptron
+from nllfit.tabular.standardised_target import LocationScale
 from nllfit.tabular.trials import Predictor, Trial
+from nllfit.tabular.unscaled_target import OwnUnit
 
 __all__ = ["read", "write"]
 

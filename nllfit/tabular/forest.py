@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
-from nllfit.tabular.location_scale import mean_and_spread
+from nllfit.tabular.standardised_target import mean_and_spread
 
 __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.tabular.forest import ForestInputs
-from nllfit.tabular.location_scale import mean_and_spread
+from nllfit.tabular.standardised_target import mean_and_spread
 
 __all__ = ["NETWORKS", "TREES", "Bins", "Inputs", "Network", "checked_network", "named_network"]
 

@@ -23,9 +23,9 @@ from nllfit.data_checks import (
     pack,
     part_name,
     rows_of,
-    weighted,
 )
 from nllfit.training.chunk_layout import Bounds, Chunk
+from nllfit.training.class_weights import with_class_weights
 from nllfit.training.replicas import ALONE, Replicas
 from nllfit.training.streams import Stream, is_stream
 
@@ -90,7 +90,7 @@ def batches_of(
         return data
 
     def prepare(element):
-        return weighted(convert(element), class_weight, floatx)
+        return with_class_weights(convert(element), class_weight, floatx)
 
     return Stream(x, convert, prepare, check, steps, restarts, replicas, name)
 
@@ -122,7 +122,7 @@ def checked_arrays(
         raise ValueError(f"`x` is a {type(x).__name__}, and {reader} takes all the data at once: give arrays.")
     data = as_tensors(pack(x, y, sample_weight, name, takes_sparse), floatx, name, takes_sparse)
     check_rows(data, name)
-    data = weighted(data, class_weight, floatx)
+    data = with_class_weights(data, class_weight, floatx)
     check_weights(data, name)
     return check(rows_of(data, 0, 1), part_name(name, "y"))(*data)
 

@@ -12,8 +12,8 @@ from collections.abc import Collection
 import numpy as np
 
 from nllfit.adapters import adapter_of
-from nllfit.adapters.keras_models import float_dtype
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
+from nllfit.model_inputs import float_dtype
 from nllfit.training.batches import batches_of, split_arrays
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named, unfrozen_weight_explained

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import float_dtype
 from nllfit.data_checks import rows_of
 from nllfit.initialization import initialize
+from nllfit.model_inputs import float_dtype
 from nllfit.training.batches import checked_arrays
 from nllfit.training.fit_arguments import as_integers, check_trainable, check_verbose
 from nllfit.training.loss_surface import Surface, flat_weights, set_weights, surface_over

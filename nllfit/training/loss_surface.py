@@ -11,10 +11,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import refusal_of, trainable_flags, variable_of, variables_of
+from nllfit.adapters.keras_models import trainable_flags, variable_of, variables_of
 from nllfit.adapters.tensorflow import operations_of, trace
 from nllfit.data_checks import CHUNK_BYTES, num_bytes, num_rows, specs_of_rows
 from nllfit.model_caches import kept_for, shared_by
+from nllfit.model_inputs import refusal_of
 from nllfit.training.architecture import architecture_of
 from nllfit.training.float64_copies import ROUNDING, copy_in_float64, copy_weights
 from nllfit.training.tensorflow_memory import drop_kernels

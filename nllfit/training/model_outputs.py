@@ -7,11 +7,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from nllfit.adapters import Model, adapter_of
-from nllfit.adapters.keras_models import is_keras_code, refusal_of, sparse_if_taken, trace_call
+from nllfit.adapters.keras_models import is_keras_code, trace_call
 from nllfit.adapters.tensorflow import as_raised, mask_of
 from nllfit.data_checks import rows_of, specs_of_rows
 from nllfit.head_outputs import distribution_of
 from nllfit.model_caches import kept_for
+from nllfit.model_inputs import refusal_of, sparse_if_taken
 
 __all__ = ["Output", "by_output", "known_outputs", "names_of", "outputs_of"]
 

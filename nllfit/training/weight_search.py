@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.optimum.backtracking import backtrack
 from nllfit.optimum.corners import lowest_at_corners
-from nllfit.optimum.curvature import Axes, axes_of, backtrack
+from nllfit.optimum.curvature import Axes, axes_of
 from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]

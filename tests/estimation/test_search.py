@@ -11,7 +11,8 @@ from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likeli
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import problem_of
 from nllfit.estimation.verdicts import in_words
-from nllfit.optimum.newton import Derivatives, climb, maximize
+from nllfit.optimum.newton import climb, maximize
+from nllfit.optimum.optimum_and_verdict import Derivatives
 
 tfd = tfp.distributions
 

@@ -7,7 +7,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import candidates, classes, forest, location_scale, scoring, targets
+from nllfit.tabular import candidates, class_target, forest, scoring, standardised_target, targets
 from nllfit.tabular.table_rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -40,12 +40,12 @@ def mixture(locs, scales, logits=None):
     ids=str,
 )
 def test_location_scale_families_are_recognised(family, expected):
-    assert location_scale.is_location_scale(family) is expected
+    assert standardised_target.is_location_scale(family) is expected
 
 
 def test_an_overconfident_ensemble_is_widened():
     y = 2 * RNG.normal(size=[4000, 1])
-    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-1.0], [1.0]] * 9)))
+    target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-1.0], [1.0]] * 9)))
     target.ends = np.array([-100.0]), np.array([100.0])
     outputs = target.family.unconstrained({"loc": np.zeros([4000, 1]), "scale": np.ones([4000, 1])})
     losses = target.losses([tf.cast(outputs, tf.float32)], 1e-12, y, None)
@@ -65,7 +65,7 @@ def test_losses_do_not_depend_on_the_rows_of_one_call(monkeypatch):
 
 def test_a_held_parameter_may_differ_between_outcomes():
     family = nllfit.Family("StudentT", 2, df=[3.0, 9.0])
-    target = location_scale.LocationScale(family, rows_of(RNG.normal([1, 2], [3, 4], [500, 2])))
+    target = standardised_target.LocationScale(family, rows_of(RNG.normal([1, 2], [3, 4], [500, 2])))
     outputs = [tf.cast(family.unconstrained({"loc": np.zeros([5, 2]), "scale": np.ones([5, 2])}), tf.float32)] * 3
     found = target.distribution(target.mixture(outputs), 1.5, 1e-12)
     expected = stats.t([3, 9], target.loc, 1.5 * target.unit).logpdf([2.0, -1.0]).sum()
@@ -77,7 +77,7 @@ def test_a_held_parameter_may_differ_between_outcomes():
 def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
     """The squares of these numbers underflow to 0 or overflow."""
     column = np.array([1.0, 2.0, 4.0])
-    loc, spread = location_scale.mean_and_spread(unit * column, weights)
+    loc, spread = standardised_target.mean_and_spread(unit * column, weights)
     mean = np.average(column, weights=weights)
     expected = np.sqrt(np.average((column - mean) ** 2, weights=weights))
     np.testing.assert_allclose([loc, spread], [unit * mean, unit * expected], rtol=1e-14)
@@ -97,7 +97,7 @@ def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index):
 
 
 def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
-    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
+    target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
     # In the unit of the outcomes, the mean is 0 and the scale 0.1.
@@ -195,7 +195,7 @@ def test_an_interval_is_scored_by_its_probability():
 
 def test_a_values_target_predicts_a_probability_for_each_value():
     y = np.array([[3.0], [5.0], [5.0], [8.0]])
-    target = classes.Classes.of_values(y, None)
+    target = class_target.Classes.of_values(y, None)
     logits = np.log([[[0.2, 0.3, 0.5]], [[0.1, 0.1, 0.8]]])
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 1])), tfd.Categorical(logits))
     found = target.distribution(predicted, 1.0, 0.1)
@@ -207,15 +207,15 @@ def test_a_values_target_predicts_a_probability_for_each_value():
 
 def test_weights_count_rows():
     y, weights = RNG.normal(size=[20, 1]), RNG.integers(1, 4, 20)
-    weighted = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y, weights))
-    repeated = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(y.repeat(weights, axis=0)))
+    weighted = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(y, weights))
+    repeated = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(y.repeat(weights, axis=0)))
     np.testing.assert_allclose([weighted.loc, weighted.unit], [repeated.loc, repeated.unit])
 
 
 @pytest.mark.parametrize("weights", [None, np.arange(1.0, 31.0)])
 def test_equal_outcomes_have_the_unit_1(weights):
     """The mean of thirty times 0.1 has a rounding error, which is not a standard deviation."""
-    target = location_scale.LocationScale(nllfit.Family("Normal", 1), rows_of(np.full([30, 1], 0.1), weights))
+    target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.full([30, 1], 0.1), weights))
     assert (target.loc, target.unit) == (0.1, 1.0)
     np.testing.assert_array_equal(forest._targets(np.full(30, 0.1))[:, 0], 0.0)
 

@@ -11,8 +11,8 @@ from nllfit.families.facts import Facts, Tails
 from nllfit.families.incomplete_functions import beta_tails
 from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
-from nllfit.families.laws.exponential import logistic
-from nllfit.families.laws.pieces import distance, with_rest
+from nllfit.families.laws.exponential_logistic_pareto_extreme_value import logistic
+from nllfit.families.laws.half_and_two_piece import distance, with_rest
 from nllfit.families.laws.power_derivatives import at_power_zero
 from nllfit.families.links import HIGH, PEAK
 from nllfit.families.log_kernels import log_beta_kernel

@@ -8,7 +8,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
-from nllfit.families.laws.pieces import crps_of_half, crps_of_two_pieces, positive_part, two_pieces, with_rest
+from nllfit.families.laws.half_and_two_piece import (
+    crps_of_half,
+    crps_of_two_pieces,
+    positive_part,
+    two_pieces,
+    with_rest,
+)
 from nllfit.families.links import HIGH
 from nllfit.families.normal_mixtures import expected_distance
 from nllfit.families.numerics import log_normal_cdf, where_safe

@@ -11,7 +11,7 @@ from nllfit.families.facts import Facts, Tails
 from nllfit.families.incomplete_functions import beta_tails
 from nllfit.families.interval_probability import by_quadrature
 from nllfit.families.law import law_of
-from nllfit.families.laws.pieces import crps_of_half, crps_of_two_pieces, two_pieces
+from nllfit.families.laws.half_and_two_piece import crps_of_half, crps_of_two_pieces, two_pieces
 from nllfit.families.links import HIGH
 from nllfit.families.numerics import across, expm1_ratio
 from nllfit.families.search_policy import SearchPolicy, largest, smallest

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
-from nllfit.families.laws.pieces import distance, halves, positive_part
+from nllfit.families.laws.half_and_two_piece import distance, halves, positive_part
 from nllfit.families.laws.power_derivatives import at_power_zero
 from nllfit.families.numerics import across, expm1_ratio, log1mexp, log1p_ratio, where_safe
 from nllfit.families.search_policy import SearchPolicy, median, smallest

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.tabular.classes import Classes
-from nllfit.tabular.location_scale import mean_and_spread
+from nllfit.tabular.class_target import Classes
+from nllfit.tabular.standardised_target import mean_and_spread
 
 __all__ = ["Histogram"]
 

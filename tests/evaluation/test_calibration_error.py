@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nllfit.evaluation.reliability import binned_frequencies, expected_calibration_error
+from nllfit.evaluation.calibration_error import binned_frequencies, expected_calibration_error
 
 
 @pytest.mark.parametrize("num_bins", [2, 6, 10, 12, 15, 20])
