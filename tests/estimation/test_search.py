@@ -354,6 +354,11 @@ def test_an_angle_is_between_minus_pi_and_pi():
     assert "treated as radians" in fit.message
 
 
+@pytest.mark.parametrize(("largest", "is_remarked"), [(-6.2, False), (-6.4, True), (6.2, False), (6.4, True)])
+def test_angles_beyond_a_full_turn_are_remarked_on(largest, is_remarked):
+    assert bool(problem_of("VonMises", [0.0, 1.0, largest]).remark) is is_remarked
+
+
 @pytest.mark.thorough  # the tests of a Uniform and of a Pareto also have bounds
 @pytest.mark.parametrize("fixed", [{}, {"temperature": 4.0}])
 def test_the_bounds_of_a_pert_contain_the_sample(fixed):
