@@ -1,6 +1,6 @@
 """`nox` runs the tests on each Python version of setup.cfg, and with the oldest TensorFlow on the oldest Python.
 
-It also builds the site.
+`nox` also builds the site.
 """
 
 import configparser
@@ -18,7 +18,7 @@ _SETUP.read("setup.cfg")
 PYTHONS = re.findall(r"Python :: (3\.\d+)", _SETUP["metadata"]["classifiers"])
 _REQUIRED = _SETUP["options"]["install_requires"]
 OLDEST = [f"{name}=={version}" for name, version in re.findall(r"(\S+) >= ([\d.]+)", _REQUIRED)]
-LOCKED = ("experiments", "test", "docs")  # extras with a file in requirements/
+LOCKED = ("experiments", "test", "docs")  # the extras whose dependencies are pinned in `requirements/*.txt`
 PINNED = re.findall(r"(\S+).* < ", _REQUIRED)
 
 
@@ -40,7 +40,7 @@ def oldest(session: nox.Session) -> None:
 def beyond(session: nox.Session) -> None:
     """Tests versions above the upper pins, including pre-releases: first only `test_canaries.py`, then the usual tests.
 
-    These contain a twentieth of the tests marked `thorough`. `nox -s beyond -- --thorough` runs all of them.
+    The usual tests contain a twentieth of the tests marked `thorough`. `nox -s beyond -- --thorough` runs all tests.
     """
     session.install("-e", ".[test]")
     session.install("--upgrade", "--pre", *PINNED)
@@ -53,7 +53,7 @@ def beyond(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The build of the site, which runs the tutorials; a warning is an error."""
     session.install("-e", ".[docs]")
-    shutil.rmtree("build/tutorials", ignore_errors=True)  # results from another Python
+    shutil.rmtree("build/tutorials", ignore_errors=True)  # they may be the results of another Python version
     session.run("mkdocs", "build", "--strict")
 
 

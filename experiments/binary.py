@@ -50,7 +50,7 @@ def scores(model, x, y, share):
     """Returns the predicted probabilities of the test rows, and the scores of the model.
 
     `share` is the fraction of training rows of the second class. The item `class_share` contains the scores of a model
-    that predicts this probability for every row.
+    that predicts the probability `share` for every row.
     """
     distribution = nllfit.predict_distribution(model, x, batch_size=256)
     probability = distribution.mean().numpy()

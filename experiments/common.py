@@ -89,8 +89,9 @@ def toolkit(version):
 def checked(arguments, **lowest):
     """Returns the arguments if they are valid.
 
-    `lowest` contains the least valid value of each named argument. Raises a `ValueError` if an argument, or a number in
-    a list, is NaN or smaller, or if the seed is not between 0 and `HIGHEST_SEED`.
+    `lowest` contains the minimum valid value of each named argument. An argument may be a number or a list of numbers.
+    Raises a `ValueError` if such a number is NaN or less than the minimum, or if the seed is not between 0 and
+    `HIGHEST_SEED`.
     """
     for name, least in {"seed": 0, **lowest}.items():
         argument = getattr(arguments, name)

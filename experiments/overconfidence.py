@@ -32,7 +32,7 @@ from nllfit.tabular import DistributionRegressor
 
 MEMBERS = 5
 FACTORS = np.geomspace(0.7, 4, 36)
-FLOOR = 0.3  # the least scale, in standard deviations of the target
+FLOOR = 0.3  # the minimum scale, in standard deviations of the target
 
 
 def build(tools, head, loss, num_inputs):
@@ -111,7 +111,7 @@ def _marginal(num_rows):
 
 
 def plot(curves, metrics, path):
-    """Draws the mean test NLL of single networks after each epoch. A horizontal line shows each other method."""
+    """Draws the mean test NLL of single networks after each epoch. All other methods are drawn as horizontal lines."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     ax = figure.subplots()
     for name, values in curves.items():

@@ -6,12 +6,17 @@ import numpy as np
 
 __all__ = ["check", "lines", "read_folder", "read_table", "splits"]
 
-LARGE = 40_000  # tables with more rows have only five splits
-LONGEST = 2**20  # the most characters in a line
+# A table with more rows than this has at most five splits.
+LARGE = 40_000
+# Each line of a text file must have fewer characters than this.
+LONGEST = 2**20
 
 
 def lines(file):
-    """Yields the lines of a file. Raises a `ValueError` if a line has `LONGEST` characters and so cannot be text."""
+    """Yields the lines of a file.
+
+    Raises a `ValueError` if a line has `LONGEST` characters or more, because such a file is not text.
+    """
     while line := file.readline(LONGEST):
         if len(line) == LONGEST:
             raise ValueError(f"{file.name} has a line of {LONGEST} characters or more: it is not a text file.")

@@ -83,7 +83,8 @@ def check_dataset(dataset):
 def as_tensors(data, floatx, name, takes_sparse=False):
     """Converts a tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` to structures of tensors.
 
-    If `floatx` is given, NumPy's and sparse floats are cast to this dtype. With `takes_sparse`, `x` may be sparse.
+    If `floatx` is given, floats in NumPy arrays and in sparse matrices are cast to this dtype. With `takes_sparse`, `x`
+    may be sparse.
     """
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch is (x,), (x, y) or (x, y, sample_weight), but one has {len(data)} parts.")

@@ -47,15 +47,15 @@ class DistributionLoss(tf_keras.losses.Loss):
 
 
 def _tf_keras_distribution(y_pred):
-    # A tensor with a distribution is the output of a Keras 3 head. Only the losses of `nllfit.keras3` handle the mask
-    # of such a tensor.
+    # Even a tensor with a distribution is refused. It is the output of a Keras 3 head, and only the losses of
+    # `nllfit.keras3` handle its mask.
     if tf.is_tensor(y_pred):
         raise no_distribution(y_pred)
     return as_distribution(y_pred)
 
 
 class _OfEachOutcome:
-    """Makes a loss callable as a function `(y_true, y_pred)` that returns the loss of each outcome, `[*batch]`."""
+    """A mix-in: a call `loss(y_true, y_pred)` without `sample_weight` returns the loss of each outcome, `[*batch]`."""
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
         if sample_weight is not _ABSENT:

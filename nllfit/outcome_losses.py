@@ -43,7 +43,8 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
       If `y_pred` contains no distribution, `y_true` and `sample_weight` are returned unchanged.
 
     Raises:
-      ValueError: if the weights have another shape; with weights or a mask, also if the outcomes have another shape.
+      ValueError: if the weights fit neither `[B]` nor `[*batch]`; or if there are weights or a mask, and the outcomes
+        do not fit `[*batch, *event]`.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
     if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 does not convert outcomes before it calls a loss
@@ -63,7 +64,7 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
 def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     """Returns `-distribution.log_prob(y_true)`.
 
-    Raises an error for outcomes of another shape or outside the support.
+    Raises an error if the outcomes do not have the distribution's shape or are outside its support.
     """
     outcomes = as_outcomes(y_true, distribution)
     distribution = checking(distribution)

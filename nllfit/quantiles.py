@@ -31,7 +31,7 @@ def cdf(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     Raises:
       TypeError: if `distribution` is not a distribution.
-      ValueError: if `y` is not numeric or has another shape.
+      ValueError: if `y` is not numeric or has none of the shapes above.
       NotImplementedError: if TFP has no marginal distribution of the elements, as for a `VonMisesFisher`; or for
         a mixture over angles, because the CDF of each component starts at another point of the circle.
 

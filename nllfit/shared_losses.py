@@ -28,10 +28,11 @@ class NegativeLogLikelihood:
     computed in the dtype of the head.
 
     The loss never broadcasts: if the shape of `y_true` is not the shape `[*batch, *event]` of the distribution's
-    outcomes, the loss raises an error, in a graph already during the trace. (A batch `[B]` with targets `[B, 1]` would
-    broadcast to `[B, B]`, and training would silently find wrong weights.) There are two exceptions. Class labels may
-    have the shape `[B]` or `[B, 1]`, because the `fit` of tf_keras reshapes `[B]` to `[B, 1]`. In Keras 3, outcomes
-    `[B]` are reshaped to `[B, 1]` if the output of the head has the shape `[B, 1]`.
+    outcomes, the loss raises an error. In a graph, the loss raises this error when TensorFlow traces the graph. (A
+    batch `[B]` with targets `[B, 1]` would broadcast to `[B, B]`, and training would silently find wrong weights.)
+    There are two exceptions. Class labels may have the shape `[B]` or `[B, 1]`, because the `fit` of tf_keras reshapes
+    `[B]` to `[B, 1]`. In Keras 3, outcomes `[B]` are reshaped to `[B, 1]` if the output of the head has the shape
+    `[B, 1]`.
 
     Args:
       y_true: outcomes, `[B, *event]`.
@@ -51,9 +52,9 @@ class NegativeLogLikelihood:
         each row, `[B]`, nor one for each outcome, `[*batch]`.
       ValueError: in eager mode, if an outcome or its log-likelihood is not finite, or an outcome is outside the support
         (unless the head has `validate_args=False`).
-      tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support, or `y_true` has
-        another number of rows. A program that XLA compiled makes none of these checks. Keras 3 compiles with XLA where
-        it can, unless `compile` is called with `jit_compile=False`.
+      tf.errors.InvalidArgumentError: in a graph, if an outcome is not finite or is outside the support, or if `y_true`
+        and `y_pred` differ in the number of rows. A program that XLA compiled makes none of these checks. Keras 3
+        compiles with XLA where it can, unless `compile` is called with `jit_compile=False`.
 
     Example:
       >>> head = nllfit.heads.Normal(scale=1.0)

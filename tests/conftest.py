@@ -35,13 +35,16 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test is marked `thorough`, and the mark's argument `but` does not except its case."""
+    """Whether a test is marked `thorough`, and its case is no exception in the argument `but` of the mark."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
 
 def is_left_out(items, turn):
-    """Yields for each test whether the twentieth `turn` omits it. A test's thorough cases have successive turns."""
+    """Yields for each test whether turn number `turn` omits it.
+
+    The tests marked `thorough` are divided among `TURNS` turns. Successive cases of a test are in successive turns.
+    """
     cases = collections.Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
@@ -60,7 +63,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints which twentieth runs. A line of `pytest_report_header` would be omitted under `-q`."""
+    """Prints which twentieth of the tests marked `thorough` runs. `-q` would omit a line of `pytest_report_header`."""
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a twentieth, --turn {option.turn}"))

@@ -7,10 +7,12 @@ from nllfit import heads
 from tests.head_cases import CASES
 from tests.keras_versions import alternately
 
-# One or two cases for each head. The other cases differ in a constant, a link, or a feature that other heads cover.
+# One or two cases for each head. The head's other cases differ from these in a constant, a link, or a feature that the
+# cases of other heads also have.
 ONCE = [case for case in CASES if not case.kwargs or case.id in ("Normal-shared=('scale',)", "Truncated-low=0.0")]
 
-# Each case has one Keras version. A Truncated is thorough, because its tail probabilities run many operations.
+# Each case is tested with one Keras version. The cases of Truncated are marked `thorough`, because their tail
+# probabilities take many operations.
 one_keras_each = pytest.mark.parametrize(
     ("kit", "case"), alternately(CASES, left_out=[case for case in CASES if case.name == "Truncated"])
 )

@@ -23,7 +23,8 @@ class Case:
       outcomes: ordinary, boundary and extreme outcomes, `[n, *event]`.
       log_prob: `(u, y, eps) -> [n]`, the log-likelihood. `u` `[n, params_size]` is the input of the head, and `eps` the
         resolution of its dtype.
-      invalid: an outcome outside the support, as NumPy can assign it to a row. None if all numbers are in the support.
+      invalid: an outcome outside the support. NumPy can assign it to a row: `outcomes[row] = invalid`. None if all
+        numbers are in the support.
       prediction: the shape of one row of the head's prediction.
     """
 

@@ -72,8 +72,8 @@ def mainly(keras, name="kit"):
 def in_turn(values, left_out=()):
     """Returns all pairs of a Keras version and a value, as parameters of a test.
 
-    An ordinary run has the pairs that `alternately` returns. The other pairs, and all pairs of a value in `left_out`,
-    are marked `thorough`.
+    Every test run includes the pairs that `alternately` returns. The other pairs, and all pairs of a value in
+    `left_out`, are marked `thorough`.
     """
     rows = []
     for i, value in enumerate(values):

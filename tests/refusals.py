@@ -42,7 +42,10 @@ def model_of(kit, name="Bernoulli"):
 
 
 def refuses(message):
-    """`pytest.raises` for an exception, or for a `ValueError` with the text `message`."""
+    """Returns `pytest.raises` for the type and the text of the exception `message`.
+
+    If `message` is a string, the exception is a `ValueError` with this text.
+    """
     error = message if isinstance(message, Exception) else ValueError(message)
     return pytest.raises(type(error), match=str(error))
 

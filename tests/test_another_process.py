@@ -69,7 +69,11 @@ for file in ("one.keras", "one.h5", "some.keras", "others.h5"):
 
 
 def save_heads(kit, folder, some, others):
-    """Saves one head in both file formats, and all heads of `some` and of `others`. Returns the number of heads."""
+    """Saves three models, and the log-likelihood of each head. Returns the number of heads in all files.
+
+    The first model has one head and is saved in both file formats. The second has all heads of `some` and is saved in
+    the Keras format. The third has all heads of `others` and is saved in HDF5.
+    """
     data, metric, x = {}, kit.metrics.NegativeLogLikelihood, inputs(CASES[0])
     folder.mkdir()
     for name, suffixes, cases in (

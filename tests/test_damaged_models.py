@@ -31,7 +31,8 @@ def zipped(parts):
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
     """Damages the file in `count` ways, then each part of the ZIP file in `count` ways.
 
-    Weights may change only if the damaged part contains them and has a correct checksum.
+    Weights may change only if the damage is in the part that contains them, and the checksum of this part was computed
+    after the damage.
     """
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)
@@ -39,7 +40,7 @@ def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
     whole = path.read_bytes()
     parts = members(whole)
     damaged = [(True, content) for content in mutants(whole, count)]
-    for name, part in parts.items():  # a damaged part in a ZIP file with correct checksums
+    for name, part in parts.items():  # the checksums are computed after the damage
         damaged += [(name != "model.weights.h5", zipped(parts | {name: content})) for content in mutants(part, count)]
     refused = 0
     for same, content in damaged:

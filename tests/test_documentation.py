@@ -66,7 +66,8 @@ def model():
     return tf_keras.Sequential([dense, heads.Normal()])
 
 
-# Modules with one of these names in their path are thorough, because their examples take seconds.
+# If the path of a module contains one of these names, the test of its examples is marked `thorough`, because the
+# examples take seconds.
 LONG = {"bayes", "by_mean", "calibration", "censored", "ensembles", "fits", "inflated", "initialization", "models"}
 LONG |= {"regression", "laplace_posterior", "standard_errors", "tabular", "truncated"}
 LONG |= {"comparison", "estimates", "fit", "keras3", "layers", "lbfgs", "likelihood_ratio", "plots"}

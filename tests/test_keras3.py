@@ -93,11 +93,11 @@ def test_masks_weights_and_reductions_match_keras_own_losses():
     prediction = model(x)
     output = keras3.heads.Normal(scale=1.0)(prediction)
     assert prediction._keras_mask is output._keras_mask
-    zero = keras.losses.MeanSquaredError  # of ones and zeros: 1 at each step, before weights and masks
+    constant_loss = keras.losses.MeanSquaredError  # the squared error between ones and zeros is 1 at each step
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight", None):
         for sample_weight in (None, weights):
             squared = keras.losses.MeanSquaredError(reduction)(y, prediction, sample_weight)
-            constant = zero(reduction)(tf.ones_like(y), _like(tf.zeros_like(y), prediction), sample_weight)
+            constant = constant_loss(reduction)(tf.ones_like(y), _like(tf.zeros_like(y), prediction), sample_weight)
             ours = keras3.NegativeLogLikelihood(reduction)(y, output, sample_weight)
             expected = squared / 2 + np.log(2 * np.pi) / 2 * constant
             np.testing.assert_allclose(ours, expected, rtol=1e-5)  # rounding of float32

@@ -191,7 +191,8 @@ def private_uses(tree, own, adapted=frozenset()):
     Args:
       tree: the syntax tree of the module.
       own: names that the package defines.
-      adapted: names that adapters use. A module may use such a name only on `self` or `cls`, if it is also in `own`.
+      adapted: names that adapters use. Other modules may use such a name only on `self`, `cls` or `super()`, and only
+        if it is also in `own`.
     """
     found = set()
     for node in ast.walk(tree):

@@ -139,7 +139,7 @@ def test_a_weight_of_a_row_applies_to_all_its_steps(kit, steps):
     model = kit.keras.Sequential([kit.keras.layers.Dense(1), kit.heads.Normal(scale=1.0)])
     nll = [kit.metrics.NegativeLogLikelihood()]
     model.compile("sgd", kit.loss, weighted_metrics=nll, run_eagerly=True)
-    # One value of `steps` is also 6, so that steps and rows could be confused.
+    # With `steps` = 6 there are as many steps as rows, so the code cannot tell them apart by their number.
     x = np.random.default_rng(0).normal(size=[6, steps, 2]).astype("float32")
     weights = np.arange(6.0)
     losses = kit.losses(x[..., :1], model(x)).numpy() * weights[:, None]

@@ -67,11 +67,12 @@ WAYS = {
 }
 
 
-# Left out, because each of these ways is tested with the other Keras version.
+# These cases are left out, because each of these ways is tested with the other Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
-# Keras calls the loss in the same way in eager mode, in graph mode and under XLA, so these tests are thorough.
+# Keras calls the loss in the same way in eager mode, in graph mode and under XLA. The next test calls it in eager mode,
+# so this test is marked `thorough`.
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), [case for case in in_turn(WAYS) if case.id not in COVERED])
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):

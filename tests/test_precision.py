@@ -14,7 +14,8 @@ from tests.keras_versions import KITS
 
 ROWS = 40
 NUMBERS = np.array([-1e4, -1e3, -100, -30, -3, 0, 3, 30, 100, 1e3, 1e4])
-LARGEST = 80.0  # of inputs that are logarithms, because exp(89) overflows in float32
+# The largest absolute value of inputs that are logarithms of parameters, because exp(89) overflows in float32.
+LARGEST = 80.0
 WAYS = {
     "eager": lambda function: function,
     "xla": functools.partial(tf.function, autograph=False, jit_compile=True),
@@ -120,7 +121,7 @@ MADE_OF_COUNTS = {
 
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # all pairs; an ordinary run has ZeroInflated in float32
+    ("name", "dtype"),  # all pairs except ZeroInflated in float32 are marked `thorough`
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)

@@ -1,4 +1,4 @@
-"""`predict_distribution`: no accidental broadcasting, random layers, reuse of traces, and independent rows."""
+"""`predict_distribution`: random layers, reuse of traces, independent rows, and no accidental broadcasting."""
 
 import gc
 import pickle

@@ -50,8 +50,8 @@ SCALARS = {
 }
 
 
-# These families are thorough, because other families run the same search for quantiles. All runs compare
-# their CDFs.
+# The quantiles of these families are tested only by cases marked `thorough`, because the tests of other families run
+# the same search. Every run compares the CDFs of these families with SciPy.
 MORE = ("Binomial", "BetaBinomial", "ExponentiallyModifiedGaussian", "GammaGamma", "NormalInverseGaussian")
 
 
@@ -89,8 +89,9 @@ def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     distribution, _ = SCALARS[name]
     found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
     assert found.dtype == np.float32
-    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])  # of the parameters rounded to float32
-    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # smaller numbers are 0 in float32
+    # The parameters are rounded to float32, and their quantiles are computed in float64.
+    exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # numbers below 1.2e-38 are rounded to 0 in float32
 
 
 @pytest.mark.thorough
@@ -227,8 +228,10 @@ def test_quantiles_work_with_an_unknown_batch_size():
     assert middle(tf.zeros([5, 6])).shape == [5, 1]
 
 
+# If differences of CDF values have too few digits for one window, the CDFs of all windows in its batch are computed
+# from logarithms. So the windows with enough digits and the other windows are in two batches.
 @pytest.mark.thorough
-@pytest.mark.parametrize(  # two batches, because a window whose CDF has no digits changes the search for its batch
+@pytest.mark.parametrize(
     "ends",
     [
         {"half": (0.0, np.inf), "both": (-1.0, 0.5), "upper tail": (9.0, np.inf), "lower tail": (-np.inf, -9.0)},
@@ -330,7 +333,8 @@ def test_quantiles_at_tiny_levels_have_all_digits(name, parameters, reference):
 def test_subnormal_numbers_are_not_treated_as_0():
     distribution = tfd.Beta(tf.constant(0.01, tf.float64), tf.constant(5.0, tf.float64))
     y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
-    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)  # TensorFlow rounds smaller inputs to 0
+    # TensorFlow rounds smaller numbers than this one to 0, so `nllfit.cdf` replaces them by this number.
+    smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)
     np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)
 
 

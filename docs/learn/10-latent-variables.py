@@ -163,8 +163,8 @@ assert bound < log_likelihood
 # | --- | --- | --- |
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
 # | numbers, with a linear model | factor analysis, or the first autoencoder above | exact |
-# | numbers, with a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | bounded |
-# | classes inside a network | the same, with a head of the family `RelaxedOneHotCategorical` | bounded |
+# | numbers, with a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | replaced by a lower bound |
+# | classes inside a network | the same, with the family `RelaxedOneHotCategorical` | replaced by a lower bound |
 #
 # - If the divergence falls to 0 during training, $q$ is the prior for every outcome, and the decoder ignores $z$. To
 #   avoid this, let the `weight` of `KLDivergence` be a schedule: the weight then grows from 0 to 1 during training.

@@ -167,7 +167,7 @@ assert max(score[0] for score in scores.values()) < 0
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
 # | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
-# | `DenseVariational` | a longer training | small layers, with a full covariance | by default too narrow in gaps |
+# | `DenseVariational` | longer training | small layers with full covariance | by default bands are too narrow in gaps |
 # | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
 #
 # `nllfit.evaluate` and the calibration of lesson 4 accept all of these models; give the variational network as

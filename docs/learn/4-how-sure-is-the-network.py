@@ -124,8 +124,8 @@ assert 0.86 < inside < 0.95
 # %% [markdown]
 # ## Which method for which problem?
 #
-# We compare the methods on two kinds of new rows: rows in the range of the training rows, and rows beyond this range,
-# where $1 < |x| < 1.5$. All held-out rows are of the first kind.
+# We compare the methods on new rows in the range of the training rows, and on new rows beyond this range, where
+# $1 < |x| < 1.5$. The held-out rows, from which recalibration and conformal intervals learn, are all in the range.
 
 # %%
 beyond = rng.choice([-1, 1], [1000, 1]) * rng.uniform(1, 1.5, [1000, 1])
@@ -153,7 +153,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# Shares of outcomes in a 90% interval: right near the training rows if calibrated; beyond them, highest for ensembles
+# Shares of outcomes in 90% intervals: correct in the range after calibration; beyond the range, highest for ensembles
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):

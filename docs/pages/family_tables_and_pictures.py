@@ -30,7 +30,8 @@ _FORMS = [
     ((3, 3), {"df": 5.0}),
     ((3, 3), {}),
 ]
-_CENSORED_AREAS = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}  # the areas in the picture of `Censored`
+# The shaded areas in the picture of `Censored`: the label, and the lower and upper end.
+_CENSORED_AREAS = {"P(0.5 < y <= 1)": (0.5, 1.0), "P(y > 3)": (3.0, np.inf)}
 _LINKS = {
     tfb.Identity: "{0} = u",
     tfb.Softplus: "{0} = softplus(u) + eps",
@@ -58,7 +59,7 @@ _MODIFIERS = {
 
 
 def _modified_poisson(name, **parameters):
-    """The distribution of a head that modifies a Poisson, for some parameters."""
+    """The distribution of a head that modifies a Poisson, at the given parameters."""
     family = nllfit.Truncated("Poisson", low=0) if name == "Truncated" else getattr(nllfit, name)("Poisson")
     return family.holding({"validate_args": False}).build(parameters, tf.float32)
 
@@ -103,7 +104,7 @@ PICTURES = {
 
 
 def families() -> dict[str, tuple[nllfit.Family, str]]:
-    """Maps the name of every TFP family that a head can have to the family and to its arguments as text."""
+    """All TFP families that heads support: a dict from the name to the family and its arguments as text."""
     found = {}
     for name in sorted(dir(tfd)):
         for event_shape, arguments in _FORMS:

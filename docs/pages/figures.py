@@ -16,7 +16,7 @@ __all__ = ["QUICKSTART", "content", "drawn", "program", "recorded"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICKSTART = ROOT / "docs" / "figures" / "quickstart.png"
-_POINTS = 9  # recorded points of each line
+_POINTS = 9  # the number of points that are recorded for each line
 
 
 def program() -> str:

@@ -4,10 +4,10 @@
 
 The tables are the files of the folder and three data sets: diabetes from scikit-learn, and fair and randhie from
 statsmodels. A file NAME.txt contains numbers separated by blanks. A file NAME.csv has a header. Its text fields are
-categories, and its empty fields are missing values. The target is the last column. Each table is split `--splits` times
-into 90% training and 10% test rows, at most 20 times, or 5 times if it has more than 40,000 rows. Every package gets
-the same rows. Categories become indicators. A missing value becomes the median of its column, and an indicator marks
-it. Rows without a target are left out.
+categories, and its empty fields are missing values. The target is the last column. Each split of a table has 90%
+training and 10% test rows. The number of splits is `--splits`, but at most 20, and at most 5 for a table with more than
+40,000 rows. Every package gets the same rows. Categories become indicators. A missing value becomes the median of its
+column, and an indicator marks it. Rows without a target are left out.
 
 NGBoost and CatBoost (`RMSEWithUncertainty`) predict a Normal, with early stopping. Treeffuser draws samples.
 LightGBM, scikit-learn's gradient boosting and quantile-forest predict quantiles. Packages that are not installed are

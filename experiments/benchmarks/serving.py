@@ -100,7 +100,11 @@ def answers(tools, model, name, x, outcome):
 
 
 def export(tools, name, x, folder, seed):
-    """Exports a model in all forms. Returns its answers, and the differences of `.keras` and TensorFlow Lite."""
+    """Exports a model in all forms.
+
+    Returns the answers of the model, and how much the answers of the `.keras` file and of TensorFlow Lite differ from
+    them.
+    """
     model, numbers, outcome = built(tools, name, x, seed)
     signature = [tf.TensorSpec([None, 3], tf.float32, name="x")]
     archive = tools.keras.export.ExportArchive()

@@ -58,7 +58,7 @@ def head(heads, classes, components, event):
 def measured(tools, what, size, seed=0):
     """Returns the seconds and megabytes of a job, by the names in `COLUMNS`.
 
-    `what` is one of the sizes in `SIZES`, and `size` is its value. The other sizes have the values in `USUAL`.
+    `what` is a key of `SIZES`, and `size` is its value. The other keys of `USUAL` have the values given there.
     """
     values = {**USUAL, what: size}
     batch = values.pop("batch")

@@ -38,7 +38,9 @@ import tensorflow as tf
 import nllfit
 from experiments import common
 
-TOLERANCE = 1e-3  # relative to the largest weight; two programs round differently in float32
+# The maximum difference of weights that count as the same, relative to the largest weight. Two programs round
+# differently in float32.
+TOLERANCE = 1e-3
 HEADS = {
     "Normal": (),
     "Laplace": (),
@@ -180,7 +182,7 @@ def against_keras(shop):
 
 
 def stopped(shop):
-    """Compares the weights of a run that a callback stops by an error, and of a run that ends with the same epoch."""
+    """Compares the weights of two runs: an error in a callback stops one run, the other ends after the same epoch."""
     last = random.Random(shop.job.seed).randrange(shop.job.epochs)
 
     class Raises(shop.tools.keras.callbacks.Callback):
@@ -206,7 +208,7 @@ def resumed(shop):
 
 
 def in_threads(shop):
-    """Compares the weights of two models that train at the same time with a model that trains alone."""
+    """Trains two models at the same time. Compares their weights with the weights of a model that trains alone."""
     weights = {}
     threads = [threading.Thread(target=lambda i=i: weights.update({i: shop.fitted(compile="graph")})) for i in range(2)]
     for thread in threads:
@@ -227,7 +229,7 @@ def _train_in_a_process(job, folder):
 
 
 def killed(shop):
-    """Compares the weights of a run that was killed up to three times with an uninterrupted run."""
+    """Compares the weights of a run that was killed up to three times with the weights of an uninterrupted run."""
     draw, spawn = random.Random(shop.job.seed), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for attempt in range(4):
@@ -248,7 +250,7 @@ _KILLED_EVERY = 25  # every 25th round is `killed`, which is slow because it sta
 
 
 def round_of(number, keras):
-    """Returns the name of a round's trial, and its job. `keras` is the version of round 0."""
+    """Returns the name of a round's trial, and the `Job` of this round. `keras` is the Keras version of round 0."""
     trial = "killed" if number % _KILLED_EVERY == _KILLED_EVERY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
     return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 
@@ -301,7 +303,7 @@ def show(metrics):
 
 
 def main(argv=None):
-    """Runs the soak, or repeats one round. Returns the metrics."""
+    """Runs the soak test, or repeats one round of it. Returns the metrics."""
     parser = common.parser(__doc__, "benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=10, help="(default: %(default)s)")
     parser.add_argument("--round", type=int, help="repeat this round, and nothing else")

@@ -57,7 +57,8 @@ MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, 
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
-SETTLE = 3.0  # seconds in which XLA compiles in the background
+# For this number of seconds, a contender trains before its time is measured. XLA compiles in the background meanwhile.
+SETTLE = 3.0
 JOBS = {  # the times that each job measures, and their titles
     "fresh": {"fresh": "a fresh model, 40 epochs"},
     "again": {"again": "a model fitted again, 40 epochs"},
@@ -106,7 +107,10 @@ def seconds(work):
 
 
 def settled(train, epochs, settle):
-    """Calls `train` once, then for `settle` seconds, in which XLA compiles. Returns the seconds of the first call."""
+    """Calls `train` once, and then repeatedly for `settle` seconds, so that XLA can finish compiling.
+
+    Returns the seconds of the first call.
+    """
     first, start = seconds(lambda: train(epochs)), time.perf_counter()
     while time.perf_counter() - start < settle:
         train(epochs)

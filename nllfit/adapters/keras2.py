@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-# Without `in_safe_mode`, `nllfit.safety` cannot stop TFP's layers from running code from a model file.
+# Without `in_safe_mode`, `nllfit.safety` could not stop TFP's layers from running code from a model file.
 from tf_keras.src.saving.serialization_lib import in_safe_mode
 
 from nllfit.adapters.adapter import Adapter, Model
@@ -27,17 +27,20 @@ class Keras2(Adapter):
 
     @property
     def layers(self) -> list:
-        """Without `_flatten_layers`, layers inside layers are missing: `model.layers` has only the outermost."""
+        """Without `_flatten_layers`, inner layers would be missing: `model.layers` has only the outermost layers."""
         return list(self._model._flatten_layers())
 
     @property
     def made_by_compile(self) -> list:
-        """Without `compiled_loss`, we miss a second `compile` with the same optimizer, and use the old loss."""
+        """Without `compiled_loss`, we would not notice a second `compile` that keeps the optimizer.
+
+        Training would then use the old loss.
+        """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models cannot share a program.
+        """Without `_compile_config`, models could not share a program.
 
         The public `get_compile_config` does not suffice, because it returns serialized objects.
         """
@@ -45,7 +48,7 @@ class Keras2(Adapter):
 
     @property
     def random_states(self) -> list:
-        """Without `_random_generator._generator`, a resumed run draws other dropout masks than an unbroken run."""
+        """Without `_random_generator._generator`, a resumed run would draw other dropout masks than a full run."""
         wrappers = [getattr(layer, "_random_generator", None) for layer in self.layers]
         # A Keras layer wraps its generator. The `_random_generator` of a head is the generator itself.
         generators = [getattr(wrapper, "_generator", wrapper) for wrapper in wrappers]
@@ -53,7 +56,10 @@ class Keras2(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model that excludes weights may share a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, we would not notice that the optimizer excludes weights from decay.
+
+        The model could then get the program of another model, which decays these weights.
+        """
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -74,7 +80,7 @@ class Keras2(Adapter):
         self.compile_copy(twin)
 
     def build_metrics(self, y: Any) -> None:
-        """Without `compiled_loss.build`, a program that models share lacks the variables of the loss."""
+        """Without `compiled_loss.build`, a program for several models would lack the variables of the loss."""
         (y_pred,) = self._model.outputs
         if not self._model.compiled_loss.built:
             self._model.compiled_loss.build(y_pred)
@@ -86,7 +92,7 @@ class Keras2(Adapter):
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the progress bar shows wrong times for epochs that ran together in one call."""
+        """Without `_start`, the progress bar would show wrong times for epochs that ran together in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 

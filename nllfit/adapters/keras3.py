@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Without `LossFunctionWrapper`, a loss given as a name or a function has no dtype, so it cannot be computed in float64.
+# Without `LossFunctionWrapper`, a loss given as a name or a function would have no dtype. It could then not be computed
+# in float64.
 from keras.src.losses.losses import LossFunctionWrapper
 
 from nllfit.adapters.adapter import Adapter, Model
@@ -30,17 +31,20 @@ class Keras3(Adapter):
 
     @property
     def layers(self) -> list:
-        """Without `_flatten_layers`, layers inside layers are missing: `model.layers` has only the outermost."""
+        """Without `_flatten_layers`, inner layers would be missing: `model.layers` has only the outermost layers."""
         return list(self._model._flatten_layers())
 
     @property
     def made_by_compile(self) -> list:
-        """Without `_loss_tracker`, we miss a second `compile` with the same optimizer, and use the old loss."""
+        """Without `_loss_tracker`, we would not notice a second `compile` that keeps the optimizer.
+
+        Training would then use the old loss.
+        """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 
     @property
     def compile_arguments(self) -> dict:
-        """Without `_compile_config`, models cannot share a program.
+        """Without `_compile_config`, models could not share a program.
 
         The public `get_compile_config` does not suffice, because it returns serialized objects.
         """
@@ -48,11 +52,14 @@ class Keras3(Adapter):
 
     @property
     def random_states(self) -> list:
-        return []  # in Keras 3, all states are among `model.variables`
+        return []  # in Keras 3, `model.variables` contains all these states
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, a model that excludes weights may share a program that decays them."""
+        """Without `_exclude_from_weight_decay*`, we would not notice that the optimizer excludes weights from decay.
+
+        The model could then get the program of another model, which decays these weights.
+        """
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
 
@@ -67,9 +74,9 @@ class Keras3(Adapter):
 
     @staticmethod
     def is_unknown_variable(error: Exception) -> bool:
-        """Without `_check_variables_are_known`, a `fit` after a layer is unfrozen ends in an obscure error.
+        """Without `_check_variables_are_known`, we could not explain Keras's error after a layer was unfrozen.
 
-        We cannot check the message of the error, because in a graph, Keras 3.12 fails while it writes the message.
+        We cannot recognize the error by its message, because in a graph, Keras 3.12 fails while it writes the message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
@@ -85,27 +92,30 @@ class Keras3(Adapter):
         return keras.models.clone_model(model, input_tensors=inputs, clone_function=clone_layer)
 
     def compile_in_float64(self, twin: Model) -> None:
-        """Without `_dtype` of the losses, the copy silently computes its loss in float32."""
+        """Without `_dtype` of the losses, the copy would silently compute its loss in float32."""
         losses = self.compile_copy(twin, _as_object)
         for loss in [twin._compile_loss, *losses]:
             if loss is not None:
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, a program that models share lacks the metrics' variables."""
+        """Without `_compile_loss` and `_compile_metrics`, a program for several models would lack some variables.
+
+        These are the variables of the loss and of the metrics.
+        """
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):
             if container is not None and not container.built:
                 container.build(y, y_pred)
 
     def build_replicas(self, batch: tuple) -> None:
-        """Without `_maybe_symbolic_build`, tracing with several replicas fails, because it cannot create variables."""
+        """Without `_maybe_symbolic_build`, a trace for several replicas would fail: it cannot create variables."""
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
             self._model._maybe_symbolic_build(data_batch=batch)
 
     @staticmethod
     def set_start(bar: Any, seconds: float) -> None:
-        """Without `_start`, the progress bar shows wrong times for epochs that ran together in one call."""
+        """Without `_start`, the progress bar would show wrong times for epochs that ran together in one call."""
         bar.progbar._start = bar.progbar._time_at_epoch_start = seconds
 
 

@@ -145,13 +145,13 @@ def as_prior(value: Any) -> Prior:
 
 
 def to_keras(value: Any) -> dict:
-    """Converts a layer or a schedule of either Keras version to plain values."""
+    """Serialises a layer or a schedule of Keras 2 or Keras 3 to a dict, from which `from_keras` restores it."""
     keras = _keras_of(value)
     return {_KERAS: keras, "object": sys.modules[keras].saving.serialize_keras_object(value)}
 
 
 def from_keras(value: Any) -> Any:
-    """Restores an object from the dict that `to_keras` returned. Returns any other value unchanged."""
+    """Restores the layer or schedule from a dict that `to_keras` returned. Returns any other value unchanged."""
     if isinstance(value, dict) and value.keys() == {_KERAS, "object"}:
         return sys.modules[value[_KERAS]].saving.deserialize_keras_object(value["object"])
     return value

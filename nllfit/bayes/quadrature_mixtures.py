@@ -1,4 +1,4 @@
-"""Computes the mixture of a head's distributions by quadrature if the head's inputs have a Normal distribution."""
+"""Mixtures of a head's distributions over random inputs with a Normal distribution, computed by quadrature."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ _MAX_PER_AXIS = 32
 
 
 def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots: tf.Tensor) -> tfd.Distribution:
-    """Returns the mixture of a family's distributions if the family's inputs have a Normal distribution.
+    """Returns the mixture of a family's distributions over random inputs with a Normal distribution.
 
     Args:
       family: a family with `d` inputs.

@@ -22,7 +22,7 @@ __all__ = ["Recalibrated", "recalibrate"]
 
 _LIMIT = 40.0  # the map covers the Normal scores from -40 to 40
 _FOLDS = 5
-_MIN_STEP = 1e-4  # the least distance between two predicted scores; even scores near 40 then differ in float32
+_MIN_STEP = 1e-4  # the minimum distance between two predicted scores; even scores near 40 then differ in float32
 
 
 def recalibrate(model: Model, x: Any, y: ArrayLike | None = None, *, batch_size: int = 32) -> "Recalibrated":

@@ -23,11 +23,12 @@ Parameters occur in three forms:
 
 - *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. The coordinate
   of a positive parameter without a `floor` is the logarithm of the parameter.
-- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. A vector of all
-  free constrained parameters is called a *point*.
+- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of
+  all free parameters in this form is called a *point*.
 - *Natural* parameters are the parameters that statisticians use, such as `rate`.
 
-A search varies the *free* parameters. Apart from parameters that the user holds, a parameter is *held* in two cases:
+A search varies the *free* parameters. The other parameters are *held*, which means that they are fixed at a value. The
+user can hold a parameter. In addition, a parameter is held in two cases:
 
 - The estimate of the parameter is a statistic of the sample, such as the minimum.
 - The likelihood has a *corner* (a point at which the slope jumps) at each observation, and the estimate of the

@@ -35,14 +35,15 @@ class Coordinates:
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: names of the parameters that are not free. The values of these parameters, by name, are the argument `held`
-        of the methods.
+      held: the names of the held parameters. All others are free. The methods have an argument `held`, too: a dict of
+        the values of the held parameters.
 
     Attributes:
-      family: the family with the link `exp` for positive parameters without a `floor`, and without checks of outcomes.
-      shapes: the shapes of the free constrained parameters by name.
+      family: a copy of the family that does not check outcomes. In this copy, the positive parameters that have no
+        `floor` have the link `exp`.
+      shapes: the shapes, by name, of the free parameters in their constrained form.
       size: the length of `w`.
-      point_size: the total number of elements of the free constrained parameters.
+      point_size: the total number of elements of the free parameters in their constrained form.
       held: random values of the held parameters by name. A trace needs the shapes of these values, and `Density.rank`
         is computed at these values.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
@@ -60,7 +61,7 @@ class Coordinates:
         self.are_logarithms = free.logarithms
 
     def constrained(self, w: Any, held: Numbers) -> Numbers:
-        """Returns the free parameters, by name, as arguments of `family.build`. `w` is `[..., size]`."""
+        """Returns the free parameters as a dict of arguments of `family.build`. `w` is `[..., size]`."""
         return self.family.holding(held).parameters(tf.convert_to_tensor(w, tf.float64))
 
     @functools.cached_property
@@ -110,7 +111,7 @@ class Coordinates:
         return trace(tf.function(pullback, autograph=False), w, self.held_specs, point_gradient)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """Returns the free natural parameters by name. `w` is `[..., size]`."""
+        """Returns a dict of the free parameters in their natural form. `w` is `[..., size]`."""
         return self.family.natural(self.constrained(w, held))
 
     def from_natural(self, natural: Numbers) -> np.ndarray:
@@ -143,7 +144,10 @@ class Coordinates:
         return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):
-        """Returns the name of the constrained parameter whose twin is `name`, and the bijector to its natural value."""
+        """Returns the name of the constrained parameter that has the natural parameter `name` as its twin.
+
+        Also returns the bijector that maps the constrained parameter to the natural one.
+        """
         return next(
             (constrained, link)
             for constrained in self.shapes

@@ -15,8 +15,9 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# A parameter is not identified if its gradient has a component along directions that change no density. A component
-# below this share of the gradient's length counts as a rounding error.
+# A parameter is a function of the coordinates. It is not identified if it changes along directions of the coordinates
+# that change no density. If the component of its gradient along these directions is shorter than this share of the
+# gradient, the component counts as a rounding error.
 _UNIDENTIFIED = 1e-4
 # If the final log-likelihoods of two searches differ by less than this, in nats, the searches count as having reached
 # the same maximum, or the same limit at infinity.

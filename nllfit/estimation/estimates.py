@@ -29,8 +29,8 @@ class Estimate(MaximumLikelihoodFit):
 
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
-      parameters: the estimates by name, numbers or arrays. The names are usual in statistics, such as `rate` instead of
-        TFP's `log_rate`.
+      parameters: a dict from the name of a parameter to its estimate, a number or an array. The names are those of
+        statistics, such as `rate` instead of TFP's `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified: other values of the parameter give the same densities.
       covariance: the covariance matrix `[q, q]` of the `q` numbers in `parameters`, in the order of `parameters`. It is

@@ -14,11 +14,11 @@ from nllfit.quantiles import quantile
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
-_LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
-# If there are more counts than this from the smallest to the largest outcome, the bins may end only at quantiles of the
-# fitted distribution.
+_LEAST_EXPECTED = 5.0  # each bin has at least this expected number of outcomes
+# If the outcomes span more counts than this, only quantiles of the fitted distribution are tried as ends of bins.
+# Otherwise all counts are tried.
 _MOST_COUNTS = 2**16
-# Replaces smaller probabilities, so that their logarithms are finite.
+# Smaller probabilities and expected numbers are replaced by this number, so that logarithms and quotients are finite.
 _TINY = 1e-300
 
 

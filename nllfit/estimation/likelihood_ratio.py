@@ -29,11 +29,11 @@ _SPECIAL_CASES = {
     ("Normal", "StudentT"): {"df": math.inf},
     ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
-# A negative statistic of at most this size, in nats, counts as 0. One cause of such a statistic is a rounding error.
-# Another cause is a search for the general family that stopped just before a parameter reached the bound at which the
-# special case lies.
+# A statistic between 0 and minus this number, in nats, counts as 0. A statistic can be slightly negative because of
+# rounding errors. It can also be negative because the fit of the general family stopped just before a parameter reached
+# its bound, if the special case is at this bound.
 _ROUNDING = 0.02
-_ZERO_SHARE = "zero_probs"  # the argument of `ZeroInflated` and `Hurdle` that holds the share of zeros at a value
+_ZERO_SHARE = "zero_probs"  # the argument that fixes the share of extra zeros (`ZeroInflated`) or of zeros (`Hurdle`)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +76,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Args:
       a: the `Estimate` of the special case. The special case is either the family of `b` with at least one more
-        parameter held at a value, or a known special case, such as the Exponential of the Gamma. A wrapped family
-        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) is a special case of another if both have the same wrapper
-        and window, and its inner family is a special case of the other inner family. A family of counts is a special
-        case of the `ZeroInflated` and `Hurdle` families that wrap it.
+        parameter held at a value, or a known special case, such as the Exponential of the Gamma. Two wrapped families
+        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) must have the same wrapper and window, and the inner
+        family of `a` must be a special case of the inner family of `b`. A family of counts is a special case of the
+        `ZeroInflated` and `Hurdle` families that wrap it.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -93,9 +93,9 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
           probability.)
         - `a` is not known to be a special case of `b`.
         - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
-        - `a` holds a parameter that is free in `b` and is an end of the support, such as the `low` of a Uniform.
-        - `a` holds a parameter that is free in `b`, at a value that is not above the parameter's `floor` in `b`. This
-          includes a parameter that `a` does not have: a Cauchy holds the `df` of a `StudentT` at 1.
+        - An end of the support, such as the `low` of a Uniform, is fixed in `a` but free in `b`.
+        - A parameter that is free in `b` is fixed in `a`, at a value that is not above the parameter's `floor` in `b`.
+          The parameter may be missing in the family of `a`: a Cauchy is a `StudentT` whose `df` is fixed at 1.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
         - The log-likelihood of `b` is lower than that of `a` by more than 0.01 nats.
 
@@ -159,11 +159,11 @@ def _chi_square_tail(statistic, degrees_of_freedom):
 
 
 def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
-    """Returns how many elements of `general`'s parameters are at a bound of their domain if `special` is true.
+    """Returns how many elements of `general`'s parameters are at a bound of their domain if outcomes follow `special`.
 
     All of these elements belong to one parameter of `general`, and this parameter has as many elements as an outcome.
-    Raises a `ValueError` if `special` is not known to be a special case of `general`, or is at the bounds of two
-    parameters.
+    Raises a `ValueError` if `special` is not known to be a special case of `general`, or if `special` is at the bounds
+    of two parameters.
     """
     refusal = f"`a`, {special.label}, is not known to be a special case of `b`, {general.label}"
     if special.component_shape or general.component_shape:
@@ -216,7 +216,7 @@ def _advice(name, general):
 
 
 def _check_floors(held, floors):
-    """Raises a `ValueError` if a value that `a` holds is not above the floor of the parameter in `b`."""
+    """Raises a `ValueError` if `a` fixes a parameter at a value that is not above the parameter's floor in `b`."""
     for name in held.keys() & floors.keys():
         if np.any(np.asarray(held[name]) <= floors[name]):
             raise ValueError(
@@ -226,7 +226,7 @@ def _check_floors(held, floors):
 
 
 def _check_ends(a, b):
-    """Raises a `ValueError` if `a` holds a parameter that is an end of the support and free in `b`."""
+    """Raises a `ValueError` if an end of the support is fixed in `a` but free in `b`."""
     held = innermost(a.family).fixed
     ends = [name for name in b.problem.held if name in held and b.problem.degrees_of_freedom(name) > 1]
     if ends:

@@ -1,8 +1,8 @@
 """Likelihoods for which Newton's method is not enough: likelihoods with corners or with many local maxima.
 
-The likelihood of a Laplace has a corner in `loc` at each observation. We hold `loc` at an observation and maximise over
-the other parameters. The likelihood of a Cauchy with a small scale has a local maximum near each observation. We repeat
-the search from the highest of these maxima.
+At a corner, the slope of the likelihood jumps. The likelihood of a Laplace has a corner in `loc` at each observation.
+We hold `loc` at an observation and maximise over the other parameters. The likelihood of a Cauchy with a small scale
+has a local maximum near each observation. We repeat the search from the highest of these maxima.
 """
 
 import functools
@@ -17,16 +17,18 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# A bound of the support is held at this distance outside the sample, relative to the range of the sample. At distance
-# 0, TFP's density is NaN.
+# A held bound of the support is outside the sample, at a distance of this share of the sample's range. At distance 0,
+# TFP's density is NaN.
 _GAP = 1e-12
-# The largest number of log-densities on the grid of `_peaks`: parameter values times observations.
+# The maximum number of log-densities on the grid of `_peaks`: the number of parameter values times the number of
+# observations.
 _MOST_LOG_DENSITIES = 4e6
-# The number of corners tried near the parameter's present value. The same number is tried across the whole sample.
+# Each observation is a corner. We try this number of observations, those closest to the parameter's present value, and
+# the same number of observations that are evenly spaced in the sorted sample.
 _OBSERVATIONS = 50
 # Full searches start from this many of the best corners, and from this many of the highest maxima on a grid.
 _KEPT_CORNERS, _KEPT_MAXIMA = 3, 5
-# The largest number of iterations of `at_the_best_corner` and of `over_scattered_maxima`.
+# The maximum number of iterations of `at_the_best_corner` and of `over_scattered_maxima`.
 _MAX_ITERATIONS = 20
 # `at_the_best_corner` ends if an iteration raises the log-likelihood by at most this, in nats. Rounding errors are
 # about 1e-11.
@@ -89,13 +91,13 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 
 
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
-    """Returns problems that hold the corner parameter at one of the most likely observations.
+    """Returns problems. Each problem holds the parameter `name` at one of the most likely observations.
 
-    We try the observations nearest to the parameter's present value, and others that are spread over the sample.
+    We try the observations nearest to the parameter's present value, and observations that are spread over the sample.
 
-    If an outcome has several elements, another problem holds each element of the parameter at the most likely
-    observation for this element. If the lower bound of the support is a parameter of the family, another problem holds
-    the corner parameter at the smallest observation, and the lower bound just below this observation. The same applies
+    If an outcome has several elements, one more problem holds each element of the parameter at the most likely
+    observation for this element. If the lower bound of the support is a parameter of the family, one more problem holds
+    the parameter `name` at the smallest observation, and the lower bound just below this observation. The same applies
     to the upper bound and the largest observation.
     """
     family = problem.family

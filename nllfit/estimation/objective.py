@@ -119,11 +119,11 @@ class Objective:
         return self.held | self.profiled
 
     def constrained(self, w: np.ndarray) -> dict[str, tf.Tensor]:
-        """Returns the free constrained parameters at `w` `[p]`, by name, as arguments of `Family.build`."""
+        """Returns the free parameters at `w` `[p]` as a dict of arguments of `Family.build`."""
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the free natural parameters at `w` `[p]`, by name."""
+        """Returns a dict of the free parameters at `w` `[p]` in their natural form."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:

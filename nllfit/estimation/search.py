@@ -1,4 +1,4 @@
-"""Searches for the maximum of a likelihood: chooses the starts, and the parameters to hold at corners."""
+"""Searches for the maximum of a likelihood: chooses the starts, and fixes parameters at corners."""
 
 import dataclasses
 import functools
@@ -36,8 +36,8 @@ def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
     The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
-    trace, the returned problem uses finite differences. If the maximum is at a corner, the returned problem holds the
-    parameter in which the likelihood has this corner.
+    trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a jump of its
+    slope), the returned problem fixes the parameter with the corner at its estimate.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum

@@ -29,20 +29,20 @@ _RANK_TOLERANCE = 1e-6
 
 @functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """Returns the `Density` of a family from a cache. The parameters `held` are not free."""
+    """Returns the `Density` of a family from a cache. `held` are the names of the held parameters."""
     return Density(family, held)
 
 
 class Density:
     """Weighted sums of a family's log-densities over outcomes, and their derivatives.
 
-    A *point* is the vector of all free constrained parameters, and `w` are their coordinates. In the shapes below, `s`
-    is the number of points, `q` the number of elements of a point, and `p` the length of `w`. The values of parameters
-    that are not free are an argument, the dict `held`.
+    A *point* is the vector of all free parameters in their constrained form, and `w` are their coordinates. In the
+    shapes below, `s` is the number of points, `q` the number of elements of a point, and `p` the length of `w`. The
+    functions below have an argument `held`, a dict of the values of the held parameters.
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: names of parameters that are not free.
+      held: the names of the held parameters. All others are free.
 
     Attributes:
       coordinates: the `Coordinates` of the free parameters.

@@ -56,7 +56,7 @@ def evaluate(
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
-        - `y` is missing, has another shape or only one row, or an outcome is not finite or outside the support. (The
+        - `y` is missing, has a wrong shape or only one row, or an outcome is not finite or outside the support. (The
           message names the row.)
         - `y` names an unknown output, the outputs have no names, or the model has several outputs and `y` names none.
         - `x` is missing, is given with a distribution, or contains NaN or an infinite number.

@@ -7,7 +7,7 @@ from tensorflow_probability import distributions as tfd
 
 __all__ = ["row_blocks"]
 
-_MOST_NUMBERS = 2**20  # the most numbers in a tensor; 8 MiB in float64
+_MOST_NUMBERS = 2**20  # the maximum number of elements in a tensor; 8 MiB in float64
 
 
 def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) -> Iterator[slice]:

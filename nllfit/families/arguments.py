@@ -32,7 +32,7 @@ __all__ = [
     "refuse_with_family",
 ]
 
-MOST_NUMBERS = 2**23  # the most numbers in one outcome or one vector of parameters; in float64 they take 64 MiB
+MOST_NUMBERS = 2**23  # the maximum size of one outcome or one vector of parameters; in float64 it takes 64 MiB
 _NON_REAL_KINDS = "cmMOSU"  # NumPy's dtype kinds of complex numbers, durations, dates, objects, bytes and text
 
 
@@ -187,8 +187,8 @@ def _pairs(data):
 def as_labels(name: str, values: Any) -> np.ndarray:
     """Converts labels of any type to an array.
 
-    NumPy converts the numbers in a list of numbers and texts to texts. To keep the numbers, the result has dtype object
-    if a list contains a text.
+    If a list contains both numbers and texts, NumPy converts the numbers to texts. To keep the numbers, the result of a
+    list that contains a text has dtype object.
     """
     refuse_misread(f"`{name}`", values)
     array = np.asarray(values)

@@ -25,7 +25,7 @@ _KINDS = ("exact", "above", "below", "between")  # the kinds of outcomes; see `C
 
 
 class Censored(FamilyOf):
-    """A family of numbers, each of which is known exactly or is only known to lie in an interval.
+    """A family of distributions of numbers. Each number is known exactly, or is only known to lie in an interval.
 
     An outcome is a pair `[lower, upper]`. An array may contain all four kinds of outcome (`F` is the CDF, `S = 1 - F`):
 
@@ -258,7 +258,7 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
       An array `[n, 2]`, or `[n, k, 2]`.
 
     Raises:
-      ValueError: if the arrays differ in shape, an end is not a number or is NaN, or a lower end is above the upper.
+      ValueError: if the arrays differ in shape, an end is not a number or is NaN, or a lower end exceeds its upper end.
 
     Example:
       >>> interval_censored([0.1, 0.5], [0.2, np.inf])

@@ -40,7 +40,7 @@ class Censored(_HeadOf):
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: the links of the family.
     Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). F is the CDF.
-    As a tensor, the output is the prediction of the number itself, `[B]`.
+    As a tensor, the output is the prediction of the number, `[B]`.
 
     Args:
       family: a family with a CDF, or its name.

@@ -53,11 +53,11 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy is
-    `facts.corrected` of the original class. If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) of
-    another dtype inside the distribution is not changed.
+    `facts.corrected` of the original class. If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) inside
+    the distribution is not changed if its dtype differs from this `dtype`.
 
     `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. A flow
-    inside the distribution has the batch shape `[*batch, ...]`. Here `rank` counts the axes after `[*batch]`.
+    inside the distribution has the batch shape `[*batch, ...]`, and `rank` counts its batch axes after `[*batch]`.
     """
     cls = corrected(plain_class(type(distribution)))
     given, inner = arguments_of(distribution), {n: arguments[n] for n in ("validate_args", "dtype") if n in arguments}
@@ -82,7 +82,7 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow of another dtype than `dtype`. The flow's bijector may not work in `dtype`."""
+    """Whether a distribution is a flow whose dtype is not `dtype`. The flow's bijector may not work in `dtype`."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 
@@ -106,7 +106,7 @@ def _with_more_axes(change, num_axes):
 
 
 def in_float64(distribution: tfd.Distribution, **arguments: Any) -> tfd.Distribution:
-    """Returns a copy in float64. A flow (a `TransformedDistribution`) of another dtype is returned unchanged.
+    """Returns a copy in float64. A flow (a `TransformedDistribution`) whose dtype is not float64 is returned unchanged.
 
     `arguments` replace arguments of the constructor.
     """

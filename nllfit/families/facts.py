@@ -25,7 +25,7 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What TFP's description of a family lacks or gets wrong.
+    """Properties of a family that TFP's description lacks or gets wrong.
 
     Most attributes are functions of the distribution. Functions about outcomes take the outcomes `y` as a second
     argument.
@@ -38,12 +38,12 @@ class Facts:
         is the natural form of `logits`.
       arguments: values that replace the defaults of the constructor's arguments.
       of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
-      class_axis: maps `num_classes` to the length of the parameter, which the shape of a label does not show. None for
-        families whose outcomes are not class labels.
+      class_axis: computes the length of a vector parameter, such as `logits`, from `num_classes`. The shape of a label
+        does not show this length. None for families whose outcomes are not class labels.
       endless: the arguments of the constructor that may be infinite.
       mean: the mean. Needed if TFP's mean fails.
       mode: the mode of a scalar distribution. Needed if TFP's mode is wrong.
-      finite_mean: whether the mean is finite for all parameters. Then a prediction never needs the median.
+      finite_mean: whether the mean is finite for all parameter values. Then a prediction never needs the median.
       center: the point prediction if there is no mean; for class labels, the probabilities of the classes. The default
         is TFP's median, or TFP's mode if there is no median.
       log_prob: the log-density. Needed if TFP's log-density is wrong or slow.

@@ -67,7 +67,7 @@ class Family(ParametricFamily):
     Source: `tfp.util.ParameterProperties`, TensorFlow Probability.
     """
 
-    _suffix = ""  # ends the name in the constructor's error messages
+    _suffix = ""  # appended to the name of TFP's class in the constructor's error messages
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class ParametricFamily(abc.ABC):
         """Maps `params` `[..., params_size]` and `shared` `[shared_size]` to the constrained parameters, by name.
 
         The parameters of a mixture's components have the shape `[..., num_components, *parameter]`. Raises a
-        `ValueError` if a vector has another length.
+        `ValueError` if a vector has the wrong length.
         """
         params = self._as_params(params)
         blocks = blocks_of(params, self._row_parameters)
@@ -196,7 +196,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """A mask `[params_size]`: True for logarithms of a parameter, except with a user's `link="exp"`."""
+        """A mask `[params_size]`: True for logarithms of a parameter, but False if the user gave `link="exp"`."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._row_parameters}
             return vector_of(flags, self._row_parameters).numpy() if flags else np.zeros(0, bool)
@@ -214,8 +214,8 @@ class ParametricFamily(abc.ABC):
     def exact_outcomes(self, y: np.ndarray) -> np.ndarray:
         """Returns the numbers `[m, *elements]` of a sample that are known exactly.
 
-        A family that modifies another family returns outcomes of the other family: without censored rows, without the
-        ends of windows, or without the zeros of a zero-inflated sample.
+        If this family modifies another family, the numbers are outcomes of that other family. Censored rows, the ends
+        of windows, and the zeros of a zero-inflated sample are left out.
         """
         return y
 

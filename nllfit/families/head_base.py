@@ -236,15 +236,15 @@ class Elementwise(Head):
 class Origin:
     """The family and the parameter vectors of a distribution that a head returned.
 
-    From these, other functions rebuild the distribution with other arguments, or join the distributions of several
-    batches.
+    Other functions use an `Origin` to rebuild the distribution with other arguments, or to join the distributions of
+    several batches.
 
     Attributes:
       family: the family.
-      params: the unconstrained numbers, `[B, params_size]`.
+      params: the unconstrained numbers, `[..., params_size]`.
       shared: the shared parameters of the head, `[shared_size]`, or None.
-      mask: in a prediction for a whole data set, Keras's mask `[B]`, which is False for the rows to ignore. None
-        without such a mask, and in other distributions.
+      mask: Keras's mask `[...]`, which is False for the rows to ignore, or None. Only `nllfit.prediction` sets a mask,
+        when it joins the results of several batches.
       draw: the draw that the head returned as a tensor, or None.
     """
 

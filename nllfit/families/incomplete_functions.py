@@ -4,9 +4,10 @@ TensorFlow's functions sum a fixed number of terms and subtract values of `lgamm
 parameters. Near the mean, the absolute error of `tf.math.igamma` is 4e-6 at shape 2e5 and 0.26 at shape 1e7. So this
 module uses TensorFlow's functions only for smaller parameters. For large parameters it uses two other methods:
 
-- If the gamma shape is large, or both beta parameters are, it uses quadrature. The density of `log x` (for a Beta, of
-  the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates this density over the smaller
-  tail. The relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the mean.
+- If the gamma shape is large, or both beta parameters are large, it uses quadrature. The density of `log x` (for a
+  Beta, of the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates this density over the
+  smaller tail. The relative error from rounding is about `1e-16 sqrt(shape) z`, at `z` standard deviations from the
+  mean.
 - If only one beta parameter is large, it uses an incomplete gamma function and two correction terms; see
   `_beta_by_gamma`.
 
@@ -41,9 +42,9 @@ Tails = tuple[tf.Tensor, tf.Tensor]
 _LARGE_SHAPE = 1e3  # up to this gamma shape, TensorFlow's result has 12 correct digits
 _LARGE_PARAMETER = 1e5  # if neither beta parameter exceeds this, TensorFlow's result has 9 correct digits
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # where the log-density is this much lower than at the start, the density is negligible: we stop
+_NATS = 50.0  # nats: an integral ends where the log-density is this much lower than at the start of the tail
 _TINY = np.finfo(np.float64).tiny
-_DISTANCE_FROM_INTEGERS = 1e-8  # see `_derivatives_only`
+_DISTANCE_FROM_INTEGERS = 1e-8  # derivatives are computed this far from integers; see `_derivatives_only`
 
 
 def gamma_tails(shape: tf.Tensor, x: tf.Tensor) -> Tails:
@@ -155,7 +156,8 @@ def _traced_beta_derivatives(a, b, x, rest):
 
 
 def _large_masks(a, b):
-    # Masks of the rows in which both parameters are large, and of the rows in which only `b` is large.
+    # The first mask is True where both parameters are at least `LARGE`. The second mask is True in the other rows in
+    # which `b` is at least `_LARGE_PARAMETER`.
     both = tf.minimum(a, b) >= LARGE
     return both, ~both & (b >= _LARGE_PARAMETER)
 

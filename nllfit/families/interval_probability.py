@@ -20,11 +20,11 @@ LogInterval = Any
 """`(lower, upper) -> log P(lower < Y <= upper)`."""
 
 _NARROW = 0.5  # nats: if two log-tails are closer than this, the difference of the tails loses digits
-_TINY = 1e-250  # a smaller tail probability may have lost digits by underflow
+_TINY = 1e-250  # probabilities below this may have lost digits by underflow
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _NEGLIGIBLE = 700.0  # nats: where the log-density is this much lower than at the start of the tail, we take it as -inf
 _STEP = 1e-6  # the relative step of the difference quotient of a log-density
-_TERMS = 64  # the largest number of probabilities of counts in a sum
+_TERMS = 64  # the maximum number of counts whose probabilities are summed
 # A tail is integrated over a variable `u` by Gauss-Legendre quadrature on the panels between the numbers `_PANELS`. The
 # distance from the start of the tail is `exp(u) - 1`, measured in units of the tail probability divided by the density
 # at the start. A light tail is negligible beyond u = 4. The density of a power-law tail decreases only exponentially in
@@ -113,7 +113,7 @@ def by_quadrature(law: Any, y: tf.Tensor) -> Tails:
     log_factor = log_derivative(x)
     log_density += log_factor
     # The unit of distance of the nodes is the Mills ratio, the tail probability divided by the density. If the tail
-    # underflows, we use 1 / the derivative of the log-density.
+    # underflows, we use the reciprocal of the derivative of the log-density instead.
     ratio = tf.where(
         tail > _TINY,
         tail / tf.exp(log_density),
@@ -183,7 +183,7 @@ def between_counts(law: Any) -> LogInterval:
     is_finite = tf.math.is_finite(tf.stop_gradient(law.log_prob(some_count)))
 
     def terms(law, first, last):
-        """Returns the log of a sum of up to `_TERMS` probabilities: up from a finite `first`, else down from `last`."""
+        """Sums `_TERMS` or fewer terms, up from `first`, or down from `last` if `first` is -inf. Returns the log."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -194,7 +194,7 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the larger and the smaller of two tails, and a mask, which is True for left tails."""
+        """Returns the tails at both ends, the larger tail first, and a mask that is True for left tails."""
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower
@@ -205,8 +205,8 @@ def between_counts(law: Any) -> LogInterval:
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
         larger, smaller, left = tails(law, lower, upper)
         is_summed = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(larger - smaller) < _TINY)
-        # A sum over a long interval has only `_TERMS` terms. It starts where the probabilities are largest: at `upper`
-        # for a left tail, and at `lower + 1` for a right tail.
+        # If an interval contains more than `_TERMS` counts, we sum only the largest probabilities. In a left tail, the
+        # sum goes down from `upper`, because `first` is -inf. In a right tail, it goes up from `lower + 1`.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         summed = terms(law.constant_but(is_summed & is_finite), first, upper)
         larger, smaller, _ = tails(law.constant_but(~is_summed & is_finite), lower, upper)

@@ -34,7 +34,8 @@ class Law:
     """Computes probabilities, quantiles, scores and predictions of `distribution`.
 
     Methods that compute probabilities (not `log_prob`) need a scalar distribution without assertions; `marginals`
-    returns one. `cdf` and `log_interval` return functions of outcomes, so a loop repeats only what needs outcomes.
+    returns one. `cdf` and `log_interval` return functions of outcomes. So a loop over outcomes repeats
+    only the computations that depend on the outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -42,15 +43,14 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns `distribution`; if outcomes are intervals or have a window, the distribution of the number itself."""
+        """Returns `distribution`, or the distribution of the number if outcomes contain an interval or a window."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        The result has no assertions, because searches for quantiles and modes also look outside the support. Unless
-        it is a flow, the result is in float64, because an incomplete gamma function of shape 1e4 has only two correct
-        digits in float32.
+        The result has no assertions, because searches also look outside the support. Unless it is a flow, the result is
+        in float64: in float32, an incomplete gamma function of shape 1e4 has only two correct digits.
 
         Raises:
           NotImplementedError: if the elements have no scalar distribution that TFP knows.
@@ -73,7 +73,7 @@ class Law:
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """Returns the law of a copy. The parameters of the copy get a gradient only where `rows` is True."""
+        """Returns the law of a copy of `distribution` whose parameters get a gradient only where `rows` is True."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -88,7 +88,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors with an energy score. Counts have none, as draws of counts have no gradient."""
+        """Whether outcomes are vectors with an energy score. Counts have none: their draws have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -243,7 +243,7 @@ class Law:
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
-        """Returns the prediction if there is no mean. Raises a `NotImplementedError` if TFP has no median or mode."""
+        """Returns a prediction that needs no mean. Raises a `NotImplementedError` if TFP has no median and no mode."""
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):

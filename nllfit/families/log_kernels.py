@@ -75,5 +75,8 @@ def beta_stirling(a: tf.Tensor, b: tf.Tensor, x: tf.Tensor, rest: tf.Tensor) -> 
 
 
 def _stirling_error(x):
-    """Returns `log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2`. For `x >= LARGE`, the error is at most 1e-13."""
+    """Returns `log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2`.
+
+    For `x >= LARGE`, the result is accurate to 1e-13.
+    """
     return (1 / 12 - 1 / (360 * tf.square(x))) / x

@@ -15,9 +15,9 @@ __all__ = ["mode_of"]
 # closer the level is to 1, the fewer digits of `1 - level` remain.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
-_NUM_PEAKS = 8  # finer grids are evaluated only around this many local maxima of the first grid, the highest ones
+_NUM_PEAKS = 8  # finer grids are evaluated around this many local maxima of the first grid: the highest ones
 _FRACTIONS = np.linspace(0, 1, 17)  # a finer grid divides a bracket at these fractions; the next bracket is 1/8 as wide
-_ROUNDS = 18  # 8**18 is about 1 / the precision of float64
+_ROUNDS = 18  # the number of finer grids; 8**18 is about 1 / the precision of float64
 
 
 def mode_of(law: Any) -> tf.Tensor:
@@ -61,7 +61,7 @@ def _highest_point(law):
     The first grid consists of quantiles of each component. Around the highest local maxima on this grid, the search
     evaluates finer and finer grids. For counts, the last grids contain every count near a maximum. If there are several
     maxima between two neighbouring points of the first grid, some may be missed. If several numbers are modes,
-    the lowest is returned. If the density is 0 or NaN on all grids, the result is NaN.
+    the smallest is returned. If the density is 0 or NaN on all grids, the result is NaN.
     """
     is_discrete, rank, dtype = law.is_discrete, law.distribution.batch_shape.rank, real_dtype(law.distribution)
     infinity = tf.constant(math.inf, dtype)
@@ -103,13 +103,13 @@ def _peaks(grid, log_density):
     log_density_left, log_density_right = (
         tf.concat(arrays, 0) for arrays in ([log_density[:1], log_density[:-1]], [log_density[1:], log_density[-1:]])
     )
-    # Many quantiles of counts are equal. Of equal quantiles, only the first and the last can be peaks.
+    # Many quantiles of counts are equal. Among equal quantiles, only the first and the last can be peaks.
     is_peak = (log_density >= log_density_left) & (log_density >= log_density_right) & ((left < grid) | (grid < right))
     order = tf.argsort(tf.where(is_peak, -log_density, tf.constant(math.inf, log_density.dtype)), 0)[:_NUM_PEAKS]
     return tuple(tf.experimental.numpy.take_along_axis(values, order, 0) for values in (left, grid, right))
 
 
 def _highest(points, log_density):
-    """Returns the lowest of the points at which the log-density is largest."""
+    """Returns the point with the largest log-density. If several points have it, returns the smallest of them."""
     infinity = tf.constant(math.inf, points.dtype)
     return tf.reduce_min(tf.where(log_density == tf.reduce_max(log_density, 0), points, infinity), 0)

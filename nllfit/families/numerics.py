@@ -20,9 +20,9 @@ __all__ = [
     "zeta",
 ]
 
-FAR = 6.0  # from here on, `log_mills` is accurate to all digits
+FAR = 6.0  # for arguments of at least this, `log_mills` is accurate to all digits
 
-_LEVELS = 16  # of the continued fraction in `log_mills`
+_LEVELS = 16  # the number of levels of the continued fraction in `log_mills`
 _LOG_2, _ROOT_2 = math.log(2), math.sqrt(2)
 _LOG_ROOT_2_PI = math.log(2 * math.pi) / 2
 
@@ -80,7 +80,8 @@ def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
     right = tf.math.log1p(-tf.math.erfc(tf.nn.relu(near) / _ROOT_2) / 2)
     x = tf.where(far, -z, FAR * tf.ones_like(z))
     tail = log_mills(x) - tf.square(x) / 2 - _LOG_ROOT_2_PI
-    return tf.where(far, tail, tf.where(z <= 0, left, right))  # `left` at 0: `relu` in `right` has gradient 0 there
+    # At 0, the result must be `left`, because the gradient of `right` is 0 there: it contains `relu`.
+    return tf.where(far, tail, tf.where(z <= 0, left, right))
 
 
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:

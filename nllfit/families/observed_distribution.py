@@ -28,7 +28,7 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of an `Observed`. It computes quantiles, predictions and so on of the number itself."""
+    """The law of an `Observed`. Quantiles, predictions and so on describe the number, not the outcome vector."""
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

@@ -46,7 +46,7 @@ def _with_fallback(law, mean):
     """Returns the mean where it is finite, and `law.center()` elsewhere."""
     is_finite = tf.math.is_finite(mean)
     if tf.executing_eagerly() and tf.reduce_all(is_finite):
-        return mean  # saves the copy that `law.constant()` makes
+        return mean  # avoids the copy that `law.constant()` makes
     # Inside a `tf.cond`, TFP's quantiles have no gradient, and TensorFlow raises an error if a gradient is needed. So
     # the inputs and the output of the branch `elsewhere` are constants.
     constant_law, constant_mean = law.constant(), tf.stop_gradient(mean)

@@ -96,7 +96,7 @@ def _root(excess, zeros, noise, is_discrete):
         return fraction, x, x2, f, f2
 
     def unfinished(fraction, x1, x2, f1, f2):
-        """Whether a bracket's ends still differ. Close ends count as equal if the function is within `noise` of 0."""
+        """Whether a bracket's ends still differ. Close ends count as equal if one has a value within `noise` of 0."""
         is_close = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= same_end_distance)
         return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~is_close)
 
@@ -106,8 +106,8 @@ def _root(excess, zeros, noise, is_discrete):
     far = tf.where(at_zero < 0, zeros + dtype.max, zeros + dtype.min)
     state = tf.ones_like(at_zero) / 2, index_of(zeros), index_of(far), at_zero, tf.sign(tf.cast(far, tf.float64))
     _, x1, x2, f1, f2 = tf.while_loop(unfinished, step, state, maximum_iterations=100)
-    # The result is the end of the bracket at which the function is at least 0. But for a continuous distribution, the
-    # result is the other end if the function is within `noise` of 0 only there.
+    # The result is the end of the bracket at which the function is at least 0. There is one exception: if the
+    # distribution is continuous, and the function is within `noise` of 0 only at the other end, the result is that end.
     reached = f1 >= 0
     other_end_is_root = (tf.abs(tf.where(reached, f2, f1)) <= noise) & (tf.abs(tf.where(reached, f1, f2)) > noise)
     root = number_at(tf.where(reached ^ (other_end_is_root & (not is_discrete)), x1, x2))

@@ -30,7 +30,7 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-_MAX_NUMBERS = 2**20  # to limit memory: the largest number of rows times parameters in one call of `log_prob`
+_MAX_NUMBERS = 2**20  # to limit memory, one call of `log_prob` has at most this many rows times parameters
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)
 
@@ -112,7 +112,7 @@ def _has_different_supports(distribution):
     If the supports are the same, both ends are scalars. If the supports depend on parameters, an end has batch axes.
     """
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
-    element = law_of(element).latent()  # if outcomes are intervals, the distribution of the number itself
+    element = law_of(element).latent()  # if outcomes are intervals, the distribution of the number in the interval
     if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
         return False
     try:

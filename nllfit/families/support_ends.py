@@ -27,8 +27,9 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     bijector = line(law.distribution)
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
-    # Without a bijector, only the CDF is known. If the CDF is 0 at 0, but not far below 0, then the formula of the CDF
-    # holds only for positive numbers, and the lower end is 0. Otherwise we assume that the support is unbounded.
+    # Without a bijector, only the CDF is known. If the computed CDF is 0 at the number 0 but is not 0 at the lowest
+    # number of the dtype, its formula holds only for positive numbers, and the lower end is 0. Otherwise we assume that
+    # the support is unbounded.
     cdf = unchecked(law.distribution).cdf
     far_below, at_zero = cdf(tf.constant(dtype.min, dtype)), cdf(tf.zeros([], dtype))
     return tf.where((far_below == 0) | (at_zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf
@@ -67,7 +68,7 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 
 def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Casts real numbers to an integer dtype. Numbers that the dtype cannot hold are clipped, because a cast wraps."""
-    # Of a large dtype, only half of the range is used, because `dtype.max` would round up to a number beyond the range.
+    # If a dtype is large, only half of its range is used: `dtype.max` would round up to a number beyond the range.
     low, high = (end if dtype.size < 4 else end // 2 for end in (dtype.min, dtype.max))
     return tf.cast(tf.clip_by_value(y, float(low), float(high)), dtype)
 

@@ -103,7 +103,7 @@ class TruncatedLaw(Law):
 
     @property
     def whole(self) -> Law:
-        """The law of the number without the window."""
+        """The law of the distribution before truncation to the window."""
         return law_of(self.distribution.distribution)
 
     def elements(self) -> "TruncatedLaw":
@@ -201,7 +201,7 @@ class TruncatedLaw(Law):
         elements = self.elements()
         moment, ends = moments_by_tails(elements)[order], elements.ends()
         is_finite = tf.math.is_finite(ends[0]) & tf.math.is_finite(ends[1])
-        try:  # with fewer than two finite ends, we return the moment if the moment without the window is finite
+        try:  # if an end is infinite, we return NaN unless the moment without the window is finite
             whole = (self.whole.mean, self.whole.variance)[order]()
             is_finite |= tf.cast(tf.math.is_finite(whole), tf.bool)
         except NotImplementedError:
@@ -219,7 +219,7 @@ class TruncatedLaw(Law):
 
 @has_law(AboveZero)
 class AboveZeroLaw(TruncatedLaw):
-    """The law of an `AboveZero`: of counts, conditional on a count above 0."""
+    """The law of an `AboveZero`, the distribution of a count conditional on a count above 0."""
 
     @property
     def lowest(self) -> float:

@@ -13,8 +13,9 @@ __all__ = ["named_parameters"]
 def named_parameters(model: Model, features: Features) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns the coefficients of a model.
 
-    A head stores its shared parameters as an unconstrained weight. The coefficients are the natural values of these
-    parameters, such as `scale`, or `rate` if the distribution's argument is `log_rate`.
+    The coefficients are the trainable weights, except for the unconstrained weight in which a head stores its shared
+    parameters. In place of this weight, the coefficients are the natural values of the shared parameters, such as
+    `scale`, or `rate` if the distribution's argument is `log_rate`.
 
     Args:
       model: a model that has been built.

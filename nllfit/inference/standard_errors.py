@@ -21,7 +21,7 @@ from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
 __all__ = ["standard_errors"]
 
-# The largest accepted distance of the weights from the optimum, in standard errors.
+# The maximum accepted distance of the weights from the optimum, in standard errors.
 _NEAR = 0.1
 # The number of Newton steps that undo the rounding of the weights. All use the same Hessian.
 _POLISHING_STEPS = 3
@@ -80,7 +80,8 @@ def standard_errors(
 
     Raises:
       TypeError, ValueError: if one of these is true:
-        - `fit_lbfgs` refuses the data or the model (here, weights may have constraints), or `x` is sparse.
+        - `fit_lbfgs` refuses the data or the model, for any reason except a constraint on a weight.
+        - `x` is sparse.
         - The model has no head, several outputs or too many weights.
         - `covariance` is unknown.
         - `groups` has the wrong length, a missing label or only one label, or is given without "sandwich".

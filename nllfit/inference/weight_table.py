@@ -11,7 +11,7 @@ from nllfit.information_criteria import MaximumLikelihoodFit, check_level, wald_
 
 __all__ = ["Coefficients"]
 
-# The width of all columns of numbers in a summary, in characters.
+# The total width of the columns of numbers in a summary, in characters.
 _WIDTH_OF_NUMBERS = 58
 
 

@@ -24,16 +24,16 @@ _MOST_ROWS = 20_000
 _STEPS = 200
 # In eager mode, this number of steps takes less time than a trace of the search.
 _EAGER_STEPS = 20
-# A parameter that bounds the support, such as the `low` of a Uniform, starts at least this share of the sample's range
-# away from the sample. (If the bound is a scale parameter, the margin is a share of the bound instead.) Without this
-# margin, a training step could move the bound past an outcome.
+# A parameter that bounds the support, such as the `low` of a Uniform, starts outside the sample. Its distance from the
+# sample is at least this share of the sample's range. (If the bound is a scale parameter, the distance is a share of
+# the bound instead.) Without this margin, a training step could move the bound past an outcome.
 _MARGIN = 1e-3
 # If a parameter has a larger absolute value than this, the link or the likelihood may be flat. The gradient of the
 # parameter is then about 0, so training could not change the parameter.
 _FAR = 10.0
 # The halvings of large parameters may raise the loss by at most this number of nats in total.
 _MOST_LOSS = 1e-3
-# Replaces an infinite parameter.
+# An infinite parameter is replaced by this number or by its negative.
 _LARGEST = 1e30
 
 
@@ -41,10 +41,10 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     """Returns unconstrained parameters `[params_size]`, in float64, that nearly maximise the likelihood of a sample.
 
     If the family has at most 20 parameters, `maximum_likelihood` estimates them. Otherwise, or if outcomes are soft
-    labels, L-BFGS estimates them. L-BFGS is skipped if a component of a mixture could concentrate at a value that is
-    often repeated: the estimate is then the start of L-BFGS. Finally the estimate is changed so that training can
-    continue from it: bounds of the support move outward from the ends of the sample, and large parameters, at which the
-    likelihood is flat, move toward 0.
+    labels, L-BFGS estimates them. There is one exception: if a component of a mixture could concentrate at a value that
+    is often repeated, L-BFGS does not run, and its initial point is the estimate. Finally the estimate is changed so
+    that training can continue from it: bounds of the support move outward from the ends of the sample, and large
+    parameters, at which the likelihood is flat, move toward 0.
 
     Args:
       family: a family without shared parameters.
@@ -115,10 +115,10 @@ def _may_concentrate(problem: Problem) -> bool:
     """Returns whether a component of a mixture could concentrate at a value that is often repeated.
 
     Each component starts at a different part of the sample, and all parts are equally large. A component could
-    concentrate if, in some column of the sample, a value occurs in at least half as many rows as a part has. The
-    likelihood then rises without bound as the density concentrates at this value, so L-BFGS would end at a scale of
-    about 1e-16. (We assume that a component with at most one parameter per column, such as an Exponential, cannot
-    concentrate.)
+    concentrate if a value occurs so often in a column of the sample that it could fill at least half of the rows of a
+    part. The likelihood then rises without bound as the density concentrates at this value, so L-BFGS would end at a
+    scale of about 1e-16. (We assume that a component with at most one parameter per column, such as an Exponential,
+    cannot concentrate.)
     """
     family = problem.family
     if not isinstance(family, MixtureFamily) or family.is_discrete:

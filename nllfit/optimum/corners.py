@@ -12,8 +12,9 @@ from nllfit.optimum.curvature import newton_step, principal_axes
 __all__ = ["corners", "lowest_at_corners"]
 
 _ASIDE = 1e-9  # slopes are computed at this distance from 0, over which the slope of a smooth function hardly changes
-_LEAST_JUMP = 1e-6  # the least jump of the slope at a corner
-# Coordinates closer to 0 than this are tested for a corner. The unit is the one in which the second derivative is 1.
+_LEAST_JUMP = 1e-6  # a smaller jump of the slope does not count as a corner
+# A coordinate is tested for a corner if its distance from 0, times the square root of the second derivative along the
+# coordinate, is less than this.
 _NEAR = 1e-2
 _STEPS = 20
 _GAIN = 1e-10  # the search ends if the next step would lower the function by less than this share of `1 + |value|`
@@ -22,8 +23,10 @@ _GAIN = 1e-10  # the search ends if the next step would lower the function by le
 def corners(gradient: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> np.ndarray:
     """Returns which coordinates of a point are 0 and have a corner there, `[p]`.
 
-    At a corner, the function rises on both sides of 0, so the slope jumps from below 0 to above 0. At a tenth of the
-    distance from 0, the jump between the two sides is equally large, but the slope of a smooth function changes less.
+    At a corner, the function rises on both sides of 0: the slope is negative on the left of 0, and positive on the
+    right. The change of the slope from left to right is computed twice, at the distance `_ASIDE` from 0 and at a tenth
+    of this distance. For a corner, both changes are about equal. For a smooth function, the second change is about a
+    tenth of the first.
 
     Args:
       gradient: maps a point `[p]` to the gradient of the function, `[p]`.
@@ -42,9 +45,10 @@ def lowest_at_corners(
     curvature: Callable[[np.ndarray, np.ndarray], np.ndarray],
     w: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float, float] | None:
-    """Finds the minimum of a function at a corner near the point `w`. Returns None if Newton's method finds none.
+    """Finds the minimum of a function at a corner near the point `w`. Returns None if it finds no such minimum.
 
-    The coordinates with a corner are held at 0. Newton's method searches in the other coordinates.
+    Each coordinate near 0 is tested for a corner at 0 (see `corners`). The coordinates with a corner are held at 0.
+    Newton's method searches in the other coordinates.
 
     Args:
       value_and_gradient: maps a point `[p]` to the value and the gradient of the function.

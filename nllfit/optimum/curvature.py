@@ -75,8 +75,9 @@ def drops_around(
       values that maximise the quadratic approximation. A coordinate whose standard error is 0 has no move.
 
     Moves along the axes are not enough. If two axes have the same curvature, `eigh` may return any two orthogonal
-    directions in their plane. One axis may then mix a coordinate along which the function rises without end with a
-    coordinate along which it falls, and the function may fall along all axes.
+    directions in their plane. Suppose that this plane contains two coordinates: the function rises without end along
+    the first coordinate, and falls along the second. Both axes may be mixtures of the two coordinates, and the function
+    may fall along both axes.
 
     Args:
       functions: maps points `[m, p]` to the values of the function, `[m]`.

@@ -19,13 +19,26 @@ from nllfit.optimum.optimum_and_verdict import Function, Optimum, Verdict
 __all__ = ["climb", "maximize", "rounding_noise", "standard_axes"]
 
 _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
-_WIDE = 20.0  # if a logarithm has a larger standard error or change, the parameter may tend to 0 or infinity
-_LEAP = 5.0  # near a maximum, a step this many times as long as Newton's reaches a lower value than Newton's step
-_LEAPS = 5  # there is no maximum if this many steps in a row could have been `_LEAP` times as long
-_UNENDING = 0.01  # standard errors; an endless climb stops after a shorter step, about 0.01^2 nats below the limit
-_LONGEST = 5.0  # the largest change of a logarithm in a step; after a larger one, rounding errors may look like a rise
-_FAR = 0.1  # a climb without steps left is endless if its last step was short, but moved a coordinate by more than this
-_AT_REST = 1e-5  # standard errors; a start closer to the maximum is final: a step would only add rounding errors
+# If the logarithm of a parameter has a standard error above this, or changes by more than this during the search, the
+# parameter may tend to 0 or infinity.
+_WIDE = 20.0
+# We compare Newton's step with a step that is `_LEAP` times as long. Near a maximum, the longer step reaches a lower
+# value. There seems to be no maximum (the log-likelihood rises without end) if, `_LEAPS` times in a row, Newton's steps
+# hardly become shorter and the longer step reaches at least the same value.
+_LEAP = 5.0
+_LEAPS = 5
+# If there seems to be no maximum, the search ends after a step that is shorter than this, in standard errors. The
+# log-likelihood is then about 0.01^2 nats below the limit to which it rises.
+_UNENDING = 0.01
+# A step is shortened so that the logarithm of no parameter changes by more than this. After a larger change, rounding
+# errors may look like a rise.
+_LONGEST = 5.0
+# After the maximum number of steps, the log-likelihood counts as rising without end if the last step was short in
+# standard errors, but changed a coordinate by more than this.
+_FAR = 0.1
+# If the start is closer to the maximum than this, in standard errors, the search returns the start. A step would only
+# add rounding errors.
+_AT_REST = 1e-5
 # The search ends after a step that is shorter than this. The unit is the standard error of an estimate from one
 # observation. The key is True for exact derivatives and False for finite differences. The error after the step is about
 # the square of its length.
@@ -39,12 +52,13 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
 
     - The information is positive definite, apart from directions along which the likelihood is constant.
     - The log-likelihood is lower at all points of `drops_around`, one standard error away.
-    - No logarithm of a parameter has a standard error above `_WIDE`, and the climb does not seem endless (`_LEAPS`).
+    - No logarithm of a parameter has a standard error above `_WIDE`.
+    - The log-likelihood does not seem to rise without end (see `_LEAPS`).
 
     Args:
       function: the mean log-likelihood.
       w: the start, `[p]`.
-      steps: the largest number of steps.
+      steps: the maximum number of steps.
     """
     optimum = climb(function, w, function.rank, steps, unending=_UNENDING)
     return _verified(function, optimum) if optimum.converged else optimum
@@ -59,8 +73,9 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
       function: the mean log-likelihood.
       w: the start, `[p]`.
       rank: as in `Function`.
-      steps: the largest number of steps.
-      unending: an endless climb stops after a step that is shorter than this, in standard errors.
+      steps: the maximum number of steps.
+      unending: a length in standard errors. If the log-likelihood seems to rise without end, the search ends after a
+        step that is shorter than this.
 
     Returns:
       An `Optimum`. Here the verdict MAXIMUM only means that the last step was short. `maximize` checks more.
@@ -95,13 +110,13 @@ def climb(function: Function, w: np.ndarray, rank: int, steps: int = 60, unendin
 
 
 class _Climb:
-    """The state of a climb.
+    """The state of a search by Newton's method.
 
     Attributes:
       w, value: the current point, and the mean log-likelihood there.
       derivatives: the latest `Derivatives`.
       distance: the length, in standard errors, of the latest Newton step from `compute_step`.
-      step: this Newton step, shortened so that no logarithm changes by more than `_LONGEST`.
+      step: this Newton step, shortened so that the logarithm of no parameter changes by more than `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -132,7 +147,7 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and the next step would end no lower if it were `_LEAP` times as long."""
+        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next one reaches at least its value."""
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -144,23 +159,31 @@ class _Climb:
 
     @property
     def never_ends(self) -> bool:
-        """Whether the rise seems endless: each of the last `_LEAPS` steps could have been `_LEAP` times as long."""
+        """Whether the log-likelihood seems to rise without end, because the last `_LEAPS` steps could have been longer.
+
+        Each of these steps satisfied the condition of `_can_leap`.
+        """
         return self._leaps >= _LEAPS
 
     def arrived(self) -> Optimum:
-        """Returns the result of a climb whose last step was short."""
+        """Returns the result of a search whose last step was short."""
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """Returns the result of a climb whose log-likelihood rises without end along a direction."""
+        """Returns the result if the log-likelihood rises without end along a direction."""
         return _at_infinity_or_hidden(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
-        """Returns an optimum that is not a maximum. The verdict is AT_INFINITY, HIDDEN, or otherwise `verdict`."""
+        """Returns the result of a search that ended without a maximum.
+
+        The verdict is AT_INFINITY if the log-likelihood seems to rise without end, or HIDDEN if rounding errors hide
+        its maximum. In all other cases it is `verdict`.
+        """
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        # A rise that continues over a move of 16 (a factor of e^16 if the coordinate is a logarithm) counts as endless.
+        # The log-likelihood counts as rising without end if it still rises after a move of 16. If the coordinate is a
+        # logarithm, this move is a factor of e^16.
         if rises_along(self._function.values, self.w, direction, _NOISE):
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)

@@ -84,8 +84,8 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
     """Draws the histogram of probability integral transforms (PITs), which is flat if the model is correct.
 
     A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
-    they are biased. If the model is correct and the outcomes are independent, the top of each bar is inside the band in
-    at least 95% of samples.
+    they are biased. A gray band shows the chance variation of a single bar: if the model is correct and the outcomes
+    are independent, the top of any one bar is inside the band in at least 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -121,8 +121,9 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
     """Draws the coverage of central intervals (the share of outcomes inside) against their probability.
 
     The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, the intervals are too
-    narrow; if the curve is above the diagonal, they are too wide. If the model is correct and the outcomes are
-    independent, the curve at any one probability is inside the band in at least 95% of samples.
+    narrow; if the curve is above the diagonal, they are too wide. A gray band shows the chance variation: if the model
+    is correct and the outcomes are independent, the curve at any one probability is inside the band in at least 95% of
+    samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

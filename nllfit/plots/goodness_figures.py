@@ -18,7 +18,7 @@ from nllfit.quantiles import cdf, quantile, survival
 __all__ = ["draw_quantiles", "pp", "qq", "rank_band", "survival_curve"]
 
 _LEVEL = 0.95  # the level of all bands
-_RANKS = 200  # the most ranks at which a band is computed
+_RANKS = 200  # the maximum number of ranks at which a band is computed
 _SAMPLES = 2000  # the number of simulated samples that determine the width of a band
 _BAND = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "95% of samples are inside"}
 _TRUE = {"linestyle": "--", "linewidth": 1, "color": "0.4"}
@@ -134,8 +134,8 @@ def survival_curve(
 
     Raises:
       ValueError: if one of these is true:
-        - `time` is empty or has another shape, or there is no event.
-        - `observed` has another length, contains a value other than 0 and 1, or is given with pairs.
+        - `time` is empty or has none of the shapes above, or there is no event.
+        - `observed` is not of the length of `time`, contains a value other than 0 and 1, or is given with pairs.
         - A row contains NaN, an event at infinity, or a lower end above the upper end.
         - A row contains a time of entry that is not before the event, or an interval together with a time of entry.
 
@@ -203,7 +203,7 @@ def _pairs(time, observed):
 
 
 def _refuse_rows(wrong, y, advice):
-    """Raises a `ValueError` that names the first row of `time` for which `wrong` is true, if there is one."""
+    """Raises a `ValueError` about the first row of `y` for which `wrong` is true. The message calls `y` `time`."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")

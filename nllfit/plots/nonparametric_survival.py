@@ -9,7 +9,9 @@ from nllfit.survival_scores import kaplan_meier
 
 __all__ = ["SurvivalSteps", "survival_steps"]
 
-_MOST_RISE = 1e-6  # nats per row; the EM algorithm stops if the log-likelihood cannot rise by more than this
+# The EM algorithm stops if the mean log-likelihood per row, in nats, cannot rise by more than this.
+_MOST_RISE = 1e-6
+# The maximum number of iterations of the EM algorithm.
 _STEPS = 20_000
 
 
@@ -67,28 +69,29 @@ def _kaplan_meier(time, is_event, entry):
 def _turnbull(lower, upper):
     """Computes Turnbull's estimate by an EM algorithm.
 
-    The gain of a fall is the derivative of the mean log-likelihood per row with respect to the fall. Each iteration
-    multiplies each fall of the estimate by its gain. The mean log-likelihood is concave, the falls sum to 1, and
-    `sum(gains * falls)` is 1. So the mean log-likelihood can still rise by at most `max(gains) - 1`. The algorithm
-    stops if this bound is small.
+    The estimate is a probability mass for each of several disjoint intervals. The gain of an interval is the derivative
+    of the mean log-likelihood per row with respect to the mass of the interval. Each iteration multiplies each mass by
+    the gain of its interval. The mean log-likelihood is concave, the masses sum to 1, and `sum(gains * masses)` is 1.
+    So the mean log-likelihood can still rise by at most `max(gains) - 1`. The algorithm stops if this bound is small.
     """
-    # A place is a pair of a time and a number: 0 just before the time, 1 at the time, 2 just after it. An exact time is
-    # the interval from `(time, 0)` to `(time, 1)`. A censored time is the interval from `(lower, 2)` to `(upper, 1)`.
+    # An endpoint is a pair of a time and a number: 0 for just before the time, 1 for the time, 2 for just after it. An
+    # exact time is the interval from `(time, 0)` to `(time, 1)`. A censored time is the interval from `(lower, 2)` to
+    # `(upper, 1)`.
     is_exact = lower == upper
     starts, ends = np.stack([lower, np.where(is_exact, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
-    places, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
+    endpoints, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
-    # The estimate falls only between two consecutive places such that an interval starts at the first place and an
-    # interval ends at the second place.
-    is_start, is_end = (np.isin(np.arange(len(places)), ranks) for ranks in (first, last))
-    fall_indices = np.flatnonzero(is_start[:-1] & is_end[1:])
-    inside = ((first[:, None] <= fall_indices) & (fall_indices < last[:, None])).astype(float)
-    falls = np.full(len(fall_indices), 1 / len(fall_indices))
+    # In the sorted list of all endpoints, the estimate has mass only between a start and an end that directly follows
+    # it.
+    is_start, is_end = (np.isin(np.arange(len(endpoints)), ranks) for ranks in (first, last))
+    mass_indices = np.flatnonzero(is_start[:-1] & is_end[1:])
+    inside = ((first[:, None] <= mass_indices) & (mass_indices < last[:, None])).astype(float)
+    masses = np.full(len(mass_indices), 1 / len(mass_indices))
     for _ in range(_STEPS):
-        gains = inside.T @ (1 / (inside @ falls)) / len(inside)
+        gains = inside.T @ (1 / (inside @ masses)) / len(inside)
         if gains.max() < 1 + _MOST_RISE:
             break
-        falls = falls * gains
-    times = places[fall_indices + 1, 0]
+        masses = masses * gains
+    times = endpoints[mass_indices + 1, 0]
     finite = np.isfinite(times)
-    return SurvivalSteps(times[finite], 1 - np.cumsum(falls)[finite], None, "Turnbull")
+    return SurvivalSteps(times[finite], 1 - np.cumsum(masses)[finite], None, "Turnbull")

@@ -27,7 +27,7 @@ from nllfit.regression.row_losses import RowLosses
 __all__ = ["Objective", "maximum"]
 
 _ITERATIONS = 100
-_LEAST_GAIN = 1e-9  # the search ends if the predicted gain of a Newton step, relative to the loss, is at most this
+_LEAST_GAIN = 1e-9  # the search ends if the predicted gain of a Newton step is at most this share of `1 + |loss|`
 _GAIN_PER_ROW_TO_DOUBLE = 1e-2  # nats per row; if the predicted gain is larger, a step twice as long is tried, too
 _FLAT = 1e-13  # a point is not a maximum if the smallest curvature, divided by the largest, is less than this
 
@@ -110,18 +110,20 @@ class Objective:
         return [(q, None) for q, _ in factors], transform
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient `[q]` and the Hessian `[q, q]` of the loss with respect to the coefficients of `Q` in `basis`.
+        """Returns the gradient `[q]` and the Hessian `[q, q]` of the loss for the orthonormal designs of `basis`.
 
-        Both are evaluated at `coefficients`, which are coefficients of `designs`.
+        They are derivatives with respect to the coefficients of these orthonormal designs. The argument `coefficients`
+        is the point at which they are computed. It contains coefficients of the original `designs`.
         """
         gradients, hessians = self.derivatives(coefficients)
         gradient = self.weights @ by_coefficients(self.predictors, self.basis[0], gradients)
         return gradient, summed(self.predictors, self.basis[0], self.weights[:, None, None] * hessians)
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
-        """The gradient `[n, q]` of each row's loss with respect to the coefficients of `Q` in `basis`.
+        """Returns the gradient of each row's loss, `[n, q]`, for the orthonormal designs of `basis`.
 
-        `coefficients` are those of `designs`.
+        It contains derivatives with respect to the coefficients of these orthonormal designs. The argument
+        `coefficients` contains coefficients of the original `designs`.
         """
         return by_coefficients(self.predictors, self.basis[0], self.slopes(coefficients))
 

@@ -23,7 +23,7 @@ __all__ = [
     "named_columns",
 ]
 
-_SHOWN = 3  # the most rows that a message lists
+_SHOWN = 3  # the maximum number of rows that a message lists
 
 
 def as_frame(data: Any) -> Any:

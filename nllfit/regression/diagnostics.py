@@ -17,11 +17,11 @@ from nllfit.regression.optional_packages import special
 __all__ = ["Diagnostics"]
 
 _RESIDUALS = ("quantile", "response", "pearson", "deviance")
-# `influence` leaves out one row. A curvature of the information of the other rows counts as zero if it is smaller than
-# this, relative to the information of all rows.
+# `influence` leaves out one row, and scales coefficients so that the information of all rows is the identity matrix. If
+# the smallest eigenvalue of the information of the other rows is then at most this, `dfbeta` of the row is NaN.
 _FLAT = 1e-10
-# In a deviance, the mean is set to the outcome. The mean stays this far from the ends of the support, because a family
-# such as the Bernoulli cannot have a mean at an end.
+# A deviance needs the density of a distribution whose mean is the outcome. If the outcome is an end of the support, the
+# mean is at this distance inside the support, because a family such as the Bernoulli cannot have a mean at an end.
 _INSIDE = 1e-15
 
 

@@ -17,7 +17,7 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
     The score is `mean_i(S_i(t)^2 [event by t] / G(time_i) + (1 - S_i(t))^2 [time_i > t] / G(t))`. A bracket `[...]` is
     1 if the condition is true for row `i`, else 0. `S_i` is the prediction for row `i`, and `G(t)` is the estimated
-    probability that a row is not censored by `t`.
+    probability that a row is still uncensored at time `t`.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -92,7 +92,7 @@ def calibration_at(time: Any, event: Any, survival: Any, t: float, num_groups: i
       ValueError: if one of these is true:
         - The arrays differ in length, a time is not finite, or an event is neither 0 nor 1.
         - `num_groups` is not between 1 and the number of rows.
-        - `survival` contains a number that is not a probability, or `t` is after the last time.
+        - `survival` contains a number that is not a probability, or `t` is after the last observed time.
     """
     time, event, survival = checked(time, event, survival=survival)
     num_groups = as_count("num_groups", num_groups, 1, highest=len(time))

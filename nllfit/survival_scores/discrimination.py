@@ -28,8 +28,8 @@ def concordance(
     risks counts one half.
 
     Harrell's index gives all pairs the same weight. Uno's index gives a pair the weight `1 / G(t)^2`. Here `t` is the
-    earlier time of the pair, and `G(t)` is the estimated probability that a row is not censored by `t`. So in large
-    samples Uno's index does not depend on the censoring.
+    earlier time of the pair, and `G(t)` is the estimated probability that a row is still uncensored at time `t`. So in
+    large samples Uno's index does not depend on the censoring.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -86,8 +86,8 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
         sum_{i: event by t} sum_{j: time_j > t} w_i ([risk_i > risk_j] + [risk_i = risk_j] / 2)
         / sum_{i: event by t} sum_{j: time_j > t} w_i
 
-    The weights are `w_i = 1 / G(time_i)`, where `G(t)` is the estimated probability that a row is not censored by `t`.
-    A bracket such as `[risk_i > risk_j]` is 1 if the condition is true, else 0.
+    The weights are `w_i = 1 / G(time_i)`, where `G(t)` is the estimated probability that a row is still uncensored at
+    time `t`. A bracket such as `[risk_i > risk_j]` is 1 if the condition is true, else 0.
 
     Args:
       time, event: the observed times `[n]`, and 1 for an event or 0 for censoring, `[n]`.
@@ -98,7 +98,7 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     Raises:
       ValueError: if one of these is true:
         - A shape is wrong, a time is not finite, an event is neither 0 nor 1, or a risk is NaN.
-        - One of `times` is before the first event, or is not before the last time.
+        - One of `times` is before the first event, or is not before the last observed time.
         - `G` is 0 at an event that is not after the last of `times`.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.

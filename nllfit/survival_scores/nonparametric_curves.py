@@ -46,8 +46,8 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
     Args:
       time: the observed times, `[n]`.
       event: 1 for an event or 0 for censoring, `[n]`.
-      censoring: whether to estimate the probability that a row is not censored by `t`, instead of `P(T > t)`. Censoring
-        at the time of an event counts as later than the event.
+      censoring: whether to estimate the probability that a row is still uncensored at time `t`, instead of `P(T > t)`.
+        Censoring at the time of an event counts as later than the event.
       entry: the times of delayed entry, `[n]`: a row is at risk only after its entry. By default, all rows are at risk
         from the start.
 
@@ -115,7 +115,7 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
 
 
 def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
-    """Returns the Kaplan-Meier estimate of the probability that a row is not censored by a time.
+    """Returns the Kaplan-Meier estimate of the probability that a row is still uncensored at a given time.
 
     The estimate is computed from `train`, or from `time` and `event` if `train` is None.
     """
@@ -126,7 +126,8 @@ def remaining_share(time: Any, event: Any, train: Train) -> SurvivalCurve:
 def censoring_weights(time, event, train, counts):
     """Returns the weights `[n]` of the rows: `1 / G(time)` for rows with an event where `counts` is True, else 0.
 
-    `G` is the curve that `remaining_share` returns: the estimated probability that a row is not censored by a time.
+    `G` is the curve that `remaining_share` returns: the estimated probability that a row is still uncensored at a given
+    time.
     """
     remaining, counts = remaining_share(time, event, train)(time), counts & event
     late = time[counts & (remaining <= 0)]

@@ -64,9 +64,10 @@ def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
 
 
 def _extremes(y):
-    """Returns three of the outcomes `[n, 1]`: the least, the largest, and one that is not an integer, if there is any.
+    """Returns three of the outcomes `[n, 1]`: the smallest, the largest, and the first that is not an integer.
 
-    From the rows that are not in the sample, `plausible` needs only these outcomes.
+    If all outcomes are integers, the third is the first outcome. `plausible` reads all parts of a stream, but it needs
+    only these three outcomes of each part.
     """
     return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
 

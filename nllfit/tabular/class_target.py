@@ -1,4 +1,4 @@
-"""The target for class labels, or for outcomes with a few distinct values."""
+"""The `Target` for class labels, or for outcomes with a few distinct values."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ _LEAST_PROBABILITY = 1e-6  # a lower bound on the probabilities that trees predi
 
 
 class Classes(Target):
-    """The target that predicts a probability for each class label, or for each distinct value of the outcomes.
+    """The `Target` of models that predict the probability of each class label or of each distinct value.
 
-    The spread of this target is a temperature: the log-probabilities are divided by it.
+    The spread is a temperature: the log-probabilities are divided by it.
 
     Args:
       labels: the class index of each outcome, `[n, 1]`.

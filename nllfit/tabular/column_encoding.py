@@ -14,10 +14,10 @@ from nllfit.families.arguments import is_missing, refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 
-_MOST_CATEGORIES = 50  # rarer categories of a column have no indicator
+_MOST_CATEGORIES = 50  # only this number of the most frequent categories of a column have an indicator
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL_OF_PANDAS = "CategoricalDtype"
-_CATEGORICAL = (_CATEGORICAL_OF_PANDAS, "Categorical", "Enum")  # the last two are dtypes of polars
+_CATEGORICAL = (_CATEGORICAL_OF_PANDAS, "Categorical", "Enum")  # "Categorical" and "Enum" are dtypes of polars
 
 
 @dataclasses.dataclass

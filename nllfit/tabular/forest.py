@@ -11,7 +11,7 @@ __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10  # the probabilities of the deciles
-MOST_ROWS = 8192  # the most rows on which a tree is grown
+MOST_ROWS = 8192  # the maximum number of rows on which a tree is grown
 _MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
 _LARGEST = 1e38  # about the largest number in float32
 _LEAST_PROBABILITY = 1e-2  # probabilities `p` are clipped so that `p` and `1 - p` are at least this

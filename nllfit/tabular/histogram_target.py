@@ -1,4 +1,4 @@
-"""The target for densities of any shape. Trees predict the probability of each interval of the outcomes."""
+"""The `Target` for densities of any shape. Trees predict the probability of each interval of the outcomes."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,13 +10,13 @@ from nllfit.tabular.standardised_target import mean_and_spread
 __all__ = ["Histogram"]
 
 _INTERVALS = 0.5  # the number of intervals, divided by the square root of the number of rows
-_FEWEST, _MOST = 5, 50
-_LEAST = 1e-6  # a lower bound on the marginal frequencies, whose logarithms are taken
-_FLOOR = 1e-3  # the least scale in an interval, in standard deviations of the outcomes
+_FEWEST, _MOST = 5, 50  # the minimum and the maximum number of intervals
+_LEAST = 1e-6  # smaller marginal frequencies are replaced by this number, so that their logarithms are finite
+_FLOOR = 1e-3  # the smallest scale in an interval, in standard deviations of the outcomes
 
 
 class Histogram(Classes):
-    """The target that predicts a probability for each interval between quantiles of the outcomes.
+    """The `Target` of models that predict the probability of each interval between quantiles of the outcomes.
 
     If the outcomes have few values, there is one interval for each value.
 
@@ -24,8 +24,8 @@ class Histogram(Classes):
     the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbouring Normals
     overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The scale is at
     least a thousandth of the standard deviation of all outcomes. The mixture has one more Normal with the mean and the
-    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread of this target is
-    a temperature. An infinite temperature gives the marginal frequencies. Only trees predict this target, because the
+    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread is a temperature,
+    as in `Classes`. An infinite temperature gives the marginal frequencies. The models are always trees, because the
     outputs of a network would be independent logits, which do not use the order of the intervals.
 
     Args:

@@ -1,4 +1,4 @@
-"""The inputs of a network: standardised numbers, bins, and the predictions of a forest."""
+"""The inputs of a network: standardised columns, bins of the columns, and the predictions of a forest."""
 
 import dataclasses
 from typing import Any
@@ -91,7 +91,10 @@ class Bins:
 
 
 class Inputs:
-    """The inputs of a network: the standardised columns, and the bins and the predictions of a forest if selected."""
+    """The inputs of a network: the standardised columns, and the inputs that `Network.inputs` adds.
+
+    `Network.inputs` can add the bins of the columns, and the predictions of a forest.
+    """
 
     def __init__(self, network: Network, x: np.ndarray, weights: np.ndarray | None, forest: ForestInputs | None):
         self.mean, self.scale = np.array([mean_and_spread(column, weights) for column in x.T]).T

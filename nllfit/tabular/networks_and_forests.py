@@ -1,6 +1,6 @@
 """Models that map the columns of a table to outputs: an ensemble of networks, or a forest.
 
-A target (targets.py) turns the outputs into distributions.
+A `Target` (targets.py) turns the outputs into distributions.
 """
 
 import abc
@@ -26,10 +26,12 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 # The weight decay is this number divided by the number of rows `n`. The decay acts like a Normal prior on the weights,
 # and in a mean loss over `n` rows, the logarithm of a prior is divided by `n`.
 DECAYS = {"weak": 50, "strong": 500}
-LEAVES = {"weak": 1, "strong": 5}  # the least number of rows in a leaf
-_MOST_NUMBERS = 2**17  # the most numbers in the leaves of a tree
-_CHECKED_ROWS = 2000  # about the number of rows on which the losses of members are compared
-_FAILED_NATS = 0.5  # a member has failed if its mean loss exceeds the median over all members by more than this
+LEAVES = {"weak": 1, "strong": 5}  # the minimum number of rows in a leaf, before the increase for `_MOST_NUMBERS`
+# All leaves of a tree together store at most this number of numbers. In a large table, the minimum number of rows in a
+# leaf is increased for this purpose.
+_MOST_NUMBERS = 2**17
+_CHECKED_ROWS = 2000  # the maximum number of rows on which the losses of members are compared
+_FAILED_NATS = 0.5  # a member has failed if its mean loss is above the median of all members by more than this, in nats
 
 
 class Model(abc.ABC):

@@ -21,8 +21,8 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
 _MIN_STEPS_FOR_XLA = 500  # in a shorter training, compilation takes longer than it saves
-# The most rows, and the most elements of their inputs, in one call of the program (but at least one batch). A call must
-# be short, because Ctrl-C cannot interrupt it.
+# The maximum numbers of rows and of elements of their inputs in one call of the program, unless one batch has more. A
+# call must be short, because Ctrl-C cannot interrupt it.
 _CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22
 _RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # constants of Adam
 _MOST_PROGRAMS = 32

@@ -263,7 +263,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self._numbers(y, is_fitted)
 
     def _numbers(self, y, is_fitted=True):
-        """Returns outcomes that are not censored as `[n, k]`."""
+        """Checks outcomes that are not censored, and returns them as an array `[n, k]`."""
         shape = np.asarray(y).shape
         num_columns = shape[1] if len(shape) > 1 else 1
         if is_fitted and num_columns != self.n_outputs_:

@@ -1,4 +1,4 @@
-"""The target of location-scale families. Networks learn standardised outcomes."""
+"""The `Target` of location-scale families. Models learn standardised outcomes."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["LocationScale", "is_location_scale", "mean_and_spread"]
 
-_LEAST_SCALE = 1e-2  # the least scale that trees predict, in standard deviations of the outcomes
+_LEAST_SCALE = 1e-2  # the smallest scale that trees predict, in standard deviations of the outcomes
 
 
 class LocationScale(Target):
-    """The target of a location-scale family. Outcomes are standardised to the mean 0 and the standard deviation 1.
+    """The `Target` of a location-scale family. Outcomes are standardised to the mean 0 and the standard deviation 1.
 
     Args:
       family: the family, such as a Normal or a mixture of Normals.

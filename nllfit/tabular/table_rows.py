@@ -13,7 +13,7 @@ from nllfit.tabular.column_encoding import as_table, is_frame
 
 __all__ = ["Rows", "Settings", "Stream", "check_lengths", "parts_of", "sample_of"]
 
-_SAMPLE = 2**15  # the most rows of a stream that stay in memory
+_SAMPLE = 2**15  # the maximum number of rows in the sample of a stream, which stays in memory
 _PART = 2**14  # each part of a stream has at least this many rows, except the last one
 
 

@@ -1,4 +1,4 @@
-"""Targets define how a model learns outcomes, and how its outputs become a distribution."""
+"""A `Target` defines how a model learns outcomes, and how the outputs of the model become a distribution."""
 
 import abc
 from collections.abc import Sequence
@@ -14,9 +14,12 @@ from nllfit.tabular.scoring import nll
 
 __all__ = ["SPREADS", "Target", "has_few_values"]
 
+# Outcomes have few values if there are at most `_MOST_VALUES` distinct values, and on average at least `_LEAST_REPEATS`
+# rows for each distinct value.
 _MOST_VALUES = 100
-_LEAST_REPEATS = 10  # the least mean number of rows per distinct value
-_MOST_NUMBERS = 2**22  # the most parameters in one call of `chunk_losses`; in float64 they take 32 MiB
+_LEAST_REPEATS = 10
+# The maximum number of parameters that each member has in one call of `chunk_losses`. In float64 they take 32 MiB.
+_MOST_NUMBERS = 2**22
 SPREADS = np.geomspace(0.7, 4, 36)
 
 

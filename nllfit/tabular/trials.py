@@ -34,8 +34,8 @@ from nllfit.tabular.targets import Target
 
 __all__ = ["Predictor", "Search", "Trial"]
 
-# The least number `n` of rows that the folds hold out together, if the table is large enough. The standard error of the
-# spread is about `1 / sqrt(2 n)`, which is 3% for this number.
+# The folds together hold out at least this number of rows, if the table is large enough. If `n` rows are held out, the
+# standard error of the spread is about `1 / sqrt(2 n)`, which is 3% for this number.
 _HELD_OUT = 500
 _Key = tuple[Any, str, Any]  # network, regularization and distribution
 _Fold = tuple[int, int]  # the rows `first <= i < end` are held out
@@ -258,8 +258,8 @@ class Search:
 
     def _tested(self, key, fold):
         """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss for each spread."""
-        # The networks of the folds start from different weights, as those of an ensemble do, because the spread depends
-        # on these weights.
+        # The best spread depends on the initial weights of the network. So each fold's network has different initial
+        # weights, as each member of an ensemble has, and the spread does not depend on only one network's weights.
         predictor, rows = self._trained(key, [self.folds.index(fold)], fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)
@@ -268,9 +268,10 @@ class Search:
 def _folds(num_rows, settings):
     """Returns the held-out rows of each fold. The first fold contains the last rows.
 
-    The number of folds is the smallest one with which at least 500 rows are held out. If the table has too few rows for
-    this, the folds hold out all rows except a remainder smaller than a fold. If `shuffle` is false, the rows are in
-    order of time. Then there is only the first fold, because models for the other folds would learn from later rows.
+    The number of folds is the smallest number with which at least 500 rows are held out. If all complete folds together
+    have fewer than 500 rows, all of them are used. The rows that are left over, fewer than a fold has, are in no fold.
+    If `shuffle` is false, the rows are in order of time. Then there is only the first fold, because models for the
+    other folds would be trained on rows that are later than the held-out rows.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     size = min(size, num_rows - 1)  # at least one row is left to train on

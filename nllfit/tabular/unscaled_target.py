@@ -1,4 +1,4 @@
-"""The target of families that are not location-scale families. Networks learn outcomes in their original unit."""
+"""The `Target` of families that are not location-scale families. Networks learn outcomes in their original unit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ _KNOTS = np.linspace(-39, 39, 33)  # Normal scores at which `_widened` defines i
 
 
 class OwnUnit(Target):
-    """The target of families that are not location-scale families, such as families of amounts, counts or proportions.
+    """The `Target` of families that are not location-scale families, such as families of amounts or counts.
 
     Outcomes keep their original unit. With its initial weights, a network predicts the marginal distribution of the
     outcomes for all inputs. The network's output for each parameter is multiplied by `step`, so that outputs of about 1

@@ -41,7 +41,7 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
     """
     if not model.built or y is None or not is_plain(model) or model.distribute_strategy.num_replicas_in_sync > 1:
         return None
-    if not hasattr(model.optimizer, "build"):  # a legacy optimizer of tf_keras, whose variables only a step creates
+    if not hasattr(model.optimizer, "build"):  # a legacy optimizer of tf_keras creates its variables in the first step
         return None
     adapter = adapter_of(model)
     if adapter.excludes_from_weight_decay:
@@ -101,10 +101,10 @@ def _config_of(part):
     """
     try:
         config = part.get_config()
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # for example, for a `partial`
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # if an activation is a `partial`
         raise _UnknownError from error
-    # In tf_keras every layer takes an `activity_regularizer`, but few configs contain it. Without it, two layers with
-    # equal configs may have different losses.
+    # In tf_keras every layer takes an `activity_regularizer`, but few configs contain it. If a config lacks it, two
+    # layers with equal configs may have different losses.
     if getattr(part, "activity_regularizer", None) is not None and "activity_regularizer" not in config:
         raise _UnknownError
     kind: Any = type(part)
@@ -129,7 +129,7 @@ def _check_part(part):
 
 
 def _check_value(value, depth=3):
-    """Raises an `_UnknownError` if a value or one of its items is a user's function or of a user's class."""
+    """Raises an `_UnknownError` if a value, or an item of it, is a user's function or an instance of a user's class."""
     if isinstance(value, functools.partial):
         return _check_value([value.func, *value.args, *value.keywords.values()], depth)
     if isinstance(value, types.MethodType):

@@ -1,4 +1,4 @@
-"""Crash-safe backups: a killed `fit` resumes from the last complete one.
+"""Crash-safe backups: a killed `fit` resumes from its last complete backup.
 
 Keras 3's `BackupAndRestore` overwrites its file, so a process that is killed during a write leaves no backup. Neither
 Keras version saves the state of random generators or of other callbacks. So `fit` itself writes TensorFlow checkpoints

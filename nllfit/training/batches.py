@@ -65,7 +65,8 @@ def batches_of(
       seed: the seed of the order of rows; None keeps the order of the arrays.
       restarts: whether each epoch starts at the first batch if `steps` is less than the number of batches.
       replicas: the replicas that share each batch.
-      name: the argument of `fit` that messages name: "validation_data", or "" for `x`, `y` and `sample_weight`.
+      name: the argument of `fit` to which error messages refer: "validation_data", or "" for `x`, `y` and
+        `sample_weight`.
 
     Raises:
       ValueError: if the data are empty, not finite or of different lengths, or do not have one of the forms above.

@@ -1,10 +1,10 @@
 """Readers: functions that read many batches at once from a dataset, a `Sequence` or another iterable.
 
 A reader is a function `begin(max_batches)` that begins a pass over the data. It returns a function `take(count)`, which
-returns at most `count` of the next batches, as a list of stacks. Batches of different sizes are in
-different stacks. Batches without rows are skipped, except in a `DistributedDataset`. At the end of the pass the list is
-empty. TensorFlow reads a `tf.data.Dataset` of tensors in groups of `max_batches` batches, so each call of `take`
-returns at most `max_batches` of them.
+returns at most `count` of the next batches, as a list of stacks. Batches of different sizes are in different stacks.
+Batches without rows are skipped, except in a `DistributedDataset`. At the end of the pass the list is empty. TensorFlow
+reads a `tf.data.Dataset` of tensors in groups of `max_batches` batches, so each call of `take` returns at most
+`max_batches` batches of such a dataset.
 """
 
 import concurrent.futures
@@ -55,7 +55,7 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
 
 
 def _take_with_rows(take, count):
-    """Returns the next stacks with rows, or an empty list at the end of the pass."""
+    """Returns the next stacks whose batches have rows, or an empty list at the end of the pass."""
     while stacks := take(count):
         if with_rows := [stack for stack in stacks if stack.size]:
             return with_rows

@@ -25,9 +25,10 @@ from nllfit.training.traced_steps import TracedEpochs, one_step, split
 
 __all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
 
-MOST_EPOCHS = 64  # in one call of a program
-# If a call trains several epochs, the states after all of them together take at most this number of bytes. The same
-# limit applies to the orders of rows.
+# The maximum number of epochs in one call of a program.
+MOST_EPOCHS = 64
+# A call that trains several epochs stores a state for each epoch. All these states take at most this number of bytes in
+# total. The same limit applies to the orders of rows.
 _MAX_CALL_BYTES = 2**22
 
 

@@ -70,8 +70,9 @@ def unfrozen_weight_explained(model: Model) -> Iterator[None]:
 def _lost_worker(resolver, message):
     """Returns the name and the address of the lost worker, or None if TensorFlow's message names no worker.
 
-    If the message names another worker than this one, that worker is lost. If it names only this worker, and there are
-    two workers, the other one is lost. With more workers, the lost one is unknown, and the result is "A worker".
+    If the message names a worker that is not this one, that worker is lost. If the message names only this worker, and
+    there are two workers, the other one is lost. If there are more workers, the lost one is unknown, and the result is
+    "A worker".
     """
     named = [(job, int(number)) for job, number in re.findall(r"/job:(\w+)/replica:\d+/task:(\d+)", message)]
     if not named or resolver is None:

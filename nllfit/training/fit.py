@@ -86,8 +86,8 @@ def fit(
     by `seed` or `shuffle=False`, a repeated or resumed run has the same weights to the last digit, with three
     exceptions:
 
-    - tf_keras's dropout under `compile="xla"`, and in a resumed run without
-      `tf_keras.backend.experimental.enable_tf_random_generator()`;
+    - tf_keras's dropout, under `compile="xla"` or in a resumed run, unless
+      `tf_keras.backend.experimental.enable_tf_random_generator()` was called before the layer was created;
     - a dataset whose order changes;
     - tf_keras's `Nadam`, whose result depends (also in `model.fit`) on how often the training step was traced.
 
@@ -170,7 +170,8 @@ def fit(
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. If a write fails, the previous backup is intact.
       ConnectionError: if one of several workers is lost and TensorFlow's message names a worker. The error says how to
-        start again, and which worker was lost if that can be known. If TensorFlow's message names no worker,
+        start again, and names the lost worker. (But if there are more than two workers, and TensorFlow's message names
+        only the worker that raises the error, the lost worker is unknown.) If TensorFlow's message names no worker,
         TensorFlow's error is raised.
       FloatingPointError: if the loss or a trainable weight is not finite after an epoch or after a part of a long
         epoch, or if a parameter of a head is not finite in a step. If a weight is not finite, the message names the

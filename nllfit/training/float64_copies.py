@@ -62,7 +62,7 @@ def copy_weights(model: Model, copy: Model) -> None:
 
 
 def _copied(model, change_config):
-    """Returns a copy of a model. Each layer is created from `change_config(config)` of its config."""
+    """Returns a copy of a model. Each layer is created from `change_config(config)`, where `config` is its config."""
     keras = adapter_of(model).keras
 
     def copied(layer):

@@ -11,18 +11,19 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 
-# The longest planned duration of a call. Ctrl-C and the progress bar wait until a call ends.
+# The maximum planned duration of a call, in seconds. Ctrl-C and the progress bar wait until a call ends.
 MAX_CALL_SECONDS = 0.25
 # The number of steps in a call if the duration of a step is not known yet.
 UNTIMED_CALL_STEPS = 4
 # The number of steps in each call, if several machines train: their clocks differ, but their calls must be the same.
 LOCKSTEP_CALL_STEPS = 32
-# XLA compiles a program if the graph takes longer than this in total: the past calls of all models that share the
-# program, plus the remaining steps of this run.
+# XLA compiles a program if the graph needs more than this number of seconds in total: for the past calls of all models
+# that share the program, and for the remaining steps of this run.
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
-# The assumed time of a step in the graph before it is measured.
+# The assumed duration of a step in the graph, in seconds, before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4
-# The first calls in XLA take as many steps as the graph takes in this time, so that a slow XLA program costs little.
+# Until a step in XLA is timed, a call in XLA has only as many steps as the graph can run in this number of seconds, but
+# at least `UNTIMED_CALL_STEPS`. So a slow XLA program costs little.
 XLA_TRIAL_GRAPH_SECONDS = 0.015
 # The graph is judged faster only after more than this number of calls in XLA. Each time the number of calls in the
 # graph has grown 16-fold, XLA gets another call, because a busy machine can hide that XLA is faster.

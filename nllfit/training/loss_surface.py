@@ -1,4 +1,4 @@
-"""Computes a model's loss over all its data, its gradient and its curvature, as functions of the vector of weights."""
+"""Computes the loss of a model for all data, and its gradient and curvature, as functions of the model's weights."""
 
 import contextlib
 import threading
@@ -65,7 +65,8 @@ class Surface:
     def over(self, model: Model, data: tuple) -> Iterator[None]:
         """A context in which this surface computes the loss of `model` for `data`.
 
-        The copy gets all weights of `model`, because the search sets only the trainable weights.
+        If a copy of the model computes the loss, the copy gets all weights of `model`, because the search sets only the
+        trainable weights.
         """
         with self._lock:
             if self._twin is not None:
@@ -78,7 +79,7 @@ class Surface:
                 self._data, self._specs, self._cached_program = (), (), None
 
     def has_copy_of(self, model: Model) -> bool:
-        """Whether a copy computes the loss, and has the same penalties as `model` at the weights of `model`."""
+        """Whether a copy computes the loss, and its penalties equal those of `model` if both have the same weights."""
         if self._twin is None:
             return False
         with self._lock:
@@ -160,7 +161,8 @@ class Surface:
     def descend(self, w: np.ndarray, gradient: float, steps: int) -> tuple[Any, int]:
         """Runs TFP's L-BFGS from weights `[p]`. Returns TFP's result, and the number of steps taken.
 
-        The search ends after `steps` steps, or when no element of the gradient is larger than `gradient`.
+        The search ends after `steps` steps, or when no element of the loss's gradient is larger, in absolute value,
+        than the tolerance `gradient`.
         """
         start = tf.constant(w, self.dtype), tf.constant(gradient, self.dtype), tf.constant(steps)
         result = trace(self._descent, self._specs, *start)(self._data, *start)

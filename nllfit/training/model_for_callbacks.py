@@ -1,7 +1,8 @@
 """A stand-in for the model, for callbacks that only read it, such as `EarlyStopping`.
 
-One call of a program trains several epochs, and the callbacks of all these epochs run afterwards. A callback must find
-the weights after its own epoch. Restoring weights takes time, so this is done only when a callback reads the model.
+One call of a program trains several epochs, and the callbacks are called for all these epochs afterwards. When a
+callback is called for an epoch, it must see the weights as they were at the end of that epoch. Restoring weights takes
+time, so weights are restored only when a callback reads the model.
 """
 
 import contextlib

@@ -39,14 +39,15 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 
     Args:
       model: a model with heads or without.
-      example: a batch `(x, y, ...)`. The model is called on the first row to determine the distributions, and again on
-        the first row of a later batch whose inputs have another shape.
+      example: a batch `(x, y, ...)`. The model is called on the first row to determine the distributions. For a later
+        batch whose inputs differ in shape from all previous ones, the model is called on the first row of that batch.
       name: the name of the outcomes in messages.
       has_metrics: whether metrics are computed, as in `fit`.
 
     Returns:
       A function `check(x, y, sample_weight)` for any number of rows. The function replaces outcomes as described above
-      and returns the three arguments. It raises a `ValueError` about the first impossible outcome.
+      and returns the three arguments. It raises a `ValueError` about the first outcome that counts and is not finite or
+      not in the support.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
@@ -71,8 +72,9 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, *, where="row {}".format):
     """Checks the outcomes and returns the data.
 
-    Outcomes that do not count and are not finite are replaced by possible ones. An impossible outcome that counts
-    raises a `ValueError`.
+    An outcome does not count if it is masked or has weight 0, and the loss is one of nllfit's. If such an outcome is
+    not finite, it is replaced by an outcome in the support. For an outcome that counts and is not finite or not in the
+    support, a `ValueError` is raised.
     """
     outputs = known_outputs(model, x)[0] if has_loss else []  # found for each batch: the length of sequences may vary
     replacements = {}
@@ -117,8 +119,9 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
-    `head`, the distribution of one row, finds the first suspicious row. The support may depend on a row's parameters,
-    as for a Uniform, so the distribution of the suspicious row decides.
+    `head` is the distribution of a single row. It is used to find the first suspicious outcome. But the support may
+    depend on the parameters of a row, as for a Uniform. So the distribution of the suspicious row, `head_of_row(row)`,
+    then decides.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:
@@ -142,7 +145,7 @@ def _counts(y, distribution, weights):
 def _as_rows_of(y, distribution, counts, name="y"):
     """Reshapes outcomes to `[n, *steps, *event]` for a distribution of batch shape `[1, *steps]`.
 
-    Outcomes that do not count are replaced by possible ones.
+    Outcomes that do not count are replaced by outcomes in the support.
     """
     y = as_column(y, distribution)
     first = as_outcomes(y[:1], distribution, name, len(y))
@@ -151,7 +154,7 @@ def _as_rows_of(y, distribution, counts, name="y"):
 
 
 def _replaced(y, distribution, counts):
-    """Replaces values that do not count and are not finite by possible values."""
+    """In outcomes that do not count, replaces each number that is not finite by a number in the support."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
     possible = tf.cast(tf.reshape(_as_rows_of(y, distribution, counts), tf.shape(y)), y.dtype)

@@ -1,4 +1,4 @@
-"""Runs: the state of one call of `fit`, which trains a model with programs."""
+"""`Run`, the state of one call of `fit`. A run trains a model by calls of compiled programs (see `epoch_programs`)."""
 
 import collections
 import dataclasses
@@ -26,8 +26,8 @@ __all__ = ["Run", "numbers"]
 
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
-# A stretch is the epochs that one call of a program trains. The state of the model after the first of these epochs has
-# the index 0, the next state has the index 1, and so on. The state before the stretch has this index.
+# A call of `Run.stretch` trains one or several consecutive epochs, a stretch. The state of the model after the first of
+# these epochs has the index 0, the next state has the index 1, and so on. The state before the stretch has this index.
 _BEFORE_STRETCH = -1
 
 
@@ -117,7 +117,7 @@ class Run:
 
     def weights(self) -> list[np.ndarray]:
         """Returns the same as `restore_epoch` and then `model.get_weights()`, usually in a tenth of the time."""
-        states = dict(zip(map(id, self._changed), self._states, strict=False))  # no states before the first stretch
+        states = dict(zip(map(id, self._changed), self._states, strict=False))  # `_states` is empty at first
         weight_states = [states.get(id(variable_of(w))) if hasattr(w, "dtype") else None for w in self._model.weights]
         # Frozen or mirrored weights and lookup tables have no recorded state. Then `restore_epoch` restores the model.
         recorded = [state for state in weight_states if state is not None]
@@ -158,7 +158,7 @@ class Run:
                 self._states, self._restored_epoch = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
                     if begin_test:
-                        # If `begin_test` fails, the model is as after the epoch, as in Keras.
+                        # If `begin_test` raises an error, the model keeps its state after the epoch, as in Keras.
                         self._selected_epoch = self._restored_epoch
                         begin_test()
                         self._selected_epoch = _BEFORE_STRETCH
@@ -174,7 +174,11 @@ class Run:
                     self._held_out, self._tests_in_graph = (), True
 
     def _trained(self, epoch, evaluates, bars, tests=True):
-        """Trains the epochs of a stretch, and evaluates the model in the same program if `tests` is true."""
+        """Trains consecutive epochs, one for each of `evaluates`.
+
+        If `tests` is true, the program also evaluates the model on held-out batches, after each epoch for which
+        `evaluates` is true.
+        """
         if self._train.have_same_layout:
             flags = np.resize(np.array(evaluates), self._capacity) & tests
             chunk = self._train.chunk(epoch, len(evaluates), self._capacity)

@@ -16,7 +16,9 @@ from nllfit.training.replicas import ALONE
 
 __all__ = ["Stream", "is_stream", "prefetched"]
 
-_MAX_CHUNK_STEPS = 256  # a call adds about 1 ms, here 4 us per step, so longer chunks would save little time
+# The maximum number of steps in a chunk. A call of a program adds about 1 ms, which is 4 us per step in a chunk of 256
+# steps, so longer chunks would save little time.
+_MAX_CHUNK_STEPS = 256
 
 
 def is_stream(x):
@@ -26,7 +28,7 @@ def is_stream(x):
 
 
 class Stream:
-    """Batches of an iterable, which need not fit in memory.
+    """The batches of an iterable. They need not fit in memory.
 
     Args:
       iterable: an iterable of batches.
@@ -37,7 +39,7 @@ class Stream:
       steps: batches per epoch, None for all.
       restarts: whether each epoch begins at the first batch.
       replicas: the replicas that share each batch.
-      name: the argument of `fit` that messages name: "validation_data", or "" for `x`.
+      name: the argument of `fit` to which error messages refer: "validation_data", or "" for `x`.
 
     Attributes:
       steps: batches per epoch, None if unknown.

@@ -28,7 +28,7 @@ def one_step(model, mode):
     are_metrics = all(is_keras_code(getattr(model, name)) for name in (f"{mode}_step", "compute_metrics"))
 
     def reduced(t):
-        """Combines the values of a log in all replicas, as Keras does."""
+        """Combines the values that one entry of Keras's `logs` has in the replicas, as Keras does."""
         if are_metrics or not (replicas.on_machines or isinstance(t, tf.distribute.DistributedValues)):
             return strategy.experimental_local_results(t)[0]
         return strategy.reduce(adapter_of(model).step_reduction, t, axis=None)

@@ -20,11 +20,14 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-# For at most 200 weights, Newton's method is faster than L-BFGS if the loss is nearly quadratic.
+# With more weights than this, a search begins with L-BFGS. With fewer, it begins with Newton's method, which is then
+# faster if the loss is nearly quadratic.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
+# With more weights than this, no Hessian is computed, so there is no Newton step.
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
-# The number of L-BFGS steps between two checks. The progress bar is updated only at a check. So if rows times weights
-# are at least `_HEAVY`, which makes steps slow, a check follows a tenth of this number of steps.
+# The number of L-BFGS steps between two checks. The progress bar is updated only at a check. If the number of rows
+# times the number of weights is at least `_HEAVY`, steps are slow, so there is a check after a tenth of this number of
+# steps.
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
 # A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`. After `_POOR_STEPS` poor steps
@@ -62,11 +65,11 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": each step only divides the loss by a factor, so no optimum is near: the gain is at most a rounding error
-          of `start - value`, but above `noise` and above 1/16 of the previous gain;
+        "zero": each step only divides the loss by a factor, so no optimum is near. The search concludes this if the
+          gain is above `noise` and above 1/16 of the previous gain, but at most a rounding error of `start - value`;
         "stuck": no lower loss was found;
-        "cut short": after `max_iterations`;
-        "out of time": after `max_seconds`.
+        "cut short": `max_iterations` steps were taken;
+        "out of time": `max_seconds` have passed.
       gain: the amount by which a Newton step would lower a quadratic loss with the same gradient and Hessian.
       noise: the size of `gain` that rounding errors of the weights and the gradient can cause at the optimum. After
         L-BFGS, it is the gain at which L-BFGS ends.

@@ -328,9 +328,9 @@ CANARIES = {
     ("keras3", "original_scope"): infers_in_a_scope,
     ("keras3", "_direction"): stops_by_direction,
 }
-"""By adapter and private name, a check of what the name means."""
+"""For each adapter and private name: a check that the name still has the meaning that the adapter relies on."""
 
-HOOKS = {  # public names that nllfit relies on, although TFP and Keras do not document all of them
+HOOKS = {  # checks of public names that nllfit uses, although TFP and Keras do not document all of them
     "subclasses of tfd.Distribution": asks_subclasses,
     "callbacks of tf_keras": lambda: (
         has_attributes(tf_keras, "EarlyStopping", "best", "best_epoch", "best_weights", "stopped_epoch", "wait")
@@ -356,7 +356,7 @@ def test_an_undocumented_attribute_keeps_its_meaning(name):
 
 
 def means(check):
-    """Returns the result of a check. Fails the test if the name is missing."""
+    """Returns the result of a check. Fails the test if the check raises an error because a name is missing."""
     try:
         return check()
     except (AttributeError, ImportError, KeyError, TypeError) as error:

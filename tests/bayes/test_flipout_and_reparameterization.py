@@ -10,7 +10,7 @@ from tests.bayes.test_laplace import SCALE, line
 from tests.bayes.test_variational_layers import LAYERS, linear_layer, made, vector
 from tests.keras_versions import KITS, mainly
 
-# The drawn weights have these means and this standard deviation. The best posterior has others.
+# The means and the standard deviation of the drawn weights. The best posterior has other values.
 MEANS, SPREAD = np.array([0.5, -1.0, 0.2, 0.1]), 0.4
 
 

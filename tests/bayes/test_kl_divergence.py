@@ -32,7 +32,10 @@ def of_rows(output, kit):
 @pytest.mark.thorough
 @mainly(tf_keras)
 def test_the_mean_divergence_is_added_once(kit):
-    """In tf_keras, TFP's regularizer is added twice, and TFP's exact `KLDivergenceAddLoss` adds the sum."""
+    """`nllfit.KLDivergence` adds the mean divergence over rows, and adds it once.
+
+    In tf_keras, TFP's regularizer is added twice, and TFP's exact `KLDivergenceAddLoss` adds the sum over rows.
+    """
     layers = kit.keras.layers
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR, weight=0.5))
     model = kit.keras.Sequential([layers.Input((5,)), layers.Dense(4), head, layers.Dense(1)])

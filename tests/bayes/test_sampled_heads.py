@@ -18,7 +18,7 @@ PRIOR = tfd.MultivariateNormalDiag(tf.zeros(2))
 
 
 def coder(kit, seed=0, **options):
-    """A compiled autoencoder of 5 numbers with a sampled latent variable of 2."""
+    """A compiled autoencoder of vectors of 5 numbers. The latent variable is a sampled vector of 2 numbers."""
     kit.keras.utils.set_random_seed(seed)
     layers, divergence = kit.keras.layers, nllfit.KLDivergence(PRIOR)
     model = kit.keras.Sequential(

@@ -142,14 +142,16 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
     model(x)
     model.layers[0].set_weights([np.zeros([1, 1]), np.log([6.0])])
     below = stats.poisson(6.0).cdf
-    # From the upper end on, the CDF is the model's, shifted. The interval of `point` has shrunk to one count.
+    # From the upper end of the widest interval on, the CDF is the model's CDF, shifted by the distance that this end
+    # has moved. The correction of `point` shrinks its interval to one count.
     wider, point = (Conformalized(model, corrections) for corrections in ({0.5: 1.0, 0.9: 3.0}, {0.9: -9.0}))
     assert nllfit.interval(predict_distribution(wider, x), 0.9)[1] == 13
     counts = np.arange(3.0)[:, None, None]
     for moved, upper in ((wider, 13), (point, 6)):
         found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
         np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
-    # Between the ends, the CDF at a count is the middle of the model's step at this count, rescaled to 0.05 and 0.95.
+    # Inside the widest interval, the CDF at a count is the middle of the model's step at this count. It is rescaled, so
+    # that it rises from 0.05 to 0.95 between the ends of the interval.
     still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
     reached = (below(counts - 1) + below(counts)) / 2 - below(1)
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)
@@ -224,7 +226,10 @@ def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place
 
 
 def test_many_outcomes_at_the_end_of_the_support_are_refused():
-    """A `Gamma` of concentration 1 has a density at 0, but 0 is infinitely far from other amounts on the real line."""
+    """`conformalize` maps amounts to the real line and measures distances there. It maps 0 to minus infinity.
+
+    This is so even for a `Gamma` of concentration 1, which has a positive density at 0.
+    """
     model = tf_keras.Sequential([nllfit.heads.Gamma(concentration=1.0)])
     x, y = np.zeros([40, 1], "float32"), np.linspace(0, 3, 40)[:, None]
     y[:5] = 0

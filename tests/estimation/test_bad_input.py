@@ -1,4 +1,4 @@
-"""Estimates, likelihoods, probabilities and figures raise errors that name the wrong argument."""
+"""Estimates, likelihoods, probabilities and figures raise errors that name the invalid argument."""
 
 import functools
 

@@ -211,7 +211,10 @@ def test_a_mask_stays_boolean():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.longdouble])
 def test_outcomes_of_any_dtype_of_numbers_are_accepted(dtype):
-    """The outcomes differ by 200; an int8 is at most 127. The distribution has a bijector, so it stays in float32."""
+    """The difference of the outcomes, 200, would overflow an int8, whose maximum is 127.
+
+    The distribution contains a bijector, so `log_likelihood` cannot rebuild it in float64, and computes in float32.
+    """
     near = tfd.TransformedDistribution(tfd.Normal(0.0, 100.0), tfp.bijectors.Shift(1.0))
     expected = stats.norm.logpdf([-100, 100], 1, 100).sum()
     assert float(log_likelihood(near, np.array([-100, 100], dtype))) == pytest.approx(expected, rel=1e-6)

@@ -132,7 +132,10 @@ SLOW |= {"TwoPieceNormal", "TwoPieceStudentT", "ZeroInflatedNegativeBinomial"}
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_search_ends_on_odd_samples(name, monkeypatch):
-    """Each family gets a random sample and, in turn, a sample of `ODD`. A slow family gets one of the two."""
+    """Each family is fitted to two samples: a random one, and one of the samples in `ODD`.
+
+    Successive families get successive samples of `ODD`. A slow family is fitted to only one of its two samples.
+    """
     i = FAMILIES.index(name)
     samples = [ODD[i % len(ODD)], odd_sample(i)]
     samples = samples[i % 2 :][:1] if name in SLOW else samples
@@ -359,7 +362,7 @@ def test_angles_beyond_a_full_turn_are_remarked_on(largest, is_remarked):
     assert bool(problem_of("VonMises", [0.0, 1.0, largest]).remark) is is_remarked
 
 
-@pytest.mark.thorough  # the tests of a Uniform and of a Pareto also have bounds
+@pytest.mark.thorough  # the tests of a Uniform and of a Pareto also estimate bounds of a support
 @pytest.mark.parametrize("fixed", [{}, {"temperature": 4.0}])
 def test_the_bounds_of_a_pert_contain_the_sample(fixed):
     y = 3 * np.random.default_rng(0).beta(2, 5, 100)

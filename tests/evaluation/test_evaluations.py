@@ -169,7 +169,7 @@ def test_models_datasets_ensembles_and_distributions_can_be_evaluated(kit):
         assert evaluate(model, x, y, levels=(0.9,)).to_dict() == expected
         data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(40).batch(16)
         shuffled = evaluate(model, data, levels=()).to_dict()
-        assert shuffled["nll"] == pytest.approx(expected["nll"], rel=1e-6)  # the order of a float32 sum
+        assert shuffled["nll"] == pytest.approx(expected["nll"], rel=1e-6)  # a float32 sum depends on the row order
         assert shuffled["rmse"] == pytest.approx(expected["rmse"], rel=1e-6)
 
 
@@ -196,7 +196,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        # This CRPS is an energy score from random draws, and the draws for some of the rows differ from those for all.
+        # This CRPS is an energy score from random draws. A row gets other draws in a block than in the whole table.
         is_of_draws = score == "crps" and name == "MultivariateNormalTriL"
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "i
 @pytest.mark.thorough
 @pytest.mark.parametrize("keras", ["2", "3"])
 def test_twin_models_stay_equal_during_training(tmp_path, keras):
-    common.toolkit(int(keras)).keras.layers.Dense(1)  # the first layer fixes Keras 3's policy, float32
+    # The first layer sets the global dtype policy of Keras 3 to float32. The twins must be in float64 in spite of this.
+    common.toolkit(int(keras)).keras.layers.Dense(1)
     metrics = equivalence.main(["--keras", keras, "--out", str(tmp_path / "run")])
     assert len(metrics) == 6
     for row in metrics.values():

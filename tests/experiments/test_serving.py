@@ -5,12 +5,13 @@ import pytest
 
 from experiments.benchmarks import serving
 
-NOT_IN_LITE = {"Hurdle", "MultivariateNormalTriL", "Truncated"}  # TensorFlow Lite lacks an operation of their means
+NOT_IN_LITE = {"Hurdle", "MultivariateNormalTriL", "Truncated"}  # TensorFlow Lite lacks an operation for their means
 
 
-# Each head is tested in one Keras version, because both versions export the same TensorFlow operations. The other heads
-# are like these: Laplace and LogNormal are formulas like Normal, OneHotCategorical is like Categorical, and Gamma,
-# NegativeBinomial, Poisson and StudentT find quantiles as ZeroInflated("Poisson") and Beta do.
+# Each head is tested in one Keras version, because both versions export the same TensorFlow operations. Heads that are
+# not tested are like a tested head. Laplace and LogNormal have formulas, as Normal has. OneHotCategorical is like
+# Categorical. The quantiles of Gamma, NegativeBinomial, Poisson and StudentT are computed in the same way as the
+# quantiles of ZeroInflated("Poisson") and Beta.
 SERVED = {
     "2": ["Bernoulli", "Censored", "Hurdle", "MultivariateNormalTriL", "Normal", "ZeroInflated"],
     "3": ["Beta", "Categorical", "Mixture", "Truncated"],

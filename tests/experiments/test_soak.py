@@ -1,4 +1,4 @@
-"""The soak benchmark detects different weights, and counts the objects and memory of the process."""
+"""The soak benchmark detects weights that differ, and measures memory, open files and threads of the process."""
 
 import itertools
 import types

@@ -39,7 +39,9 @@ def clock(monkeypatch):
     return now
 
 
-JOBS = {  # the expected seconds by name, because an epoch takes a second on the test's clock
+# The expected seconds of each job. They equal the numbers of epochs, because an epoch takes one second on the clock of
+# the test.
+JOBS = {
     "fresh": {"fresh": 40},
     "again": {"again": 40},
     "twenty": {"twenty": 800, "further": 40},

@@ -1,4 +1,4 @@
-"""A short run of the survival experiment, with fewer families and folds. The result of one fold is given."""
+"""A short run of the survival experiment, with fewer families and folds. The test supplies the result of one fold."""
 
 import json
 
@@ -16,7 +16,8 @@ def test_a_short_run_of_the_survival_experiment(tmp_path, capsys, monkeypatch):
     (out / "unfinished").mkdir(parents=True)
     (out / "unfinished" / "fold-1.json").write_text('{"without age": 2000.0, "with age": 2000.0}')
     metrics = survival.main(["--out", str(out), "--folds", "2"])
-    for name, nll in metrics["held_out_nll"].items():  # the mean over 69 rows; the other fold's sum is 2000
+    # `nll` is the mean over 69 rows. The sum over the rows of the supplied fold is 2000.
+    for name, nll in metrics["held_out_nll"].items():
         assert 4 < (69 * nll - 2000) / 35 < 8, name  # nats per row of the fold that this run computed
     assert json.loads((out / "metrics.json").read_text())["best"] == metrics["best"] == "LogNormal"
     assert metrics["median_of_deaths_alone"] < 0.7 * metrics["median"]

@@ -28,7 +28,7 @@ def test_a_short_run(tmp_path, capsys):
 def test_the_bound_does_not_depend_on_the_weight_of_the_divergence(tmp_path, monkeypatch, keras, weight):
     """With `r = p(x, z) / q(z | x)`, the bound `mean(log(r))` is below the log-likelihood `log(mean(r))`."""
     write_idx(tmp_path / "idx", side=8, num_test=5)
-    if keras == "3":  # the other case draws the same figures, and `test_a_short_run` those of Keras 3
+    if keras == "3":  # the tf_keras case draws the figures, and `test_a_short_run` draws them with Keras 3
         for figure in ("plot_plane", "plot_images"):
             monkeypatch.setattr(vae, figure, lambda *_: None)
     arguments = [

@@ -1,4 +1,4 @@
-"""Heads and families raise errors that name the wrong argument."""
+"""Heads and families raise errors that name the invalid argument."""
 
 import numpy as np
 import pytest

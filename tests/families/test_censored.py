@@ -70,7 +70,8 @@ def check(found, expected, y, known):
     assert fine.sum() >= 4
 
 
-BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}  # thorough: they run the Gamma's or the Beta's code
+# These families are marked `thorough`, because they run the code of the Gamma or the Beta.
+BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}
 
 
 def each(names):
@@ -179,7 +180,7 @@ def test_both_tails_of_a_beta_are_accurate():
 
 
 def special_log_beta(a, b, y):
-    """The logarithm of SciPy's CDF, or the first term of the series if the CDF underflows."""
+    """The logarithm of SciPy's CDF. If the CDF underflows, the logarithm of the first term of its power series."""
     below = special.betainc(a, b, y)
     return np.where(below > 0, np.log(np.maximum(below, 1e-320)), a * np.log(y) - np.log(a) - special.betaln(a, b))
 

@@ -145,7 +145,7 @@ def test_derivatives_at_round_parameters_match_differences(name):
     family = Censored(name)
 
     def natural(moves):
-        """The parameters of all rows, once for each of `moves`: dicts of changes by parameter name."""
+        """The parameters of all rows, repeated for each dict in `moves`. A dict maps parameter names to changes."""
         return {
             key: tf.constant(np.repeat([value + move.get(key, 0.0) for move in moves], len(rows)))
             for key, value in ROUND[name].items()
@@ -154,8 +154,8 @@ def test_derivatives_at_round_parameters_match_differences(name):
     def log_prob(values, count=1):
         return family.build(values, tf.float64).log_prob(np.tile(rows, [count, 1]))
 
-    # TFP's series run until all rows of a call have converged. Rows with moved parameters could hide a series that
-    # stops too early at the parameters of `ROUND`. So these parameters have their own call.
+    # TFP's series run until all rows of a call have converged. Rows with changed parameters could hide a series that
+    # stops too early at the parameters of `ROUND`. So a separate call evaluates the parameters of `ROUND`.
     values = natural([{}])
     with tf.GradientTape() as tape:
         tape.watch(values)

@@ -2,7 +2,7 @@
 
 The expected values in the tables come from mpmath with 34 digits: `mp.quad` integrates the density over the smaller
 tail, with the logarithm or the logit of `x` as the variable, in panels of four standard deviations. SciPy's functions
-are wrong that far in the lower tail. Within a few standard deviations of the mean, SciPy's functions are the reference.
+are wrong far in the lower tail. Within a few standard deviations of the mean, SciPy's functions are the reference.
 """
 
 import numpy as np

@@ -326,7 +326,10 @@ def test_a_hurdle_of_an_odd_total_has_a_mean():
 @pytest.mark.thorough
 @pytest.mark.parametrize("make", [Truncated, lambda *given, **ends: Truncated(Truncated(*given, **ends), high=9.0)])
 def test_a_window_from_0_contains_the_probability_of_0(make):
-    """No outcome is below 0, so the low end changes nothing. SciPy's Gamma gives the probability of at most 9."""
+    """No outcome is below 0, so the low end changes nothing.
+
+    The expected probability of the window up to 9 comes from SciPy's Gamma.
+    """
     gamma = stats.gamma(softplus(-0.4), scale=np.exp(-0.6))
     d = make(ZeroInflated("Gamma"), low=0.0).distribution(tf.constant(PARAMS[0]))
     window = SHARE + (1 - SHARE) * (1.0 if make is Truncated else gamma.cdf(9))

@@ -42,7 +42,7 @@ HOURS, RUNNING = np.array(FANS.split(), float).reshape(-1, 2).T
 
 
 def censored(y, last):
-    """The pairs of a sample whose last `last` times are right-censored."""
+    """The pairs `[lower, upper]` of a sample. Its final `last` times are right-censored."""
     return right_censored(y, np.arange(len(y)) < len(y) - last)
 
 

@@ -1,4 +1,4 @@
-"""Users' distributions: functions in a head, and classes that describe their parameters."""
+"""Users' own distributions: a function that returns a distribution, or a class with parameter properties."""
 
 import importlib
 import json

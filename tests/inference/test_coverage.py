@@ -1,4 +1,4 @@
-"""Standard errors of regressions with censored heads: against statsmodels, and against the errors of estimates."""
+"""Standard errors of regressions with censored heads, compared with statsmodels, SciPy, and errors in simulations."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def hessian(function, at, step=1e-4):
 
 
 def samples(family, num, seed):
-    """Covariates, times and event indicators. Random censoring ends 37% (Weibull) or 46% (LogNormal) of the times."""
+    """Covariates, times and event indicators. 37% (Weibull) or 46% (LogNormal) of the times are randomly censored."""
     kernel, bias, shape = TRUTH[family].values()
     rng = np.random.default_rng(seed)
     for _ in range(num):

@@ -141,7 +141,8 @@ def test_negative_binomial_regression_matches_statsmodels():
     assert_agree(ours, theirs, {f"kernel[{name}]": name for name in x})
     count, error = by_name(ours)["total_count"]  # statsmodels' `alpha` is `1 / total_count`
     np.testing.assert_allclose([1 / count, error / count**2], [theirs.params["alpha"], theirs.bse["alpha"]], rtol=1e-5)
-    # statsmodels' constant is that of log(mean) = log(total_count) + logits, so it is our bias plus log(total_count).
+    # statsmodels' constant is the intercept of log(mean), and log(mean) = log(total_count) + logits. So the constant is
+    # our bias plus log(total_count).
     to_mean = np.array([name == "bias" for name in ours.names]) + np.array(ours.names == "total_count") / count
     slopes = np.where(np.array(ours.names) == "total_count", 1 / count, to_mean)
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)

@@ -1,4 +1,4 @@
-"""Errors for wrong formulas, tables and arguments: one sentence that says what to do, before the fit."""
+"""Wrong formulas, tables and arguments raise errors before the fit. Each message is a sentence that says what to do."""
 
 import decimal
 from unittest import mock
@@ -242,7 +242,10 @@ def test_cox_regression_uses_an_offset_array_only_for_the_fitted_rows():
 @pytest.mark.thorough(but=("e]",))
 @pytest.mark.parametrize("name", ["offset", "off", "e", "my x"])
 def test_an_offset_may_have_any_name(name):
-    """The reference is an offset given as an array. `formulaic` would replace the name `e` also inside other names."""
+    """The reference is the same offset, given as an array.
+
+    If a name is quoted in a formula, formulaic replaces it everywhere: a quoted `e` also in the word `offset`.
+    """
     data = DATA.assign(time=[1.0, 2, 3, 3, 5, 6], event=1).rename(columns={"double": name})
     formula = f"y ~ x + offset({name if name.isidentifier() else f'`{name}`'})"
     expected = nllfit.regression("y ~ x", data, "Poisson", offset=DATA.double).params
@@ -333,7 +336,10 @@ def test_columns_that_a_formula_does_not_use_have_no_effect():
 
 
 def test_the_message_about_a_point_that_is_no_maximum_is_a_sentence(monkeypatch):
-    """The searches are replaced by ones that find no maximum, although `fit_lbfgs` says that it has converged."""
+    """The test replaces the search `maximum` by a function that finds no maximum.
+
+    It replaces `fit_lbfgs` by a function that reports convergence.
+    """
     monkeypatch.setattr(fitting, "maximum", lambda objective, start: (start, False))
     monkeypatch.setattr(fitting, "fit_lbfgs", lambda *_, **__: mock.Mock(converged=True))
     found = nllfit.regression("y ~ x", DATA)

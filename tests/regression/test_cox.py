@@ -291,7 +291,10 @@ def test_a_column_far_from_0_loses_no_digits(heart, covariance):
 
 
 def test_late_entry_loses_no_small_risks():
-    """The reference sums over the rows at risk at each time. The risks of late rows are up to 1e24 times as large."""
+    """The reference sums over the rows at risk at each time.
+
+    The risks of late rows are up to 1e24 times as large as those of early rows.
+    """
     rng = np.random.default_rng(0)
     start = np.where(np.arange(80) % 5 == 0, -np.inf, rng.uniform(0, 70, 80))
     stop = np.maximum(start, 0) + np.ceil(rng.exponential(6, 80))

@@ -45,7 +45,10 @@ def votes():
 
 
 def assert_agree(ours, formula, data, family, scale=1.0, **options):
-    """Asserts that estimates equal statsmodels', and standard errors those of statsmodels' observed information."""
+    """Asserts that estimates and standard errors agree with statsmodels.
+
+    The expected standard errors are computed from the observed information that statsmodels returns.
+    """
     theirs = smf.glm(formula, data, family=family, **options).fit(tol=1e-14, maxiter=300)
     assert ours.converged
     size = len(theirs.params)

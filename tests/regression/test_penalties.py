@@ -29,7 +29,7 @@ def diabetes():
 
 
 def test_ridge_regression_matches_scikit_learn(diabetes):
-    """Up to a constant, the sum of squares is 2 n times the loss of a Normal with scale 1: `l2 = alpha / (2 n)`."""
+    """The sum of squares is 2 n times the loss of a Normal with scale 1, plus a constant. So `l2 = alpha / (2 n)`."""
     x, y = diabetes
     model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L2(30.0 / (2 * len(x))))
     theirs = Ridge(alpha=30.0).fit(x, y[:, 0])
@@ -40,7 +40,10 @@ def test_ridge_regression_matches_scikit_learn(diabetes):
 
 @pytest.mark.thorough
 def test_penalised_logistic_regression_matches_scikit_learn():
-    """scikit-learn minimises `C` times the sum of losses, plus half the sum of squared weights: `l2 = 1 / (2 C n)`."""
+    """scikit-learn minimises `C` times the sum of the losses, plus half the sum of the squared weights.
+
+    Keras minimises the mean of the losses. So `l2 = 1 / (2 C n)`.
+    """
     x, y = load_breast_cancer(return_X_y=True)
     x, y = scale(x)[:200, :4], y[:200, None]
     model, history = fitted(x, y, heads.Bernoulli(), tf_keras.regularizers.L2(1 / (2 * 0.5 * len(x))))
@@ -52,7 +55,7 @@ def test_penalised_logistic_regression_matches_scikit_learn():
 
 @pytest.mark.thorough
 def test_lasso_regression_matches_scikit_learn(diabetes):
-    """Up to a constant, the sum of squares over 2 n is the loss of a Normal with scale 1: `l1 = alpha`."""
+    """The sum of squares, divided by 2 n, is the loss of a Normal with scale 1, plus a constant. So `l1 = alpha`."""
     x, y = diabetes
     model, history = fitted(x, y, heads.Normal(scale=1.0), tf_keras.regularizers.L1(0.1))
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])

@@ -210,7 +210,10 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
 
 
 def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
-    """The number of points of the CDF has a limit, and so has the number of pairs of components in memory at once."""
+    """The number of points that cut the range of integration is limited.
+
+    The number of pairs of components that are in memory at once is limited, too.
+    """
 
     def laplaces(num):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
@@ -367,9 +370,10 @@ def test_the_crps_of_a_truncated_normal_has_its_digits_if_the_window_is_narrow_o
     with tf.GradientTape() as tape:
         tape.watch([loc, scale])
         found = nllfit.crps(y, tfd.TruncatedNormal(loc, scale, np.zeros(3), high))
-    ends = np.array([1.0, 1.0, 0.5])  # of the integral; in the far window, the probability above 0.5 is 1e-13
+    # The upper ends of the integrals. In the far window, the probability above 0.5 is 1e-13.
+    ends = np.array([1.0, 1.0, 0.5])
     nodes, weights = np.polynomial.legendre.leggauss(60)
-    nodes, weights = (1 + nodes[:, None]) / 2, weights / 2  # for integrals from 0 to 1
+    nodes, weights = (1 + nodes[:, None]) / 2, weights / 2  # a quadrature rule for integrals from 0 to 1
     reference = stats.truncnorm((0 - loc) / scale, (high - loc) / scale, loc, scale)
     below = y * (weights @ reference.cdf(y * nodes) ** 2)
     above = (ends - y) * (weights @ reference.sf(y + (ends - y) * nodes) ** 2)

@@ -123,7 +123,7 @@ def test_concordance_before_a_time_is_that_of_its_pairs():
     assert found != survival_scores.concordance(TIME, EVENT, RISK)
 
 
-def test_causes_may_be_text_among_which_a_number_marks_censoring():
+def test_causes_may_be_text_and_censoring_the_number_0():
     """By hand: the row at time 1 is censored, so the event at time 2 happens to one of two rows."""
     for cause in ([0, "a", "b"], np.array([0, "a", "b"], object)):
         np.testing.assert_allclose(survival_scores.cumulative_incidence([1.0, 2.0, 3.0], cause, "a")([3.0]), 0.5)
@@ -137,7 +137,10 @@ def test_delayed_entry_matches_statsmodels():
 
 
 def test_events_that_a_score_leaves_out_need_no_weight():
-    """Scores up to the last training time, 8, do not depend on events from then on. The references censor these."""
+    """Scores up to the last training time, 8, do not depend on the events at time 8 or later.
+
+    The expected scores are computed from data in which these events are censored.
+    """
     train, late = (np.append(TIME[TIME < 8], 8), np.append(EVENT[TIME < 8], 0)), TIME >= 8
     known = np.where(late, 0, EVENT)
     assert EVENT[late].any()

@@ -167,7 +167,10 @@ def test_a_regressor_fits_right_censored_times():
 
 @pytest.mark.thorough
 def test_a_regressor_fits_intervals():
-    """Each time is only known to lie between two inspections, 1 apart, or, if it is above 8, after an inspection."""
+    """The data only say between which two inspections a time is. Inspections are 1 apart.
+
+    If a time is above 8, the data only contain the inspection before it.
+    """
     times = RNG.exponential(3.0, 120)
     pairs = nllfit.interval_censored(np.floor(times), np.where(times > 8, np.inf, np.floor(times) + 1))
     model = DistributionRegressor(nllfit.Censored("Exponential"), **QUICK).fit(X, pairs)

@@ -29,9 +29,10 @@ def test_a_wide_table_is_not_binned():
 
 
 def test_the_forest_matches_scikit_learn():
-    """The outcomes are 0, 1 and 2, so the trees' targets are the standardised `y`, `y <= 0` and `y <= 1`."""
+    """The outcomes are 0, 1 and 2. So the trees predict `y`, standardised, and the indicators `y <= 0` and `y <= 1`."""
     x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
-    targets = forest._targets(y[:, 0])  # scikit-learn gets the same digits, which decide between splits of equal gain
+    # scikit-learn gets exactly these numbers, because rounding errors decide between splits of equal gain.
+    targets = forest._targets(y[:, 0])
     np.testing.assert_allclose(targets, np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1]), rtol=1e-12)
     theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)
     ours, of_training_set = forest.ForestInputs.fit(x, y, None, seed=3)

@@ -1,4 +1,7 @@
-"""Targets widen an ensemble's mixture by the spread, and mix it with the marginal distribution of the outcomes."""
+"""A `Target` multiplies the width of an ensemble's mixture by a factor, the spread.
+
+It also mixes the result with the marginal distribution of the outcomes.
+"""
 
 import numpy as np
 import pytest
@@ -143,7 +146,7 @@ def test_large_counts_keep_their_digits():
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
-@pytest.mark.thorough  # covered by the test of the loss of a spread, which widens a Gamma
+@pytest.mark.thorough  # `test_the_loss_of_a_spread_is_that_of_the_widened_distribution` widens a Gamma
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))
@@ -214,7 +217,7 @@ def test_weights_count_rows():
 
 @pytest.mark.parametrize("weights", [None, np.arange(1.0, 31.0)])
 def test_equal_outcomes_have_the_unit_1(weights):
-    """The mean of thirty times 0.1 has a rounding error, which is not a standard deviation."""
+    """The mean of thirty outcomes of 0.1 has a rounding error. It must not be taken for a standard deviation."""
     target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.full([30, 1], 0.1), weights))
     assert (target.loc, target.unit) == (0.1, 1.0)
     np.testing.assert_array_equal(forest._targets(np.full(30, 0.1))[:, 0], 0.0)

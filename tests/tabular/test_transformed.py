@@ -82,7 +82,10 @@ def test_other_models_and_outcomes_are_refused():
 
 
 def test_outcomes_with_a_probability_have_no_slope():
-    """The probability of a count, or of a zero, is that of the transformed outcome, without a derivative."""
+    """The probability of a count, or of a zero, equals the probability of the transformed outcome.
+
+    Only a density is multiplied by the derivative of the transformation.
+    """
 
     class Counts(Line):
         def predict_distribution(self, x):

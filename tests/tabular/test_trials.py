@@ -1,4 +1,4 @@
-"""Trials: the spread of small tables comes from cross-validation, and only comparable likelihoods are compared."""
+"""Trials: for small tables, cross-validation chooses the spread; only comparable likelihoods are compared."""
 
 import types
 
@@ -20,9 +20,9 @@ X = RNG.uniform(size=[250, 1])
 @pytest.mark.thorough
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
 def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
-    """The last fifth of the rows, the first fold, has little noise.
+    """The first fold is the last fifth of the rows, which has little noise.
 
-    With `shuffle`, all rows are held out in turn, and the spread is near 1. Without it only the last fifth is held out,
+    With `shuffle`, each fold is held out once, and the spread is near 1. Without it, only the first fold is held out,
     and the spread is the smallest that is tried.
     """
     y = RNG.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
@@ -42,12 +42,15 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(2500, 0.2) == [(2000, 2500)]
     assert held_out(10, 0.6) == [(4, 10)]
     assert held_out(2, 0.2) == [(1, 2), (0, 1)]
-    assert held_out(2, 0.6) == [(1, 2), (0, 1)]  # a row is left to train on
+    assert held_out(2, 0.6) == [(1, 2), (0, 1)]  # each fold leaves one row for the training
     assert held_out(50, 0.99) == [(1, 50)]
 
 
 def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(monkeypatch):
-    """With one start for all folds, a lucky start gave a coverage of 72% instead of 90%."""
+    """If all folds start from the same weights, and this start happens to fit well, predicted intervals are too narrow.
+
+    Once, such intervals had a coverage of 72% instead of 90%.
+    """
     started = []
 
     class Recorded(Networks):
@@ -117,7 +120,10 @@ def test_a_later_distribution_is_tried_with_the_networks_that_predict_it(distrib
 
 
 def test_a_distribution_that_no_network_predicts_does_not_count():
-    """Without trees there is no Histogram, so the likelihoods of one family are compared and not the CRPS."""
+    """Without trees, no candidate predicts a Histogram.
+
+    All candidates then have the same family, so their likelihoods are compared and the CRPS is not computed.
+    """
     search = Search(Rows(X, X), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: SUITED[name])
     search._trial = lambda by_crps, key: Trial(*key, nll=1.0, spread=1.0, crps=1.0 if by_crps else None)
     trials = search.best(["NegativeBinomial", "Histogram"], ["smooth", "steep"])

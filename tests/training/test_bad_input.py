@@ -1,4 +1,4 @@
-"""`fit` and `fit_lbfgs` raise errors that name the wrong argument, and train nothing."""
+"""`fit` and `fit_lbfgs` raise errors that name the invalid argument, and train nothing."""
 
 import itertools
 

@@ -59,7 +59,7 @@ def test_every_callback_of_an_epoch_works(k, tmp_path):
 @pytest.mark.thorough
 @mainly(keras, "k")
 def test_a_callback_may_change_the_model_for_its_evaluation(k):
-    class Zeros(k.callbacks.Callback):  # Keras 3's `SwapEMAWeights` also changes them
+    class Zeros(k.callbacks.Callback):  # Keras 3's `SwapEMAWeights` also changes the weights for evaluations
         def on_test_begin(self, logs=None):
             self.kept = self.model.get_weights()
             self.model.set_weights([np.zeros_like(weight) for weight in self.kept])
@@ -127,7 +127,7 @@ def test_the_progress_bar_equals_keras_own(k, capfd, monkeypatch):
     assert "accuracy: " in shown
 
 
-@pytest.mark.thorough  # covered by `test_every_callback_of_an_epoch_works`, which also stops early
+@pytest.mark.thorough  # covered by `test_every_callback_of_an_epoch_works`, which also has an `EarlyStopping`
 @mainly(keras, "k")
 def test_early_stopping_and_checkpoints_see_the_weights_of_their_epoch(k, tmp_path):
     def run(fit, folder):

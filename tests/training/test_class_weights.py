@@ -1,4 +1,4 @@
-"""`class_weight` multiplies `sample_weight` of any dtype and shape, and `validation_split` keeps missing weights."""
+"""`class_weight` multiplies `sample_weight` of any dtype and shape. `validation_split` allows weights to be None."""
 
 import keras
 import numpy as np

@@ -223,7 +223,10 @@ def written(folder, name):
 
 
 def trained(server, k, folder, awaited=None, seconds=0.0):
-    """Trains in a new process, or kills it `seconds` after it wrote `awaited`. Returns whether the process finished."""
+    """Trains in a new process. Returns whether the process finished.
+
+    If `awaited` is given, the process is killed `seconds` after it wrote a file or folder of this name in its backup.
+    """
     before = written(folder, awaited)
     print(k.__name__, folder, file=server.stdin, flush=True)
     process = int(server.stdout.readline())

@@ -32,7 +32,7 @@ def solved(model, x, y):
     return loss
 
 
-@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part
+@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part of a model
 @mainly(tf_keras)
 def test_a_frozen_head_keeps_its_scale(kit):
     head = kit.heads.Normal(shared="scale")
@@ -139,7 +139,7 @@ def test_a_model_without_a_loss_is_refused(kit):
         nllfit.fit_lbfgs(model, X, Y, verbose=0)
 
 
-@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part
+@pytest.mark.thorough  # `test_a_variable_frozen_in_keras_3_keeps_its_value` also freezes a part of a model
 @mainly(tf_keras)
 def test_layers_may_be_frozen_between_two_searches(kit):
     layers = [kit.keras.layers.Dense(2), kit.keras.layers.Dense(2)]

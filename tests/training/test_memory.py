@@ -58,7 +58,7 @@ def test_traces_keep_no_data():
     fit(rows)
     before = mebibytes()
     fit(rows + 4)  # another batch layout needs another trace
-    assert mebibytes() - before < 60  # MiB; a trace takes 13 to 40 MiB, and the data would add 76 MiB
+    assert mebibytes() - before < 60  # MiB; a trace takes 13 to 40 MiB, and a copy of the data would take 76 MiB
 
 
 @mainly(keras, "k")
@@ -126,4 +126,4 @@ def test_fifty_models_do_not_leak(kit, monkeypatch):
     before = mebibytes()
     for _ in range(50):
         fit_and_drop(kit)
-    assert mebibytes() - before < 20  # MiB; a full cache, 256 variables, takes 9 MiB; without a limit, 42 MiB
+    assert mebibytes() - before < 20  # MiB; a full cache of 256 variables takes 9 MiB, an unlimited one 42 MiB

@@ -205,7 +205,7 @@ def test_small_variables_are_packed_and_unpacked_without_changes():
 
 
 @pytest.mark.thorough
-@mainly(tf_keras, "k")  # the next test has Keras 3
+@mainly(tf_keras, "k")  # the next test covers Keras 3
 def test_traces_are_freed_with_their_model(k):
     model = dense(k)
     x, y, _ = rows_of(model)
@@ -218,7 +218,7 @@ def test_traces_are_freed_with_their_model(k):
 
 
 @pytest.mark.thorough
-@mainly(keras, "k")  # the test above has tf_keras, and `test_memory.py` has 200 models of both versions
+@mainly(keras, "k")  # the test above covers tf_keras, and `test_memory.py` fits 50 models in each version
 def test_four_models_in_turn_leave_no_more_objects_than_two(k, traced):
     def alive():
         for thread in threading.enumerate():

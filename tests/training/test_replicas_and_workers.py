@@ -1,4 +1,4 @@
-"""Training on several replicas gives the same result: two devices and two processes."""
+"""Training on two replicas, which are two devices or two processes, gives the same result as training on one."""
 
 import json
 import os

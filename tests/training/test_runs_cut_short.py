@@ -1,4 +1,7 @@
-"""A run that ends early leaves the model after a complete epoch, and calls the same hooks of callbacks as Keras."""
+"""After a run that ends early, the model has the state at the end of a complete epoch.
+
+Callbacks get the same calls as in Keras.
+"""
 
 import functools
 import pathlib

@@ -64,7 +64,7 @@ def test_a_legacy_optimizer_matches_keras():
 
 
 @pytest.mark.thorough
-@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` has tf_keras
+@mainly(keras, "k")  # `test_a_model_that_is_compiled_again_gets_new_traces` covers tf_keras
 def test_a_model_with_its_own_metrics_can_be_compiled_again(k):
     class Own(k.Model):
         def __init__(self):
@@ -446,7 +446,8 @@ def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     never_stopped, model = trained(3), trained(2)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(resumed(model), never_stopped.get_weights()[0])
-    # No Keras version saves the state of a generator in a model. If one does, `fit` no longer needs to warn.
+    # No Keras version saves the state of a generator in a model. If this test fails with a new version because that
+    # version saves the state, `fit` no longer needs to warn.
     loaded = resumed(k.models.load_model(tmp_path / "model.keras"))
     assert np.abs(loaded - never_stopped.get_weights()[0]).max() > 1e-6
 

@@ -22,7 +22,7 @@ from nllfit.families.search_policy import SearchPolicy, largest, smallest
 __all__ = ["BOUNDED"]
 
 _TINY = 1e-300  # replaces 0, whose logarithm is infinite
-_TINY_TAIL = 1e-250  # a smaller tail probability may have lost digits by underflow
+_TINY_TAIL = 1e-250  # probabilities below this may have lost digits by underflow
 _LAST = 1 - 2.0**-53  # the largest number below 1
 
 

@@ -25,7 +25,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["COUNTS"]
 
 _NUM_SQUARES = 32  # for the CRPS of a Zipf, the terms of counts below this are summed one by one
-_STEP = 0.2  # of the trapezoidal rule in `_half_mean_difference`
+_STEP = 0.2  # the step of the trapezoidal rule in `_half_mean_difference`
 _LOGS = np.arange(-28, 28 + _STEP / 2, _STEP)
 
 
@@ -249,7 +249,7 @@ COUNTS: Mapping[type, Facts] = {
     tfd.Skellam: Facts(lowest=-math.inf, log_prob=_skellam_log_prob, cdf=_skellam_cdf, has_exact_cdf=True),
     # TFP computes the logits `[u, -u]` from `u = inflated_loc_logits`, so the log-odds of an additional zero are `2 u`.
     # TFP's class does not broadcast its parameters, so a parameter that is the same for all rows would raise an error.
-    # As for a NegativeBinomial, `total_count` need not be an integer.
+    # Just as in a NegativeBinomial, `total_count` need not be an integer.
     tfd.ZeroInflatedNegativeBinomial: Facts(
         twins={"inflated_loc_logits": ("inflated_loc_probs", _twice_the_log_odds)},
         arguments={"require_integer_total_count": False},

@@ -1,4 +1,4 @@
-"""The StudentT family, the Cauchy family, and their halves."""
+"""The StudentT and Cauchy families, and the half, two-piece and truncated families made from them."""
 
 import math
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def _half_cdf(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
 
 
 # `by_quadrature` needs a support whose ends do not depend on parameters, and a density without a corner. So the next
-# two functions give it a half or a symmetric distribution with location 0 and scale 1.
+# two functions call it with a distribution of location 0 and scale 1: a HalfStudentT, or a (symmetric) StudentT.
 
 
 def _half_tails(d: tfd.HalfStudentT, y: tf.Tensor) -> Tails:
@@ -97,7 +97,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: crps_of_half(_standard_crps_of(1.0, y), y - d.loc, d.scale),
         search=SearchPolicy(statistics={"loc": smallest}),
     ),
-    # As for a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`. The
+    # As in a HalfCauchy, the smallest observation is the estimate of `loc`. The mean is infinite for `df <= 1`. The
     # prediction is then the median, which TFP lacks.
     tfd.HalfStudentT: Facts(
         center=lambda d: d.loc + d.scale * tfd.StudentT(d.df, 0.0, 1.0).quantile(0.75),

@@ -20,7 +20,7 @@ from nllfit.families.search_policy import SearchPolicy
 __all__ = ["VECTORS"]
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(40) + np.array([[1.0], [0.0]])) / 2
-_NATS = 50.0  # we integrate until the log-density is this much lower than at the start; the rest is below rounding
+_NATS = 50.0  # nats: we integrate until the log-density is this much lower than at the start
 _SIMPLEX, _SPHERE = "the simplex", "the sphere"
 
 
