@@ -131,4 +131,5 @@ def test_weight_decay_is_not_a_prior(kit):
 
 
 def test_the_guide_shows_the_priors():
-    assert priors_table() in pathlib.Path(__file__).parents[1].joinpath("docs/from-statsmodels.md").read_text()
+    guide = pathlib.Path(__file__).parents[1] / "docs" / "from-statsmodels-and-scikit-learn.md"
+    assert priors_table() in guide.read_text()

@@ -212,7 +212,7 @@ TREES = {name: parsed(name) for name in MODULES if "adapters" not in name}
 OWN = own_names(TREES.values())
 ADAPTED = {name for _, name in CANARIES}
 OF_OTHERS = {
-    "nllfit.families.arguments": {"_interval", "_left", "_right", "_uncensored"}
+    "nllfit.families.scipy_censored_data": {"_interval", "_left", "_right", "_uncensored"}
 }  # attributes of SciPy's `CensoredData`
 
 

@@ -171,5 +171,5 @@ assert bound < log_likelihood
 # - With a fixed `weight` above 1 (a *beta-VAE*), the codes are simpler, but the images are less sharp.
 # - To learn the prior, give `KLDivergence` a family instead of a distribution.
 #
-# [How to](../how-to.md#latent-variables-and-priors) has a program with a schedule and a learned prior.
+# [Latent variables and priors](../latent-variables.md) has a program with a schedule and a learned prior.
 # `python -m experiments.vae --data FOLDER` trains a variational autoencoder on MNIST.

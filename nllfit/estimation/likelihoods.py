@@ -5,9 +5,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_array, is_censored_data
+from nllfit.families.arguments import as_array
 from nllfit.families.censored import is_censored
 from nllfit.families.copies import in_float64
+from nllfit.families.scipy_censored_data import is_censored_data
 from nllfit.families.support_checks import assertion_text, checked, first_refused, refusal
 from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 

@@ -7,14 +7,12 @@ and on which parameters are held, so they are cached, and all samples of a boots
 import functools
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import trace
 from nllfit.estimation.coordinates import Coordinates, HeldCoordinates
+from nllfit.estimation.num_independent_directions import num_independent_directions
 from nllfit.families.family_base import ParametricFamily
-from nllfit.families.inflated import Hurdle, ZeroInflated
-from nllfit.families.truncated import Truncated
 
 __all__ = ["Density", "density_of"]
 
@@ -22,9 +20,6 @@ _CACHED_FAMILIES = 64
 # If a point has more elements than this, a loop computes the rows of the Hessian. Otherwise copies of the point yield
 # all rows at once.
 _MOST_COPIES = 10
-# The step of the differences in `rank`. Singular values below the tolerance are errors of these differences.
-_RANK_STEP = 1e-2
-_RANK_TOLERANCE = 1e-6
 
 
 @functools.lru_cache(_CACHED_FAMILIES)
@@ -152,64 +147,8 @@ class Density:
 
     @functools.cached_property
     def rank(self) -> int:
-        """The number of independent directions of `w` that change a density.
-
-        For example, adding a number to all inputs of a softmax changes no density. The rank is computed from the scores
-        (gradients of the log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are
-        not suitable: their weighted sum is 0, so `k` distinct outcomes give a rank of at most `k - 1`, even if more
-        directions change a density.
-        """
-        coordinates, size, rank = self.coordinates, self.coordinates.size, 0
-        if not size:
-            return 0
-        w = 0.5 * np.random.default_rng(0).standard_normal(size)
-        # Fourth-order central differences reuse the trace of `values` and are accurate to about ten digits.
-        moves = _RANK_STEP * np.array([1, -1, 2, -2])[:, None, None] * np.eye(size)
-        points = coordinates.points(tf.constant((w + moves).reshape(-1, size)), coordinates.held)
-        scores = np.zeros([0, size])
-        for y in self._outcomes(w, 20 + 10 * size):
-            values = self.values(points, coordinates.held, y[None], tf.ones([1], tf.float64)).numpy()
-            up, down, far_up, far_down = values.reshape(4, size)
-            with np.errstate(invalid="ignore"):  # -inf minus -inf, outside the support
-                score = (8 * (up - down) - (far_up - far_down)) / (12 * _RANK_STEP)
-            scores = np.append(scores, np.where(np.isfinite(score), score, 0.0)[None], 0)
-            norms = np.linalg.norm(scores, axis=0)
-            rank = int(np.linalg.matrix_rank(scores / np.maximum(norms, np.finfo(float).tiny), tol=_RANK_TOLERANCE))
-            if rank == size:
-                break
-        return rank
-
-    def _outcomes(self, w, count):
-        """Draws random outcomes `[count, *event]` with a positive density at `w`."""
-        tiled = tf.constant(np.tile(w, (count, 1)))
-
-        def outcomes():
-            coordinates = self.coordinates
-            return self._drawn(coordinates.constrained(tiled, coordinates.held) | coordinates.held)
-
-        if _is_drawn_by_cdf(self.coordinates.family):  # a trace would take longer than the draw
-            return tf.cast(outcomes(), self.dtype)
-        # The draw is traced, because some of TFP's samplers are `tf.function`s, and TensorFlow warns of retracing if
-        # they are called eagerly with many shapes.
-        return tf.cast(trace(tf.function(outcomes, autograph=False))(), self.dtype)
-
-    def _drawn(self, parameters):
-        distribution = self.coordinates.family.build(parameters, tf.float64)
-        family = self.coordinates.family
-        try:
-            # The bijector below maps random numbers to outcomes near 0. If a location is held far from 0, or if the
-            # family is truncated or zero-inflated, outcomes near 0 may have density 0. We then draw from the
-            # distribution instead.
-            if "loc" in family.fixed or isinstance(family, (Truncated, ZeroInflated)):
-                return distribution.sample(seed=(0, 0))
-            bijector = distribution.experimental_default_event_space_bijector()
-            shape = distribution.batch_shape + bijector.inverse_event_shape(distribution.event_shape)
-            return bijector.forward(tf.constant(np.random.default_rng(0).standard_normal(shape)))
-        except (AttributeError, NotImplementedError, TypeError, ValueError):
-            # Counts have no such bijector, and the bijectors of a few families fail in TFP 0.25. Some of these families
-            # can only be sampled in float32.
-            in_float32 = {name: tf.cast(value, tf.float32) for name, value in parameters.items()}
-            return family.build(in_float32, tf.float32).sample(seed=(0, 0))
+        """The number of independent directions of `w` that change a density. See `num_independent_directions`."""
+        return num_independent_directions(self.coordinates, self.values, self.dtype)
 
     def _program(self, function, *batch):
         held = self.coordinates.held_specs
@@ -226,11 +165,3 @@ class Density:
         parameters = {n: tf.reshape(b, [*batch, *shape]) for (n, shape), b in zip(shapes.items(), blocks, strict=True)}
         family = self.coordinates.family
         return family.build(parameters | held, tf.float64).log_prob(y)
-
-
-def _is_drawn_by_cdf(family):
-    """Whether a family's outcomes are drawn by inverting the CDF within a window.
-
-    For a `Hurdle` of counts, the window contains all counts above 0.
-    """
-    return family.is_discrete if isinstance(family, Hurdle) else isinstance(family, Truncated) and not family.columns

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import untouched
+from nllfit.families.scipy_censored_data import is_censored_data, pairs_of
 
 __all__ = [
     "array_of_frame",
@@ -23,7 +24,6 @@ __all__ = [
     "as_size",
     "as_text",
     "check_size",
-    "is_censored_data",
     "is_missing",
     "label_indices",
     "own_copy",
@@ -41,7 +41,7 @@ def as_array(y: Any, dtype: Any = None, name: str = "y") -> np.ndarray:
 
     SciPy's `CensoredData` is converted to pairs `[lower, upper]`.
     """
-    y = _pairs(y) if is_censored_data(y) else y
+    y = pairs_of(y) if is_censored_data(y) else y
     refuse_misread(f"`{name}`", y)
     try:
         return np.asarray(y, dtype)
@@ -129,11 +129,6 @@ def check_size(subject: str, size: int) -> None:
         )
 
 
-def is_censored_data(y: Any) -> bool:
-    """Whether `y` is SciPy's `CensoredData`. The function does not import SciPy."""
-    return type(y).__name__ == "CensoredData" and type(y).__module__.startswith("scipy.")
-
-
 def own_copy(value: Any) -> Any:
     """Copies a list, dict or array: changes of the original do not affect the copy. Returns other values unchanged."""
     return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
@@ -174,14 +169,6 @@ def refuse_with_family(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"`{name}` is given together with a family object: give it to the family itself.")
-
-
-def _pairs(data):
-    # We read private attributes, because `CensoredData` has no public ones. The pairs are sorted by kind
-    # of censoring, as in SciPy.
-    ends = [(data._uncensored, data._uncensored), (-np.inf, data._left), (data._right, np.inf)]
-    pairs = [np.stack(np.broadcast_arrays(*lower_and_upper), -1).reshape(-1, 2) for lower_and_upper in ends]
-    return np.concatenate([*pairs, np.reshape(data._interval, [-1, 2])])
 
 
 def as_labels(name: str, values: Any) -> np.ndarray:

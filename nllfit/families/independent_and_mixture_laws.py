@@ -7,8 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import over_batch, real_dtype, with_axis_moved
+from nllfit.families.crps_of_normal_mixtures import of_normals
 from nllfit.families.law import Law, has_law, law_of
-from nllfit.families.normal_mixtures import of_normals
 from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
 
@@ -172,7 +172,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # A `Deterministic` is left out, because its law has infinite ends (see `laws.bernoulli_and_categorical`).
+        # A `Deterministic` is left out, because its law has infinite ends (see `laws.bernoulli_categorical_ordinal`).
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import constant, constant_but, in_float64, real_dtype, unchecked
+from nllfit.families.crps_of_counts import crps_by_sums
 from nllfit.families.discreteness import is_discrete
 from nllfit.families.facts import facts_of
 from nllfit.families.interval_probability import between_counts, between_numbers, by_quadrature, middle
@@ -22,7 +23,6 @@ from nllfit.families.point_predictions import central_value
 from nllfit.families.quantile_search import root_of
 from nllfit.families.support_ends import as_labels, cdf_on_line, ends_of, outcome_in
 from nllfit.families.tail_integrals import corners_of, cuts_of, tail_integrals
-from nllfit.families.tail_sums import crps_by_sums
 from nllfit.families.tfp_classes import TRANSFORMED, defines, is_own, plain_class
 
 __all__ = ["Law", "elements_of", "has_law", "law_of"]

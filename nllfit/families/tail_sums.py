@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["crps_by_sums", "tail_sums"]
+__all__ = ["likely_counts", "sums_between", "tail_sums"]
 
 _LEVELS = np.array([1e-12, 1 - 1e-12])
 _NUM = 512
@@ -27,28 +27,19 @@ def tail_sums(
       count: `[*batch]`, whole numbers in float64.
       function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
     """
-    return _sums(law, count, function, *_likely_counts(law))
+    return sums_between(law, count, function, *likely_counts(law))
 
 
-def _sums(law, count, function, low, high):
+def sums_between(
+    law: Any, count: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the two sums of `tail_sums`, without the counts below `low` and above `high`."""
     tails = law.cdf()
     below = _sum(lambda k: function(tails(k)[0], count - k), count - 1, low, -1.0)
     return below, _sum(lambda k: function(tails(k)[1], k - count), count + 1, high, 1.0)
 
 
-def crps_by_sums(law: Any, y: tf.Tensor) -> tf.Tensor:
-    """Returns the CRPS `[*batch]` of counts: the integral of `F^2` below `y` plus that of `(1 - F)^2` above `y`."""
-    low, high = _likely_counts(law)
-    # Outside the likely counts, the CDF is nearly 0 or 1, so the score grows by the distance of `y` from these counts.
-    inside = tf.clip_by_value(y, tf.math.floor(low) - 1, tf.math.floor(high) + 1)
-    count = tf.math.floor(inside)
-    below, above = law.cdf()(count)
-    # The integral from `count` to `count + 1`.
-    near_y = (inside - count) * tf.square(below) + (count + 1 - inside) * tf.square(above)
-    return tf.abs(y - inside) + near_y + sum(_sums(law, count, lambda p, _: tf.square(p), low, high))
-
-
-def _likely_counts(law):
+def likely_counts(law: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns two counts `[*batch]`. The probability that a count is not between them is at most 2e-12."""
     levels = tf.constant(_LEVELS.reshape([-1, *[1] * law.distribution.batch_shape.rank]))
     low, high = tf.unstack(law.constant().quantile(levels), num=2)

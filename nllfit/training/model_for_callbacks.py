@@ -5,15 +5,13 @@ callback is called for an epoch, it must see the weights as they were at the end
 time, so weights are restored only when a callback reads the model.
 """
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from nllfit.adapters import Model
+from nllfit.training.checkpoint_files import atomic_file
 
 __all__ = ["WatchedModel"]
 
@@ -45,33 +43,11 @@ class WatchedModel:
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the model."""
         self._restore_epoch()
-        with _atomic_file(filepath) as path:
+        with atomic_file(filepath) as path:
             self._model.save(path, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Saves the weights."""
         self._restore_epoch()
-        with _atomic_file(filepath) as path:
+        with atomic_file(filepath) as path:
             self._model.save_weights(path, *args, **kwargs)
-
-
-@contextlib.contextmanager
-def _atomic_file(path: Any) -> Iterator[Any]:
-    """A context with a path for a `.keras` or `.h5` file. The file replaces the one at `path` only when it is complete.
-
-    Keras overwrites the previous file, so a process killed during a write would leave no complete file. A format with
-    several files, such as TensorFlow's, is written directly to `path`.
-    """
-    folder, name = os.path.split(os.fspath(path))
-    if not name.endswith((".keras", ".h5")) or tf.io.gfile.isdir(path):
-        yield path
-        return
-    partial = os.path.join(folder, f".partial-{name}")
-    try:
-        yield partial
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    except (OSError, tf.errors.OpError) as error:
-        raise OSError(f"{path} cannot be written: {str(error).rstrip('.')}. The previous file is intact.") from error
-    finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.remove(partial)

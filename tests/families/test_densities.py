@@ -10,7 +10,7 @@ from scipy import integrate, special, stats
 
 import nllfit
 from nllfit import Censored, Family, MixtureFamily, heads
-from nllfit.families.numerics import log_bessel_series
+from nllfit.families.bessel_and_zeta import log_bessel_series
 
 tfd = tfp.distributions
 

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from scipy import integrate, special, stats
 
 import nllfit
-from nllfit.families import normal_mixtures, tail_integrals
+from nllfit.families import crps_of_normal_mixtures, tail_integrals
 from nllfit.families.law import elements_of, law_of
 
 tfd = tfp.distributions
@@ -219,9 +219,9 @@ def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
 
     assert [len(elements_of(laplaces(num)).cuts()[0]) for num in (3, 20, 200)] == [24, 32, 32]
-    sizes, distance = [], normal_mixtures.expected_distance
+    sizes, distance = [], crps_of_normal_mixtures.expected_distance
     monkeypatch.setattr(
-        normal_mixtures, "expected_distance", lambda m, s: [sizes.append(np.size(m)), distance(m, s)][1]
+        crps_of_normal_mixtures, "expected_distance", lambda m, s: [sizes.append(np.size(m)), distance(m, s)][1]
     )
     rng = np.random.default_rng(0)
     probs, locs, scales = rng.dirichlet(np.ones(50), 7), rng.normal(size=[7, 50]), rng.uniform(1, 2, [7, 50])

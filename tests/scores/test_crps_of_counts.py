@@ -7,8 +7,8 @@ import tensorflow_probability as tfp
 from scipy import special, stats
 
 import nllfit
+from nllfit.families.crps_of_counts import crps_by_sums
 from nllfit.families.law import elements_of
-from nllfit.families.tail_sums import crps_by_sums
 
 tfd = tfp.distributions
 scoringrules = pytest.importorskip("scoringrules")  # it needs Python 3.11

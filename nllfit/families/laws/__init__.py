@@ -11,12 +11,12 @@ scoringRules, 2019, appendix A.
 """
 
 from nllfit.families.facts import FACTS
-from nllfit.families.laws.bernoulli_and_categorical import LABELS
+from nllfit.families.laws.bernoulli_categorical_ordinal import LABELS
 from nllfit.families.laws.bounded import BOUNDED
 from nllfit.families.laws.counts import COUNTS
 from nllfit.families.laws.exponential_logistic_pareto_extreme_value import EXPONENTIAL
 from nllfit.families.laws.gamma_and_chi_squared import GAMMA
-from nllfit.families.laws.inverse_gaussian import NORMAL_COMPOUNDS
+from nllfit.families.laws.inverse_gaussian_and_modified_gaussian import NORMAL_COMPOUNDS
 from nllfit.families.laws.normal import NORMAL
 from nllfit.families.laws.student_t_and_cauchy import STUDENT_T
 from nllfit.families.laws.vectors_and_directions import VECTORS

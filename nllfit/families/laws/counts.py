@@ -16,10 +16,11 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.bessel_and_zeta import log_bessel_series, zeta
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails
 from nllfit.families.log_kernels import log_beta_kernel, log_gamma_kernel
-from nllfit.families.numerics import across, log_bessel_series, zeta
+from nllfit.families.numerics import across
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["COUNTS"]

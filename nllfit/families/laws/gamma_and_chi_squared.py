@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.bessel_and_zeta import log_bessel_series
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.incomplete_functions import beta_tails, gamma_tails
 from nllfit.families.interval_probability import by_quadrature
@@ -15,7 +16,6 @@ from nllfit.families.law import law_of
 from nllfit.families.laws.half_and_two_piece import positive_part
 from nllfit.families.laws.power_derivatives import at_power_zero
 from nllfit.families.log_kernels import log_gamma_kernel
-from nllfit.families.numerics import log_bessel_series
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["GAMMA"]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.families.crps_of_normal_mixtures import expected_distance
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.laws.half_and_two_piece import (
     crps_of_half,
@@ -16,8 +17,8 @@ from nllfit.families.laws.half_and_two_piece import (
     with_rest,
 )
 from nllfit.families.links import HIGH
-from nllfit.families.normal_mixtures import expected_distance
-from nllfit.families.numerics import log_normal_cdf, where_safe
+from nllfit.families.log_normal_cdf import log_normal_cdf
+from nllfit.families.numerics import where_safe
 from nllfit.families.search_policy import SearchPolicy, largest, smallest
 
 __all__ = ["NORMAL", "phi"]

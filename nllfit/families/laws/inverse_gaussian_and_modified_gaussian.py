@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.laws.normal import phi
-from nllfit.families.numerics import FAR, log_mills, log_normal_cdf
+from nllfit.families.log_normal_cdf import FAR, log_mills, log_normal_cdf
 from nllfit.families.search_policy import SearchPolicy
 
 __all__ = ["NORMAL_COMPOUNDS"]
