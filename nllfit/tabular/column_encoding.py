@@ -81,8 +81,11 @@ class Columns:
         Raises:
           ValueError: if the table is invalid, as described for `of`; or if a column contains text but had numbers in
             training, or contains numbers but had text.
+
+        Warns:
+          UserWarning: if columns have missing values, but had none in training. The message names the columns.
         """
-        parts = []
+        parts, incomplete = [], []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
             was_empty = column.categories == []
@@ -92,9 +95,17 @@ class Columns:
                     f"`X` has {now} in column {column.name}, which had {then} when the estimator was fitted: "
                     f"convert the column to {then}."
                 )
+            if not column.has_gaps and not was_empty and is_missing(values).any():
+                incomplete.append(column.name)
             if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
+        if incomplete:
+            warnings.warn(
+                f"`X` lacks values of {', '.join(incomplete)}, and no row lacked them in training: the intervals of "
+                f"such rows may be too narrow. Include such rows when you fit.",
+                stacklevel=4,
+            )
         return np.concatenate(parts, axis=1)
 
 
