@@ -236,6 +236,16 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
     np.testing.assert_allclose(fit.parameters["scale"], np.abs(y - np.median(y, axis=0)).mean(0), rtol=1e-5)
 
 
+def test_two_independent_elements_reach_the_maxima_of_two_fits():
+    """The corners of the two elements are at observations of different ranks: no row of sorted columns holds both."""
+    rng = np.random.default_rng(0)
+    y = np.stack([rng.triangular(0, 0.1, 1, 200), rng.triangular(0, 0.9, 1, 200)], axis=1)
+    fit = maximum_likelihood(Family("Triangular", 2, low=[-0.1, -0.1], high=[1.1, 1.1]), y)
+    alone = [maximum_likelihood(Family("Triangular", low=-0.1, high=1.1), column) for column in y.T]
+    np.testing.assert_array_equal(fit.parameters["peak"], [each.parameters["peak"] for each in alone])
+    assert fit.log_likelihood == pytest.approx(sum(each.log_likelihood for each in alone), rel=1e-12)
+
+
 @pytest.mark.thorough
 def test_a_mixture_says_how_many_starts_agreed():
     rng = np.random.default_rng
