@@ -3,13 +3,13 @@
     python -m experiments.equivalence
 
 For each Keras loss in the README's table (three crossentropies, squared error, absolute error and Poisson), two models
-start from the same weights and train on the same batches of real data in float64. One model has the Keras loss. Its
-twin has a head and the generic `-log_prob` loss. Both train for the same number of epochs. The loss of the twin is a
-known factor times the Keras loss, plus a known offset. For the crossentropies the factor is 1, and both models use
-Adam. For the other losses both models use plain SGD, and the learning rate of the twin is divided by the factor, so
-that both models take the same steps.
+start from the same weights and train on the same batches of real data in float64. We call these two models *twins*. One
+twin has the Keras loss. The other twin has a head and the generic `-log_prob` loss. Both train for the same number of
+epochs. The loss of the twin with the head is a known factor times the Keras loss, plus a known offset. For the
+crossentropies the factor is 1, and both twins use Adam. For the other losses both twins use plain SGD, and the learning
+rate of the twin with the head is divided by the factor, so that both twins take the same steps.
 
-Expected: the models differ only by rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final
+Expected: the twins differ only by rounding errors, at most 1e-12 in the loss and the gradient and 1e-9 in the final
 weights. Keras's Poisson loss adds Keras's epsilon to the rate, so the experiment sets this epsilon to 0.
 """
 
@@ -32,7 +32,7 @@ SIGMA = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Twins:
-    """A row of `EQUIVALENCES`, and the data and the settings to train its twin models."""
+    """A row of `EQUIVALENCES`, and the data and the settings with which its two models, the twins, are trained."""
 
     row: Equivalence
     x: np.ndarray
@@ -43,7 +43,7 @@ class Twins:
 
 
 def all_twins(keras):
-    """Returns the twins of each row of `EQUIVALENCES`. Their data sets are from scikit-learn."""
+    """Returns a `Twins` for each row of `EQUIVALENCES`, with a data set from scikit-learn."""
     rows = {row.head_text.partition("(")[0]: row for row in EQUIVALENCES}
     adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
     x, malignant = datasets.load_breast_cancer(return_X_y=True)

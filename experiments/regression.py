@@ -71,7 +71,7 @@ def fit_line(tools, noise, num_rows, epochs, seed, folder):
 
 
 def evaluated(noise, models, seed, num_rows=1000):
-    """Evaluates each model on new rows of the line."""
+    """Evaluates each model on new rows, which are points of the same line with new noise."""
     rng = np.random.default_rng(seed + 1)
     x = rng.uniform(-1, 1, [num_rows, 1])
     y = SLOPE * x + INTERCEPT + NOISES[noise](x) * rng.normal(size=[num_rows, 1])

@@ -136,8 +136,8 @@ class Laplace:
         if not tf.executing_eagerly() or num_rows(x) == 1 or np.isfinite(tf.reduce_sum(mean_and_root[1]).numpy()):
             return mean_and_root
         # TensorFlow computes the Jacobian of a row as a sum over all rows, with the factor 0 for the other rows. But 0
-        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. Therefore, if the result
-        # contains NaN, we compute each half of the rows separately.
+        # times NaN is NaN, so a NaN in one row of `x` makes all rows NaN. Therefore, if the result contains NaN, we
+        # compute each half of the rows separately.
         half = num_rows(x) // 2
         halves = self._mean_and_root(rows_of(x, 0, half)), self._mean_and_root(rows_of(x, half, num_rows(x)))
         return tuple(tf.concat(part, 0) for part in zip(*halves, strict=True))
@@ -181,9 +181,9 @@ def laplace(
       negative log prior divided by `n`.
 
     For a `Normal` head of fixed scale whose mean is linear in the weights, the posterior and the evidence are exact.
-    The predictions are exact except for the sum over points that `Laplace` describes. This sum is a coarse
-    approximation if the variance due to the uncertain weights is much larger than the variance of the noise. Shared
-    parameters of a head are treated as known.
+    The predictions are then exact, too, except that an integral is computed as a sum over at most 100 points (see the
+    class `nllfit.Laplace`). This sum is a coarse approximation if the variance due to the uncertain weights is much
+    larger than the variance of the noise. Shared parameters of a head are treated as known.
 
     Args:
       model: a compiled and trained model of either Keras version that ends in one head.

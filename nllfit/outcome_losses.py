@@ -71,7 +71,7 @@ def log_loss(y_true: Any, distribution: tfd.Distribution) -> tf.Tensor:
     try:
         # TFP's assertions accept NaN and the end of an open support. So we check that outcomes are finite and, in eager
         # mode, that log-likelihoods are finite. In a graph we do not check log-likelihoods, because an optimizer may
-        # try parameters under which one is infinite, and then step back.
+        # try parameters under which a log-likelihood is infinite, and then step back.
         checked = distribution.validate_args
         if checked and outcomes.dtype.is_floating:
             finite = tf.debugging.check_numerics(finite_part(outcomes, distribution), "It is not finite.")

@@ -31,8 +31,8 @@ __all__ = [
     "predict_distribution",
 ]
 
-# The largest number of batches in one call of the traced loop. It is limited, because Ctrl-C has no effect before the
-# call ends.
+# The maximum number of batches in one call of the traced loop. There is a limit, because Ctrl-C has no effect before
+# the call ends.
 _MAX_CALL_BATCHES = 256
 
 
@@ -66,8 +66,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
 
     Returns:
       A `tfd.Distribution` with the batch shape `[n]` and the head's event shape. It is a mixture if `num_samples` is
-      more than 1. A model with several outputs gives the same structure of distributions. For an output without a
-      head, the structure contains the output's tensor `[n, ...]`, averaged over the calls.
+      more than 1. For a model with several outputs, the result is a structure of distributions, like the structure of
+      the outputs. For an output without a head, the result contains its tensor `[n, ...]`, averaged over the calls.
 
     Raises:
       TypeError: if one of these is true:

@@ -75,7 +75,7 @@ def quantile(distribution: tfd.Distribution, q: ArrayLike) -> tf.Tensor:
     Raises:
       TypeError: if `distribution` is not a distribution.
       ValueError: if `q` is neither a probability above 0 and below 1 nor a list of them.
-      NotImplementedError: as from `cdf`.
+      NotImplementedError: in the cases in which `cdf` raises it.
 
     Example:
       >>> head = nllfit.heads.Mixture("Normal", 2)
@@ -104,7 +104,7 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
     Raises:
       ValueError: if `level` is not a number between 0 and 1.
-      TypeError, NotImplementedError: as from `quantile`.
+      TypeError, NotImplementedError: in the cases in which `quantile` raises them.
 
     Example:
       >>> low, high = nllfit.interval(tfd.Normal([0.0, 10.0], 1.0), 0.95)

@@ -35,7 +35,7 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test is marked `thorough`, and its case is no exception in the argument `but` of the mark."""
+    """Whether a test is marked `thorough`, and the argument `but` of the mark does not exempt the test's case."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
@@ -63,7 +63,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints which twentieth of the tests marked `thorough` runs. `-q` would omit a line of `pytest_report_header`."""
+    """Prints the turn, the twentieth of the tests marked `thorough` that this run contains.
+
+    With `-q`, pytest would omit a line that `pytest_report_header` returns.
+    """
     option, reporter = session.config.option, session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.write_line("thorough tests: " + ("all" if option.thorough else f"a twentieth, --turn {option.turn}"))

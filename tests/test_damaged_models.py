@@ -1,4 +1,4 @@
-"""A damaged model file raises a `TypeError` or a `ValueError`, or loads."""
+"""Loading a damaged model file succeeds, or raises a `TypeError` or a `ValueError`."""
 
 import io
 import zipfile

@@ -14,8 +14,8 @@ import nllfit
 from nllfit.equivalence import EQUIVALENCES, PRIORS, priors_table, table
 from tests.keras_versions import KITS, mainly
 
-# Relative tolerances by dtype. The error of a value is divided by the sum of the absolute terms. The error of a
-# gradient is divided by the largest absolute element in the same row.
+# Relative tolerances by dtype. The error of a loss is divided by the sum of the absolute values of both losses and
+# of their offset. The error of a gradient is divided by the largest absolute element in the same row.
 TOLERANCES = {"float32": 3e-6, "float64": 1e-12}
 
 each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: row.loss.split("(")[0])

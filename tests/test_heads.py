@@ -44,7 +44,7 @@ def test_log_prob_matches_the_reference(kit, case, dtype):
     expected = case.log_prob(u.astype("float64"), y.astype("float64"), np.finfo(dtype).eps)
     assert log_prob.dtype == dtype
     assert log_prob.shape == (len(y),)
-    # The tolerance of a few rounding errors. The terms of log p are at most of the size 1 + |log p|.
+    # The tolerance is a few rounding errors. The terms of log p are at most about as large as 1 + |log p|.
     tolerance = {"float32": 3e-6, "float64": 1e-12}[dtype]
     np.testing.assert_array_less(np.abs(log_prob - expected), tolerance * (1 + np.abs(expected)))
 

@@ -270,7 +270,7 @@ def test_initialize_works_in_float64_and_mixed_precision(kit, policy):
 
 
 def test_initialize_finds_a_bias_of_many_steps_in_16_bits():
-    """In bfloat16, TensorFlow's sum of 301 ones is 256. In the second model, the bias has elements for each step."""
+    """In bfloat16, TensorFlow's sum of 301 ones is 256. The second model's bias has two elements for each time step."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(5, 301, 1)).astype("float32"), rng.normal(2.0, 1.0, size=(5, 301, 1))
     head = nllfit.heads.Normal(1)

@@ -30,12 +30,12 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     outputs = [head(u) for head in heads]
     losses = [kit.losses(case.outcomes, output).numpy() for kit, output in zip(KITS, outputs, strict=True)]
     assert losses[0].dtype == losses[1].dtype == np.float64
-    np.testing.assert_allclose(*losses, rtol=1e-12)  # rounding depends on the alignment in memory
+    np.testing.assert_allclose(*losses, rtol=1e-12)  # rounding errors depend on the alignment of arrays in memory
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# A head of integers, and a head of real numbers that has a weight. Keras 3 is enough, because both Keras versions run
-# the same operations. `test_precision.py` compares all heads under XLA.
+# A head for integer outcomes, and a head for real outcomes whose scale is a weight. Keras 3 is enough, because both
+# Keras versions run the same operations. `test_precision.py` compares all heads under XLA.
 QUICK = [case for case in ONCE if case.id in ("Bernoulli", "Normal-shared=('scale',)")]
 
 

@@ -36,7 +36,8 @@ def unlike():
 TRUNCATED = nllfit.Truncated("Normal", 0.5, 4.0).distribution(tf.constant([[0.1, 0.0], [5.0, 1.0]], tf.float64))
 SCALES = np.asarray(TRUNCATED.distribution.scale)
 
-# By name: a distribution; for each row of its batch, pairs of a share and a SciPy component; bounds of the modes.
+# A dict of `(distribution, components, bounds)` by name. For each row of the batch, `components` has pairs of a mixture
+# weight and a SciPy distribution. All modes are between the `bounds`.
 CONTINUOUS = {
     "two Normals": (
         mixture(tfd.Normal(np.array([[0.0, 9.0], [0.0, 1.5], [0.0, 2.5]]), [2.0, 1.0]), 0.6, 0.4),

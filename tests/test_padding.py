@@ -67,12 +67,12 @@ WAYS = {
 }
 
 
-# These cases are left out, because each of these ways is tested with the other Keras version.
+# The next test leaves these cases out, because it tests each of these ways with the other Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
-# Keras calls the loss in the same way in eager mode, in graph mode and under XLA. The next test calls it in eager mode,
-# so this test is marked `thorough`.
+# `test_an_outcome_of_weight_0_affects_neither_loss_nor_gradient` calls the loss in eager mode. Keras calls it in the
+# same way in graph mode and under XLA, so the test of all these modes is marked `thorough`.
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "way"), [case for case in in_turn(WAYS) if case.id not in COVERED])
 def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
@@ -176,7 +176,10 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A model with a head at each step, sequences of words, and outcomes, which are `padding` at each word 0."""
+    """A model with a head at each time step, sequences of word indices, and outcomes.
+
+    The outcomes at index 0 are the numbers in `padding`, repeated.
+    """
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])
     y = np.random.default_rng(0).normal(size=[*words.shape, 1]).astype("float32")

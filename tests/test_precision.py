@@ -83,7 +83,10 @@ def test_finite_inputs_never_give_nan(case, way):
 
 
 def in_16_bits():
-    """All pairs of a case and a mixed policy. In an ordinary run, each case has one of the two policies."""
+    """Yields all pairs of a case and a mixed policy.
+
+    One pair of each case is in every run, except for `Truncated`: its pairs are all marked `thorough`.
+    """
     for i, case in enumerate(CASES):
         for j, policy in enumerate(("mixed_bfloat16", "mixed_float16")):
             marks = () if (i + j) % 2 == 0 and case.name != "Truncated" else pytest.mark.thorough
@@ -119,9 +122,10 @@ MADE_OF_COUNTS = {
 }
 
 
+# Only the pair of ZeroInflated and float32 is in every run: `but` exempts it, and `parametrize` does not mark it.
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
-    ("name", "dtype"),  # all pairs except ZeroInflated in float32 are marked `thorough`
+    ("name", "dtype"),
     [
         pytest.param(name, dtype, marks=pytest.mark.thorough if (i + j) % 2 else ())
         for i, name in enumerate(MADE_OF_COUNTS)

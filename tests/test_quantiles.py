@@ -174,7 +174,7 @@ def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
 
 @pytest.mark.thorough
 def test_a_mixture_of_flows_mixes_each_element():
-    """An ensemble whose members end in flows predicts such a mixture. Here the flow decreases."""
+    """An ensemble whose members end in flows predicts such a mixture. Here the flows are decreasing functions."""
     rng = np.random.default_rng(0)
     loc, scale = rng.normal(size=[3, 2, 2]), np.exp(rng.normal(size=[3, 2, 1]))  # rows, components, elements
     flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-scale), tfp.bijectors.Exp(), tfp.bijectors.Shift(loc)])
@@ -219,7 +219,7 @@ def test_quantiles_of_a_parameter_that_is_nan_are_nan():
     assert np.isnan(nllfit.quantile(mixture, 0.5))
 
 
-@pytest.mark.thorough  # the tests of exported models trace quantiles for any number of rows, too
+@pytest.mark.thorough  # the tests of exported models also trace quantiles for any number of rows
 def test_quantiles_work_with_an_unknown_batch_size():
     @tf.function(input_signature=[tf.TensorSpec([None, 6])])
     def middle(params):
@@ -333,7 +333,7 @@ def test_quantiles_at_tiny_levels_have_all_digits(name, parameters, reference):
 def test_subnormal_numbers_are_not_treated_as_0():
     distribution = tfd.Beta(tf.constant(0.01, tf.float64), tf.constant(5.0, tf.float64))
     y = [-2.2e-308, 2.2e-308, 5e-324, 0.0]
-    # TensorFlow rounds smaller numbers than this one to 0, so `nllfit.cdf` replaces them by this number.
+    # TensorFlow rounds positive numbers below 2.2250738585072014e-308 to 0. `nllfit.cdf` replaces them by this bound.
     smallest = stats.beta(0.01, 5).cdf(2.2250738585072014e-308)
     np.testing.assert_allclose(nllfit.cdf(distribution, y), [0, smallest, smallest, 0], rtol=1e-12)
 

@@ -55,7 +55,7 @@ def test_there_are_saved_files_of_every_named_head_for_both_versions():
         assert later == set(kit.heads.__all__)
 
 
-# An ordinary run loads each head from one file format; the other format is marked `thorough`.
+# Every run loads each head from one file format. The other format is marked `thorough`.
 @pytest.mark.parametrize(
     ("key", "suffix"),
     [

@@ -245,7 +245,7 @@ print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy
 # is the predicted probability of an eight.
 
 # %%
-# Six test pictures: the two surest eights, the two least sure pictures, and the two surest threes
+# The test pictures with the two largest probabilities of an eight, the two nearest to 1/2, and the two smallest
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
 unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]
@@ -323,7 +323,7 @@ figure
 # average, but too wide on the left and too narrow on the right. With $\sigma(x)$ the bands follow the noise, and the
 # mean surprise at a thousand new outcomes is smallest.
 #
-# Do the lines differ, too? We compare them with the least-squares line that NumPy computes.
+# Do the lines also differ? We compare them with the least-squares line that NumPy computes.
 
 # %%
 assert min(surprise, key=surprise.get) == "sigma(x)"

@@ -78,7 +78,7 @@ for name, head in choices.items():
 # A squared error cannot be compared with an absolute error. Negative log-likelihoods of different heads can be
 # compared: each is the mean surprise at the test rows, in nats. Lower is better. The CRPS (continuous ranked
 # probability score) is a second score. It measures the distance between a predicted distribution and the outcome, in
-# the unit of the outcome, and lower is better, too.
+# the unit of the outcome. A lower CRPS is better.
 
 # %%
 evaluations = {name: nllfit.evaluate(model, x[test], y[test]) for name, model in models.items()}

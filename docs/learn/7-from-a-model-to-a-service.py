@@ -91,7 +91,7 @@ print(json.dumps(answer, sort_keys=True))
 #         localhost:8501/v1/models/diabetes:predict
 
 # %%
-# Served means and 90% intervals of 40 people, ordered by their means, with the outcomes
+# The exported model's means and 90% intervals for 40 people, in the order of the means, with the outcomes
 rows = served(x=tf.constant(x[342:382]))
 mean, low, high = (np.ravel(rows[name]) for name in ("mean", "low", "high"))
 order, happened = np.argsort(mean), y[342:382, 0]

@@ -1,7 +1,7 @@
-"""A regression, read like a statistician: a formula, its coefficient table, and checks of the model."""
+"""A regression, read as a statistician reads it: a formula, its coefficient table, and checks of the model."""
 
 # %% [markdown]
-# # 9. A regression, read like a statistician
+# # 9. A regression, read as a statistician reads it
 #
 # This lesson fits a regression from a formula, reads its table, and asks the four questions that a statistician asks:
 # how large is an effect, how uncertain is its estimate, does the model fit, and which rows are influential? Before you

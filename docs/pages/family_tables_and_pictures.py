@@ -121,7 +121,10 @@ def families() -> dict[str, tuple[nllfit.Family, str]]:
 
 
 def row(name: str, family: nllfit.Family, given: str) -> list[str]:
-    """A family's row of the table. Two examples are compared, because the support may depend on the parameters."""
+    """Returns a family's row of the table.
+
+    The support may depend on the parameters. So the supports of two distributions of the family are compared.
+    """
     examples = [_example(family, number) for number in (0.0, 2.0)]
     named = name in heads.__all__
     supports = [_support(family, distribution) for distribution in examples]

@@ -44,7 +44,7 @@ def table(n, seed):
 
 
 def fits(data):
-    """Returns `{title: (ours, theirs)}`. Each function fits and summarises the regression with one package."""
+    """Returns `{title: (ours, theirs)}`: two functions that fit and summarise a regression, each with one package."""
     count, hit, times = f"count ~ {RIGHT}", f"hit ~ {RIGHT}", f"Surv(time, seen) ~ {RIGHT}"
     survival_columns = data[[*COLUMNS, "time", "seen"]]
     pairs = {

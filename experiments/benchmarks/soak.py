@@ -132,7 +132,7 @@ class Workshop:
         return model
 
     def model(self):
-        """Returns a new model with the job's first weights."""
+        """Returns a new model with the initial weights of the job."""
         model = self._built()
         model.set_weights(self.weights)
         return model

@@ -11,8 +11,9 @@ There are three parts:
    the peak memory.
 2. Every contender runs whole jobs. They train a network with 13 inputs, 50 hidden units and 2 classes on 455 rows with
    batches of 32; predictions and scores use 64,000 rows. Each job runs in `--repeats` new processes, and the contenders
-   take turns. The median time includes tracing and compilation but not imports. Two jobs, a model that is fitted again
-   and the members of an ensemble, are timed after a few seconds of training, in which XLA compiles.
+   take turns. Imports are not timed. Tracing and compilation are timed, with these exceptions: a model that is fitted
+   again, the members of an ensemble, predictions and evaluations are timed only after a first call, which traces. The
+   model and the members also train for a few seconds before they are timed, so that XLA can compile.
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
@@ -57,7 +58,7 @@ MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, 
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
-# For this number of seconds, a contender trains before its time is measured. XLA compiles in the background meanwhile.
+# The number of seconds for which a contender trains before its time is measured, while XLA compiles in the background.
 SETTLE = 3.0
 JOBS = {  # the times that each job measures, and their titles
     "fresh": {"fresh": "a fresh model, 40 epochs"},

@@ -17,7 +17,8 @@ __all__ = ["Drawing", "Keras2", "in_safe_mode"]
 class Keras2(Adapter):
     """A model of tf_keras.
 
-    `Adapter` says what each method does. The docstrings here say what breaks without a private name.
+    `Adapter` says what each method does. If a method uses a private name of tf_keras, the method's docstring here says
+    what breaks without this name.
     """
 
     keras = tf_keras
@@ -65,11 +66,12 @@ class Keras2(Adapter):
 
     @staticmethod
     def repeats_a_layer(sequential: Model) -> bool:
-        return any(len(layer.inbound_nodes) > 1 for layer in sequential.layers)  # `layers` contains each layer once
+        # `layers` contains a repeated layer only once. But such a layer has an inbound node for each of its calls.
+        return any(len(layer.inbound_nodes) > 1 for layer in sequential.layers)
 
     @property
     def penalties(self) -> list[Callable[[], Any]]:
-        """Without `_callable_losses`, a copy of a model would also apply regularizers that the model ignores."""
+        """Without `_callable_losses`, we could not leave out the regularizers that Keras ignores."""
         return [penalty for layer in self.layers for penalty in layer._callable_losses]
 
     @staticmethod

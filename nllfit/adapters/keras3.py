@@ -21,7 +21,8 @@ __all__ = ["Drawing", "Keras3", "infers_shapes", "set_minimized"]
 class Keras3(Adapter):
     """A model of Keras 3.
 
-    `Adapter` says what each method does. If a docstring here names a private name, it says what breaks without it.
+    `Adapter` says what each method does. If a method uses a private name of Keras, the method's docstring here says
+    what breaks without this name.
     """
 
     keras = keras
@@ -74,9 +75,10 @@ class Keras3(Adapter):
 
     @staticmethod
     def is_unknown_variable(error: Exception) -> bool:
-        """Without `_check_variables_are_known`, we could not explain Keras's error after a layer was unfrozen.
+        """Without `_check_variables_are_known`, we could not recognize Keras's error about a weight that was unfrozen.
 
-        We cannot recognize the error by its message, because in a graph, Keras 3.12 fails while it writes the message.
+        The traceback of this error contains the name. The error's message does not help, because in a graph, Keras 3.12
+        fails while it writes the message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
@@ -99,9 +101,9 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, a program for several models would lack some variables.
+        """Without `_compile_loss` and `_compile_metrics`, we could not create the variables of the loss and metrics.
 
-        These are the variables of the loss and of the metrics.
+        A program for several models needs these variables before the first training step.
         """
         (y_pred,) = self._model.outputs
         for container in (self._model._compile_loss, self._model._compile_metrics):

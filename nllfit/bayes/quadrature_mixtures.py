@@ -1,4 +1,4 @@
-"""Mixtures of a head's distributions over random inputs with a Normal distribution, computed by quadrature."""
+"""Averages the distributions of a head over Normally distributed inputs, by quadrature."""
 
 import functools
 import itertools
@@ -18,13 +18,13 @@ _MAX_PER_AXIS = 32
 
 
 def mixture_over(family: ParametricFamily, shared: Any, means: tf.Tensor, roots: tf.Tensor) -> tfd.Distribution:
-    """Returns the mixture of a family's distributions over random inputs with a Normal distribution.
+    """Averages the distributions of a family over Normally distributed inputs. Returns the average, a mixture.
 
     Args:
       family: a family with `d` inputs.
       shared: the inputs that are the same for all rows, `[shared_size]`, or None.
-      means: the means of the inputs, `[*batch, d]`.
-      roots: square roots `R` of the covariances `R R'` of the inputs, `[*batch, d, d]`.
+      means: the means of each row's inputs, `[*batch, d]`.
+      roots: square roots `R` of the covariances `R R'` of each row's inputs, `[*batch, d, d]`.
     """
     points, weights = _points(means.shape[-1])
     vectors = [means + tf.linalg.matvec(roots, tf.constant(point, means.dtype)) for point in points]

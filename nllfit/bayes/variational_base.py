@@ -51,11 +51,11 @@ class _Declared:
 class Variational:
     """The first base class of a variational layer. The second one is a mix-in, and the third one is a Keras layer.
 
-    The mix-in contains the code that differs between the Keras versions. All weights that the Keras layer adds in its
-    `build` form one vector, which has a posterior. The parameters of this posterior are a variable of the layer. In
-    each call, the `call` of the Keras layer computes with weights that an estimator draws. The divergence of the
-    posterior from the prior is a regularizer of the variable, because Keras adds a regularizer to the loss once,
-    however often the layer is called.
+    The mix-in contains the code that differs between the Keras versions. The weights that the Keras layer adds in its
+    method `build` are joined to one vector, which has a posterior. The parameters of this posterior are a variable of
+    the layer. The method `call` of the Keras layer computes with weights that an estimator draws in each call. The
+    divergence of the posterior from the prior is a regularizer of the variable, because Keras adds a regularizer to the
+    loss only once, even if the layer is called several times.
     """
 
     _declared: list[_Declared] | None = None  # None, except while the Keras layer is built
@@ -139,7 +139,8 @@ class Variational:
                     "number of rows: give the number, as in `kl_weight=1 / len(x)`."
                 )
             )
-        if not self.takes_indices:  # estimators compute with inputs before the Keras layer casts them
+        # The Keras layer casts its inputs in its own `call`. Estimators use the inputs earlier, so we cast them here.
+        if not self.takes_indices:
             inputs = tf.cast(inputs, self.compute_dtype)
         return ESTIMATORS[self._arguments.estimator](self, self.posterior(), inputs, self._next_seed())
 

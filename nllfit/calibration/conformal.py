@@ -102,7 +102,7 @@ def conformalize(
 
 
 class Conformalized(Calibrated):
-    """A model whose central intervals have moved ends. `conformalize` returns it.
+    """A model in which the ends of the central intervals are moved. `conformalize` returns it.
 
     The moved ends are quantiles of the new distributions. Between two moved ends, a new distribution is the model's
     distribution, stretched or shrunk. Beyond the outermost ends it is the model's distribution, shifted. (If the
@@ -117,8 +117,8 @@ class Conformalized(Calibrated):
 
     Raises:
       ValueError: if a level is not between 0 and 1, or there is no level.
-      ValueError: in a call of the model, if `conformalize` does not support the outcomes, or a correction is an array
-        whose shape does not fit them, for example because sequences have another length.
+      ValueError: in a call of the model, if `conformalize` does not support the outcomes, or if the shape of a
+        correction does not fit the outcomes, for example because sequences have another length.
 
     Example:
       >>> wider = Conformalized(model, {0.9: 1.0})

@@ -144,7 +144,7 @@ class Coordinates:
         return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):
-        """Returns the name of the constrained parameter that has the natural parameter `name` as its twin.
+        """Returns the name of the constrained parameter from which the natural parameter `name` is computed.
 
         Also returns the bijector that maps the constrained parameter to the natural one.
         """

@@ -15,9 +15,9 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# A parameter is a function of the coordinates. It is not identified if it changes along directions of the coordinates
-# that change no density. If the component of its gradient along these directions is shorter than this share of the
-# gradient, the component counts as a rounding error.
+# Along some directions of the coordinates, no density changes. A parameter that changes along such a direction is not
+# identified. To find these parameters, we compare the component of a parameter's gradient along these directions with
+# the whole gradient. If the component is shorter than this share of the gradient, it counts as a rounding error.
 _UNIDENTIFIED = 1e-4
 # If the final log-likelihoods of two searches differ by less than this, in nats, the searches count as having reached
 # the same maximum, or the same limit at infinity.
@@ -38,7 +38,7 @@ class Fit:
 
     @property
     def log_likelihood(self) -> float:
-        """The maximum in nats, the sum over the sample."""
+        """The log-likelihood of the sample at the optimum, in nats."""
         return self.optimum.value * self.problem.objective.total_weight
 
     @functools.cached_property

@@ -95,7 +95,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         - `a` is at the bounds of two parameters of `b`, as a Poisson is in a `ZeroInflated("NegativeBinomial")`.
         - An end of the support, such as the `low` of a Uniform, is fixed in `a` but free in `b`.
         - A parameter that is free in `b` is fixed in `a`, at a value that is not above the parameter's `floor` in `b`.
-          The parameter may be missing in the family of `a`: a Cauchy is a `StudentT` whose `df` is fixed at 1.
+          This includes a parameter that the family of `a` does not have: a Cauchy counts as a `StudentT` whose `df` is
+          fixed at 1.
         - A fit did not converge. (If `a` is at a bound of a parameter of `b`, `b` need not converge.)
         - The log-likelihood of `b` is lower than that of `a` by more than 0.01 nats.
 
@@ -206,7 +207,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
 
 
 def _advice(name, general):
-    """Returns the end of the message that refuses the family `name` as a special case of `general`."""
+    """Returns the end of the error message for a family `name` that is not known to be a special case of `general`."""
     if (general.name, name) in _SPECIAL_CASES:
         return f", but {general.name} is one of {name}: give the special case first."
     return (

@@ -107,7 +107,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       A tensor `[*grid]` in float64, the product over the sample.
 
     Raises:
-      TypeError, ValueError: as from `log_likelihood`.
+      TypeError, ValueError: in the cases in which `log_likelihood` raises them.
 
     Example:
       >>> likelihood(tfd.Bernoulli(probs=[0.2, 0.5]), [0, 0, 0, 1, 0]).numpy().round(5)  # theta (1 - theta)^4

@@ -17,16 +17,17 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# A held bound of the support is outside the sample, at a distance of this share of the sample's range. At distance 0,
-# TFP's density is NaN.
+# If a bound of the support is held, it is outside the sample. Its distance from the sample is this share of the
+# sample's range. At distance 0, TFP's density would be NaN.
 _GAP = 1e-12
-# The maximum number of log-densities on the grid of `_peaks`: the number of parameter values times the number of
-# observations.
+# The maximum number of log-densities that `_peaks` computes on its grid: one for each pair of a parameter value and an
+# observation.
 _MOST_LOG_DENSITIES = 4e6
-# Each observation is a corner. We try this number of observations, those closest to the parameter's present value, and
-# the same number of observations that are evenly spaced in the sorted sample.
+# The likelihood has a corner wherever the parameter equals an observation. We try two groups of observations, each of
+# this size: the observations closest to the parameter's present value, and observations that are evenly spaced in the
+# sorted sample.
 _OBSERVATIONS = 50
-# Full searches start from this many of the best corners, and from this many of the highest maxima on a grid.
+# The number of best corners, and the number of highest maxima on a grid, from which full searches start.
 _KEPT_CORNERS, _KEPT_MAXIMA = 3, 5
 # The maximum number of iterations of `at_the_best_corner` and of `over_scattered_maxima`.
 _MAX_ITERATIONS = 20
@@ -57,13 +58,13 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
       problem: the problem with all parameters free.
       name: the parameter in which the likelihood has corners.
       w: the start.
-      smooth: the optimum found by Newton's method, or None. It is the result if all corners are lower.
+      smooth: the optimum found by Newton's method, or None. It is returned if all corners have lower likelihoods.
     """
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
-    # If `smooth` is only as high as the best corner, Newton's method has ended at this corner. We then return the fit
-    # that holds the parameter, because the curvature at a corner gives no standard errors. The first iteration
-    # therefore accepts a corner that is as high as `smooth`.
+    # If `smooth` and the best corner have the same log-likelihood, Newton's method has ended at this corner. We then
+    # return the fit in which the parameter is held at the corner, because the curvature at a corner gives no standard
+    # errors. Therefore the first iteration accepts a corner with the same log-likelihood as `smooth`.
     least_rise = -_LEAST_GAIN
     for _ in range(_MAX_ITERATIONS):
         corners = _held_at_corners(problem, name, natural)
@@ -91,14 +92,14 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 
 
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
-    """Returns problems. Each problem holds the parameter `name` at one of the most likely observations.
+    """Returns problems in which the parameter `name` is held at one of the most likely observations.
 
     We try the observations nearest to the parameter's present value, and observations that are spread over the sample.
 
-    If an outcome has several elements, one more problem holds each element of the parameter at the most likely
-    observation for this element. If the lower bound of the support is a parameter of the family, one more problem holds
-    the parameter `name` at the smallest observation, and the lower bound just below this observation. The same applies
-    to the upper bound and the largest observation.
+    If an outcome has several elements, there is one more problem, in which each element of the parameter is held at the
+    most likely observation for this element. If the lower bound of the support is a parameter of the family, there is
+    one more problem, in which the parameter `name` is held at the smallest observation, and the lower bound just below
+    this observation. The same applies to the upper bound and the largest observation.
     """
     family = problem.family
     observations = family.exact_outcomes(problem.y)

@@ -48,13 +48,13 @@ class Problem:
     objective: Objective
 
     def with_held(self, held: dict[str, np.ndarray]) -> "Problem":
-        """Returns the problem that holds exactly the parameters in `held`, at the given values."""
+        """Returns a copy of the problem in which only the parameters in `held` are held, at the given values."""
         objective = _objective(self.family, self.y, self.weights, self.units, held)
         objective = objective if self.objective.exact else objective.by_differences()
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, element: int, value: float) -> "Problem":
-        """Returns the problem with one element of a natural parameter held at a value.
+        """Returns a copy of the problem in which one element of a natural parameter is held at a value.
 
         `element` is the index of the element in the flattened parameter.
         """
@@ -67,7 +67,7 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.holding(name, element, inward.flat[element]))
 
     def by_differences(self) -> "Problem":
-        """Returns the problem with derivatives by finite differences."""
+        """Returns a copy of the problem whose derivatives are computed by finite differences."""
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:

@@ -31,9 +31,10 @@ def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density
 class Density:
     """Weighted sums of a family's log-densities over outcomes, and their derivatives.
 
-    A *point* is the vector of all free parameters in their constrained form, and `w` are their coordinates. In the
-    shapes below, `s` is the number of points, `q` the number of elements of a point, and `p` the length of `w`. The
-    functions below have an argument `held`, a dict of the values of the held parameters.
+    A *point* is the vector of all free parameters in their constrained form, which are the arguments of `Family.build`.
+    `w` is the vector of unconstrained coordinates from which a point is computed. In the shapes below, `s` is the
+    number of points, `q` the number of elements of a point, and `p` the length of `w`. The functions below have an
+    argument `held`, a dict of the values of the held parameters.
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.

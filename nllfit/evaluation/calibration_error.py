@@ -31,7 +31,7 @@ def miscalibration_area(pit: ArrayLike) -> float:
 
 
 def _area(pit, first):
-    """Returns the contribution to the miscalibration area of the block of sorted PITs that starts at index `first`."""
+    """Returns how much one block of sorted PITs adds to the miscalibration area. The block starts at index `first`."""
     total, block = len(pit), pit[first : first + _BLOCK]
     ends = np.arange(first, first + len(block) + 1) / total
     low, high = ends[:-1], ends[1:]

@@ -92,7 +92,7 @@ def as_levels(levels: Sequence[float]) -> tuple[float, ...]:
 class Evaluation:
     """Scores and calibration of predicted distributions on `n` rows.
 
-    Attributes that do not apply are None; `coverage`, `width` and `interval_score` are then empty.
+    An attribute that does not apply is None or, for `coverage`, `width` and `interval_score`, an empty dict.
 
     Smaller scores are better, except for `accuracy`. If an outcome has several elements, a score is the mean over
     elements, except `nll` and `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean

@@ -70,7 +70,7 @@ def predicted_rows(model: Model | tfd.Distribution, x: Any, y: ArrayLike | None,
       batch_size: the number of rows in each call of the model.
 
     Raises:
-      TypeError, ValueError: as from `nllfit.evaluate`.
+      TypeError, ValueError: in the cases in which `nllfit.evaluate` raises them.
     """
     is_distribution = hasattr(model, "log_prob") or tf.is_tensor(model)
     if is_distribution and x is not None:

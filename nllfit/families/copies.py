@@ -53,8 +53,10 @@ def with_parameters(
 
     A parameter is a tensor `[*batch, ...]`, and `rank` counts its axes after `[*batch]`. In a mixture, the axis of the
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy is
-    `facts.corrected` of the original class. If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) inside
-    the distribution is not changed if its dtype differs from this `dtype`.
+    `facts.corrected` of the original class.
+
+    If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) of another dtype inside the distribution stays
+    unchanged. Exception: if the flow is a component of a `tfd.Mixture`, its base distribution gets this `dtype`.
 
     `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. A flow
     inside the distribution has the batch shape `[*batch, ...]`, and `rank` counts its batch axes after `[*batch]`.

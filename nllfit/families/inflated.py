@@ -115,9 +115,11 @@ class ZeroInflated(FamilyOf):
 class Hurdle(ZeroInflated):
     """A family with separate zeros: with probability `pi`, an outcome is 0, else a nonzero outcome of the family.
 
-    `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / (1 - p_family(0))` for other `y`. So the family describes only the
-    outcomes that are not 0. If the family has negative counts (Skellam), only its counts above 0 are possible. For a
-    family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same parameters and arguments as
+    For counts, `p(0) = pi`, and `p(y) = (1 - pi) p_family(y) / P_family(Y > 0)` for `y > 0`. So the family describes
+    only the counts above 0. If the family has no negative counts, `P_family(Y > 0)` is `1 - p_family(0)`. If the family
+    has negative counts (Skellam), they have probability 0 in the `Hurdle` family.
+
+    For a family with a density, `Hurdle` equals `ZeroInflated`. `Hurdle` has the same parameters and arguments as
     `ZeroInflated`, and raises the same errors.
 
     Example:

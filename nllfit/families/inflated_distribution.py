@@ -51,7 +51,8 @@ class InflatedDistribution(DistributionOf):
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         (log_zero_weight, log_base_weight), base, is_zero = self.log_shares(), law_of(self.distribution), value == 0
-        # A double where: at 0, the density may be infinite and its derivative NaN, so 0 is replaced before `log_prob`.
+        # The double-where trick: at 0, the density may be infinite and its derivative NaN, so we replace 0 before
+        # `log_prob`.
         nonzero = tf.where(is_zero, tf.cast(base.some_outcome(), value.dtype), value)
         log_prob_nonzero = log_base_weight + base.constant_but(~is_zero).log_prob(asserted(self.distribution, nonzero))
         if not base.is_discrete or base.lowest > 0:

@@ -43,7 +43,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns `distribution`, or the distribution of the number if outcomes contain an interval or a window."""
+        """Returns the distribution before censoring or truncation per row, or `distribution` if there is neither."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:

@@ -1,4 +1,4 @@
-"""The named heads. From each class here, `nllfit.heads` and `nllfit.keras3.heads` make a layer of one Keras version.
+"""The named heads. `nllfit.heads` makes a layer of tf_keras from each, and `nllfit.keras3.heads` a layer of Keras 3.
 
 The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
 the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:

@@ -18,14 +18,14 @@ __all__ = [
 
 _LOG_2 = math.log(2)
 
-_STEP = 3e-3  # the unit of `_NODES`, the interpolation nodes of `across`
+_STEP = 3e-3  # `across` interpolates at the points `hole + _STEP * _NODES`
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 
 def where_safe(
     condition: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, safe: Any, otherwise: Any
 ) -> tf.Tensor:
-    """Returns `function(x)` where a condition holds, and `otherwise` elsewhere. This is the double where.
+    """Returns `function(x)` where a condition holds, and `otherwise` elsewhere. This is the double-where trick.
 
     The gradient of the branch that `tf.where` does not select is 0 times the derivative of the branch. If this
     derivative is infinite or NaN, the product is NaN. So where the condition is False, the function is called with

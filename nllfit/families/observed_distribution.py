@@ -28,7 +28,11 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of an `Observed`. Quantiles, predictions and so on describe the number, not the outcome vector."""
+    """The law of an `Observed`, whose outcomes are vectors that describe the observation of a number.
+
+    Quantiles, predictions and so on describe the distribution of this number before censoring, or before truncation to
+    the window in the vector.
+    """
 
     def latent(self) -> tfd.Distribution:
         return law_of(self.distribution.distribution).latent()

@@ -96,7 +96,10 @@ def _root(excess, zeros, noise, is_discrete):
         return fraction, x, x2, f, f2
 
     def unfinished(fraction, x1, x2, f1, f2):
-        """Whether a bracket's ends still differ. Close ends count as equal if one has a value within `noise` of 0."""
+        """Whether the ends of a bracket still differ.
+
+        Ends that are close together count as equal if the function at one of them is within `noise` of 0.
+        """
         is_close = (tf.minimum(tf.abs(f1), tf.abs(f2)) <= noise) & (tf.abs(x1 - x2) <= same_end_distance)
         return tf.reduce_any((tf.abs(x1 - x2) > 1) & ~is_close)
 

@@ -32,9 +32,9 @@ class SearchPolicy:
         parameter equals the value of the function.
       corner: a parameter. As a function of it, the likelihood has a corner at every observation and is largest at one
         of the observations.
-      bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. The
-        maximum may have the corner at the smallest observation and the lower end just below this observation. It may
-        also have the corner at the largest observation and the upper end just above this observation.
+      bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
+        maximum of the likelihood, the parameter `corner` may equal the smallest observation, with the lower end just
+        below this observation. It may also equal the largest observation, with the upper end just above it.
       has_corners: maps values of the parameters to True if the likelihood has corners for these values (in all
         elements of an outcome). None means that the likelihood always has corners.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.

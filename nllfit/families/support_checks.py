@@ -83,8 +83,9 @@ def _lenient(cls):
     return derived(strict(cls), (_Lenient,))
 
 
-# The components of a `tfd.MixtureSameFamily` must be `CompositeTensor`s. Components with `_Lenient` need not be, so we
-# derive the class of the mixture from the private base class, which accepts components of any class.
+# An object of a subclass of `tfd.MixtureSameFamily` is a `CompositeTensor`, so its components must be
+# `CompositeTensor`s, too. But some components with `_Lenient` are not. So we derive the class of the mixture from TFP's
+# private base class, which accepts components of any class.
 _MIXED = derived(MIXTURE_SAME_FAMILY, (_Mixed,))
 
 
@@ -112,7 +113,7 @@ def _has_different_supports(distribution):
     If the supports are the same, both ends are scalars. If the supports depend on parameters, an end has batch axes.
     """
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
-    element = law_of(element).latent()  # if outcomes are intervals, the distribution of the number in the interval
+    element = law_of(element).latent()  # the distribution before censoring or truncation per row
     if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
         return False
     try:

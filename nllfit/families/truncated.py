@@ -28,7 +28,7 @@ class Truncated(FamilyOf):
 
     If the window differs between rows, for example with delayed entry, each outcome contains the window: `[y, low]`
     with `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`,
-    `survival` and `quantile` are those of the number before truncation.
+    `survival` and `quantile` describe the distribution of `y` before truncation.
 
     The family of a `Censored` family may be a `Truncated` family. An outcome is then the pair `[lower, upper]`,
     followed by the ends of the window that differ between rows, such as `[lower, upper, low, high]`. The log-likelihood

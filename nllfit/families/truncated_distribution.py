@@ -169,7 +169,8 @@ class TruncatedLaw(Law):
         def probability_between(first, last):
             """Returns the probability between two points from their CDF and survival function.
 
-            We subtract the smaller tails, because their difference loses fewer digits.
+            The result is the difference of two CDF values or of two survival-function values. We choose the smaller
+            values, because their difference loses fewer digits.
             """
             return tf.where(last[0] <= first[1], last[0] - first[0], first[1] - last[1])
 

@@ -93,7 +93,7 @@ class Coefficients(MaximumLikelihoodFit):
     def to_dict(self) -> dict[str, Any]:
         """Returns the results as plain numbers and strings, for JSON, without the covariance matrix.
 
-        None replaces infinite and NaN values of coefficients.
+        Infinite and NaN values of coefficients become `None`.
 
         Returns:
           A dict with the numbers of the fit and the item `"coefficients"`, a dict by name. Each coefficient is a dict

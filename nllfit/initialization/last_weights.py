@@ -41,7 +41,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     If a mixture has more than 20 parameters, the search for the estimate starts with each component at a different part
     of the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound.
-    In this case there is no search, and the estimate is the start.
+    In this case there is no search, and the starting point of the search is the estimate.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. The model need
@@ -54,7 +54,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Raises:
       TypeError: if `model` is not a Keras model, or none of its outputs comes from a head.
-      ValueError: as from `maximum_likelihood`, or if one of these is true:
+      ValueError: in the cases in which `maximum_likelihood` raises it, and if one of these is true:
         - No bias sets the parameters of a head. (The model then keeps its weights.)
         - `x` is a dataset.
         - The data are missing, empty, of different lengths or not finite.

@@ -52,8 +52,8 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
       weights: the number of times that each observation counts, `[n]`.
 
     Raises:
-      ValueError: as from `maximum_likelihood`, or if outcomes of a discrete family are fractions, but the family has
-        `validate_args=True`. Soft labels need `validate_args=False`.
+      ValueError: in the cases in which `maximum_likelihood` raises it; or if outcomes of a discrete family are
+        fractions, but the family has `validate_args=True`. Soft labels need `validate_args=False`.
     """
     if family.params_size > _MOST_FOR_NEWTON and len(y) > _MOST_ROWS:
         rows = np.random.default_rng(0).choice(len(y), _MOST_ROWS, replace=False)
@@ -176,7 +176,7 @@ def _lbfgs(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndar
 
 
 def _with_margin(family: ParametricFamily, natural: Numbers, y: np.ndarray) -> Numbers:
-    """Moves bounds of the support that are near the ends of the sample outward, by `_MARGIN`."""
+    """If a bound of the support is at an end of the sample, moves the bound outward. `_MARGIN` sets the distance."""
     natural = copy.copy(natural)
     for name in family.search.statistics.keys() & natural.keys():
         margin = _MARGIN * (np.ptp(y, axis=0) if name in family.search.locations else np.asarray(natural[name]))

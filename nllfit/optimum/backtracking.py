@@ -7,7 +7,7 @@ import numpy as np
 
 __all__ = ["backtrack"]
 
-_SUFFICIENT = 1e-4  # the least rise of an accepted step, relative to the rise that the slope predicts
+_SUFFICIENT = 1e-4  # the minimum rise of an accepted step, relative to the rise that the slope predicts
 _HALVINGS = 34  # the number of scales to try; the smallest is 2^-33, at which a step hardly moves the point
 
 

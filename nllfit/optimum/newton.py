@@ -22,19 +22,19 @@ _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
 # If the logarithm of a parameter has a standard error above this, or changes by more than this during the search, the
 # parameter may tend to 0 or infinity.
 _WIDE = 20.0
-# We compare Newton's step with a step that is `_LEAP` times as long. Near a maximum, the longer step reaches a lower
-# value. There seems to be no maximum (the log-likelihood rises without end) if, `_LEAPS` times in a row, Newton's steps
-# hardly become shorter and the longer step reaches at least the same value.
+# We compare each Newton step with a step that is `_LEAP` times as long. Near a maximum, the log-likelihood is lower
+# after the longer step than after the Newton step. If it is not lower `_LEAPS` times in a row, and the Newton steps
+# hardly become shorter, there seems to be no maximum: the log-likelihood rises without end.
 _LEAP = 5.0
 _LEAPS = 5
 # If there seems to be no maximum, the search ends after a step that is shorter than this, in standard errors. The
 # log-likelihood is then about 0.01^2 nats below the limit to which it rises.
 _UNENDING = 0.01
-# A step is shortened so that the logarithm of no parameter changes by more than this. After a larger change, rounding
-# errors may look like a rise.
+# A step is shortened so that the logarithm of each parameter changes by at most this number. After a larger change,
+# rounding errors may look like a rise.
 _LONGEST = 5.0
-# After the maximum number of steps, the log-likelihood counts as rising without end if the last step was short in
-# standard errors, but changed a coordinate by more than this.
+# If a search ends because it has taken the maximum number of steps, and its last step was short in standard errors but
+# changed a coordinate by more than this number, the log-likelihood counts as rising without end.
 _FAR = 0.1
 # If the start is closer to the maximum than this, in standard errors, the search returns the start. A step would only
 # add rounding errors.
@@ -116,7 +116,7 @@ class _Climb:
       w, value: the current point, and the mean log-likelihood there.
       derivatives: the latest `Derivatives`.
       distance: the length, in standard errors, of the latest Newton step from `compute_step`.
-      step: this Newton step, shortened so that the logarithm of no parameter changes by more than `_LONGEST`.
+      step: this Newton step, shortened so that the logarithm of each parameter changes by at most `_LONGEST`.
     """
 
     def __init__(self, function: Function, w: np.ndarray, rank: int):
@@ -147,7 +147,10 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps shrink slowly, and a step `_LEAP` times as long as the next one reaches at least its value."""
+        """Whether steps become shorter only slowly, and a step `_LEAP` times as long as the next one is no worse.
+
+        The longer step is no worse if the function is not lower after it than after the next step.
+        """
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
         return slow and value(self.w + _LEAP * self.step) >= value(self.w + self.step)
@@ -170,7 +173,7 @@ class _Climb:
         return self.at_infinity(self.step) if self.never_ends else self._end(Verdict.MAXIMUM)
 
     def at_infinity(self, direction: np.ndarray) -> Optimum:
-        """Returns the result if the log-likelihood rises without end along a direction."""
+        """Returns the result of a search in which the log-likelihood seems to rise without end along a direction."""
         return _at_infinity_or_hidden(self._function, self._end(Verdict.AT_INFINITY), direction)
 
     def stuck(self, verdict: Verdict) -> Optimum:
@@ -195,7 +198,7 @@ class _Climb:
 
 
 def standard_axes(optimum: Optimum) -> np.ndarray:
-    """Returns axes `A` `[p, rank]`, each one standard error long. The covariance of the coordinates is `A A'`."""
+    """Returns axes `A` `[p, rank]`. Each has the length of one standard error. The covariance of `w` is `A A'`."""
     axes, curvature = principal_axes(optimum.information, optimum.rank)
     return axes / np.sqrt(curvature)
 

@@ -18,7 +18,7 @@ _CHANCE = {"color": "0.5", "alpha": 0.25, "linewidth": 0, "label": "a calibrated
 
 
 def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bins: int = 15) -> Axes:
-    """Draws the observed frequency of events against their predicted probability, in bins.
+    """Plots the observed frequency of events against their predicted probability, in bins.
 
     The points of a calibrated model are near the diagonal. Each error bar is the 95% Wilson interval of the frequency.
     If the model is calibrated, about 95% of the error bars meet the diagonal. The number next to an error bar is the
@@ -81,7 +81,7 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 
 
 def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
-    """Draws the histogram of probability integral transforms (PITs), which is flat if the model is correct.
+    """Plots the histogram of probability integral transforms (PITs), which is flat if the model is correct.
 
     A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
     they are biased. A gray band shows the chance variation of a single bar: if the model is correct and the outcomes
@@ -118,7 +118,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
 
 def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
-    """Draws the coverage of central intervals (the share of outcomes inside) against their probability.
+    """Plots the coverage of central intervals (the share of outcomes inside) against their probability.
 
     The curve of a calibrated model is near the diagonal. If the curve is below the diagonal, the intervals are too
     narrow; if the curve is above the diagonal, they are too wide. A gray band shows the chance variation: if the model

@@ -26,7 +26,7 @@ _DOTS = {"marker": ".", "linestyle": "none", "color": "tab:blue", "markersize": 
 
 
 def qq(ax: Axes, estimate: Estimate) -> Axes:
-    """Draws the sample's sorted outcomes against the quantiles of the distribution fitted to it.
+    """Plots the sample's sorted outcomes against the quantiles of the distribution fitted to it.
 
     If the family is correct, the dots are near the diagonal. Dots that leave the diagonal at the ends show that the
     family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
@@ -60,7 +60,7 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
 
 
 def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diagonal: str, name: str) -> None:
-    """Draws sorted numbers `[n]` against the quantiles of a distribution, with the diagonal, the band and a legend.
+    """Plots sorted numbers `[n]` against the quantiles of a distribution, with the diagonal, the band and a legend.
 
     In the legend, `diagonal` is the label of the diagonal, and `name` is the name of the numbers.
     """
@@ -74,7 +74,7 @@ def draw_quantiles(ax: Axes, y: np.ndarray, distribution: tfd.Distribution, diag
 
 
 def pp(ax: Axes, estimate: Estimate) -> Axes:
-    """Draws the fitted CDF at each outcome against the share of smaller or equal outcomes (a P-P plot).
+    """Plots the fitted CDF at each outcome against the share of smaller or equal outcomes (a P-P plot).
 
     This is the figure of `qq` on the scale of probabilities. This scale shows the middle of a distribution better than
     its tails.
@@ -87,7 +87,7 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
       `ax`.
 
     Raises:
-      ValueError: as from `qq`.
+      ValueError: in the cases in which `qq` raises it.
 
     Example:
       >>> ax = pp(ax, maximum_likelihood("Gamma", [2.0, 3.0, 5.0, 4.0]))
@@ -109,7 +109,7 @@ def pp(ax: Axes, estimate: Estimate) -> Axes:
 def survival_curve(
     ax: Axes, time: ArrayLike, observed: ArrayLike | None = None, estimates: Sequence[Estimate] = ()
 ) -> Axes:
-    """Draws the nonparametric survival curve of censored times, and fitted survival curves.
+    """Plots the nonparametric survival curve of censored times, and fitted survival curves.
 
     If all times are exact or right-censored, the curve is the Kaplan-Meier estimate, `S(t) = prod_(t_i <= t) (1 - d_i /
     n_i)` for `d_i` events at time `t_i` among the `n_i` rows at risk. Its pointwise 95% interval comes from Greenwood's
@@ -203,7 +203,7 @@ def _pairs(time, observed):
 
 
 def _refuse_rows(wrong, y, advice):
-    """Raises a `ValueError` about the first row of `y` for which `wrong` is true. The message calls `y` `time`."""
+    """Raises a `ValueError` about the first row of the argument `time` for which `wrong` is true. `y` is its value."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")

@@ -21,7 +21,7 @@ def likelihood_curve(
     interval: tuple[float, float] | None = None,
     interval_name: str = "interval",
 ) -> Axes:
-    """Draws the likelihood of a sample against one parameter, and marks the maximum and an interval.
+    """Plots the likelihood of a sample against one parameter, and marks the maximum and an interval.
 
     If the likelihood underflows or overflows, it is drawn relative to its maximum.
 
@@ -40,7 +40,7 @@ def likelihood_curve(
 
     Raises:
       ValueError: if the distribution's batch shape is not `[m]`.
-      TypeError, ValueError: as from `log_likelihood`.
+      TypeError, ValueError: in the cases in which `log_likelihood` raises them.
 
     Example:
       >>> theta = np.linspace(0.0, 1.0, 201)
@@ -71,7 +71,7 @@ def likelihood_surface(
     names: tuple[str, str] = ("x", "y"),
     estimate: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draws the likelihood of a sample over two parameters, relative to its maximum, and marks the maximum.
+    """Plots the likelihood of a sample over two parameters, relative to its maximum, and marks the maximum.
 
     Args:
       ax: the axes.
@@ -86,7 +86,7 @@ def likelihood_surface(
 
     Raises:
       ValueError: if the distribution's batch shape is not `[k, m]`.
-      TypeError, ValueError: as from `log_likelihood`.
+      TypeError, ValueError: in the cases in which `log_likelihood` raises them.
 
     Example:
       >>> mu, sigma = np.linspace(-2.0, 2.0, 200), np.linspace(0.3, 2.0, 200)

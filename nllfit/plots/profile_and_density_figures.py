@@ -17,7 +17,7 @@ _BARS = 80  # the maximum number of bars in a histogram of integers
 def profile_curve(
     ax: Axes, estimate: Estimate, name: str, values: np.ndarray | None = None, *, level: float = 0.95
 ) -> Axes:
-    """Draws the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
+    """Plots the profile log-likelihood of a scalar parameter, relative to its maximum, and a confidence interval.
 
     The interval contains the values at which the profile is above `-chi2_1.quantile(level) / 2`, which is -1.92 for
     95%. `chi2_k` is the chi-squared distribution with `k` degrees of freedom. If the parameter is an end of the
@@ -76,7 +76,7 @@ def profile_curve(
 def fitted_density(
     ax: Axes, estimate: Estimate, y: ArrayLike, *, label: str | None = None, bins: int | str | ArrayLike = "auto"
 ) -> Axes:
-    """Draws a fitted scalar density and a histogram of the sample.
+    """Plots a fitted scalar density and a histogram of the sample.
 
     If the family is discrete, the curve shows probabilities, and the bars show relative frequencies.
 

@@ -13,7 +13,7 @@ __all__ = ["residual_qq", "survival_calibration"]
 
 
 def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
-    """Draws sorted quantile residuals against the quantiles of a standard Normal.
+    """Plots sorted quantile residuals against the quantiles of a standard Normal.
 
     If the model is correct, the residuals are near the diagonal for any family. The band contains *all* dots in at
     least 95% of samples. Dots outside the band at the ends show that the family's tails are too light or too heavy. If
@@ -45,7 +45,7 @@ def residual_qq(ax: Axes, residuals: ArrayLike) -> Axes:
 
 
 def survival_calibration(ax: Axes, calibration: CalibrationAtTime) -> Axes:
-    """Draws the observed survival of groups of rows against their predicted survival. Bars are 95% intervals.
+    """Plots the observed survival of groups of rows against their predicted survival. Bars are 95% intervals.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

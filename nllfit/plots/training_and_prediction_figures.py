@@ -21,7 +21,7 @@ _BLUE = np.array([0.12, 0.47, 0.71])  # matplotlib's "tab:blue"
 def predictive_band(
     ax: Axes, x: ArrayLike, y: ArrayLike, distribution: tfd.Distribution, levels: Sequence[float] = (0.5, 0.9)
 ) -> Axes:
-    """Draws outcomes, and the predicted median and central intervals, against one input.
+    """Plots the outcomes, the predicted medians and the central intervals against one input.
 
     The legend shows the nominal probability of each interval and the share of the outcomes inside.
 
@@ -38,7 +38,7 @@ def predictive_band(
     Raises:
       ValueError: if `x`, `y` or the distribution does not have one finite number per row (the message names the row),
         or if a level is not between 0 and 1.
-      TypeError, NotImplementedError: as from `nllfit.quantile`.
+      TypeError, NotImplementedError: in the cases in which `nllfit.quantile` raises them.
 
     Example:
       >>> ax = predictive_band(ax, [0.0, 1.0, 2.0], [0.1, 0.9, 2.2], tfd.Normal([0.0, 1.0, 2.0], [0.1, 0.2, 0.3]))
@@ -74,7 +74,7 @@ def predictive_band(
 
 
 def training_curves(ax: Axes, history: Any, validation_freq: int | Collection[int] = 1) -> Axes:
-    """Draws the training loss and, if there is one, the validation loss by epoch, and marks the best epoch.
+    """Plots the training loss and, if there is one, the validation loss by epoch, and marks the best epoch.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -12,7 +12,7 @@ from nllfit.regression.optional_packages import special
 
 __all__ = ["CoefficientTable", "level_of"]
 
-_LEAST_WIDTH = 78  # the least number of characters in a line of a summary
+_LEAST_WIDTH = 78  # the minimum number of characters in a line of a summary
 
 
 class CoefficientTable(MaximumLikelihoodFit):

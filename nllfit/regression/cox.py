@@ -18,9 +18,10 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 __all__ = ["CoxRegression", "cox_regression"]
 
 _ITERATIONS = 50
-# The search ends if the predicted gain of a Newton step, relative to the log-likelihood, is at most this.
+# The search ends if the predicted gain of a Newton step is at most this share of `1 + |log-likelihood|`.
 _LEAST_GAIN = 1e-10
-_FLAT = 1e-10  # curvatures of at most this count as zero, after the information is scaled to a unit diagonal
+# The information is scaled to a unit diagonal. A curvature then counts as zero if it is not above this number.
+_FLAT = 1e-10
 
 
 def cox_regression(
@@ -165,8 +166,8 @@ class CoxRegression(Hypotheses):
         sums = np.zeros([clusters.max() + 1, len(bread)])
         for label, likelihood in self._likelihoods.items():
             np.add.at(sums, clusters[self._rows[label]], likelihood.scores(self.estimates))
-        # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise the rank of this product above the number
-        # of clusters. Then `test` of as many constraints as clusters would return a p-value and not NaN.
+        # Not `bread @ (sums.T @ sums) @ bread`, because rounding errors could raise the rank of this product. If there
+        # are as many constraints as clusters, `test` would then return a p-value, where NaN is correct.
         influences = sums @ bread
         return influences.T @ influences
 

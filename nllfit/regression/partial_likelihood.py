@@ -74,8 +74,9 @@ class PartialLikelihood:
         """Returns the columns without the part that cancels in the likelihood, for a check of their rank.
 
         Rows that are never at risk at an event are left out. Two event times belong to one chain if some row is at risk
-        at both. The likelihood does not change if a constant is added to `x b` in all rows of a chain. Therefore the
-        mean over the rows of a chain is subtracted.
+        at both. A row belongs to the chain of the event times at which the row is at risk. If a constant is added to
+        `x b` in all rows of one chain, the likelihood does not change. Therefore the mean over the rows of a chain is
+        subtracted from each column.
         """
         first, last = self._risk_ranges
         is_at_risk = first < last

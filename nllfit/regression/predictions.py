@@ -18,7 +18,7 @@ from nllfit.regression.optional_packages import pandas as pd
 
 __all__ = ["Predictions"]
 
-_STEP = 6e-6  # in float64, a central difference with this relative step has the least error, about 1e-10
+_STEP = 6e-6  # in float64, a central difference with this relative step has the smallest error, about 1e-10
 _ROUNDING = 1e-13  # smaller relative changes of a prediction are rounding errors
 
 
@@ -57,8 +57,8 @@ class Predictions(LinearPredictors):
         converge, `mean_se` and the ends of the confidence interval are NaN.
 
         `mean_lower` and `mean_upper` are the confidence interval of the mean. If the mean depends only on the main
-        parameter, as in a generalized linear model, they are the least and the greatest mean in the linear predictor's
-        Wald interval. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
+        parameter, as in a generalized linear model, they are the smallest and the largest mean in the Wald interval of
+        the linear predictor. Otherwise the interval is `mean +- z se`, and the delta method gives `se`.
 
         `lower` and `upper` are the prediction interval of a new outcome: the central interval of the distribution that
         the estimates predict. This interval ignores the uncertainty of the coefficients, which is small if there are
@@ -106,7 +106,7 @@ class Predictions(LinearPredictors):
             is_main = np.zeros_like(gradients)
             is_main[:, main] = 1.0
             low, high = wald_interval(numbers[:, main], self._error(designs, is_main), level).T
-            tried = low, high, np.clip(0.0, low, high)  # a link such as `square` is least at 0, not at an end
+            tried = low, high, np.clip(0.0, low, high)  # 0 if inside: a link such as `square` has its minimum there
             reached = [self._central(np.where(is_main, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))

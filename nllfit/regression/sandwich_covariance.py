@@ -8,12 +8,13 @@ __all__ = ["sandwich"]
 def sandwich(bread: np.ndarray, scores: np.ndarray, weights: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     """Returns the sandwich covariance `bread @ meat @ bread`, `[p, p]`.
 
-    The meat is the sum of `s s'` over all rows or, for clusters, over all clusters; then `s` is the sum of the scores
-    of a cluster, and the covariance is multiplied by `G / (G - 1) * (n - 1) / (n - p)`, for `G` clusters and `n` rows.
+    For independent rows, the meat is the sum of `s s'` over all rows, where `s` is the score of a row. For clusters,
+    the meat is the sum of `s s'` over all clusters, where `s` is the sum of the scores in a cluster. With `G` clusters
+    and `n` rows, the covariance is then multiplied by `G / (G - 1) * (n - 1) / (n - p)`.
 
     Args:
       bread: the inverse of the information, `[p, p]`.
-      scores: the gradient of each row's log-likelihood, `[n, p]`.
+      scores: the score of each row, which is the gradient of its log-likelihood, `[n, p]`.
       weights: the number of times that each row counts, `[n]`.
       clusters: the index of each row's cluster, `[n]`, or None for independent rows.
 
@@ -26,7 +27,7 @@ def sandwich(bread: np.ndarray, scores: np.ndarray, weights: np.ndarray, cluster
     np.add.at(sums, clusters, weights[:, None] * scores)
     rows = weights.sum()
     factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-    # Not `bread @ (sums.T @ sums) @ bread`: rounding errors could raise the rank of this product above the number of
-    # clusters. Then `test` of as many constraints as clusters would return a p-value and not NaN.
+    # Not `bread @ (sums.T @ sums) @ bread`, because rounding errors could raise the rank of this product. If there are
+    # as many constraints as clusters, `test` would then return a p-value, where NaN is correct.
     influences = sums @ bread
     return factor * influences.T @ influences

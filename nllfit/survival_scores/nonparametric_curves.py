@@ -52,8 +52,8 @@ def kaplan_meier(time: Any, event: Any, censoring: bool = False, entry: Any = No
         from the start.
 
     Raises:
-      ValueError: if there is no row, a time is not finite, an event is neither 0 nor 1, an entry is NaN or not before
-        the row's time, the arrays differ in length, or `censoring` is neither True nor False.
+      ValueError: if there is no row, if a time is not finite, if an event is neither 0 nor 1, if an entry is NaN or not
+        before the row's time, if the arrays differ in length, or if `censoring` is neither True nor False.
 
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, 1958.
     """
@@ -89,8 +89,8 @@ def cumulative_incidence(time: Any, cause: Any, of: Any) -> SurvivalCurve:
       of: the label of the cause whose events are counted.
 
     Raises:
-      ValueError: if no row has the cause `of`, a cause is missing or the text "0", a time is not finite, or the arrays
-        differ in length.
+      ValueError: if no row has the cause `of`, if a cause is missing, if a cause is the text "0", if a time is not
+        finite, or if the arrays differ in length.
 
     Source: Aalen and Johansen, An empirical transition matrix for non-homogeneous Markov chains, 1978.
     """

@@ -20,7 +20,7 @@ __all__ = ["HISTOGRAM", "MIXTURE", "VALUES", "checked_names", "default", "plausi
 
 HISTOGRAM, MIXTURE, VALUES = "Histogram", "Mixture", "Values"
 _COMPONENTS = 5  # the number of Normals in a "Mixture"
-_FLOOR = {"scale": 1e-3}  # the least scale of location-scale families, in standard deviations of the outcomes
+_FLOOR = {"scale": 1e-3}  # the minimum scale of location-scale families, in standard deviations of the outcomes
 
 
 def checked_names(distribution: Any) -> list[Any]:
@@ -130,7 +130,7 @@ def target_of(distribution: Any, rows: Rows, values: np.ndarray | None = None, h
 def _named(name, shape):
     """Returns the family called `name`, and whether it is a location-scale family.
 
-    A location-scale family gets a least scale. In other families, positive parameters get the link `exp`.
+    A location-scale family gets the minimum scale `_FLOOR`. In other families, positive parameters get the link `exp`.
     """
     if name == MIXTURE:
         return MixtureFamily("Normal", _COMPONENTS, shape, floor=_FLOOR), True

@@ -14,7 +14,7 @@ from nllfit.families.arguments import is_missing, refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 
-_MOST_CATEGORIES = 50  # only this number of the most frequent categories of a column have an indicator
+_MOST_CATEGORIES = 50  # the maximum number of categories of a column that get an indicator: the most frequent ones
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL_OF_PANDAS = "CategoricalDtype"
 _CATEGORICAL = (_CATEGORICAL_OF_PANDAS, "Categorical", "Enum")  # "Categorical" and "Enum" are dtypes of polars
@@ -26,8 +26,8 @@ class Column:
 
     Attributes:
       name: the column's name in error messages.
-      categories: the categories with an indicator column; None for a column of numbers or booleans. A column without
-        any value in the training rows has an empty list, and all its values count as missing.
+      categories: the categories with an indicator column; None for a column of numbers or booleans. If the training
+        rows have no value in the column, the list is empty, and all values in new rows count as missing.
       fill: the number that replaces a missing number: the median of the training rows.
       has_gaps: whether a training row had a missing value. If so, one more indicator column marks missing values.
     """

@@ -26,9 +26,9 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 # The weight decay is this number divided by the number of rows `n`. The decay acts like a Normal prior on the weights,
 # and in a mean loss over `n` rows, the logarithm of a prior is divided by `n`.
 DECAYS = {"weak": 50, "strong": 500}
-LEAVES = {"weak": 1, "strong": 5}  # the minimum number of rows in a leaf, before the increase for `_MOST_NUMBERS`
-# All leaves of a tree together store at most this number of numbers. In a large table, the minimum number of rows in a
-# leaf is increased for this purpose.
+# The minimum number of rows in a leaf. In a large table it is multiplied by an integer, so that all leaves of a tree
+# together store at most `_MOST_NUMBERS` numbers.
+LEAVES = {"weak": 1, "strong": 5}
 _MOST_NUMBERS = 2**17
 _CHECKED_ROWS = 2000  # the maximum number of rows on which the losses of members are compared
 _FAILED_NATS = 0.5  # a member has failed if its mean loss is above the median of all members by more than this, in nats

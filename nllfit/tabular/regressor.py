@@ -67,8 +67,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - `"trees"`: the trees without a network, for a Normal, a `"Histogram"` or `"Values"`.
         - a `Network`.
         - a list of these. The best is selected. The first `distribution` is tried with each network that can predict
-          it. Each later `distribution` is tried only with the best network so far that can predict it. If no network so
-          far can, this `distribution` is tried with each network of the list that can predict it.
+          it. A later `distribution` is tried with only one of the networks already tried: the best one that can
+          predict it. If none of them can predict it, this `distribution` is tried like the first one.
         - `"auto"`: the list of `"smooth"`, `"steep"` and `"trees"`, and also `"forest"` if `distribution` is `"auto"`.
       num_members: the number of networks in the ensemble. `joblib` trains them, in threads by default. Networks whose
         mean loss on training rows is more than 0.5 nats above the ensemble's median are left out.
@@ -125,7 +125,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> "DistributionRegressor":
-        """Selects a network, a distribution and a spread, and trains the final model on all rows.
+        """Selects a network, a distribution and the width of its predictions, and trains the final model on all rows.
 
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.

@@ -18,7 +18,8 @@ __all__ = ["SPREADS", "Target", "has_few_values"]
 # rows for each distinct value.
 _MOST_VALUES = 100
 _LEAST_REPEATS = 10
-# The maximum number of parameters that each member has in one call of `chunk_losses`. In float64 they take 32 MiB.
+# The maximum number of distribution parameters that one call of `chunk_losses` computes for each member of an ensemble.
+# In float64 they take 32 MiB.
 _MOST_NUMBERS = 2**22
 SPREADS = np.geomspace(0.7, 4, 36)
 
@@ -32,8 +33,9 @@ class Target(abc.ABC):
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
-      marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, if `mixture`
-        adds this distribution as one more member. None if the method `distribution` adds the marginal distribution.
+      marginal: None, or the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`. If
+        they are given, the method `mixture` adds the marginal distribution as one more member of the ensemble. If not,
+        the method `distribution` adds it.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.

@@ -136,8 +136,8 @@ class Search:
         """Runs the trials and returns them sorted from the best to the worst score.
 
         First, each network that can predict the first distribution is tried with this distribution and the weak
-        regularization. The best network and the trees are also tried with the strong regularization if they are
-        overconfident, which means that their spread exceeds 1.
+        regularization. If the best network is overconfident, which means that its spread exceeds 1, it is also tried
+        with the strong regularization. The same applies to the trees.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
         whose network can predict this distribution. If this trial is of trees with the weak regularization, and the
@@ -268,10 +268,10 @@ class Search:
 def _folds(num_rows, settings):
     """Returns the held-out rows of each fold. The first fold contains the last rows.
 
-    The number of folds is the smallest number with which at least 500 rows are held out. If all complete folds together
-    have fewer than 500 rows, all of them are used. The rows that are left over, fewer than a fold has, are in no fold.
-    If `shuffle` is false, the rows are in order of time. Then there is only the first fold, because models for the
-    other folds would be trained on rows that are later than the held-out rows.
+    All folds have the same number of rows. There are as many folds as are needed to hold out at least 500 rows in
+    total. If the table is too small for that, there are as many folds as fit into the table. Rows outside the folds are
+    never held out. If `shuffle` is false, the rows are in order of time. Then there is only the first fold, because
+    models for the other folds would be trained on rows that are later than the held-out rows.
     """
     size = max(1, math.ceil(settings.validation_fraction * num_rows - 1e-9))
     size = min(size, num_rows - 1)  # at least one row is left to train on

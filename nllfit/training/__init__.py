@@ -3,7 +3,7 @@
 How `fit` works, file by file:
 
     fit.py              checks the arguments (fit_arguments.py)
-    batches.py          makes the data `Arrays`, or a `Stream` (streams.py) with a reader (dataset_readers.py)
+    batches.py          converts the data to `Arrays`, or to a `Stream` (streams.py) with a reader (dataset_readers.py)
     outcome_support.py  checks outcomes against the support of the heads (model_outputs.py)
     callback_loop.py    trains the epochs of a `Run` and calls Keras's callbacks (model_for_callbacks.py)
     runs.py             gives chunks of the data (chunk_layout.py) to programs, and restores the model after an error

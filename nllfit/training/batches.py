@@ -185,8 +185,8 @@ class Arrays:
       num_rows: the number of rows, `n`.
       steps: batches per epoch, including a partial last batch.
       first: the first batch in the order of the arrays.
-      have_same_layout: whether all epochs have the same number of full batches, and either all of them or none end in a
-        partial batch.
+      have_same_layout: whether all epochs have the same number of full batches, and either every epoch or no epoch ends
+        in a partial batch.
     """
 
     def __init__(self, data, batch_size, steps=None, seed=None, restarts=False, replicas=ALONE):

@@ -49,7 +49,8 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
         if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank for spec in specs):
             take_from = _take_from_dataset
     begin = functools.partial(take_from, iterable, convert)
-    if isinstance(iterable, tf.distribute.DistributedDataset):  # keeps empty batches: all workers read equally many
+    # In a `DistributedDataset`, empty batches are kept, so that all workers read the same number of batches.
+    if isinstance(iterable, tf.distribute.DistributedDataset):
         return begin
     return lambda max_batches: functools.partial(_take_with_rows, begin(max_batches))
 

@@ -71,7 +71,7 @@ class Stretch(NamedTuple):
 
 
 class Program:
-    """Loops over the `train_step` or `test_step` of a model, for chunks of one layout.
+    """A compiled program that calls the `train_step` or `test_step` of a model in a loop, for chunks of one layout.
 
     Args:
       model: the model to trace.
@@ -127,7 +127,11 @@ class Program:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """Returns the next call for a chunk. Starts XLA's compilation, or waits for its end, if the call says so."""
+        """Returns the next call for a chunk.
+
+        If `Call.compiles` is true, this method starts XLA's compilation. If `Call.waits` is true, it waits until the
+        compilation ends, and returns the call that follows.
+        """
         with self._lock:
             call = next_call(request, self.operations, self.timings)
             if call.compiles and self.timings.xla == "not compiled":

@@ -91,7 +91,14 @@ def check_verbose(verbose: Any) -> None:
 
 
 def epoch_callbacks(callbacks: Any, model: Model) -> Sequence:
-    """Returns the callbacks as a list. Raises an error for one of the other Keras version or with batch hooks."""
+    """Returns the callbacks as a list, after checking that `fit` can use them.
+
+    Raises:
+      TypeError: if a callback is not of the model's Keras version, or if the `backup_dir` of a `BackupAndRestore` is
+        not a path.
+      ValueError: if a callback acts on every batch or is a user's own subclass of `BackupAndRestore`, or if there are
+        several `BackupAndRestore`.
+    """
     keras = adapter_of(model).keras
     callbacks = tf.nest.flatten(callbacks) if callbacks is not None else []
     for callback in callbacks:

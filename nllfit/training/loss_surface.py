@@ -22,7 +22,7 @@ from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-# The maximum of rows times directions in one call of `_curvature`.
+# The maximum number of rows times directions in one call of `_curvature`.
 _BLOCK = 2**21
 
 
@@ -79,7 +79,7 @@ class Surface:
                 self._data, self._specs, self._cached_program = (), (), None
 
     def has_copy_of(self, model: Model) -> bool:
-        """Whether a copy computes the loss, and its penalties equal those of `model` if both have the same weights."""
+        """Whether a copy computes the loss, and the copy and `model` have equal penalties at equal weights."""
         if self._twin is None:
             return False
         with self._lock:
@@ -134,7 +134,7 @@ class Surface:
         return np.concatenate([block.numpy().astype(np.float64) for block in cast])
 
     def curvature(self, w: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Returns the product of the Hessian at weights `[p]` and directions `[p, m]`."""
+        """Returns the Hessian at the weights `w` `[p]`, multiplied by the directions `[p, m]`."""
         if self._uses_differences is None:  # TensorFlow's second derivatives of loops are slow, wrong or missing
             self._uses_differences = any("While" in operation for operation in operations_of(self._program()))
         if self._uses_differences:

@@ -46,8 +46,8 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 
     Returns:
       A function `check(x, y, sample_weight)` for any number of rows. The function replaces outcomes as described above
-      and returns the three arguments. It raises a `ValueError` about the first outcome that counts and is not finite or
-      not in the support.
+      and returns the three arguments. If an outcome that counts is not finite, or is outside the support, the function
+      raises a `ValueError`, whose message names the row.
 
     Raises:
       ValueError: if there are no outcomes, and the model's loss needs them.
@@ -72,11 +72,11 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, *, where="row {}".format):
     """Checks the outcomes and returns the data.
 
-    An outcome does not count if it is masked or has weight 0, and the loss is one of nllfit's. If such an outcome is
-    not finite, it is replaced by an outcome in the support. For an outcome that counts and is not finite or not in the
-    support, a `ValueError` is raised.
+    If the loss is one of nllfit's, outcomes that are masked or have weight 0 do not count. If such an outcome is not
+    finite, it is replaced by an outcome in the support. If any other outcome is not finite, or is outside the support,
+    a `ValueError` is raised. `outcome_check` describes the exceptions for metrics.
     """
-    outputs = known_outputs(model, x)[0] if has_loss else []  # found for each batch: the length of sequences may vary
+    outputs = known_outputs(model, x)[0] if has_loss else []  # for each batch, because sequences may differ in length
     replacements = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
@@ -154,7 +154,7 @@ def _as_rows_of(y, distribution, counts, name="y"):
 
 
 def _replaced(y, distribution, counts):
-    """In outcomes that do not count, replaces each number that is not finite by a number in the support."""
+    """Where `counts` is False, replaces each number that is not finite by a number in the support."""
     if counts is None or not y.dtype.is_floating or np.isfinite(tf.reduce_sum(y).numpy()):
         return y
     possible = tf.cast(tf.reshape(_as_rows_of(y, distribution, counts), tf.shape(y)), y.dtype)
@@ -167,7 +167,7 @@ def _unweighted_metrics(model):
 
 
 def _describe_scored_row(where, row):
-    """Describes a row that an unweighted metric of nllfit scores, for messages."""
+    """Returns the position of a row, and the reason why a row of weight 0 counts, for messages."""
     return f"{where(row)} (a row of weight 0 counts in `metrics` of `compile`, but not in `weighted_metrics`)"
 
 

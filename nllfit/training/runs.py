@@ -26,8 +26,8 @@ __all__ = ["Run", "numbers"]
 
 # The maximum number of cached programs for each model, and for each architecture.
 _MAX_PROGRAMS = 8
-# A call of `Run.stretch` trains one or several consecutive epochs, a stretch. The state of the model after the first of
-# these epochs has the index 0, the next state has the index 1, and so on. The state before the stretch has this index.
+# A call of `Run.stretch` trains one or several consecutive epochs, which are called a stretch. The states of the model
+# after these epochs have the indices 0, 1, 2 and so on. The state before the stretch has the index -1.
 _BEFORE_STRETCH = -1
 
 
@@ -158,7 +158,8 @@ class Run:
                 self._states, self._restored_epoch = stretch.states, stretch.epochs - 1
                 if evaluates[0] and (begin_test or not self._held_out) and stretch.finite:
                     if begin_test:
-                        # If `begin_test` raises an error, the model keeps its state after the epoch, as in Keras.
+                        # If `begin_test` raises an error, the model keeps the state that it has at the end of the
+                        # epoch, as in Keras.
                         self._selected_epoch = self._restored_epoch
                         begin_test()
                         self._selected_epoch = _BEFORE_STRETCH

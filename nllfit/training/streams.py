@@ -117,7 +117,7 @@ class Stream:
         return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
-        """Checks and returns the data of a stack. `done` batches of the epoch come before the stack."""
+        """Checks and returns the data of a stack. `done` is the number of batches of the epoch before the stack."""
         data = self._prepare(stack.data)
         if not self._restarts:
             self._replicas.check(stack.size)
@@ -174,7 +174,7 @@ def prefetched(chunks):
 def _row_position(batch_size, done, epoch, row):
     """Returns the position of a row of a chunk, for messages.
 
-    `done` batches of the epoch come before the chunk.
+    `done` is the number of batches of the epoch before the chunk.
     """
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 

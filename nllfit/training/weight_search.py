@@ -65,8 +65,9 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": each step only divides the loss by a factor, so no optimum is near. The search concludes this if the
-          gain is above `noise` and above 1/16 of the previous gain, but at most a rounding error of `start - value`;
+        "zero": each step only divides the loss by a factor, so no optimum is near. The search ends in this way if the
+          gain is between two limits. It must be above `noise` and above 1/16 of the previous gain. It must also be at
+          most the rounding error of `start - value`;
         "stuck": no lower loss was found;
         "cut short": `max_iterations` steps were taken;
         "out of time": `max_seconds` have passed.

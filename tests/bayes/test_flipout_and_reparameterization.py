@@ -1,4 +1,7 @@
-"""The estimators of variational layers: the same distribution of outputs, unbiased gradients, and their noise."""
+"""The estimators of variational layers: their outputs have the same distribution, and their gradients are unbiased.
+
+The variance of the gradients is compared with a formula.
+"""
 
 import keras
 import numpy as np
@@ -43,7 +46,7 @@ def test_flipout_draws_a_row_from_the_distribution_of_reparameterization(kit, ba
 
 @pytest.mark.thorough
 def test_gradients_are_unbiased():
-    """The mean over draws of the gradient of a batch's loss is the gradient of the expected loss."""
+    """The gradient of a batch's loss, averaged over random draws, equals the gradient of the expected loss."""
     layer, x, y, design = linear_layer(KITS[0])
     weights = tf.Variable(vector(layer, MEANS, SPREAD))
     with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""Variational layers: against closed-form posteriors, Keras's own layers, and averages over many draws."""
+"""Compares variational layers with closed-form posteriors, Keras's own layers, and averages over many draws."""
 
 import keras
 import numpy as np
@@ -67,7 +67,10 @@ def test_weights_without_spread_give_keras_own_layer(kit, base):
 @pytest.mark.thorough(but=("tf_keras-Dense", "keras-Conv1D", "keras-Embedding"))
 @pytest.mark.parametrize(("kit", "base"), in_turn(CASES, ["Conv2D", "Conv1DTranspose", "Conv3DTranspose"]))
 def test_a_layer_computes_with_drawn_weights_and_trains(kit, base):
-    """Checks as in TFP's `conv_variational_test`: the output of a draw, the loss, a copy, other draws, a step."""
+    """Tests the outputs for a drawn weight vector, the loss, copies of the layer with two seeds, and a training step.
+
+    TFP's `conv_variational_test` has the same checks.
+    """
     layer, inputs = made(kit, base, estimator="reparameterization", seed=1)
     assert layer.losses == []
     outputs, plain = layer(inputs), getattr(kit.keras.layers, base)(**CASES[base][0])
@@ -120,7 +123,9 @@ REACHED = [
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "posterior", "steps", "draws", "tolerance"), REACHED)
 def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, draws, tolerance):
-    """A full posterior becomes exact. Independent Normals get the exact mean, and variances `1 / diag(precision)`.
+    """A posterior with a full covariance matrix becomes the exact posterior, whose precision matrix is `precision`.
+
+    A posterior of independent Normals gets the mean of the exact posterior, and the variances `1 / diag(precision)`.
 
     We average the parameters over the second half of the steps. Their error falls with the number of draws.
     """
@@ -153,7 +158,9 @@ def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, dra
 
 @pytest.mark.thorough
 def test_training_reaches_the_best_posterior_of_its_family():
-    """Independent Normal weights have the exact means, and the standard deviations `1 / sqrt(diag(precision))`.
+    """The best posterior of independent Normals has the means of the exact posterior.
+
+    Its standard deviations are `1 / sqrt(diag(precision))`, with the precision matrix of the exact posterior.
 
     A batch contains each row two hundred times, so that the local estimator has nearly no noise.
     """

@@ -142,8 +142,8 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
     model(x)
     model.layers[0].set_weights([np.zeros([1, 1]), np.log([6.0])])
     below = stats.poisson(6.0).cdf
-    # From the upper end of the widest interval on, the CDF is the model's CDF, shifted by the distance that this end
-    # has moved. The correction of `point` shrinks its interval to one count.
+    # At and above the upper end of the widest interval, the CDF is the model's CDF, shifted by the distance that this
+    # end has moved. The correction of `point` shrinks its interval to one count.
     wider, point = (Conformalized(model, corrections) for corrections in ({0.5: 1.0, 0.9: 3.0}, {0.9: -9.0}))
     assert nllfit.interval(predict_distribution(wider, x), 0.9)[1] == 13
     counts = np.arange(3.0)[:, None, None]
@@ -226,9 +226,9 @@ def test_a_quantile_that_is_rounded_to_the_end_of_the_support_has_a_finite_place
 
 
 def test_many_outcomes_at_the_end_of_the_support_are_refused():
-    """`conformalize` maps amounts to the real line and measures distances there. It maps 0 to minus infinity.
+    """`conformalize` maps nonnegative outcomes to the real line, and measures distances there. It maps 0 to -infinity.
 
-    This is so even for a `Gamma` of concentration 1, which has a positive density at 0.
+    It does so even for a `Gamma` of concentration 1, which has a positive density at 0.
     """
     model = tf_keras.Sequential([nllfit.heads.Gamma(concentration=1.0)])
     x, y = np.zeros([40, 1], "float32"), np.linspace(0, 3, 40)[:, None]

@@ -98,8 +98,9 @@ def test_few_rows_do_not_harm_a_calibrated_model():
         rows = slice(first, first + 100)
         recalibrated = recalibrate(model, X[rows], y[rows])
         losses.append(np.mean(truth - predict_distribution(recalibrated, X[FIT]).log_prob(y[FIT])))
-    # Three of the four maps are the identity, so the mean loss is 0.004 nats. Four splines would cost 0.08 nats. Four
-    # linear maps, with two parameters each, would cost about 2 / (2 n) = 0.01 nats.
+    # Three of the four maps are the identity, so the mean loss is 0.004 nats. If all four maps were splines, the mean
+    # loss would be 0.08 nats. If all four were linear, with two parameters each, the mean loss would be about
+    # 2 / (2 n) = 0.01 nats.
     assert np.mean(losses) < 0.01
 
 

@@ -32,7 +32,7 @@ def test_an_optimum_at_infinity_is_reported(family, y, limit):
         fit.profile(next(iter(fit.parameters)), [0.5])
 
 
-@pytest.mark.thorough  # covered by the test of a Poisson fitted to zeros, which has no finite maximum
+@pytest.mark.thorough  # a Poisson that is fitted to zeros, in the test above, also has no finite maximum
 def test_underdispersed_counts_send_a_negative_binomial_to_infinity():
     fit = maximum_likelihood("NegativeBinomial", np.random.default_rng(0).binomial(100, 0.9, 50))
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `probs` goes to 0"

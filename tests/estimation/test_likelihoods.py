@@ -23,7 +23,7 @@ def test_a_normal_likelihood_surface_matches_scipy():
     result = likelihood(tfd.Normal(mu, sigma), y)
     assert result.shape == (18, 41)
     expected = stats.norm.pdf(y[:, None, None], mu, sigma).prod(0)
-    np.testing.assert_allclose(result, expected, rtol=1e-12)  # exponents of up to 78 lose two digits
+    np.testing.assert_allclose(result, expected, rtol=1e-12)  # `exp` of numbers down to -77 loses two digits
 
 
 def test_the_logarithm_is_exact_where_the_product_underflows():

@@ -58,7 +58,7 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# An ordinary run fits these families: the common ones, and families with a closed form or a density of nllfit.
+# Every run fits these families: the common ones, and families with a closed form or a density of nllfit.
 # `--thorough` adds all other families. Separate tests cover special features of the other families, such as a corner of
 # the likelihood or a bound of the support.
 COMMON = ("Exponential-", "Gamma", "Laplace", "LogNormal", "Normal-", "Pareto", "Uniform", "Weibull")
@@ -143,7 +143,7 @@ def test_columns_are_fitted_independently():
             assert both.standard_errors[name][column] == pytest.approx(one.standard_errors[name], rel=1e-5)
 
 
-@pytest.mark.thorough  # covered by `tests/estimation/test_search.py`, which fits mixtures, too
+@pytest.mark.thorough  # `tests/estimation/test_search.py` also fits mixtures
 def test_a_mixture_finds_its_components():
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(0, 1, 600), rng.normal(6, 2, 400)])

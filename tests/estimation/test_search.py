@@ -161,7 +161,7 @@ def test_a_search_ends_on_odd_samples(name, monkeypatch):
             assert np.isfinite(estimate.log_likelihood) or not estimate.converged
 
 
-@pytest.mark.thorough  # covered by the next test, which has many maxima, too
+@pytest.mark.thorough  # the likelihood in the next test also has many maxima
 def test_the_highest_of_many_maxima_between_observations_is_found():
     rng = np.random.default_rng(3)
     y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
@@ -352,7 +352,7 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
     assert fit.num_parameters == 2
 
 
-@pytest.mark.thorough  # covered by the test of a Poisson fitted to zeros, whose rate goes to 0, too
+@pytest.mark.thorough  # `test_fits_that_do_not_converge.py` has a Poisson whose rate goes to 0
 def test_a_rate_of_zero_is_no_maximum_inside():
     y = np.random.default_rng(1).binomial(8, 0.5, 30)  # a Skellam's variance is at least its mean; the sample's is less
     fit = maximum_likelihood("Skellam", y)

@@ -1,4 +1,4 @@
-"""Calibration errors: probabilities on the edges of bins, against values computed by hand."""
+"""Compares calibration errors with values computed by hand. Some of the probabilities lie on the edges of bins."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The equivalence experiment: twin models stay equal, and differ with a wrong factor."""
+"""The equivalence experiment: twin models stay equal in training, unless the factor between their losses is wrong."""
 
 import dataclasses
 
@@ -10,8 +10,7 @@ from tests.experiments.samples import files
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sklearn", "ignore::DeprecationWarning:matplotlib")
 
 
-# An ordinary run leaves this test out, because `tests/test_equivalence.py` compares the losses of all pairs.
-@pytest.mark.thorough
+@pytest.mark.thorough  # in every run, `tests/test_equivalence.py` compares the losses of all pairs
 @pytest.mark.parametrize("keras", ["2", "3"])
 def test_twin_models_stay_equal_during_training(tmp_path, keras):
     # The first layer sets the global dtype policy of Keras 3 to float32. The twins must be in float64 in spite of this.

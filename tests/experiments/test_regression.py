@@ -15,7 +15,7 @@ BOTH = tuple(regression.NOISES)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(  # each noise trains three networks
+@pytest.mark.parametrize(  # the experiment trains three models for each noise
     ("keras", "noises"),
     [
         ("2", ("growing",)),

@@ -51,7 +51,7 @@ def test_the_gradient_is_right_at_concentration_1():
     np.testing.assert_allclose(tape.gradient(value, at)[1], 1 + np.log(0.3) - 0.3 - special.digamma(1), rtol=1e-12)
 
 
-@pytest.mark.thorough  # the tests of regressions use such heads in an ordinary run
+@pytest.mark.thorough  # in every run, the tests of regressions use such heads
 def test_by_mean_heads_work_with_keras_2_and_keras_3(tmp_path):
     arguments = {"parameterization": "mean", "link": {"mean": "exp"}, "shared": "alpha"}
     x = np.random.default_rng(0).normal(size=[40, 2]).astype("float32")

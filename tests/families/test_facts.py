@@ -19,7 +19,8 @@ def test_facts_name_existing_families_and_parameters(cls):
     assert facts != Facts()
     corner = [policy.corner] if policy.corner else []
     named = {*facts.links, *facts.twins, *facts.endless, *policy.statistics, *corner}
-    for field in ("locations", "scales", "rates"):  # without the defaults, which are for many families
+    # The default policy names parameters of many families, so its names are not checked.
+    for field in ("locations", "scales", "rates"):
         named |= set(getattr(policy, field)) - set(getattr(SearchPolicy(), field))
     assert named <= known
 

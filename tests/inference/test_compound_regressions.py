@@ -30,7 +30,7 @@ def coefficients(head, x, y):
     return found.estimates[order], found.standard_errors[order], found.log_likelihood
 
 
-@pytest.mark.thorough  # `tests/regression/test_families.py` fits a zero-inflated regression, too
+@pytest.mark.thorough  # `tests/regression/test_families.py` also fits a zero-inflated regression
 def test_zero_inflated_regression_matches_statsmodels():
     estimates, errors, log_likelihood = coefficients(
         heads.ZeroInflated("Poisson", event_shape=1, dtype="float64"), X, COUNTS

@@ -1,4 +1,4 @@
-"""Figures of calibration: intervals and bands against SciPy and statsmodels, and errors."""
+"""Figures of calibration. Their intervals and bands are compared with SciPy and statsmodels."""
 
 import numpy as np
 import pytest

@@ -291,7 +291,7 @@ def test_a_column_far_from_0_loses_no_digits(heart, covariance):
 
 
 def test_late_entry_loses_no_small_risks():
-    """The reference sums over the rows at risk at each time.
+    """The expected value is computed by a direct sum over the rows at risk at each time.
 
     The risks of late rows are up to 1e24 times as large as those of early rows.
     """

@@ -88,7 +88,7 @@ def test_glms_of_amounts_match_statsmodels(votes, case):
     assert_agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
-@pytest.mark.thorough  # covered by the test of a beta regression, which has two parameters, too
+@pytest.mark.thorough  # the beta regression in another test also has two parameters
 def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)
@@ -127,7 +127,7 @@ def test_beta_regression_from_a_formula_matches_statsmodels(votes):
 @pytest.mark.thorough
 @pytest.mark.parametrize("link", ["reciprocal", "square"])
 def test_the_interval_of_a_mean_contains_the_mean_where_its_link_turns(link):
-    """The interval of the linear predictor contains 0, where the mean is infinite or 0. Neither of its ends is 0."""
+    """The interval of the linear predictor contains 0 between its ends. At 0, the mean is infinite or 0."""
     data = {"y": [1.0, 3.0, 1.0, 2.0, 1.0, 4.0], "x": np.arange(6.0)}
     found = nllfit.regression("y ~ x", data, "Poisson", link={"rate": link})
     b = found.params.to_numpy()

@@ -122,7 +122,11 @@ WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # TFP's survival function is
 
 
 def moved(params, y):
-    """The given row, rows with one number (outcome or parameter) moved by one or two steps, and the steps."""
+    """Returns `(rows, steps)`, with the size of a step for the outcome and for each parameter.
+
+    The first row has the given outcome and parameters. In each other row, one of these numbers is moved by one or two
+    steps.
+    """
     values = [y, *params]
     steps = [1e-3, *(1e-3 * (abs(value) or 1e-3) if np.isfinite(value) else 0.0 for value in params)]
     moves = [
@@ -212,7 +216,7 @@ def test_a_mixture_of_many_components_matches_piecewise_quadrature(narrow, toler
 def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
     """The number of points that cut the range of integration is limited.
 
-    The number of pairs of components that are in memory at once is limited, too.
+    The number of pairs of components that are in memory at once is also limited.
     """
 
     def laplaces(num):
@@ -363,7 +367,7 @@ def test_angles_that_differ_by_a_turn_have_the_same_crps():
     assert one == pytest.approx(other, rel=1e-12)
 
 
-@pytest.mark.thorough  # ordinary runs compare wider windows with `scoringrules`
+@pytest.mark.thorough  # in every run, another test compares wider windows with `scoringrules`
 def test_the_crps_of_a_truncated_normal_has_its_digits_if_the_window_is_narrow_or_far():
     loc, scale = tf.constant([0.5, 0.0, -60.0], tf.float64), tf.constant([2.0, 1e7, 1.0], tf.float64)
     high, y = np.array([1.0, 1.0, np.inf]), np.array([0.3, 0.3, 0.01])

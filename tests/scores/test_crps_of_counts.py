@@ -1,4 +1,4 @@
-"""CRPS of counts and classes: closed forms, and `crps` of families without one, against sums over all counts."""
+"""Compares the CRPS of counts and classes, with and without a closed form, with sums over all counts."""
 
 import numpy as np
 import pytest
@@ -61,8 +61,9 @@ def test_closed_forms_equal_the_sum_over_all_counts(name):
         # stops too early at `params`. So `params` have their own call.
         found, derivatives = scored(name, params, y)
         np.testing.assert_allclose(found, expected, rtol=1e-8, err_msg=str(params))
-        # One call scores all rows that the checks below need: counts, outcomes between two counts (the score is linear
-        # there) and below 0 (the score rises by the distance), with each parameter moved by one and by two steps.
+        # One call scores all rows that the checks below need. The outcomes are counts, numbers between two counts (the
+        # score is linear there), and numbers below 0 (the score is a constant plus the distance from 0). The parameters
+        # are the given ones, and the given ones with one parameter moved by one or two steps.
         moves = [{}, *({key: step * h} for key, h in steps.items() for step in (-2, -1, 1, 2))]
         rows = {key: np.array([[value + move.get(key, 0.0)] for move in moves]) for key, value in params.items()}
         places = np.tile([*y, *between], [len(moves), 1])
@@ -134,7 +135,7 @@ def test_events_and_classes_have_brier_scores_and_ordered_ones_ranked_probabilit
     np.testing.assert_allclose(nllfit.crps(y, ordered), expected, rtol=1e-6)
 
 
-@pytest.mark.thorough  # ordinary runs test the scores of other counts
+@pytest.mark.thorough  # in every run, other tests check scores of counts
 @pytest.mark.parametrize("power", [1.6, 2.0, 3.5])
 def test_a_zipf_has_a_score(power):
     y, step = np.array([-1.0, 1.0, 1.5, 4.0, 200.0]), 1e-4

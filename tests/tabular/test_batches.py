@@ -101,7 +101,7 @@ def test_datasets_frames_and_weights_are_read(small_parts):
 
 @pytest.mark.thorough
 def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
-    """The sample has the outcomes 0 to 3. The other rows have 1.5, between these, or 9, above them."""
+    """The rows of the sample have the outcomes 0, 1, 2 and 3. The other rows have the outcome 1.5 or 9."""
     y = np.arange(448) % 4.0
 
     def batches():
@@ -116,7 +116,7 @@ def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
 
 
 def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, monkeypatch):
-    """A zero outside the sample excludes the Gamma. The networks are not trained here."""
+    """An outcome of 0 excludes the Gamma, even if it is in a row that is not in the sample. No network is trained."""
     y, tried = 1 + RNG.gamma(2, size=448), []
 
     def batches():

@@ -52,7 +52,7 @@ NULLABLE = pd.DataFrame(
 
 @pytest.mark.parametrize("table", [WHOLE, pd.DataFrame(WHOLE), NULLABLE], ids=["array", "frame", "nullable"])
 def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
-    """By its definition, the dependence is the mean prediction if all rows have one value in the column."""
+    """The dependence at a value is the mean prediction after the column is set to this value in all rows."""
     y = WHOLE[:, 0] + 0.1 * RNG.normal(size=40)
     model = DistributionRegressor("Normal", network=Network((4,)), num_members=1, max_epochs=9, random_state=0)
     explanation = explain(model.fit(table, y), table, y, quantiles=[0.5], num_repeats=1, num_points=5, random_state=0)
@@ -68,7 +68,7 @@ def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
 
 
 def test_columns_of_any_scale_have_a_dependence():
-    """The columns are 96% zeros, times of one day in seconds since 1970, tiny numbers, and only missing values."""
+    """One column has 96% zeros, one has seconds since 1970, one has tiny numbers, and one has only missing values."""
     zeros = np.where(np.arange(300) < 288, 0, np.arange(300) - 288)
     seconds, tiny = 1.7e9 + 1e3 * RNG.normal(size=300), 1e-9 * np.arange(300)
     table = np.stack([zeros, seconds, tiny, np.full(300, np.nan)], axis=1)

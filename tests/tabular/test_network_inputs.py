@@ -31,7 +31,7 @@ def test_a_wide_table_is_not_binned():
 def test_the_forest_matches_scikit_learn():
     """The outcomes are 0, 1 and 2. So the trees predict `y`, standardised, and the indicators `y <= 0` and `y <= 1`."""
     x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
-    # scikit-learn gets exactly these numbers, because rounding errors decide between splits of equal gain.
+    # We give scikit-learn exactly these targets, because rounding errors decide between splits of equal gain.
     targets = forest._targets(y[:, 0])
     np.testing.assert_allclose(targets, np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1]), rtol=1e-12)
     theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)

@@ -1,4 +1,4 @@
-"""The training program of networks: the same results as Keras, one program for many networks, and errors."""
+"""The program that trains networks gives the same results as Keras, and is shared by many networks."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def layers(weights, shapes):
 
 
 def test_training_matches_keras():
-    """Three epochs with weighted rows, and two rows in the last batch, against Keras with the loss `BetaNLL`."""
+    """Keras trains with the loss `BetaNLL`. The rows have weights. The third, last batch of an epoch has two rows."""
     first = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     head = heads.Normal(1, floor={"scale": 1e-3})
     dense = [keras.layers.Dense(5, "swish"), keras.layers.Dense(4, "swish"), keras.layers.Dense(2)]

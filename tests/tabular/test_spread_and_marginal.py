@@ -114,7 +114,7 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
 
 @pytest.mark.thorough
 def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
-    """An untrained Gamma is the marginal distribution of the amounts. A prediction contains 10% of the marginal."""
+    """An untrained Gamma is the marginal distribution. In the prediction, the marginal distribution has weight 10%."""
     y = RNG.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", rows_of(y))
     family = target.family

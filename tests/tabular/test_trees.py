@@ -63,7 +63,8 @@ def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
     below = forest(y < edges, 5)
     between = nllfit.cdf(found, np.full([50, 1], edges[5])) - nllfit.cdf(found, np.full([50, 1], edges[0]))
     difference = np.asarray(between)[:, 0] - (below[:, 5] - below[:, 0])
-    assert np.abs(difference).max() < 0.12  # each interval is a Normal, and neighbours overlap
+    # The histogram has one Normal for each interval, and neighbouring Normals overlap.
+    assert np.abs(difference).max() < 0.12
     assert abs(difference.mean()) < 0.05
 
 

@@ -112,7 +112,7 @@ SUITED = {
 
 @pytest.mark.parametrize("distributions", [["NegativeBinomial", "Histogram"], ["Histogram", "NegativeBinomial"]])
 def test_a_later_distribution_is_tried_with_the_networks_that_predict_it(distributions):
-    """No network predicts both: only trees predict a Histogram, and trees do not predict a negative binomial."""
+    """Only trees can predict the Histogram, and trees cannot predict the NegativeBinomial."""
     search = Search(Rows(X, X), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: SUITED[name])
     search._trial = lambda by_crps, key: Trial(*key, nll=1.0, spread=1.0, crps=1.0)
     tried = [(trial.network, trial.distribution) for trial in search.best(distributions, ["smooth", "trees"])]

@@ -18,7 +18,8 @@ def sequential(k, shape, layers, dtype="float32", **compiled):
     model = k.Sequential([k.layers.Input(shape, dtype=dtype), *layers(), k.layers.Dense(3)])
     # SGD and not Adam, because the steps of SGD depend on the scale of a gradient, and SGD has fewer operations.
     usual = {"optimizer": k.optimizers.SGD(0.1, momentum=0.9), "loss": crossentropy(k), "metrics": ["accuracy"]}
-    model.compile(**usual | {"jit_compile": False} | compiled)  # Keras 3 would compile the references with XLA
+    # Some tests train such a model with Keras. By default, Keras 3 would compile it with XLA.
+    model.compile(**usual | {"jit_compile": False} | compiled)
     return model
 
 

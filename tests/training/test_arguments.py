@@ -75,7 +75,7 @@ def test_batches_of_outcomes_may_have_no_last_axis(kit):
     assert_same(by_keras(model, batches, shuffle=False), expected)
 
 
-@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` has this callback, too
+@pytest.mark.thorough  # `test_a_callback_that_fails_leaves_the_weights_of_its_epoch` also has this callback
 @mainly(keras)
 def test_an_unused_callback_is_accepted(kit):
     history = nllfit.fit(normal(kit), X, Y, verbose=0, callbacks=[kit.keras.callbacks.TerminateOnNaN()])

@@ -39,10 +39,11 @@ def test_models_that_only_keras_can_fit_are_refused(k):
         nllfit.fit(object(), x, y)
 
 
-@pytest.mark.thorough  # covered by the last test, which also has parameters that diverge
+@pytest.mark.thorough  # parameters also diverge in the test at the end of this file
 @pytest.mark.parametrize("compile", ["graph", "xla"])
 def test_diverging_parameters_raise_and_the_model_is_restored(compile):
-    tf_keras.utils.set_random_seed(0)  # with some seeds the huge step makes the scale huge, so the loss stays finite
+    # With some other seeds, the huge steps make the scale so large that the loss stays finite.
+    tf_keras.utils.set_random_seed(0)
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), nllfit.heads.Normal()])
     model.compile(tf_keras.optimizers.SGD(1e25), nllfit.negative_log_likelihood)
     x = np.random.default_rng(0).normal(size=[40, 3])

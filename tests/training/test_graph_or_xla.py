@@ -1,4 +1,4 @@
-"""The choice between graph and XLA, for requests and timings that the tests set."""
+"""The choices of `next_call` for given timings: whether a call runs in the graph or in XLA, and for how many steps."""
 
 import dataclasses
 

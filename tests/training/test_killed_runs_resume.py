@@ -68,7 +68,7 @@ def raises_at(k, epoch):
     return k.callbacks.LambdaCallback(on_epoch_begin=cut)
 
 
-@pytest.mark.thorough  # `test_a_resumed_run_reads_the_same_data` interrupts and resumes a run, too
+@pytest.mark.thorough  # `test_a_resumed_run_reads_the_same_data` also interrupts and resumes a run
 @mainly(keras, "k")
 def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkeypatch):
     whole, begun, resumed = network(k), network(k), network(k)
@@ -189,7 +189,8 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
 
 def train_in(k, folder):
     with generators():
-        model = network(k, units=50_000)  # a large model, so that a kill hits a write
+        # The backup of a large model takes long to write, so the test can kill the process during a write.
+        model = network(k, units=50_000)
         train(model, k, k.callbacks.BackupAndRestore(folder / "backup"))
         np.savez(folder / "weights.npz", *model.get_weights())
 

@@ -46,7 +46,7 @@ def breast_cancer():
 
 # The optimum of scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json. The
 # penalty 1e-2 is tested in float32 and with Keras 3 below.
-@pytest.mark.thorough  # covered by `test_a_penalty_makes_the_optimum_finite...`, which has a penalty, too
+@pytest.mark.thorough  # penalties are covered by `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64`
 def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption():
     penalty, objective, nll = 1e-3, 0.0680828231, 0.0543921760
     x, y, units, head = breast_cancer()
@@ -364,7 +364,7 @@ def test_an_optimum_at_infinity_does_not_converge(case, dtype):
     assert "the optimum is at infinity" in history.message
 
 
-@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` has a penalty, too
+@pytest.mark.thorough  # penalties are covered by `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64`
 @pytest.mark.parametrize(("case", "bounded"), [(separable, True), (without_counts, False)])
 def test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias(case, bounded):
     head, units, x, y = case(np.random.default_rng(0).normal(size=(200, 3)))
@@ -403,7 +403,6 @@ def test_float32_converges_or_reports_that_it_did_not(arguments):
 
 @pytest.mark.thorough
 def test_a_shared_scale_is_solved_and_an_exact_fit_does_not_converge():
-    # The first step from a scale of 1 would be ten times the scale, and the line search would fail.
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     line = x @ [[1.0], [2.0], [3.0]] + 0.5

@@ -23,7 +23,7 @@ def _seeds():
 
 
 def solved(model, x, y):
-    """Returns the loss that `fit_lbfgs` reports. It must have converged, and `evaluate` must agree."""
+    """Asserts that `fit_lbfgs` converges, and that `evaluate` gives the same loss. Returns this loss."""
     history = nllfit.fit_lbfgs(model, x, y, verbose=0)
     assert history.converged, history.message
     loss = history.history["loss"][-1]
@@ -119,7 +119,7 @@ def test_a_loss_by_name_and_a_penalty_are_minimised_in_float64(kit):
     np.testing.assert_allclose(dense.get_weights()[0], ridge, rtol=1e-6)
 
 
-@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` has a regularizer, too
+@pytest.mark.thorough  # `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64` also has a regularizer
 @mainly(keras)
 @pytest.mark.parametrize("strength", [None, 0.5])
 def test_a_regularizer_that_is_set_after_the_layer_was_built_has_no_effect_as_in_keras(kit, strength):

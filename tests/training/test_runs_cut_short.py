@@ -40,7 +40,7 @@ def assert_same_state(model, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` ends in the middle of an epoch, too
+@pytest.mark.thorough  # the data of `test_errors_name_the_batch_of_a_bad_dataset` also end within an epoch
 @pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
 @mainly(keras, "k")
 def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
@@ -202,7 +202,7 @@ def test_a_run_killed_before_its_backup_is_deleted_keeps_its_losses(k, tmp_path,
 
 
 def trained(k, model, **arguments):
-    """The epochs that a run trains."""
+    """Trains the model with `fit`. Returns a list of the epochs of this run."""
     arguments = {"epochs": 2, "seed": 0, "verbose": 0, "compile": "graph"} | arguments
     return nllfit.fit(model, X, Y, **arguments).epoch
 

@@ -1,4 +1,4 @@
-"""Batches of a dataset may have no rows, and sequences of different lengths."""
+"""A dataset may have empty batches, and the length of its sequences may differ from batch to batch."""
 
 import numpy as np
 import pytest
