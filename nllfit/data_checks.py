@@ -5,7 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nllfit.families.arguments import array_of_frame, refuse_misread, refuse_shapeless
+from nllfit.families.arguments import array_of_frame
+from nllfit.families.masked_and_sparse_arrays import refuse_misread, refuse_shapeless
 
 __all__ = [
     "CHUNK_BYTES",

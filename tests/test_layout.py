@@ -143,6 +143,7 @@ LEFT = {  # the uses that are allowed, as pairs of a module and a probe
     ("nllfit.families.head_base", "_getframe"),  # to explain why a model of the other Keras version refuses a head
     ("nllfit.families.configs", "hasattr"),  # recognises arrays
     ("nllfit.families.arguments", "hasattr"),  # recognises arrays
+    ("nllfit.families.masked_and_sparse_arrays", "hasattr"),  # recognises sparse matrices
     ("nllfit.families.registered_names", "hasattr"),  # recognises modules
 }
 

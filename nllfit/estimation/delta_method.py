@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import Problem
-from nllfit.estimation.verdicts import in_words
+from nllfit.estimation.verdicts import in_words, likely_cause, remark
 from nllfit.optimum.curvature import principal_axes
 from nllfit.optimum.optimum_and_verdict import Optimum
 
@@ -49,7 +49,8 @@ class Fit:
     @property
     def message(self) -> str:
         """The result of the search. If it did not converge, the message gives the reason."""
-        return in_words(self.problem.objective, self.optimum) + self.optimum.note + self.problem.remark
+        cause = "" if self.converged else likely_cause(self.problem)
+        return in_words(self.problem.objective, self.optimum) + self.optimum.note + remark(self.problem) + cause
 
     @property
     def distribution(self) -> tfd.Distribution:

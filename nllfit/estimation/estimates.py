@@ -283,8 +283,6 @@ def _estimate_of(fit: Fit) -> Estimate:
 def _message(fit, unidentified):
     """Returns the message of an `Estimate`. `unidentified` lists parameters without a unique estimate."""
     message = fit.message
-    if not fit.converged:
-        message += fit.problem.likely_cause
     if unidentified:
         message += (
             f"; other values of {' and '.join(unidentified)} give the same densities, so the standard error is "

@@ -16,7 +16,6 @@ from nllfit.families.arguments import refuse_with_family
 from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.family_base import ParametricFamily
-from nllfit.families.law import elements_of
 from nllfit.families.parameters import Numbers
 from nllfit.families.support_checks import first_refused
 from nllfit.families.wrapped_family import as_family, innermost
@@ -160,45 +159,6 @@ class Problem:
         """
         at_end = name in self.held and name in innermost(self.family).search.ends
         return tf.constant(2.0 if at_end else 1.0, tf.float64)
-
-    @property
-    def remark(self) -> str:
-        """A remark for the message of a fit. It is empty, unless the family is circular and `y` looks like degrees."""
-        if self.family.search.circular and np.abs(self.y).max() > 2 * np.pi:
-            return f"; `y` holds {self.y[np.abs(self.y).argmax()]:.4g}, and its angles are treated as radians"
-        return ""
-
-    def _open_intervals(self):
-        """Returns which intervals are open below, and which are open above, as boolean arrays `[n, ...]`.
-
-        An interval is open if it reaches the end of the support. If the support depends on the parameters, only an
-        interval with an infinite end counts as open.
-        """
-        lower, upper = self.y[..., 0], self.y[..., 1]
-        if self.family.search.corner or self.family.search.kinks:  # the support depends on the parameters
-            return np.isneginf(lower), np.isposinf(upper)
-        low, high = map(
-            np.asarray,
-            elements_of(self.distribution(np.zeros([self.objective.coordinates.size]))).ends(),
-        )
-        return (lower < low) if self.family.is_discrete else (lower <= low), upper >= high
-
-    @property
-    def likely_cause(self) -> str:
-        """A likely reason why Newton's method found no maximum, for the message of the fit. It may be empty."""
-        if self.family.takes_infinity and any(np.all(one_sided) for one_sided in self._open_intervals()):
-            return (
-                "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "
-                "that side, and there is no maximum: give some exact outcomes"
-            )
-        if self.family.search.kinks:
-            return f"; the likelihood of a {self.family.name} is not smooth"
-        # If a value occurs several times in `y`, the density can concentrate at this value, and the likelihood may then
-        # have no bound.
-        values, counts = np.unique(self.family.exact_outcomes(self.y), axis=0, return_counts=True)
-        if not self.family.is_discrete and counts.max(initial=0) > 1:
-            return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
-        return ""
 
 
 def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None, **fixed: Any) -> Problem:

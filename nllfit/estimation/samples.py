@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from nllfit.families.arguments import as_array, refuse_misread
+from nllfit.families.arguments import as_array
 from nllfit.families.censored import Censored
 from nllfit.families.family_base import ParametricFamily
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.families.scipy_censored_data import is_censored_data
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]

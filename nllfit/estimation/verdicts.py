@@ -3,9 +3,11 @@
 import numpy as np
 
 from nllfit.estimation.objective import Objective
+from nllfit.estimation.problem import Problem
+from nllfit.families.law import elements_of
 from nllfit.optimum.optimum_and_verdict import Optimum, Verdict
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "likely_cause", "remark"]
 
 # A coordinate of this size counts as infinite, because `exp(700)` is near the largest float64.
 _INFINITY = 700.0
@@ -60,3 +62,43 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     else:
         bound = "0" if abs(limit) < 1e-100 else f"{limit:.3g}"
     return f"no finite maximum: the log-likelihood goes on rising as `{name}` goes to {bound}"
+
+
+def remark(problem: Problem) -> str:
+    """Returns a remark for a fit's message. It is empty, unless the family is circular and `y` looks like degrees."""
+    if problem.family.search.circular and np.abs(problem.y).max() > 2 * np.pi:
+        return f"; `y` holds {problem.y[np.abs(problem.y).argmax()]:.4g}, and its angles are treated as radians"
+    return ""
+
+
+def _open_intervals(problem):
+    """Returns which intervals are open below, and which are open above, as boolean arrays `[n, ...]`.
+
+    An interval is open if it reaches the end of the support. If the support depends on the parameters, only an
+    interval with an infinite end counts as open.
+    """
+    lower, upper = problem.y[..., 0], problem.y[..., 1]
+    if problem.family.search.corner or problem.family.search.kinks:  # the support depends on the parameters
+        return np.isneginf(lower), np.isposinf(upper)
+    low, high = map(
+        np.asarray,
+        elements_of(problem.distribution(np.zeros([problem.objective.coordinates.size]))).ends(),
+    )
+    return (lower < low) if problem.family.is_discrete else (lower <= low), upper >= high
+
+
+def likely_cause(problem: Problem) -> str:
+    """Returns a likely reason why Newton's method found no maximum, for the message of the fit. It may be empty."""
+    if problem.family.takes_infinity and any(np.all(one_sided) for one_sided in _open_intervals(problem)):
+        return (
+            "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "
+            "that side, and there is no maximum: give some exact outcomes"
+        )
+    if problem.family.search.kinks:
+        return f"; the likelihood of a {problem.family.name} is not smooth"
+    # If a value occurs several times in `y`, the density can concentrate at this value, and the likelihood may then
+    # have no bound.
+    values, counts = np.unique(problem.family.exact_outcomes(problem.y), axis=0, return_counts=True)
+    if not problem.family.is_discrete and counts.max(initial=0) > 1:
+        return f"; {values[counts.argmax()]} is {counts.max()} times in `y`, where the density may have no bound"
+    return ""

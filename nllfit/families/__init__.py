@@ -14,7 +14,8 @@ about TFP's families that TFP does not provide or gets wrong.
 
 from nllfit.families import finite_discrete, independent_and_mixture_laws, laws, tfp_truncated  # noqa: F401  # they register laws and facts
 from nllfit.families.by_mean import ByMean
-from nllfit.families.censored import Censored, interval_censored, left_censored, right_censored
+from nllfit.families.censored import Censored
+from nllfit.families.censored_pairs import interval_censored, left_censored, right_censored
 from nllfit.families.family import Family
 from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.mixture import MixtureFamily

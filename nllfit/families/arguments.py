@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters.tensorflow import untouched
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.families.scipy_censored_data import is_censored_data, pairs_of
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
     "is_missing",
     "label_indices",
     "own_copy",
-    "refuse_misread",
-    "refuse_shapeless",
     "refuse_with_family",
 ]
 
@@ -132,36 +131,6 @@ def check_size(subject: str, size: int) -> None:
 def own_copy(value: Any) -> Any:
     """Copies a list, dict or array: changes of the original do not affect the copy. Returns other values unchanged."""
     return copy.deepcopy(value) if isinstance(value, list | dict | np.ndarray) else value
-
-
-def refuse_misread(label: str, values: Any) -> None:
-    """Raises a `ValueError` for data that NumPy and TensorFlow would misread.
-
-    NumPy and TensorFlow would use the values under a mask, and would treat a sparse matrix as a single object. SciPy's
-    `CensoredData` sorts outcomes by kind of censoring, so the outcomes no longer match the rows of other arrays.
-    """
-    problem = ""
-    if is_censored_data(values):
-        problem = (
-            "is SciPy's `CensoredData`, which does not keep the order of outcomes, so they would be compared with "
-            "other rows: give pairs `[n, 2]`, made by `nllfit.right_censored(time, observed)` or "
-            "`nllfit.interval_censored(lower, upper)`"
-        )
-    elif hasattr(values, "toarray"):
-        problem = f"is a sparse {type(values).__name__}: give an array, as its `.toarray()` makes it"
-    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        problem = f"has {np.ma.count_masked(values)} masked values: leave their rows out, here and in the other arrays"
-    if problem:
-        raise untouched(ValueError(f"{label} {problem}."))
-
-
-def refuse_shapeless(label: str, kind: type) -> None:
-    """Raises a `ValueError` if `kind` is a class of ragged or sparse tensors."""
-    if issubclass(kind, (tf.RaggedTensor, tf.SparseTensor)):
-        dense = "its `.to_tensor()`" if issubclass(kind, tf.RaggedTensor) else "`tf.sparse.to_dense`"
-        raise ValueError(
-            f"{label} holds a {kind.__name__}, which has no fixed shape: convert it to a tensor by {dense}."
-        )
 
 
 def refuse_with_family(options: Mapping[str, Any]) -> None:

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfpu
 
-from nllfit.families.arguments import as_labels, is_missing, refuse_misread
 from nllfit.families.family_base import Measure, ParametricFamily
 from nllfit.families.law import law_of
 from nllfit.families.observed_distribution import Observed
@@ -19,7 +17,7 @@ from nllfit.families.tfp_classes import unwrapped
 from nllfit.families.truncated_distribution import WindowedDistribution
 from nllfit.families.wrapped_family import FamilyOf, checked_cdf, elementwise
 
-__all__ = ["Censored", "CensoredDistribution", "interval_censored", "is_censored", "left_censored", "right_censored"]
+__all__ = ["Censored", "CensoredDistribution", "is_censored"]
 
 _KINDS = ("exact", "above", "below", "between")  # the kinds of outcomes; see `CensoredDistribution`
 
@@ -199,102 +197,3 @@ def is_censored(distribution: tfd.Distribution) -> bool:
     """
     inner = unwrapped(distribution)
     return isinstance(inner, CensoredDistribution) and inner.event_shape == [2]
-
-
-def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Converts times and event indicators to pairs `[lower, upper]` for a `Censored` family.
-
-    Args:
-      time: `[n]`, the time of the event, or the time at which observation ended before the event.
-      observed: `[n]`, 1 or True if the event was observed, 0 or False if it is only known to come later.
-
-    Returns:
-      An array `[n, 2]`: `[time, time]` if the event was observed, else `[time, inf]`.
-
-    Raises:
-      ValueError: if the arrays differ in shape, a time is not a number or is NaN, or `observed` contains anything but 0
-        and 1.
-
-    Example:
-      >>> right_censored([1.0, 2.0], [True, False])
-      array([[ 1.,  1.],
-             [ 2., inf]])
-    """
-    times, is_observed = _read(time, observed)
-    return np.stack([times, np.where(is_observed, times, np.inf)], -1)
-
-
-def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Converts measurements and limits of detection to pairs `[lower, upper]` for a `Censored` family.
-
-    Args:
-      value: `[n]`, the measured number, or the limit of detection.
-      observed: `[n]`, 1 or True if the number was measured, 0 or False if it is only known not to exceed the limit.
-
-    Returns:
-      An array `[n, 2]`: `[value, value]` if the number was measured, else `[-inf, value]`.
-
-    Raises:
-      ValueError: for the same reasons as `right_censored`.
-
-    Example:
-      >>> left_censored([1.0, 0.5], [True, False])
-      array([[ 1. ,  1. ],
-             [-inf,  0.5]])
-    """
-    values, is_observed = _read(value, observed)
-    return np.stack([np.where(is_observed, values, -np.inf), values], -1)
-
-
-def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
-    """Converts the ends of intervals to pairs `[lower, upper]` for a `Censored` family.
-
-    Two equal ends mean that the number is known exactly.
-
-    Args:
-      lower, upper: `[n]`, or `[n, k]` for outcomes with `k` elements; ends may be infinite.
-
-    Returns:
-      An array `[n, 2]`, or `[n, k, 2]`.
-
-    Raises:
-      ValueError: if the arrays differ in shape, an end is not a number or is NaN, or a lower end exceeds its upper end.
-
-    Example:
-      >>> interval_censored([0.1, 0.5], [0.2, np.inf])
-      array([[0.1, 0.2],
-             [0.5, inf]])
-    """
-    low, high = _numbers("lower", lower), _numbers("upper", upper)
-    if low.shape != high.shape:
-        raise ValueError(f"`lower` has shape {low.shape}, but `upper` {high.shape}: give both ends of each outcome.")
-    if np.any(low > high):
-        row = int(np.argwhere(low > high)[0][0])
-        raise ValueError(
-            f"`lower` is above `upper` at row {row}, {low[row]} and {high[row]}: give the lower end first."
-        )
-    return np.stack([low, high], -1)
-
-
-def _read(time, observed):
-    times, flag = _numbers("time", time), as_labels("observed", observed)
-    flag = np.where(is_missing(flag), -1, flag)  # refused below; a comparison with pandas's NA has no truth value
-    if times.shape != flag.shape:
-        raise ValueError(f"`observed` has shape {flag.shape}, but the numbers have shape {times.shape}: give one each.")
-    if not np.all((flag == 0) | (flag == 1)):
-        raise ValueError("`observed` holds values other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
-    return times, flag.astype(bool)
-
-
-def _numbers(name, values):
-    refuse_misread(f"`{name}`", values)
-    array = np.asarray(values)
-    try:
-        if array.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts
-            raise TypeError
-        values = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
-    if np.any(np.isnan(values)):
-        raise ValueError(f"`{name}` is NaN at row {np.argwhere(np.isnan(values))[0][0]}: give inf for an open end.")
-    return values

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.arguments import as_array
-from nllfit.families.censored import interval_censored, right_censored
+from nllfit.families.censored_pairs import interval_censored, right_censored
 from nllfit.plots.axes import Axes
 from nllfit.plots.nonparametric_survival import survival_steps
 from nllfit.quantiles import cdf, quantile, survival

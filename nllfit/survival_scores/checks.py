@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.families.arguments import is_missing, refuse_misread
+from nllfit.families.arguments import is_missing
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 
 __all__ = ["as_floats", "as_times", "check_probabilities", "check_shape", "checked"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.families.arguments import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.survival_scores.checks import as_floats, as_times, checked
 from nllfit.survival_scores.nonparametric_curves import Train, censoring_weights
 

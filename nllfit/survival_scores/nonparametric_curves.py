@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nllfit.families.arguments import is_missing, refuse_misread
+from nllfit.families.arguments import is_missing
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.survival_scores.checks import check_shape, checked
 
 __all__ = ["SurvivalCurve", "Train", "censoring_weights", "cumulative_incidence", "kaplan_meier", "remaining_share"]

@@ -10,7 +10,7 @@ The estimators need scikit-learn and SciPy. They build their networks with Tenso
 
 from nllfit.tabular.classifier import DistributionClassifier
 from nllfit.tabular.explanation import Explanation, explain
-from nllfit.tabular.network_inputs import Network
+from nllfit.tabular.network_architectures import Network
 from nllfit.tabular.regressor import DistributionRegressor
 from nllfit.tabular.transformed import transformed_log_density
 

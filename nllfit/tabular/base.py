@@ -13,10 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.arguments import as_count, refuse_misread
+from nllfit.families.arguments import as_count
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.tabular import files
 from nllfit.tabular.column_encoding import Columns, as_table
-from nllfit.tabular.network_inputs import checked_network
+from nllfit.tabular.network_architectures import checked_network
 from nllfit.tabular.table_rows import Rows, Settings, Stream, check_lengths, sample_of
 from nllfit.tabular.targets import Target
 from nllfit.tabular.trials import Predictor, Search, Trial

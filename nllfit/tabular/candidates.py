@@ -9,7 +9,7 @@ from nllfit.families import Censored, Family, MixtureFamily, ZeroInflated
 from nllfit.families.distribution_names import family_class
 from nllfit.families.facts import facts_of
 from nllfit.families.wrapped_family import as_family
-from nllfit.tabular.class_target import Classes
+from nllfit.tabular.class_and_value_target import Classes
 from nllfit.tabular.histogram_target import Histogram
 from nllfit.tabular.standardised_target import LocationScale, is_location_scale
 from nllfit.tabular.table_rows import Rows, Stream

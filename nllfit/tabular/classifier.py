@@ -10,9 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from tensorflow_probability import distributions as tfd
 
 from nllfit.evaluation import Evaluation, evaluate
-from nllfit.families.arguments import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.tabular.base import TabularEstimator, checked_rows
-from nllfit.tabular.class_target import Classes
+from nllfit.tabular.class_and_value_target import Classes
 
 __all__ = ["DistributionClassifier"]
 

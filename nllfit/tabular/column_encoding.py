@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from nllfit.families.arguments import is_missing, refuse_misread
+from nllfit.families.arguments import is_missing
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 

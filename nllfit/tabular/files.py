@@ -13,11 +13,12 @@ from tensorflow_probability import distributions as tfd
 from nllfit.families.family_base import ParametricFamily
 from nllfit.keras3 import heads
 from nllfit.saved_models import new_folder
-from nllfit.tabular.class_target import Classes
+from nllfit.tabular.class_and_value_target import Classes
 from nllfit.tabular.column_encoding import Column, Columns
 from nllfit.tabular.forest import Forest, ForestInputs
 from nllfit.tabular.histogram_target import Histogram
-from nllfit.tabular.network_inputs import Bins, Inputs, Network
+from nllfit.tabular.network_architectures import Network
+from nllfit.tabular.network_inputs import Bins, Inputs
 from nllfit.tabular.networks_and_forests import Networks, Trees
 from nllfit.tabular.perceptron import Perceptron
 from nllfit.tabular.standardised_target import LocationScale

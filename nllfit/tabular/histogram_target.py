@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.tabular.class_target import Classes
+from nllfit.tabular.class_and_value_target import Classes
 from nllfit.tabular.standardised_target import mean_and_spread
 
 __all__ = ["Histogram"]

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.tabular.forest import MOST_ROWS, Forest, grown
-from nllfit.tabular.network_inputs import TREES, Inputs, named_network
+from nllfit.tabular.network_architectures import TREES, named_network
+from nllfit.tabular.network_inputs import Inputs
 from nllfit.tabular.perceptron import Perceptron, Trainer
 from nllfit.tabular.table_rows import Rows, Settings, Stream
 from nllfit.tabular.targets import Target

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from nllfit.families import interval_censored, right_censored
-from nllfit.families.arguments import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.tabular.column_encoding import with_nan
 
 __all__ = ["censored_pairs", "checked_outcomes"]

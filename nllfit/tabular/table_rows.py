@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from nllfit.families.arguments import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_misread
 from nllfit.tabular.column_encoding import as_table, is_frame
 
 __all__ = ["Rows", "Settings", "Stream", "check_lengths", "parts_of", "sample_of"]

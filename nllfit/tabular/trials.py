@@ -26,7 +26,7 @@ import keras
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
-from nllfit.tabular.network_inputs import TREES
+from nllfit.tabular.network_architectures import TREES
 from nllfit.tabular.networks_and_forests import Model, model_class
 from nllfit.tabular.scoring import mean_crps
 from nllfit.tabular.table_rows import Rows, Settings, Stream

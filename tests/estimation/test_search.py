@@ -10,7 +10,7 @@ from scipy import optimize, special, stats
 from nllfit import Censored, Family, MixtureFamily, ZeroInflated, maximum_likelihood
 from nllfit.estimation.objective import Objective
 from nllfit.estimation.problem import problem_of
-from nllfit.estimation.verdicts import in_words
+from nllfit.estimation.verdicts import in_words, likely_cause, remark
 from nllfit.optimum.newton import climb, maximize
 from nllfit.optimum.optimum_and_verdict import Derivatives
 
@@ -310,8 +310,9 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
     fit = maximum_likelihood("NormalInverseGaussian", y)
     assert not fit.converged  # at a tailweight of 0.35 there is a local maximum, which is lower than the limit
-    # Near the limit, rounding errors decide which of the two verdicts follows.
-    assert "no finite maximum" in fit.message or "not positive definite" in fit.message
+    # Near the limit, rounding errors decide which of these verdicts follows; they differ between processors.
+    verdicts = "no finite maximum", "not positive definite", "no step raises the log-likelihood"
+    assert any(verdict in fit.message for verdict in verdicts)
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)
 
 
@@ -369,7 +370,7 @@ def test_an_angle_is_between_minus_pi_and_pi():
 
 @pytest.mark.parametrize(("largest", "is_remarked"), [(-6.2, False), (-6.4, True), (6.2, False), (6.4, True)])
 def test_angles_beyond_a_full_turn_are_remarked_on(largest, is_remarked):
-    assert bool(problem_of("VonMises", [0.0, 1.0, largest]).remark) is is_remarked
+    assert bool(remark(problem_of("VonMises", [0.0, 1.0, largest]))) is is_remarked
 
 
 @pytest.mark.thorough  # the tests of a Uniform and of a Pareto also estimate bounds of a support
@@ -421,7 +422,7 @@ def test_a_fit_without_a_maximum_says_which_way_it_rises(family, y, message):
 
 def test_censoring_on_one_side_is_no_cause_if_the_support_depends_on_the_parameters():
     problem = problem_of(Censored("Uniform"), [[1, 2], [2, 3], [4, 5], [1, 3]])
-    assert problem.likely_cause == "; the likelihood of a Censored Uniform is not smooth"
+    assert likely_cause(problem) == "; the likelihood of a Censored Uniform is not smooth"
 
 
 @pytest.mark.thorough

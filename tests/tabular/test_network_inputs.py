@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from nllfit.tabular import forest, network_inputs
+from nllfit.tabular import forest, network_architectures, network_inputs
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +25,8 @@ def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set():
 
 def test_a_wide_table_is_not_binned():
     x = np.zeros([3, 1001])
-    assert network_inputs.Inputs.fit(network_inputs.NETWORKS["steep"], x, x[:, :1], None, seed=0)[1].shape == (3, 1001)
+    _, inputs = network_inputs.Inputs.fit(network_architectures.NETWORKS["steep"], x, x[:, :1], None, seed=0)
+    assert inputs.shape == (3, 1001)
 
 
 def test_the_forest_matches_scikit_learn():

@@ -10,7 +10,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular import candidates, class_target, forest, scoring, standardised_target, targets
+from nllfit.tabular import candidates, class_and_value_target, forest, scoring, standardised_target, targets
 from nllfit.tabular.table_rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -198,7 +198,7 @@ def test_an_interval_is_scored_by_its_probability():
 
 def test_a_values_target_predicts_a_probability_for_each_value():
     y = np.array([[3.0], [5.0], [5.0], [8.0]])
-    target = class_target.Classes.of_values(y, None)
+    target = class_and_value_target.Classes.of_values(y, None)
     logits = np.log([[[0.2, 0.3, 0.5]], [[0.1, 0.1, 0.8]]])
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 1])), tfd.Categorical(logits))
     found = target.distribution(predicted, 1.0, 0.1)
