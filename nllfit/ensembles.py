@@ -33,7 +33,7 @@ _CONFIG = "ensemble.json"
 
 
 class Ensemble:
-    """The equal mixture of several models' distributions, called like one model.
+    """The equal mixture of several models' distributions. `ensemble(x)` works like `model(x)`.
 
     `p(y | x) = sum_m p_m(y | x) / M` for `M` members. For classes, this is the mean of the members' probabilities. For
     real numbers, the variance of the mixture is the mean of the members' variances (the noise) plus the variance of

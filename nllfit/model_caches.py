@@ -17,7 +17,7 @@ _MAX_ARCHITECTURES = 32
 
 
 class LeastRecentlyUsed:
-    """A cache of at most `most` objects: those that were used last.
+    """A cache that keeps the objects that were used most recently, at most `most` of them.
 
     Attributes:
       lock: a reentrant lock. A thread that makes missing objects holds the lock from `get` to `put`, so that no other
@@ -33,7 +33,7 @@ class LeastRecentlyUsed:
         return len(self._kept)
 
     def get(self, key: Hashable) -> Any:
-        """Returns the object of `key` and marks it as the object used last. Returns None if there is no such object."""
+        """Returns the object of `key` and marks it as the most recently used. Returns None if the key is unknown."""
         with self.lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -68,7 +68,7 @@ def kept_for(name: Hashable, make: Callable[[], Any], model: Model, *others: Mod
 def shared_by(architecture: Hashable, make: Callable[[], Any]) -> Any:
     """Returns `make()` and caches the result for all models of an architecture.
 
-    Only the results of the architectures that were used last stay in the cache.
+    Only the results of the architectures that were used most recently stay in the cache.
     """
     with _SHARED.lock:
         result = _SHARED.get(architecture)

@@ -27,7 +27,7 @@ __all__ = ["counted", "log_loss", "variance_weighted_log_loss"]
 
 @tf.autograph.experimental.do_not_convert
 def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, tf.Tensor | None]:
-    """Returns the outcomes and their weights, after replacing outcomes that do not count by outcomes in the support.
+    """Returns the outcomes and their weights. Outcomes that do not count are replaced with outcomes in the support.
 
     An outcome does not count if it is masked or has weight 0. The loss of its replacement is finite, so the product of
     loss and weight is 0 and not NaN.

@@ -1,6 +1,6 @@
-"""Selects the tests that run: all ordinary tests, and a twentieth of the tests marked `thorough`.
+"""Selects the tests that run: all ordinary tests, and one twentieth (1/20) of the tests marked `thorough`.
 
-By default, each day selects another twentieth.
+By default, the selected twentieth changes every day.
 """
 
 import collections
@@ -35,7 +35,7 @@ def pytest_configure(config):
 
 
 def is_thorough(item):
-    """Whether a test is marked `thorough`, and the argument `but` of the mark does not exempt the test's case."""
+    """Returns True if a mark `thorough` applies to this case of a test. The argument `but` of a mark exempts cases."""
     case = item.nodeid.partition("[")[2]
     return any(not case.startswith(marker.kwargs.get("but", ())) for marker in item.iter_markers("thorough"))
 
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints the turn, the twentieth of the tests marked `thorough` that this run contains.
+    """Prints the turn: its number decides which twentieth of the tests marked `thorough` this run contains.
 
     With `-q`, pytest would omit a line that `pytest_report_header` returns.
     """

@@ -42,9 +42,9 @@ def model_of(kit, name="Bernoulli"):
 
 
 def refuses(message):
-    """Returns `pytest.raises` for the type and the text of the exception `message`.
+    """Returns `pytest.raises` with the type and the text of an exception.
 
-    If `message` is a string, the exception is a `ValueError` with this text.
+    `message` is an exception, or the text of a `ValueError`.
     """
     error = message if isinstance(message, Exception) else ValueError(message)
     return pytest.raises(type(error), match=str(error))

@@ -31,8 +31,8 @@ def zipped(parts):
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
     """Damages the file in `count` ways, then each part of the ZIP file in `count` ways.
 
-    Weights may change only if the damage is in the part that contains them, and the checksum of this part was computed
-    after the damage.
+    The weights of a model that loads may differ only in one case: the damage is in the part that contains the weights,
+    and the checksum of this part was computed after the damage.
     """
     model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
     Ensemble([model, model.__class__.from_config(model.get_config())]).save(tmp_path)

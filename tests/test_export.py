@@ -28,8 +28,8 @@ def export(kit, model, function, rows, folder):
     """Exports `function(model(x))` with the `ExportArchive` of the model's Keras, as `docs/serving.md` does.
 
     `tf.saved_model.save` and `TFLiteConverter.from_concrete_functions` would lose the variables of a Keras 3 model.
-    Keras 3's `Variable._export_to_saved_model_graph` replaces the variable that the function reads by a new variable.
-    Only `tf.saved_model.load` gives the new variable its value.
+    In an export, Keras 3's `Variable._export_to_saved_model_graph` creates a new variable. The exported function reads
+    this new variable, and only `tf.saved_model.load` sets its value.
     """
     archive = kit.keras.export.ExportArchive()
     archive.track(model)

@@ -138,7 +138,7 @@ PROBES = {
     "_getframe": "pass what is needed as an argument",
     "copy.copy": "make a copy with other attributes in one step, as `ParametricFamily._replaced` does",
 }
-LEFT = {  # the uses that are allowed, as pairs of a module and a probe
+LEFT = {  # the uses that are allowed, as pairs of a module and a key of `PROBES`
     ("nllfit.families.broadcast_checks", "__class__"),  # tf_keras may have wrapped a head's distribution
     ("nllfit.families.head_base", "_getframe"),  # to explain why a model of the other Keras version refuses a head
     ("nllfit.families.configs", "hasattr"),  # recognises arrays

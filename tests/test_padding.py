@@ -67,7 +67,7 @@ WAYS = {
 }
 
 
-# The next test leaves these cases out, because it tests each of these ways with the other Keras version.
+# The next test leaves out these pairs of a Keras version and a way, because it tests each way with one Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
@@ -178,7 +178,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 def sequences(kit, padding=(100.0, np.nan)):
     """A model with a head at each time step, sequences of word indices, and outcomes.
 
-    The outcomes at index 0 are the numbers in `padding`, repeated.
+    A word index of 0 is padding. The outcomes of these steps are the numbers in `padding`, repeated.
     """
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])

@@ -59,8 +59,9 @@ def rows_of(case):
 def test_finite_inputs_never_give_nan(case, way):
     extreme, held, y = rows_of(case)
     family = make_head(KITS[0], case, validate_args=False).family
-    # These three heads may have no mean. Then they search for the median, which takes seconds in eager mode. XLA takes
-    # 15 seconds to compile the search of Truncated, which the last but one test of this module checks in eager mode.
+    # These three heads may have no mean, and then search for the median. In eager mode, the search takes seconds, so
+    # there we compute no predictions of these heads. XLA takes 15 seconds to compile the search of Truncated, so we
+    # leave it out. `test_a_truncated_prediction_is_finite_if_the_rate_is_extreme` runs this search in eager mode.
     searched = ("Hurdle", "Truncated", "ZeroInflated") if way == "eager" else ("Truncated",)
     predicts = case.prediction and case.name not in searched
     compute = computed(family, y, way, predicts)
@@ -122,7 +123,8 @@ MADE_OF_COUNTS = {
 }
 
 
-# Only the pair of ZeroInflated and float32 is in every run: `but` exempts it, and `parametrize` does not mark it.
+# Only the pair of ZeroInflated and float32 is in every run. `but` exempts both pairs of ZeroInflated from the first
+# mark. In `parametrize`, ZeroInflated has a mark for float64, but not for float32.
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
     ("name", "dtype"),

@@ -89,7 +89,7 @@ def test_quantiles_in_float32_are_those_of_float64_rounded(name):
     distribution, _ = SCALARS[name]
     found = nllfit.quantile(in_float32(distribution), LEVELS[1:]).numpy()
     assert found.dtype == np.float32
-    # The parameters are rounded to float32, and their quantiles are computed in float64.
+    # `exact` is computed in float64, from the parameters after rounding to float32.
     exact = nllfit.quantile(in_float32(distribution, tf.float64), LEVELS[1:])
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-37)  # numbers below 1.2e-38 are rounded to 0 in float32
 
@@ -219,7 +219,7 @@ def test_quantiles_of_a_parameter_that_is_nan_are_nan():
     assert np.isnan(nllfit.quantile(mixture, 0.5))
 
 
-@pytest.mark.thorough  # the tests of exported models also trace quantiles for any number of rows
+@pytest.mark.thorough
 def test_quantiles_work_with_an_unknown_batch_size():
     @tf.function(input_signature=[tf.TensorSpec([None, 6])])
     def middle(params):
@@ -249,7 +249,7 @@ def test_quantiles_in_a_window_far_in_a_tail_are_accurate(ends):
     below, above = nllfit.cdf(windows, y).numpy(), nllfit.survival(windows, y).numpy()
     for i, (name, reference) in enumerate(zip(ends, references, strict=True)):
         np.testing.assert_allclose(found[:, i], y[:, i], rtol=1e-8, atol=1e-12, err_msg=name)
-        # Rounding a quantile changes its CDF most where the CDF is steep: in a narrow window, or far in a tail.
+        # Rounding a quantile changes the CDF most where the CDF is steep: in a window that is narrow or far in a tail.
         step = 1e-14 * max(np.square(y[:, i] / scale).max(), 0.1 / (high[i] - low[i]), 1.0)
         for probabilities, of_y in ((below, reference.cdf), (above, reference.sf)):
             np.testing.assert_allclose(probabilities[:, i], of_y(y[:, i]), rtol=1e-9, atol=step, err_msg=name)

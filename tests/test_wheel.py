@@ -41,7 +41,7 @@ print(json.dumps({"added": added, "files": files, "typed": typed, "version": ver
 """
 
 
-@pytest.mark.thorough  # the next test also checks the files of the wheel
+@pytest.mark.thorough
 def test_the_wheel_contains_the_package(tmp_path):
     source, installed = tmp_path / "source", tmp_path / "installed"
     shutil.copytree(ROOT / "nllfit", source / "nllfit", ignore=shutil.ignore_patterns("__pycache__"))
@@ -59,7 +59,7 @@ def test_the_wheel_contains_the_package(tmp_path):
     assert {pathlib.Path(file).relative_to(installed) for file in found["files"]} == {
         path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")
     }
-    assert found["refused"].startswith("The file holds code")  # because the program has imported `nllfit`
+    assert found["refused"].startswith("The file holds code")  # the message of `nllfit`, not of Keras
     assert not (tmp_path / "ran").exists()
     assert found["typed"]
     assert set(found["version"]) == {nllfit.__version__}

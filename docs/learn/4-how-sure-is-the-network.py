@@ -153,7 +153,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# Shares of outcomes in 90% intervals: correct in the range after calibration; beyond the range, highest for ensembles
+# Outcomes in 90% intervals: calibration corrects their share in the training range; beyond it, ensembles do best
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):

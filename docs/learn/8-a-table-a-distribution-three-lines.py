@@ -66,10 +66,10 @@ figure
 
 # %% [markdown]
 # The coverage holds for new rows that are like the training rows. In a new row, the median of the column replaces a
-# missing number, and an unknown category counts as missing. Two kinds of new rows get intervals that are too narrow:
-# rows with a missing value in a column that was complete in training, of which a warning tells, and rows whose values
-# are far from those of all training rows, for which there is no warning. Copies of one row in the table also make
-# intervals too narrow, because `fit` may train on one copy and hold out another.
+# missing number, and an unknown category counts as missing. Two kinds of new rows may get intervals that are too
+# narrow. A new row may lack a value of a column that was complete in training: then the estimator warns. The values of
+# a new row may be far from those of all training rows: then there is no warning. Copies of one row in the table also
+# make intervals too narrow, because `fit` may train on one copy and hold out another copy.
 #
 # ## What it chose
 #

@@ -2,8 +2,8 @@
 
     python -m docs.pages.figures
 
-The file of the figure also contains text: points of the lines, and the labels. A test compares this text with the text
-of a new drawing.
+The file of the figure also contains, as text, the coordinates of some points of each line, and the labels. A test
+compares this text with the text of a new drawing.
 """
 
 import json
@@ -59,7 +59,7 @@ def recorded(path: pathlib.Path = QUICKSTART) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Draws the figure and saves it. The file also contains the labels and points as text."""
+    """Draws the figure and saves it. The file also contains the labels and the coordinates as text."""
     figure = drawn()
     QUICKSTART.parent.mkdir(exist_ok=True)
     figure.savefig(QUICKSTART, dpi=120, metadata={"Software": None, "Description": json.dumps(content(figure))})

@@ -56,9 +56,10 @@ def head(heads, classes, components, event):
 
 
 def measured(tools, what, size, seed=0):
-    """Returns the seconds and megabytes of a job, by the names in `COLUMNS`.
+    """Returns the seconds and megabytes of a job, as a dict with the keys `COLUMNS`.
 
-    `what` is a key of `SIZES`, and `size` is its value. The other keys of `USUAL` have the values given there.
+    `what` is a key of `SIZES`, and `size` is its value. All other settings have their values from `USUAL`.
+    Exception: if `what` is "batch", the number of rows is also `size`.
     """
     values = {**USUAL, what: size}
     batch = values.pop("batch")

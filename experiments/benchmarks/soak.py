@@ -1,4 +1,4 @@
-"""Does training stay correct for hours, and does the process stop growing?
+"""Does training stay correct for hours, and do the numbers of open files and threads stop growing?
 
     python -m experiments.benchmarks.soak --minutes 120
 

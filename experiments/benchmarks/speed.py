@@ -11,9 +11,10 @@ There are three parts:
    the peak memory.
 2. Every contender runs whole jobs. They train a network with 13 inputs, 50 hidden units and 2 classes on 455 rows with
    batches of 32; predictions and scores use 64,000 rows. Each job runs in `--repeats` new processes, and the contenders
-   take turns. Imports are not timed. Tracing and compilation are timed, with these exceptions: a model that is fitted
-   again, the members of an ensemble, predictions and evaluations are timed only after a first call, which traces. The
-   model and the members also train for a few seconds before they are timed, so that XLA can compile.
+   take turns. Imports are not timed. Tracing and compilation are timed, except in these cases: a model is fitted again,
+   the members of an ensemble are fitted, or a model predicts or evaluates. In these cases, an earlier call traces the
+   program. In the jobs `again` and `members`, training also runs for a few seconds before the timing starts, so that
+   XLA can compile.
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 
@@ -183,7 +184,10 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """Runs a job of each contender in several processes. Returns `{measured time: {contender: median seconds}}`."""
+    """Runs a job of each contender in several processes.
+
+    Returns `{name: {contender: median seconds}}` for the names in `JOBS[job]`.
+    """
     names = [name for name in arguments.contenders if (job, name) not in WITHOUT]
     rounds = [{name: worker(arguments, "job", name, job) for name in names} for _ in range(arguments.repeats)]
 

@@ -162,7 +162,7 @@ def main(argv=None):
         workers = min(len(data), os.cpu_count() or 1)
         if workers == 1:
             done = dict(zip(largest_first, map(fit, largest_first, map(data.get, largest_first)), strict=True))
-        else:  # one process per table, so that networks are compiled only once
+        else:  # one process fits all splits of a table, so that it compiles the table's networks only once
             with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
                 results = pool.starmap(fit, [(name, data[name]) for name in largest_first], chunksize=1)
             done = dict(zip(largest_first, results, strict=True))

@@ -77,8 +77,8 @@ class Keras3(Adapter):
     def is_unknown_variable(error: Exception) -> bool:
         """Without `_check_variables_are_known`, we could not recognize Keras's error about a weight that was unfrozen.
 
-        The traceback of this error contains the name. The error's message does not help, because in a graph, Keras 3.12
-        fails while it writes the message.
+        The traceback of this error contains the name `_check_variables_are_known`. The error's message does not help,
+        because in a graph, Keras 3.12 fails while it writes the message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
@@ -94,7 +94,7 @@ class Keras3(Adapter):
         return keras.models.clone_model(model, input_tensors=inputs, clone_function=clone_layer)
 
     def compile_in_float64(self, twin: Model) -> None:
-        """Without `_dtype` of the losses, the copy would silently compute its loss in float32."""
+        """If we did not set the attribute `_dtype` of the losses, `twin` would silently compute its loss in float32."""
         losses = self.compile_copy(twin, _as_object)
         for loss in [twin._compile_loss, *losses]:
             if loss is not None:

@@ -111,7 +111,7 @@ def _information(origin: Origin) -> tf.Tensor:
     # The information is the Hessian of `KL(reference || other)` with respect to the parameters of `other`, which are
     # `params`. `reference` must be constant, so `reference` is built from a copy of `params`.
     reference = unchecked.distribution(tf.stop_gradient(params), origin.shared)
-    if law_of(reference).latent() is not reference:  # true if outcomes are censored, or truncated per row
+    if law_of(reference).latent() is not reference:  # true for censored outcomes and for outcomes with a window
         raise ValueError(
             f"`model` predicts a {reference.name}, whose outcomes are intervals or come with a window, so their "
             f"Fisher information depends on how outcomes are censored or selected. Use "

@@ -54,7 +54,7 @@ class KLDivergence(HeadRegularizer):
       ValueError: from the constructor, if one of these is true:
         - An argument has the wrong type.
         - `weight` is negative or not finite, or `num_samples` is not an integer of at least 1.
-        - The prior has a trainable variable. (Only the parameters of a `Family` are learned.)
+        - The prior is a `tfd.Distribution` with a trainable variable, which Keras would not train.
       ValueError: when the head is created or at its first batch, if one of these is true:
         - The prior has another event shape than the head, or is a batch of several distributions.
         - The prior's support is bounded on a side on which the support of the head's family is unbounded.

@@ -111,7 +111,10 @@ class Coordinates:
         return trace(tf.function(pullback, autograph=False), w, self.held_specs, point_gradient)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """Returns a dict of the free parameters in their natural form. `w` is `[..., size]`."""
+        """Returns a dict of the free parameters in their natural form, such as `rate` for `log_rate`.
+
+        `w` is `[..., size]`.
+        """
         return self.family.natural(self.constrained(w, held))
 
     def from_natural(self, natural: Numbers) -> np.ndarray:

@@ -15,9 +15,9 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["Fit", "higher", "rise"]
 
-# Along some directions of the coordinates, no density changes. A parameter that changes along such a direction is not
-# identified. To find these parameters, we compare the component of a parameter's gradient along these directions with
-# the whole gradient. If the component is shorter than this share of the gradient, it counts as a rounding error.
+# Some directions of the coordinates leave all densities unchanged. A parameter that changes along such a direction is
+# not identified. To find these parameters, we compare the component of a parameter's gradient along these directions
+# with the whole gradient. If the component is shorter than this share of the gradient, it counts as a rounding error.
 _UNIDENTIFIED = 1e-4
 # If the final log-likelihoods of two searches differ by less than this, in nats, the searches count as having reached
 # the same maximum, or the same limit at infinity.

@@ -146,8 +146,8 @@ class Estimate(MaximumLikelihoodFit):
           An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
 
         Raises:
-          ValueError: if the family has no such name or index, if `values` is not a list of numbers, or if the fit did
-            not converge.
+          ValueError: if the family has no such name or index, if `values` is neither a number nor a list of numbers, or
+            if the fit did not converge.
         """
         self._check_name(name)
         self._check_converged()

@@ -14,11 +14,11 @@ from nllfit.quantiles import quantile
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 
-_LEAST_EXPECTED = 5.0  # each bin has at least this expected number of outcomes
+_LEAST_EXPECTED = 5.0  # the smallest expected number of outcomes in a bin
 # If the outcomes span more counts than this, only quantiles of the fitted distribution are tried as ends of bins.
 # Otherwise all counts are tried.
 _MOST_COUNTS = 2**16
-# Smaller probabilities and expected numbers are replaced by this number, so that logarithms and quotients are finite.
+# Probabilities and expected counts below this value are replaced by it, so that logarithms and quotients are finite.
 _TINY = 1e-300
 
 
@@ -170,8 +170,8 @@ def _bin_edges(original: Refits, y: np.ndarray, distribution: tfd.Distribution) 
     Each bin has at least `_LEAST_EXPECTED` expected outcomes. `y` is the original sample, `[1, n]`.
     """
     n = y.shape[1]
-    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no bin can end above it. Without this
-    # bound, a single very large outcome would make us try many more counts.
+    # Above this count, fewer than `_LEAST_EXPECTED` outcomes are expected, so no edge between two bins can be above it.
+    # Without this bound, a single very large outcome would make us try many more counts.
     last_edge = float(quantile(distribution, max(1 - _LEAST_EXPECTED / n, 0.5)))
     least, most = y.min(), max(min(y.max(), last_edge), y.min())
     is_wide = most - least >= _MOST_COUNTS

@@ -17,8 +17,8 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# If a bound of the support is held, it is outside the sample. Its distance from the sample is this share of the
-# sample's range. At distance 0, TFP's density would be NaN.
+# If we hold a bound of the support, we hold it just outside the sample. Its distance from the sample is this share of
+# the sample's range. At distance 0, TFP's density would be NaN.
 _GAP = 1e-12
 # The maximum number of log-densities that `_peaks` computes on its grid: one for each pair of a parameter value and an
 # observation.
@@ -135,10 +135,11 @@ def _by_element(problem: Problem, name: str, natural: Numbers, candidates: np.nd
 
 
 def _peaks(problem: Problem, w: np.ndarray) -> np.ndarray:
-    """Returns the coordinates `[s, p]` of the highest local maxima on a grid of values of `SearchPolicy.scattered`.
+    """Returns the coordinates `[s, p]` of the highest local maxima of the log-likelihood on a grid.
 
-    The grid consists of the observations and the midpoints between neighbours. If there are too many, only a part of
-    them is used. The other parameters have their values at `w`.
+    The grid consists of values of one parameter, which `SearchPolicy.scattered` names. These values are the
+    observations and the midpoints between neighbours, or only a part of them if there are too many. All other
+    parameters have their values at `w`.
     """
     name = problem.family.search.scattered
     if name not in problem.family.parameter_names or problem.family.event_shape:

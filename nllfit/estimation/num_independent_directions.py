@@ -15,13 +15,13 @@ from nllfit.families.truncated import Truncated
 __all__ = ["num_independent_directions"]
 
 _STEP = 1e-2  # the step of the finite differences
-_TOLERANCE = 1e-6  # smaller singular values are errors of the finite differences
+_TOLERANCE = 1e-6  # singular values below this count as errors of the finite differences
 
 
 def num_independent_directions(coordinates: Coordinates, values: Callable[..., Any], dtype: tf.DType) -> int:
     """Returns the number of independent directions of the coordinates `w` `[p]` that change a density.
 
-    For example, adding a number to all inputs of a softmax changes no density. The number is the rank of the scores
+    For example, adding a constant to all inputs of a softmax changes no density. The result is the rank of the scores
     (gradients of the log-density) of random outcomes at a random `w`. The scores of the sample at its optimum are not
     suitable: their weighted sum is 0, so `k` distinct outcomes give a rank of at most `k - 1`, even if more directions
     change a density.

@@ -123,13 +123,13 @@ class Objective:
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns a dict of the free parameters at `w` `[p]` in their natural form."""
+        """Returns a dict of the free parameters at `w` `[p]` in their natural form, such as `rate` for `log_rate`."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:
         """Returns the mean log-likelihood at each row of `w` `[s, p]`, as an array `[s]`.
 
-        The value is -inf at a row where the sum is not finite.
+        The value is -inf at a row where the log-likelihood is not finite.
         """
         points = self.coordinates.points(tf.constant(w), self._arguments)
         try:

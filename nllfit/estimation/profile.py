@@ -17,8 +17,8 @@ __all__ = ["Profile"]
 # The shortest step towards a value, relative to the distance of the value from the estimate.
 _SHORTEST_STEP = 1e-2
 # If an interval extends farther from the estimate than 64 half-widths of the Wald interval, its end is set to infinity
-# or to the bound of the domain. In a bounded domain, a distance of more than 64 in the unconstrained coordinate (for
-# example the logarithm) has the same effect.
+# or to the bound of the domain. In a bounded domain, this is also done if the unconstrained coordinate (for example
+# the logarithm) changes by more than 64.
 _FAR = 64
 
 

@@ -15,7 +15,7 @@ from nllfit.families.scipy_censored_data import is_censored_data
 
 __all__ = ["as_sample", "check_censored", "check_sample", "check_whole", "counted"]
 
-_SMALLEST = 1e-300  # smaller numbers may be subnormal, and their inverses may overflow
+_SMALLEST = 1e-300  # numbers below this may be subnormal, and their inverses may overflow
 
 
 def as_sample(
@@ -23,7 +23,7 @@ def as_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sample `[n, *event]` and its weights `[n]` in float64. Raises a `ValueError` if either is invalid.
 
-    With `takes_infinity`, outcomes may be infinite, because the ends of open intervals are infinite.
+    With `takes_infinity`, outcomes may be infinite, because an interval without a bound ends at infinity.
     """
     array = as_array(y)
     if array.dtype.kind not in "biufO":  # NumPy would convert complex numbers, dates and text to floats

@@ -37,7 +37,7 @@ def search(problem: Problem) -> Fit:
 
     The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
     trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a jump of its
-    slope), the returned problem fixes the parameter with the corner at its estimate.
+    slope), the returned problem holds the parameter that has this corner. The held value is the estimate.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum
@@ -121,9 +121,9 @@ def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
     """Looks for a second maximum if the logarithm of a parameter has a large standard error. Returns the higher one.
 
     Some families have another family as a limit: the InverseGaussian is a limit of the NormalInverseGaussian. The
-    likelihood then often has a second, higher supremum near the limit. A valley, several standard errors from the
-    maximum, lies between the maximum and this supremum. So we also search from two points that are `_RESTART_DISTANCE`
-    standard errors from the maximum, one on either side.
+    likelihood then often has a local maximum, and higher values near the limit. A valley separates these values from
+    the local maximum, at a distance of several standard errors. So we also search from two points that are
+    `_RESTART_DISTANCE` standard errors from the local maximum, one on either side.
     """
     if not optimum.converged or not optimum.rank:
         return optimum

@@ -35,10 +35,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
 
 
 def _limit(objective: Objective, optimum: Optimum) -> str:
-    """Returns the phrase for a log-likelihood that keeps rising along a direction.
-
-    The phrase names one parameter and its limit.
-    """
+    """Returns a phrase that says along which parameter the log-likelihood keeps rising, and to which limit."""
     w, direction = optimum.w, optimum.direction
     by_change = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[by_change]

@@ -55,8 +55,9 @@ def with_parameters(
     components is one of these axes. `arguments` replace arguments of the constructor. The class of the copy is
     `facts.corrected` of the original class.
 
-    If `arguments` contain `dtype`, a flow (a `TransformedDistribution`) of another dtype inside the distribution stays
-    unchanged. Exception: if the flow is a component of a `tfd.Mixture`, its base distribution gets this `dtype`.
+    If `arguments` contain a `dtype`, and the distribution contains a flow (a `TransformedDistribution`) whose dtype is
+    not this `dtype`, the flow stays unchanged. Exception: if the flow is a component of a `tfd.Mixture`, its base
+    distribution gets this `dtype`.
 
     `change_bijector(bijector, rank)` replaces the bijector of a flow; by default the copy has the same bijector. A flow
     inside the distribution has the batch shape `[*batch, ...]`, and `rank` counts its batch axes after `[*batch]`.

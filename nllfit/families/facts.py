@@ -60,9 +60,9 @@ class Facts:
       log_tails: the logarithms of both tails in closed form.
       integrated_tails: the logarithms of both tails, computed by quadrature of a standardized or transformed density.
         Needed if there is no closed form, and quadrature of the family's own density is inaccurate.
-      has_exact_cdf: whether the log-probability of an interval can be computed from the CDF. The CDF must be accurate
-        in both tails. For real numbers, the density must also be smooth except at a `density_corner`, because
-        `interval_probability` integrates it.
+      has_exact_cdf: whether the log-probability of an interval can be computed from the CDF, which must then be
+        accurate in both tails. For real numbers, `interval_probability` uses the CDF only for wide intervals. For
+        narrow intervals it integrates the density, which must therefore be smooth, except at a `density_corner`.
       density_corner: the name of a parameter, such as `loc`. The density is not smooth where `y` equals this parameter.
       crps: the continuous ranked probability score in closed form, computed in float64.
       search: properties of the likelihood that a search for its maximum needs.
@@ -98,7 +98,7 @@ class Facts:
 
     @property
     def has_exact_tails(self) -> bool:
-        """Whether the probability of an interval is accurate in both tails. Angles are periodic: they have no tails."""
+        """Whether the probability of an interval is accurate in both tails. False for angles, which have no tails."""
         return bool(self.log_tails or self.integrated_tails or self.has_exact_cdf) and not self.search.circular
 
 

@@ -49,7 +49,7 @@ class ParametricFamily(abc.ABC):
 
     - unconstrained numbers, which are elements of the vector `params`;
     - the constrained value, an argument of `build`. Its name is the one that TFP prefers: `log_rate` or `logits`;
-    - the natural value, called the twin of the constrained one: `rate` or `probs`.
+    - the natural value, the form that is reported: `rate` or `probs`. It is called the twin of the constrained value.
 
     Attributes:
       name: the name in error messages.
@@ -142,7 +142,7 @@ class ParametricFamily(abc.ABC):
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        """Returns the natural name of a parameter, and the bijector from its constrained to its natural value."""
+        """Returns the name of a parameter's natural form (`rate` for `log_rate`), and the bijector to this form."""
         (parameter,) = (parameter for parameter in self.records if parameter.name == name)
         return parameter.natural or name, parameter.to_natural()
 

@@ -155,7 +155,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """The law of TFP's `ZeroInflatedNegativeBinomial`. Probabilities come from an equal `InflatedDistribution`."""
+    """The law of TFP's `ZeroInflatedNegativeBinomial`. `marginals` converts it to an `InflatedDistribution`."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

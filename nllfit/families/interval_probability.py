@@ -26,9 +26,9 @@ _NEGLIGIBLE = 700.0  # nats: where the log-density is this much lower than at th
 _STEP = 1e-6  # the relative step of the difference quotient of a log-density
 _TERMS = 64  # the maximum number of counts whose probabilities are summed
 # A tail is integrated over a variable `u` by Gauss-Legendre quadrature on the panels between the numbers `_PANELS`. The
-# distance from the start of the tail is `exp(u) - 1`, measured in units of the tail probability divided by the density
-# at the start. A light tail is negligible beyond u = 4. The density of a power-law tail decreases only exponentially in
-# `u`, so the panels reach u = 520.
+# distance from the start of the tail is `exp(u) - 1`. The unit of this distance is `p / f`, where `p` is the tail
+# probability and `f` is the density at the start. A light tail is negligible beyond u = 4. The density of a power-law
+# tail decreases only exponentially in `u`, so the panels reach u = 520.
 _PANELS = np.array([*np.arange(0.0, 4.5, 0.5), 6, 10, 18, 34, 66, 130, 260, 520])
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(10)
 _WIDTHS = np.diff(_PANELS)[:, None]
@@ -194,7 +194,10 @@ def between_counts(law: Any) -> LogInterval:
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
     def tails(law, lower, upper):
-        """Returns the tails at both ends, the larger tail first, and a mask that is True for left tails."""
+        """Returns the tail probabilities at the two ends of each interval, the larger one first, and a mask.
+
+        Both are left tails where the mask is True, and right tails where it is False.
+        """
         below, above = law.cdf()(tf.stack([lower, upper]))
         (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
         left = below_upper <= above_lower

@@ -43,7 +43,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns the distribution before censoring or truncation per row, or `distribution` if there is neither."""
+        """Returns `distribution` without its censoring, and without its truncation to a window for each row."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:

@@ -12,10 +12,10 @@ __all__ = ["Observed"]
 
 
 class Observed(DistributionOf):
-    """The base class of distributions whose outcomes are vectors that describe the observation of a number.
+    """The base class of distributions of censored numbers, and of numbers with a truncation window.
 
-    An outcome consists of the ends of an interval that contains the number, or of the number and the ends of a
-    truncation window. A subclass defines `_columns`, `_observed` and the methods that `DistributionOf` requires.
+    An outcome is a vector. It contains the ends of an interval in which the number lies, or the number and the ends of
+    its truncation window. A subclass defines `_columns`, `_observed` and the methods that `DistributionOf` requires.
     """
 
     def _observed(self, number: tf.Tensor) -> tf.Tensor:
@@ -28,10 +28,11 @@ class Observed(DistributionOf):
 
 @has_law(Observed)
 class ObservedLaw(Law):
-    """The law of an `Observed`, whose outcomes are vectors that describe the observation of a number.
+    """The law of an `Observed`. An outcome is a vector that says what is known about a number.
 
-    Quantiles, predictions and so on describe the distribution of this number before censoring, or before truncation to
-    the window in the vector.
+    The vector contains the ends of an interval in which the number lies, or the number and the ends of its truncation
+    window. Quantiles, predictions and so on describe the distribution of the number before censoring, or before
+    truncation to this window.
     """
 
     def latent(self) -> tfd.Distribution:

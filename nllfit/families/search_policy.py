@@ -66,7 +66,7 @@ class SearchPolicy:
 
     @property
     def ends(self) -> list[str]:
-        """The parameters of `statistics` that are ends of the support."""
+        """The names in `statistics` of the parameters that are ends of the support."""
         return [name for name, statistic in self.statistics.items() if statistic in (smallest, largest)]
 
     @property

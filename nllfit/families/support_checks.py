@@ -110,15 +110,16 @@ def mixed(mixture: tfd.MixtureSameFamily) -> tfd.MixtureSameFamily:
 def _has_different_supports(distribution):
     """Whether the components of a `tfd.MixtureSameFamily` may have different supports.
 
-    If the supports are the same, both ends are scalars. If the supports depend on parameters, an end has batch axes.
+    If both ends of the support are scalars, all components have the same support. An end that depends on parameters has
+    batch axes, and may differ between components.
     """
     element = unwrapped(getattr(distribution, "components_distribution", distribution), INDEPENDENT)
-    element = law_of(element).latent()  # the distribution before censoring or truncation per row
+    element = law_of(element).latent()  # without censoring, and without truncation to a window for each row
     if not isinstance(distribution, MIXTURE_SAME_FAMILY) or element.event_shape.rank:
         return False
     try:
         return any(end.shape.rank for end in law_of(element).ends())
-    except NotImplementedError:  # a class without a bijector and a CDF
+    except NotImplementedError:  # a class that has neither a bijector nor a CDF
         return False
 
 
@@ -169,7 +170,7 @@ def _between_ends(distribution, value):
         return inside
     try:
         low, high = law.ends()
-    except NotImplementedError:  # a class without a bijector and a CDF
+    except NotImplementedError:  # a class that has neither a bijector nor a CDF
         return inside
     has_valid_ends = low < high  # False if a bijector is not monotone or has no limit: then the ends are wrong
     value = tf.cast(value, low.dtype)

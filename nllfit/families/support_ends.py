@@ -57,8 +57,9 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     def tails(y):
         y = zeros + (tf.math.floor(y) if is_discrete else y)  # a CDF that sums over counts needs all batch axes
         inside = (y >= low if is_discrete else y > low) & (y < high) & tf.math.is_finite(y)
-        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. This is a double
-        # where: without the inner `tf.where`, the gradient of the branch that is not selected would be NaN.
+        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. So `inner`, a
+        # number in the support, replaces `y` there, and the tails at `inner` are not used. Without this replacement,
+        # the values outside the support would not be used either, but the gradient would be NaN.
         below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
         cdf_outside = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
         return tf.where(inside, below, cdf_outside), tf.where(inside, above, 1 - cdf_outside)

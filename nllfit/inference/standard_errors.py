@@ -25,15 +25,15 @@ __all__ = ["standard_errors"]
 _NEAR = 0.1
 # The number of Newton steps that undo the rounding of the weights. All use the same Hessian.
 _POLISHING_STEPS = 3
-# One standard error from a maximum, the log-likelihood is lower by about 1/2 nat. A maximum is verified only if this
-# drop is at least LEAST_DROP. It must also be at least the smaller of two numbers: _ROUNDINGS rounding errors of the
-# log-likelihood, and _MOST_NOISE nats.
+# At a distance of one standard error from a maximum, the log-likelihood is lower by about 1/2 nat. A maximum is
+# verified only if this drop is at least `LEAST_DROP`. The drop must also be at least `_ROUNDINGS` times the rounding
+# error of the log-likelihood, or at least `_MOST_NOISE` nats.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1
 # The likelihood is constant along flat directions of the weights. A coefficient is not identified if more than this
 # share of its gradient with respect to the weights lies in flat directions.
 _UNIDENTIFIED = 1e-4
-_NAMES_SHOWN = 6  # the largest number of coefficient names in a message
+_NAMES_SHOWN = 6  # the maximum number of coefficient names in a message
 _KINDS = {"information": "observed information", "sandwich": "sandwich"}
 
 

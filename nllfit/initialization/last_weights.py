@@ -41,7 +41,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     If a mixture has more than 20 parameters, the search for the estimate starts with each component at a different part
     of the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound.
-    In this case there is no search, and the starting point of the search is the estimate.
+    In this case we do not search: the estimate is the point at which the search would have started.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. The model need
@@ -240,7 +240,7 @@ def _indices_of_biases(tape, params, variables):
 
 
 def _check(origin: Origin, params: tf.Tensor, model: Model) -> None:
-    """Raises a `ValueError` if the head's input in `origin`, after the bias was set, differs from `params` in a row."""
+    """Raises a `ValueError` if any row of the head's input, `origin.params`, differs from `params`."""
     is_16_bit = any(tf.as_dtype(layer.compute_dtype).size == 2 for layer in adapter_of(model).layers)
     tolerance = 1e-2 if is_16_bit else 1e-5
     if not np.allclose(origin.params, tf.cast(params, origin.params.dtype), rtol=tolerance, atol=tolerance):

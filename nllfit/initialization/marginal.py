@@ -97,7 +97,11 @@ def _refuse_fractions(family, y):
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
-    """Returns the estimates that L-BFGS finds in the coordinates of `maximum_likelihood`, as natural parameters."""
+    """Returns estimates of the natural parameters (such as `rate` for `log_rate`), by name.
+
+    L-BFGS finds them in the coordinates of `maximum_likelihood`. But if a component of a mixture could concentrate at a
+    value that is often repeated, the start of L-BFGS is the estimate.
+    """
     objective = problem.objective
     coordinates, y, normalized_weights = objective.coordinates, objective.y, objective.weights / objective.total_weight
 

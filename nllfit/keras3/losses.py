@@ -46,9 +46,10 @@ class DistributionLoss(keras.losses.Loss):
 
 
 def scored(score: Any, y_true: Any, y_pred: Any) -> tf.Tensor:
-    """Returns `score(y_true, y_pred.distribution)`. Raises a `TypeError` if `y_pred` has no distribution.
+    """Returns `score(y_true, y_pred.distribution)`.
 
-    While Keras only infers shapes, `y_pred` has no distribution, and the result is zeros.
+    Raises a `TypeError` if `y_pred` has no distribution. Exception: while Keras only infers shapes, `y_pred` never has
+    a distribution, and the result is zeros.
     """
     if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
         return score(y_true, y_pred.distribution)

@@ -1,4 +1,4 @@
-"""Backtracking: a step is halved until it raises a function enough."""
+"""Backtracking: a step is halved until the value of a function increases enough."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 __all__ = ["backtrack"]
 
-_SUFFICIENT = 1e-4  # the minimum rise of an accepted step, relative to the rise that the slope predicts
+_SUFFICIENT = 1e-4  # the minimum increase by an accepted step, relative to the increase that the slope predicts
 _HALVINGS = 34  # the number of scales to try; the smallest is 2^-33, at which a step hardly moves the point
 
 
@@ -20,18 +20,19 @@ def backtrack(
     slack: Any = 0.0,
     halvings: int = _HALVINGS,
 ) -> tuple[Any, Any]:
-    """Halves a step until it raises a function. Returns the scale 1, 1/2, 1/4, ... of the step, and the value there.
+    """Halves a step until it increases the value of a function.
 
-    The rise must be at least a ten-thousandth of the rise that the slope predicts. If it is smaller at all scales,
-    `backtrack` returns the scale 0 and the value at `w`.
+    Returns the scale 1, 1/2, 1/4, ... of the step, and the value after the scaled step. The increase must be at least a
+    ten-thousandth of the increase that the slope predicts. If the increase is smaller than that at all scales, the
+    scale 0 and the value at `w` are returned.
 
     Args:
-      function: maps points `[..., p]` to numbers `[...]`. NaN is never a rise.
+      function: maps points `[..., p]` to numbers `[...]`. A change to NaN does not count as an increase.
       w, step: `[..., p]`.
       value: the value of the function at `w`, `[...]`.
       slope: the derivative along `step` at `w`, `[...]`.
-      slack: a number that is subtracted from the required rise, to allow for the rounding error of a value. A step may
-        then lower the function by up to `slack`.
+      slack: a number that is subtracted from the required increase, to allow for the rounding error of a value. A step
+        may then decrease the value by up to `slack`.
       halvings: the number of scales 1, 1/2, 1/4, ... to try.
     """
     scale = np.ones(np.shape(value))

@@ -20,11 +20,12 @@ __all__ = [
     "rises_along",
 ]
 
-FLAT = 1e-13  # smaller curvatures count as zero, after the information is scaled to a unit diagonal
-# One standard error from a maximum, the log-likelihood is lower by at least this (usually by 1/2), in nats.
+FLAT = 1e-13  # curvatures below this count as zero, after the information is scaled to a unit diagonal
+# At a distance of one standard error from a maximum, the log-likelihood must be lower by at least this number of nats.
+# Usually it is lower by 1/2.
 LEAST_DROP = 1e-4
 
-_DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # the points at which `rises_along` compares values, along a direction
+_DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # `rises_along` compares the values at these distances from a point
 
 
 def principal_axes(information: np.ndarray, rank: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +65,7 @@ def newton_step(
 
 
 def drops_around(
-    functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
+    function: Callable[[np.ndarray], np.ndarray], w: np.ndarray, value: float, axes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates a function one standard error from its maximum. Returns the drops `[m]` and the moves `[m, p]`.
 
@@ -75,12 +76,12 @@ def drops_around(
       values that maximise the quadratic approximation. A coordinate whose standard error is 0 has no move.
 
     Moves along the axes are not enough. If two axes have the same curvature, `eigh` may return any two orthogonal
-    directions in their plane. Suppose that this plane contains two coordinates: the function rises without end along
-    the first coordinate, and falls along the second. Both axes may be mixtures of the two coordinates, and the function
-    may fall along both axes.
+    directions in their plane. Suppose that two coordinates lie in this plane, and that the function rises without end
+    along the first coordinate and falls along the second. Then both axes may be mixtures of the two coordinates, and
+    the function may fall along both axes.
 
     Args:
-      functions: maps points `[m, p]` to the values of the function, `[m]`.
+      function: a function that maps points `[m, p]` to its values `[m]`.
       w: the maximum, `[p]`.
       value: the value of the function at `w`.
       axes: the axes, each one standard error long, `[p, r]`.
@@ -89,21 +90,21 @@ def drops_around(
     errors = np.sqrt(np.diag(covariance))
     moves = np.concatenate([axes.T, covariance[errors > 0] / errors[errors > 0, None]])
     moves = np.concatenate([moves, -moves])
-    return value - functions(w + moves), moves
+    return value - function(w + moves), moves
 
 
 def rises_along(
-    functions: Callable[[np.ndarray], np.ndarray], w: np.ndarray, direction: np.ndarray, noise: float
+    function: Callable[[np.ndarray], np.ndarray], w: np.ndarray, direction: np.ndarray, noise: float
 ) -> bool:
     """Whether a function rises along a direction from each of `_DISTANCES` to the next, by more than a rounding error.
 
     Args:
-      functions: maps points `[m, p]` to the values of the function, `[m]`.
+      function: a function that maps points `[m, p]` to its values `[m]`.
       w: the point at distance 0, `[p]`.
       direction: the direction, `[p]`. The unit of the distances is the length of this vector.
       noise: the rounding error of a value, relative to `1 + |value|`.
     """
-    values = functions(w + _DISTANCES[:, None] * direction)
+    values = function(w + _DISTANCES[:, None] * direction)
     return bool(np.all(np.isfinite(values)) and np.all(np.diff(values) > noise * (1 + np.abs(values[1:]))))
 
 

@@ -147,9 +147,9 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps become shorter only slowly, and a step `_LEAP` times as long as the next one is no worse.
+        """Whether steps become shorter only slowly, and a step `_LEAP` times as long as `step` is no worse than `step`.
 
-        The longer step is no worse if the function is not lower after it than after the next step.
+        The longer step is no worse if the function is at least as high after the longer step as after `step`.
         """
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value

@@ -17,7 +17,7 @@ class Verdict(enum.Enum):
     HIDDEN = enum.auto()  # rounding errors hide the maximum
     FLAT = enum.auto()  # the information is not positive definite
     NOT_FINITE = enum.auto()  # the function or a derivative is not finite
-    STUCK = enum.auto()  # no step raises the function
+    STUCK = enum.auto()  # no step increases the function
     CUT_SHORT = enum.auto()  # the number of steps was not enough
     OUTSIDE = enum.auto()  # an outcome is outside the support of the fit; `estimation.search` sets this verdict
 
@@ -40,7 +40,7 @@ class Derivatives(NamedTuple):
 
 
 class Function(Protocol):
-    """A mean log-likelihood of `p` coordinates.
+    """The mean log-likelihood of a sample, as a function of `p` coordinates.
 
     Attributes:
       total_weight: the sum of the weights. The log-likelihood of the sample is `total_weight` times the mean.

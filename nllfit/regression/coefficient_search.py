@@ -155,7 +155,9 @@ def maximum(objective: Objective, start: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _gradient_and_curvatures(objective, w):
-    """Returns the gradient `[q]`, and the principal axes and curvatures of the information, for `Objective.basis`.
+    """Returns the gradient `[q]` of the loss, the principal axes of the information, and the curvatures along them.
+
+    All derivatives are with respect to the coefficients of the orthonormal designs of `Objective.basis`.
 
     If the information is not finite, it is returned in place of the axes, and its diagonal in place of the curvatures.
     """
@@ -166,9 +168,9 @@ def _gradient_and_curvatures(objective, w):
 
 
 def _polished(objective, w, step):
-    """Takes `step` and one more Newton step.
+    """Moves from `w` by `step`, and then by one more Newton step.
 
-    Returns the coefficients `[q]`, and whether the likelihood falls in all directions from them.
+    Returns the coefficients `[q]` after the moves, and whether the likelihood falls in all directions from them.
     """
     w = w + step
     gradient, axes, curvature = _gradient_and_curvatures(objective, w)

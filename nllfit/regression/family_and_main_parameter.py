@@ -90,6 +90,9 @@ def coded(outcome: Outcome, family: ParametricFamily) -> tuple[np.ndarray, tuple
 
 
 def natural_values(family: ParametricFamily, vector: Any) -> dict[str, tf.Tensor]:
-    """Converts an unconstrained vector `[params_size]` to natural values by name, such as `rate` for `log_rate`."""
+    """Converts an unconstrained vector `[params_size]` to values of the reported parameters: `rate`, not `log_rate`.
+
+    Returns the values by name.
+    """
     values = family.parameters(vector)
     return family.natural({name: values[name] for name in family.parameter_names})

@@ -66,8 +66,8 @@ def plausible(rows: Rows, stream: Stream | None = None) -> list[Any]:
 def _extremes(y):
     """Returns three of the outcomes `[n, 1]`: the smallest, the largest, and the first that is not an integer.
 
-    If all outcomes are integers, the third is the first outcome. `plausible` reads all parts of a stream, but it needs
-    only these three outcomes of each part.
+    If all outcomes are integers, `y[0]` is returned in place of the third. `plausible` reads all parts of a stream, but
+    it needs only these three outcomes of each part.
     """
     return np.stack([y.min(axis=0), y.max(axis=0), y[np.argmax(y != np.round(y))]])
 

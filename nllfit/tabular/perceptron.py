@@ -20,9 +20,11 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
-_MIN_STEPS_FOR_XLA = 500  # in a shorter training, compilation takes longer than it saves
-# The maximum numbers of rows and of elements of their inputs in one call of the program, unless one batch has more. A
-# call must be short, because Ctrl-C cannot interrupt it.
+# XLA compiles only a training with at least this number of steps. With fewer steps, compilation takes longer than it
+# saves.
+_MIN_STEPS_FOR_XLA = 500
+# One call of the program gets at most `_CALL_ROWS` rows, whose inputs have at most `_CALL_NUMBERS` elements in total.
+# Only a call with a single batch may exceed these limits. A call must be short, because Ctrl-C cannot interrupt it.
 _CALL_ROWS, _CALL_NUMBERS = 2**14, 2**22
 _RATE, _DECAY_1, _DECAY_2, _EPSILON = 0.01, 0.9, 0.999, 1e-7  # constants of Adam
 _MOST_PROGRAMS = 32

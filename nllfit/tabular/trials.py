@@ -136,8 +136,10 @@ class Search:
         """Runs the trials and returns them sorted from the best to the worst score.
 
         First, each network that can predict the first distribution is tried with this distribution and the weak
-        regularization. If the best network is overconfident, which means that its spread exceeds 1, it is also tried
-        with the strong regularization. The same applies to the trees.
+        regularization. Trees count as one of these networks. A spread above 1 means that a network is overconfident. If
+        the best network apart from the trees is overconfident, this network is also tried with the strong
+        regularization. If the trees are overconfident, they are also tried with the strong regularization, even if they
+        are not the best.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
         whose network can predict this distribution. If this trial is of trees with the weak regularization, and the

@@ -75,7 +75,10 @@ def architecture_of(model: Model, y: Any) -> Hashable | None:
 
 
 def _topology(model):
-    """Returns the layers of a `Sequential`, or the graph of a functional model with numbers as names of layers."""
+    """Returns the classes of the layers of a `Sequential`, or the graph of layers of a functional model.
+
+    In the graph, numbers replace the names of the layers.
+    """
     config = _config_of(model)
     if "input_layers" not in config:  # the config of a `Sequential`
         return tuple(entry["class_name"] for entry in config["layers"])

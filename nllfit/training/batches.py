@@ -282,7 +282,7 @@ class Arrays:
 
 
 def round_up(number):
-    """Rounds a number up to four significant binary digits, which adds less than an eighth.
+    """Rounds a number up, so that it has at most four significant binary digits. This adds less than an eighth.
 
     Data sets of nearly the same size then have tensors of equal shapes, so they can share a program.
     """

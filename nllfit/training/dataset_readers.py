@@ -56,7 +56,7 @@ def reader_of(iterable: Any, convert: Callable[[Any], tuple]) -> Callable[[int],
 
 
 def _take_with_rows(take, count):
-    """Returns the next stacks whose batches have rows, or an empty list at the end of the pass."""
+    """Returns the next stacks, without stacks of empty batches, or an empty list at the end of the pass."""
     while stacks := take(count):
         if with_rows := [stack for stack in stacks if stack.size]:
             return with_rows

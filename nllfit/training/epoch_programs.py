@@ -127,10 +127,10 @@ class Program:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """Returns the next call for a chunk.
+        """Returns the next call for a chunk. If the call needs XLA's compilation (`Call.compiles`), starts it.
 
-        If `Call.compiles` is true, this method starts XLA's compilation. If `Call.waits` is true, it waits until the
-        compilation ends, and returns the call that follows.
+        If the call must wait for the compilation (`Call.waits`), this method waits until the compilation ends, and then
+        returns the call that `next_call` chooses after it.
         """
         with self._lock:
             call = next_call(request, self.operations, self.timings)

@@ -170,9 +170,9 @@ def fit(
       OSError: if a backup cannot be read, for example because its file `checkpoint` is lost; or if it cannot be
         written, for example because the disk is full. If a write fails, the previous backup is intact.
       ConnectionError: if one of several workers is lost and TensorFlow's message names a worker. The error says how to
-        start again. It also names the lost worker, unless there are more than two workers and TensorFlow's message
-        names only the worker that raises the error. If TensorFlow's message names no worker, TensorFlow's error is
-        raised.
+        start again. With two workers, the error also names the lost worker. With more workers, it does so only if
+        TensorFlow's message names a worker other than the worker that raises the error. If TensorFlow's message names
+        no worker, TensorFlow's error is raised.
       FloatingPointError: if the loss or a trainable weight is not finite after an epoch or after a part of a long
         epoch, or if a parameter of a head is not finite in a step. If a weight is not finite, the message names the
         first layer with such a weight.

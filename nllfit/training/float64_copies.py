@@ -54,7 +54,10 @@ def copy_in_float64(model: Model, data: tuple | None, loss: Callable) -> Model |
 
 
 def copy_weights(model: Model, copy: Model) -> None:
-    """Gives a copy the weights of a model. Preprocessing layers then recompute their constants from these weights."""
+    """Sets the weights of a copy to the weights of a model.
+
+    The preprocessing layers of the copy then recompute their constants from these weights.
+    """
     copy.set_weights(model.get_weights())
     for layer in adapter_of(copy).layers:
         if hasattr(layer, "finalize_state"):

@@ -166,7 +166,7 @@ def _is_worth_compiling(request, operations, timings):
 
 
 def _is_graph_faster(timings):
-    """Whether to choose the graph: because XLA was slower in all its trials, or because the graph is not timed yet."""
+    """Whether to choose the graph. True if XLA was slower in all its trials, or if the graph is not timed yet."""
     if "graph" not in timings.seconds:
         return True
     trials = XLA_TRIAL_CALLS + timings.calls["graph"].bit_length() // 4

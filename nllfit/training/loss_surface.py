@@ -79,7 +79,10 @@ class Surface:
                 self._data, self._specs, self._cached_program = (), (), None
 
     def has_copy_of(self, model: Model) -> bool:
-        """Whether a copy computes the loss, and the copy and `model` have equal penalties at equal weights."""
+        """Whether the loss is computed by a copy, and this copy may be used for `model`.
+
+        It may be used if the copy and `model` have equal penalties at equal weights.
+        """
         if self._twin is None:
             return False
         with self._lock:

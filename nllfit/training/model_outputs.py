@@ -22,9 +22,10 @@ class Output:
     """An output of a model.
 
     Attributes:
-      name: its name or index.
-      head: its distribution for one row, or None.
-      is_masked: whether it has a Keras mask.
+      name: the name of the output, or its index if it has no name.
+      head: the distribution that the output contains for one row, usually from a head. None if the output has no
+        separate distribution for each row.
+      is_masked: whether the output has a Keras mask.
     """
 
     name: str | int

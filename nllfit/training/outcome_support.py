@@ -167,7 +167,7 @@ def _unweighted_metrics(model):
 
 
 def _describe_scored_row(where, row):
-    """Returns the position of a row, and the reason why a row of weight 0 counts, for messages."""
+    """Returns a text for messages: the position of a row, and a note that rows of weight 0 count in `metrics`."""
     return f"{where(row)} (a row of weight 0 counts in `metrics` of `compile`, but not in `weighted_metrics`)"
 
 
@@ -200,9 +200,9 @@ def _is_keras_loss(loss):
 
 
 def _first_outside(y, distribution, counts):
-    """Returns the index of the first outcome outside a distribution of batch shape [1], and the reason.
+    """Returns the index of the first outcome outside the support of a distribution of batch shape [1], and the reason.
 
-    Both are None if all outcomes are inside.
+    Both are None if all outcomes that count are in the support.
     """
     outcomes = _as_rows_of(y, distribution, counts)
     row, reason = first_refused(distribution, outcomes, finite=True)

@@ -54,8 +54,9 @@ class TracedEpochs:
     In mode "train" it runs epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
     runs epochs of test steps.
 
-    A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. But the states are the
-    vectors of `_joined`. `split` extracts the states of each variable from these vectors.
+    A call with the tensors of a chunk returns the first five fields of `epoch_programs.Stretch`. In the third field,
+    `states`, small variables are joined to vectors, as `_joined` does. `split` extracts the states of each variable
+    from these vectors.
 
     Args:
       model: the model that is trained or evaluated.

@@ -66,8 +66,8 @@ class Found:
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
         "zero": each step only divides the loss by a factor, so no optimum is near. The search ends in this way if the
-          gain is between two limits. It must be above `noise` and above 1/16 of the previous gain. It must also be at
-          most the rounding error of `start - value`;
+          gain is larger than `noise` and larger than 1/16 of the previous gain, but at most the rounding error of
+          `start - value`;
         "stuck": no lower loss was found;
         "cut short": `max_iterations` steps were taken;
         "out of time": `max_seconds` have passed.
@@ -98,7 +98,8 @@ class Found:
     def at(self, surface: Surface, w: np.ndarray, value: float, **changes: Any) -> "Found":
         """Returns a copy with the weights `w`, the loss `value` and other changes.
 
-        The copy has new `rounded` weights if the loss at these is lower than before, or equal within `_RELATIVE_TIE`.
+        Let `r` be `w`, rounded to the model's dtype. If the loss at `r` is lower than `self.loss`, or equal within
+        `_RELATIVE_TIE`, the `rounded` weights of the copy are `r`. Otherwise they are `self.rounded`.
         """
         found = dataclasses.replace(self, w=w, value=value, **changes)
         rounded = surface.rounded(w)

@@ -1,4 +1,4 @@
-"""Compares variational layers with closed-form posteriors, Keras's own layers, and averages over many draws."""
+"""Compares variational layers with closed-form posteriors, with Keras's layers, and with means of many draws."""
 
 import keras
 import numpy as np

@@ -89,7 +89,11 @@ def test_bca_levels_are_finite_if_all_values_are_on_one_side_of_the_estimate(val
 
 @pytest.mark.thorough  # tests above check the fits and the intervals separately
 def test_intervals_cover_the_truth():
-    """Coverage of 95% intervals in 1000 samples of size 100: 91.8% (BCa), 93.0% (percentiles), 94.0% (Wald)."""
+    """20 samples of size 100 are a rough check of the coverage.
+
+    In an earlier run of 1000 such samples, 95% intervals had a coverage of 91.8% (BCa), 93.0% (percentiles) and 94.0%
+    (Wald).
+    """
     rng = np.random.default_rng(2)
     held = []
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The likelihood-ratio test against its formula and two fits of statsmodels."""
+"""Compares the likelihood-ratio test with its formula and with two fits of statsmodels."""
 
 import dataclasses
 

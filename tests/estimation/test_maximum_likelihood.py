@@ -143,7 +143,7 @@ def test_columns_are_fitted_independently():
             assert both.standard_errors[name][column] == pytest.approx(one.standard_errors[name], rel=1e-5)
 
 
-@pytest.mark.thorough  # `tests/estimation/test_search.py` also fits mixtures
+@pytest.mark.thorough
 def test_a_mixture_finds_its_components():
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(0, 1, 600), rng.normal(6, 2, 400)])

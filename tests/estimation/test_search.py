@@ -95,7 +95,7 @@ def odd_sample(seed):
 
 
 def _is_of_numbers(name):
-    """Whether a family can be built without arguments for outcomes that are scalar numbers."""
+    """Returns True if a family has scalar numbers as outcomes and needs no argument except its name."""
     try:
         return bool(Family(name))
     except ValueError:
@@ -116,7 +116,7 @@ FAMILIES = sorted(
 QUICK = [name for name in FAMILIES if name.startswith(("Geometric", "Kumaraswamy", "Probit", "Relaxed", "ExpGamma"))]
 
 
-# Families whose support is the real line: none of these samples may be refused.
+# Families whose support is the real line. For them, these tests accept no refusal of a sample.
 ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal", "StudentT"}
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
@@ -232,12 +232,15 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
     fit = maximum_likelihood(Family("GeneralizedNormal", 2, power=[1.0, 1.0]), y)  # two Laplace distributions
     np.testing.assert_array_equal(fit.parameters["loc"], np.median(y, axis=0))
     assert np.isnan(fit.standard_errors["loc"]).all()
-    # The search uses finite differences.
+    # The search uses finite differences, which limits the digits of `scale`.
     np.testing.assert_allclose(fit.parameters["scale"], np.abs(y - np.median(y, axis=0)).mean(0), rtol=1e-5)
 
 
 def test_two_independent_elements_reach_the_maxima_of_two_fits():
-    """The corners of the two elements are at observations of different ranks: no row of sorted columns holds both."""
+    """The best peak of each element is at an observation, where the likelihood has a corner.
+
+    If each column is sorted separately, these two observations are in different rows.
+    """
     rng = np.random.default_rng(0)
     y = np.stack([rng.triangular(0, 0.1, 1, 200), rng.triangular(0, 0.9, 1, 200)], axis=1)
     fit = maximum_likelihood(Family("Triangular", 2, low=[-0.1, -0.1], high=[1.1, 1.1]), y)

@@ -1,4 +1,4 @@
-"""`evaluate` of a model with several outputs, by their names."""
+"""Tests `evaluate` for models with several outputs. The names of the outputs identify their outcomes and scores."""
 
 import numpy as np
 import pytest

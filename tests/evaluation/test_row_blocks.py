@@ -74,10 +74,10 @@ print((evaluated(300) - few) / (200 * 5_000))
 
 @pytest.mark.thorough
 def test_memory_for_another_row_is_a_few_times_that_of_its_data():
-    """`PROGRAM` prints the peak memory for another row, in bytes per element of the outcome.
+    """`PROGRAM` prints by how much each additional row raises the peak memory, in bytes per element of its outcome.
 
-    An element's outcome, two parameters and PIT take 16 bytes in float32.
+    In float32, one element, its two parameters and its PIT take 16 bytes.
     """
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert 0 < float(done.stdout.splitlines()[-1]) < 100  # if all rows were one block, it would be 860
+    assert 0 < float(done.stdout.splitlines()[-1]) < 100  # with all rows in one block, the number would be 860

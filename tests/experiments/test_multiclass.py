@@ -47,7 +47,7 @@ def test_images_become_numbers_from_0_to_1(dtype):
     np.testing.assert_allclose(first(images.astype("float32"))[:, 0, 0, 0], [0, 1], rtol=1e-6)
 
 
-@pytest.mark.thorough  # other tests read IDX files, and run the experiment with tf_keras
+@pytest.mark.thorough  # in every run, another test reads IDX files
 def test_the_multiclass_experiment_runs_on_idx_files(tmp_path):
     write_idx(tmp_path / "idx", side=8)  # small images need a network with one block
     arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "1", "--keras", "3"]

@@ -48,7 +48,9 @@ def test_a_run_writes_a_table_for_every_peer(tmp_path, monkeypatch, capsys):
     assert set(metrics["shops"]["one"]) == set(peers.SCORES)
     assert "shops" in capsys.readouterr().out
     x, y = peers.read_tables(folder)["shops"]
-    assert (x.shape, y.shape) == ((30, 4), (30,))  # size, its indicator, two towns; rows without an outcome are dropped
+    # The columns are the size, an indicator of a missing size, and an indicator of each of the two towns. The ten rows
+    # without an outcome are dropped.
+    assert (x.shape, y.shape) == ((30, 4), (30,))
     with pytest.raises(ValueError, match=r"--data \S+ is not a folder: give a folder"):
         peers.read_tables(folder / "none")
     with pytest.raises(ValueError, match="--peers names two: choose among one, absent"):

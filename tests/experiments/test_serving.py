@@ -5,13 +5,14 @@ import pytest
 
 from experiments.benchmarks import serving
 
-NOT_IN_LITE = {"Hurdle", "MultivariateNormalTriL", "Truncated"}  # TensorFlow Lite lacks an operation for their means
+# TensorFlow Lite lacks an operation that the means of these heads need.
+NOT_IN_LITE = {"Hurdle", "MultivariateNormalTriL", "Truncated"}
 
 
-# Each head is tested in one Keras version, because both versions export the same TensorFlow operations. Heads that are
-# not tested are like a tested head. Laplace and LogNormal have formulas, as Normal has. OneHotCategorical is like
-# Categorical. The quantiles of Gamma, NegativeBinomial, Poisson and StudentT are computed in the same way as the
-# quantiles of ZeroInflated("Poisson") and Beta.
+# The next test exports these heads, each with one Keras version, because both versions export the same TensorFlow
+# operations. It leaves out heads that are similar to one of these heads. The quantiles of Laplace and LogNormal have
+# formulas, like those of Normal. OneHotCategorical is like Categorical. The quantiles of Gamma, NegativeBinomial,
+# Poisson and StudentT are computed in the same way as the quantiles of ZeroInflated("Poisson") and Beta.
 SERVED = {
     "2": ["Bernoulli", "Censored", "Hurdle", "MultivariateNormalTriL", "Normal", "ZeroInflated"],
     "3": ["Beta", "Categorical", "Mixture", "Truncated"],

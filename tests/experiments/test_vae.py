@@ -10,7 +10,7 @@ from experiments import common, vae
 from tests.experiments.samples import write_idx
 
 
-@pytest.mark.thorough  # covered by the next test, which trains with both versions of Keras
+@pytest.mark.thorough
 def test_a_short_run(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--epochs", "12", "--batch-size", "128", "--samples", "40", "--keras", "3"]

@@ -73,7 +73,7 @@ def test_delayed_entry_composes_with_censoring_by_conditional_terms():
     np.testing.assert_allclose(estimate.log_likelihood, seen.sum() * (np.log(rate) - 1), rtol=1e-10)
 
 
-@pytest.mark.thorough  # the test above of an Exponential runs the same code
+@pytest.mark.thorough
 def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     last, seen, entry = entered(lambda rng: 2 * rng.weibull(1.5, 1000))
     rows = np.concatenate([right_censored(last, seen), entry[:, None]], -1)
@@ -86,7 +86,7 @@ def test_a_weibull_with_delayed_entry_recovers_its_parameters():
     np.testing.assert_allclose(estimate.log_likelihood, terms.sum(), rtol=1e-10)
 
 
-@pytest.mark.thorough  # `test_a_hurdle_equals_two_separate_fits` also fits truncated counts
+@pytest.mark.thorough
 def test_truncated_counts_match_statsmodels():
     discrete = pytest.importorskip("statsmodels.discrete.truncated_model")
     y = np.random.default_rng(1).poisson(1.3, 300)
@@ -112,7 +112,7 @@ def test_a_window_far_out_leaves_the_parameter_identified():
     assert exponential.num_parameters == 1
 
 
-@pytest.mark.thorough  # tests above of a Weibull and of a window run the same code
+@pytest.mark.thorough
 def test_a_window_far_out_leaves_both_parameters_identified():
     y = late_times()
     weibull = nllfit.maximum_likelihood(Truncated("Weibull", low=2.0), y)

@@ -1,4 +1,4 @@
-"""Log-densities that replace TFP's: values against SciPy, derivatives against differences."""
+"""Log-densities that replace TFP's: values are compared with SciPy, derivatives with finite differences."""
 
 import itertools
 

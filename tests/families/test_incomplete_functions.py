@@ -54,7 +54,9 @@ BETA = [  # a, b, x, lower and upper tail
     (0.5, 1e8, 4e-07, 1.0, 3.744067444929063e-19),
     (30.0, 1e8, 1e-07, 2.509961214241396e-7, 0.9999997490038786),
 ]
-SLOPES = [  # derivatives of a log-tail for each argument, from mpmath's differences over 1e-7 standard deviations
+# A function, a point, the index of a tail, and the derivatives of the logarithm of this tail with respect to each
+# argument. The derivatives are finite differences in mpmath, with a step of 1e-7 standard deviations.
+SLOPES = [
     (gamma_tails, (2e5, 199553.0), 0, (-0.00341072486459, 0.00341454061738)),
     (gamma_tails, (1e8, 100020000.0), 1, (0.000237304788129, -0.000237281061209)),
     (beta_of, (1e8, 1e8, 0.4998), 0, (-0.000411901229848, 0.000411736502297, 164727.563451)),
@@ -104,8 +106,8 @@ def log_tail_and_slopes(function, point, tail):
 def test_derivatives_of_log_tails_match_mpmath(function):
     """One test has all points of a function, because they share a trace that takes seconds."""
     for point, tail, slopes in (case[1:] for case in SLOPES if case[0] is function):
-        # One call evaluates the point and, for differences, points at which one argument is 1e-4 standard deviations
-        # smaller or larger.
+        # One call evaluates the point, and the points of the finite differences. At these points, one argument is
+        # smaller or larger by 1e-4 standard deviations.
         steps = [1e-4 * np.sqrt(size if size > 1 else size * (1 - size) / (point[0] + point[1])) for size in point]
         moves = np.concatenate([np.zeros([1, len(point)]), np.diag(steps), -np.diag(steps)])
         points = constants(*(point + moves).T)

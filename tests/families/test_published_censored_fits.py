@@ -41,9 +41,9 @@ FANS = """
 HOURS, RUNNING = np.array(FANS.split(), float).reshape(-1, 2).T
 
 
-def censored(y, last):
-    """The pairs `[lower, upper]` of a sample. Its final `last` times are right-censored."""
-    return right_censored(y, np.arange(len(y)) < len(y) - last)
+def censored(y, num_censored):
+    """The pairs `[lower, upper]` of a sample whose last `num_censored` times are right-censored."""
+    return right_censored(y, np.arange(len(y)) < len(y) - num_censored)
 
 
 # Family, held parameters, sample, the printed estimates and, if available, their printed standard errors.

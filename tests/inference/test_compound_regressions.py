@@ -30,7 +30,7 @@ def coefficients(head, x, y):
     return found.estimates[order], found.standard_errors[order], found.log_likelihood
 
 
-@pytest.mark.thorough  # `tests/regression/test_families.py` also fits a zero-inflated regression
+@pytest.mark.thorough  # in every run, `test_inflated.py` compares the density of a zero-inflated Poisson with SciPy
 def test_zero_inflated_regression_matches_statsmodels():
     estimates, errors, log_likelihood = coefficients(
         heads.ZeroInflated("Poisson", event_shape=1, dtype="float64"), X, COUNTS
@@ -44,7 +44,7 @@ def test_zero_inflated_regression_matches_statsmodels():
     np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(-hessian))), rtol=1e-4)
 
 
-@pytest.mark.thorough  # the test above also has a layer with two outputs, and `test_inflated.py` tests hurdles
+@pytest.mark.thorough  # in every run, `test_inflated.py` compares the density of a hurdle Poisson with SciPy
 def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
     estimates, errors, log_likelihood = coefficients(heads.Hurdle("Poisson", event_shape=1, dtype="float64"), X, COUNTS)
     zeros = sm.Logit((COUNTS == 0) * 1.0, DESIGN).fit(disp=0)
@@ -54,7 +54,7 @@ def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
     assert log_likelihood == pytest.approx(zeros.llf + others.llf, rel=1e-9)
 
 
-@pytest.mark.thorough  # the first test also has a layer with two outputs, and `test_censored.py` tests windows
+@pytest.mark.thorough  # in every run, `tests/test_heads.py` compares a truncated Poisson with SciPy
 def test_a_truncated_regression_matches_scipys_minimum():
     y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]

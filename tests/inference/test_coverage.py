@@ -73,7 +73,10 @@ def errors(family, num, seed=0):
 
 @pytest.mark.thorough
 def test_errors_of_censored_exponential_times_match_a_poisson_glm():
-    """Up to a factor, a censored exponential time has the likelihood of a Poisson count: 1 for an event, else 0."""
+    """Up to a factor, the likelihood of a censored exponential time is the likelihood of a Poisson count.
+
+    The count is 1 if the event was observed, and 0 if the time is censored.
+    """
     ((x, time, seen),) = samples("Weibull", 1, seed=0)
     glm = sm.GLM(seen, sm.add_constant(x), sm.families.Poisson(), offset=np.log(time)).fit(tol=1e-12)
     model = model_of(heads.Censored("Exponential", (), link={"rate": "exp"}, dtype="float64"))

@@ -116,7 +116,7 @@ def counts():
     return data.exog[["lncoins", "idp", "physlm", "hlthg"]][::20], data.endog[::20]
 
 
-@pytest.mark.thorough  # `tests/regression` also fits such a regression
+@pytest.mark.thorough  # `tests/regression/test_generalized_linear.py` also fits such a regression
 def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     x, y = counts()
     exposure = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
@@ -132,7 +132,7 @@ def test_poisson_regression_with_an_exposure_matches_statsmodels_glm():
     assert_agree(nllfit.standard_errors(model, *data, covariance="sandwich"), glm.fit(tol=1e-12, cov_type="HC0"), names)
 
 
-@pytest.mark.thorough  # the tests of Normal and ordinal regressions also have shared parameters
+@pytest.mark.thorough  # the test of a linear regression also has a shared parameter
 def test_negative_binomial_regression_matches_statsmodels():
     x, y = counts()
     model = at_optimum(KIT, [tf_keras.layers.Dense(1), heads.NegativeBinomial(shared=("total_count",))], x, y)
@@ -148,7 +148,7 @@ def test_negative_binomial_regression_matches_statsmodels():
     assert np.sqrt(slopes @ ours.covariance @ slopes) == pytest.approx(theirs.bse["const"], rel=1e-5)
 
 
-@pytest.mark.thorough  # `test_compound_regressions.py` also has a layer with two outputs
+@pytest.mark.thorough
 def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
@@ -169,7 +169,7 @@ def test_beta_regression_matches_statsmodels():
     assert_agree(nllfit.standard_errors(model, x, y), theirs, {name: place for place, name in enumerate(order)})
 
 
-@pytest.mark.thorough  # `tests/regression/test_families.py` also fits an ordinal regression
+@pytest.mark.thorough
 def test_ordinal_regression_matches_statsmodels():
     x, y = data_store.df[["pared", "public", "gpa"]].astype(float), data_store.df["apply"].cat.codes.to_numpy()
     head = heads.DistributionHead("OrderedLogistic", (), num_classes=3, shared=("cutpoints",))

@@ -88,7 +88,7 @@ def test_glms_of_amounts_match_statsmodels(votes, case):
     assert_agree(ours, "YES ~ COUTAX + UNEMPF", votes, family, scale)
 
 
-@pytest.mark.thorough  # the beta regression in another test also has two parameters
+@pytest.mark.thorough
 def test_negative_binomial_regression_from_a_formula_matches_statsmodels(visits):
     ours = nllfit.regression("mdvis ~ idp + disea", visits, "NegativeBinomial")
     theirs = smf.negativebinomial("mdvis ~ idp + disea", visits).fit(disp=0, method="bfgs", gtol=1e-7, maxiter=500)

@@ -80,7 +80,7 @@ def test_all_rows_train_the_ensemble(small_parts):
 
 @pytest.mark.thorough
 def test_a_table_that_fits_in_the_sample_is_fitted_as_usual():
-    """`fit_batches` selects a network on a sample of rows. If all rows fit, the sample is the whole table."""
+    """`fit_batches` selects a network on a sample of at most 32,768 rows. Here, the sample is the whole table."""
     (x, y, _), _ = table_rows.sample_of(batches_of_arrays, seed=0)
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     np.testing.assert_array_equal(model.predict(X), DistributionRegressor(**SHORT).fit(x, y).predict(X))

@@ -83,7 +83,7 @@ def test_categories_of_floats_are_those_of_equal_ints():
 
 @pytest.mark.parametrize("values", [["u", "v"], [1.0, 2.0]])
 def test_a_column_without_a_value_in_training_says_nothing_later(values):
-    """A training fold may lack the few values of a column."""
+    """If a column has only a few values, a training fold may contain none of them."""
     columns = Columns.of(pd.DataFrame({"a": [1.0, 2.0], "note": [None, None]}))
     np.testing.assert_array_equal(columns.matrix(pd.DataFrame({"a": [3.0, 4.0], "note": values})), [[3, 1], [4, 1]])
 

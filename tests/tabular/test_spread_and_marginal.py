@@ -146,7 +146,7 @@ def test_large_counts_keep_their_digits():
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
-@pytest.mark.thorough  # `test_the_loss_of_a_spread_is_that_of_the_widened_distribution` widens a Gamma
+@pytest.mark.thorough
 def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
     y = RNG.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))

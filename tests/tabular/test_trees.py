@@ -19,7 +19,10 @@ TREES = {"network": "trees", "random_state": 0}
 
 
 def predicted(distribution, y, regularization="weak"):
-    """The distribution that trees predict for 50 rows, with a spread of 1 and without the marginal part."""
+    """The distribution that trees predict for 50 rows.
+
+    The spread is 1, and the marginal distribution has a weight of only 1e-12 in the prediction.
+    """
     target = target_of(distribution, Rows(X, y))
     trees = Trees(Rows(X, y), "trees", regularization, target, SETTINGS, 1, 32)
     return target.distribution(target.mixture(trees.outputs(X[:50] + 0.01)), 1.0, 1e-12)

@@ -20,10 +20,10 @@ X = RNG.uniform(size=[250, 1])
 @pytest.mark.thorough
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
 def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
-    """The first fold is the last fifth of the rows, which has little noise.
+    """Fold 0 holds out the last fifth of the rows, which has little noise.
 
-    With `shuffle`, each fold is held out once, and the spread is near 1. Without it, only the first fold is held out,
-    and the spread is the smallest that is tried.
+    With `shuffle`, each fold is held out once, and the spread is near 1. Without `shuffle`, only fold 0 is held out,
+    and the spread is the smallest one that the search tries.
     """
     y = RNG.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
     settings = Settings(1, None, 0.2, seed=0, verbose=0, shuffle=shuffle)
@@ -47,9 +47,9 @@ def test_folds_are_as_many_as_a_spread_needs():
 
 
 def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(monkeypatch):
-    """If all folds start from the same weights, and this start happens to fit well, predicted intervals are too narrow.
+    """If all folds start from the same weights, and these weights happen to be good, intervals are too narrow.
 
-    Once, such intervals had a coverage of 72% instead of 90%.
+    In one table, such intervals had a coverage of 72% instead of 90%.
     """
     started = []
 
@@ -79,7 +79,7 @@ def rounded(distributions, is_rounded=True):
     return Rows(X, np.round(y) if is_rounded else y), distributions
 
 
-COMPARED = {  # rows, distributions, and whether their likelihoods cannot be compared
+COMPARED = {  # rows, distributions, and whether the CRPS compares them, because their likelihoods cannot be compared
     "counts": (*rounded(["NegativeBinomial", "Values"]), False),
     "counts and peaks": (*rounded(["Values", "Histogram"]), True),
     "a density and peaks": (*rounded(["Normal", "Histogram"]), True),
@@ -143,7 +143,11 @@ KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0,
 
 
 def test_censored_outcomes_have_no_crps():
-    """Families of counts and of amounts can be compared if all outcomes are intervals, but not if some are exact."""
+    """The CRPS needs exact outcomes, so censored outcomes can only be compared by the likelihood.
+
+    The likelihoods of families of counts and of amounts can be compared if all outcomes are intervals, but not if some
+    outcomes are exact.
+    """
 
     def by_crps(y, distributions):
         search = Search(Rows(X, y, None, True), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: KINDS[name])

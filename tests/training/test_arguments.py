@@ -189,7 +189,7 @@ def test_an_invalid_seed_is_refused_before_a_member_is_built():
         nllfit.Ensemble.fit(lambda: pytest.fail("built"), 2, X, Y, seed=2**32 - 1)
 
 
-@pytest.mark.thorough  # `test_errors_name_the_batch_of_a_bad_dataset` also has data that end too early
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [1, 2])
 @mainly(tf_keras)
 def test_a_sequence_that_raises_stop_iteration_is_an_error(kit, workers):

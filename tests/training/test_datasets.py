@@ -244,7 +244,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
         np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.thorough  # the test above has a bad row in a later chunk; `test_bad_input.py` has impossible outcomes
+@pytest.mark.thorough  # in every run, `test_failures.py` has impossible outcomes
 def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()

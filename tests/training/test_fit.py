@@ -210,7 +210,7 @@ def test_class_labels_may_have_a_column_axis(kit):
     assert loss(y) == loss(y[:, None])
 
 
-@pytest.mark.thorough  # in every run, the tests of `fit_lbfgs` compute in float64
+@pytest.mark.thorough  # tests of `fit_lbfgs` that are in every run also compute in float64
 @pytest.mark.parametrize("compile", ["graph", "xla"])
 def test_float64_stays_float64(compile):
     set_precision("float64")

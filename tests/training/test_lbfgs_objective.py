@@ -54,7 +54,7 @@ def line(kit, *before):
     return model, layer
 
 
-@pytest.mark.thorough  # covered by the test of `StringLookup`, which also calls `adapt`
+@pytest.mark.thorough
 @mainly(keras)
 def test_the_statistics_of_a_normalization_are_used(kit):
     normalization = kit.keras.layers.Normalization()

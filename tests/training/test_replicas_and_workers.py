@@ -110,7 +110,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.thorough  # `test_unusual_models.py` tests a strategy with one device
+@pytest.mark.thorough
 def test_two_devices_give_the_same_result_as_one():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     program = [sys.executable, "-c", TWO_DEVICES]

@@ -40,7 +40,7 @@ def assert_same_state(model, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.thorough  # the data of `test_errors_name_the_batch_of_a_bad_dataset` also end within an epoch
+@pytest.mark.thorough  # in every run, `test_failures.py` checks the weights after an epoch whose loss is not finite
 @pytest.mark.parametrize("error", [OSError, KeyError, KeyboardInterrupt])
 @mainly(keras, "k")
 def test_data_that_raise_restore_the_last_complete_epoch(k, error, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_callback_that_raises_leaves_the_same_state_as_in_keras(kit, hook):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-@pytest.mark.thorough  # covered by `test_data_that_raise_restore_the_last_complete_epoch`
+@pytest.mark.thorough
 def test_validation_data_that_raise_restore_the_last_epoch_of_the_history():
     class Fails(keras.utils.PyDataset):
         begun = 0

@@ -16,7 +16,7 @@ N, COLUMNS = 1500, 20_000
 
 @pytest.fixture(scope="module")
 def texts():
-    """Counts of words, labels, and the coefficients that scikit-learn finds."""
+    """The word counts of texts, the labels of the texts, and scikit-learn's fit to them."""
     rng = np.random.default_rng(0)
     x = sparse.random(N, COLUMNS, density=2e-3, format="csr", random_state=0)
     x.data = np.ceil(3 * x.data)

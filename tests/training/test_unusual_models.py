@@ -29,7 +29,7 @@ def both(make, *data, compile="auto", **arguments):
     return expected
 
 
-@pytest.mark.thorough  # covered by `test_auto_never_compiles_strings_with_xla`
+@pytest.mark.thorough
 @mainly(tf_keras, "k")
 def test_string_inputs_always_train_in_graph_mode(k):
     words = k.layers.TextVectorization(output_sequence_length=3)
@@ -182,7 +182,7 @@ def test_training_and_validation_data_may_be_of_different_kinds(k):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.thorough  # covered by the next test, which also has a failing operation
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "compile"), in_turn(["auto", "graph"]))
 def test_an_operation_that_fails_is_named(kit, compile):
     k = kit.keras
@@ -429,7 +429,7 @@ def test_an_operation_that_xla_cannot_compile_is_named_with_advice():
     nllfit.fit(model, X[..., None], Y[:, None], verbose=0, compile="graph")
 
 
-@pytest.mark.thorough  # `test_killed_runs_resume.py` also resumes a network with dropout
+@pytest.mark.thorough
 @mainly(keras, "k")
 def test_dropout_resumes_its_random_state_except_after_loading(k, tmp_path):
     def trained(epochs):

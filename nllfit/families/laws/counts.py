@@ -140,7 +140,8 @@ def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     density = tf.exp(log_beta_kernel(remaining, count + 1, failure, success))
     to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
-    factor = 4 * success * failure  # at most 1; below, the product is kept under 1, because log(0) is infinite
+    # `factor` is at most 1. The product of `factor` and `squared_sine` is kept under 1, because log(0) is infinite.
+    factor = 4 * success * failure
     half_mean_difference = _half_mean_difference(
         lambda squared_sine: total_count * tf.math.log1p(-tf.minimum(factor * squared_sine, 1 - 2.0**-53)),
         tf.sqrt(variance),
@@ -187,8 +188,8 @@ def _zipf_crps(d: tfd.Zipf, y: tf.Tensor) -> tf.Tensor:
     inside, ones = tf.maximum(y, 1.0), tf.ones_like(y)
     count = tf.math.floor(inside)
     normalizer, tail = zeta(power, ones), zeta(power, count)
-    # `moment` is the sum of k^(1 - power) over k < count. At a power of 2, the two values of `zeta` are infinite, but
-    # their difference, the sum, is finite. So `across` interpolates near this power.
+    # `moment` is the sum of k^(1 - power) over k < count. Where `power` is 2, both values of `zeta` are infinite, but
+    # their difference, which is this sum, is finite. So `across` interpolates where `power` is near 2.
     moment = across(lambda p: zeta(p, ones) - zeta(p, count), power - 1, 1.0)
     survivals = moment / normalizer - 1 + count * tail / normalizer  # S(1) + ... + S(count - 1)
     slope = 1 - 2 * (tail - count**-power) / normalizer
