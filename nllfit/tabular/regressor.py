@@ -40,8 +40,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column. If training rows have missing values in a column, an additional
-    input marks rows without a value. A category that is not among the 50 most frequent ones of its column counts as
-    missing. `fit` warns if more rows have a rare category than a frequent one, as in a column of dates that are texts.
+    input marks rows without a value; else there is a warning for new rows without one. A category that is not among the
+    50 most frequent of its column counts as missing. `fit` warns if most rows have such a category, as dates in a text.
 
     Args:
       distribution: the distribution to predict, as one of:
