@@ -193,31 +193,32 @@ def between_counts(law: Any) -> LogInterval:
         total = tf.reduce_logsumexp(log_probs, 0)
         return tf.where(tf.reduce_any(inside, 0), total, tf.constant(-math.inf, counts.dtype))
 
-    def tails(law, lower, upper):
-        """Returns the tail probabilities at the two ends of each interval, the larger one first, and a mask.
-
-        Both are left tails where the mask is True, and right tails where it is False.
-        """
-        below, above = law.cdf()(tf.stack([lower, upper]))
-        (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
-        left = below_upper <= above_lower
-        return tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper), left
-
     def log_probability(lower, upper):
         lower, upper = _broadcast(law.distribution, lower, upper)
         lower, upper = (tf.where(tf.math.is_finite(k), tf.math.floor(k), k) for k in (lower, upper))
-        larger, smaller, left = tails(law, lower, upper)
+        larger, smaller, left = _tails_at_ends(law, lower, upper)
         is_summed = (upper - tf.maximum(lower, low - 1) <= _TERMS) | (tf.stop_gradient(larger - smaller) < _TINY)
         # If an interval contains more than `_TERMS` counts, we sum only the largest probabilities. In a left tail, the
         # sum goes down from `upper`, because `first` is -inf. In a right tail, it goes up from `lower + 1`.
         first = tf.where(left & ~(upper - lower <= _TERMS), tf.constant(-math.inf, lower.dtype), lower + 1)
         summed = terms(law.constant_but(is_summed & is_finite), first, upper)
-        larger, smaller, _ = tails(law.constant_but(~is_summed & is_finite), lower, upper)
+        larger, smaller, _ = _tails_at_ends(law.constant_but(~is_summed & is_finite), lower, upper)
         subtracted = tf.math.log(tf.where(is_summed, tf.ones_like(larger), larger - smaller))
         result = tf.where(is_summed, summed, subtracted)
         return tf.where(lower < upper, result, tf.constant(-math.inf, result.dtype))
 
     return log_probability
+
+
+def _tails_at_ends(law, lower, upper):
+    """Returns the tail probabilities at the two ends of each interval, the larger one first, and a mask.
+
+    Both are left tails where the mask is True, and right tails where it is False.
+    """
+    below, above = law.cdf()(tf.stack([lower, upper]))
+    (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)
+    left = below_upper <= above_lower
+    return tf.where(left, below_upper, above_lower), tf.where(left, below_lower, above_upper), left
 
 
 def _is_always(end, value):

@@ -147,8 +147,8 @@ def test_gradients_of_censored_terms_match_differences(name):
     moves = [params + k * shift for shift in 1e-4 * np.eye(params.shape[1]) for k in (1, -1, 2, -2)]
     moved = value(tf.constant(np.concatenate(moves))).numpy().reshape(params.shape[1], 4, -1)
     # We measured the errors of all families, relative to `size`. The truncation error of this fourth-order difference
-    # is at most 1.5e-11. The difference multiplies rounding errors by up to 2 * (8 + 1) / 12e-4. They cause at most 2e-9
-    # or, for InverseGamma, 2.3e-8.
+    # is at most 1.5e-11. The difference multiplies rounding errors by up to 2 * (8 + 1) / 12e-4. They cause at most
+    # 2e-9 or, for InverseGamma, 2.3e-8.
     near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
     expected = (8 * near - far) / 12e-4
     size = 1 + np.abs(expected) + 1e-3 * np.abs(terms)
