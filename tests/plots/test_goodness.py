@@ -48,7 +48,8 @@ def test_invalid_arguments_are_refused(ax):
 
 @pytest.mark.thorough
 def test_a_band_of_ten_million_dots_takes_little_memory():
-    ranks, low, high = rank_band(10**7)  # all the numbers of the samples would take 149 GiB
+    """The band is simulated. All simulated samples at once would take 149 GiB."""
+    ranks, low, high = rank_band(10**7)
     beta = stats.beta(ranks, 10**7 + 1 - ranks)
     np.testing.assert_allclose(beta.cdf(low), beta.cdf(low)[0], rtol=1e-4)  # one level for all ranks
     np.testing.assert_allclose(beta.sf(high), beta.cdf(low)[0], rtol=1e-4)

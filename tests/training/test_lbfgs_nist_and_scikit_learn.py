@@ -393,7 +393,8 @@ def test_float32_converges_or_reports_that_it_did_not(arguments):
         history = nllfit.fit_lbfgs(model, size * x + offset, y)
         found = abs(history.history["loss"][-1] - optimum) < 2e-5
         assert found or not history.converged
-        assert found or size == 1 or learned  # Newton steps do not depend on the unit of `x`
+        # Newton's method with a fixed scale fails only for the offset that is 1000 times as large as the spread of `x`.
+        assert found or learned or offset / size == 1000
     model.set_weights(start)
     # An exact fit: a learned scale goes to 0 and has no optimum.
     history = nllfit.fit_lbfgs(model, x, x @ [[1.0], [2.0], [3.0]] + 0.5)
