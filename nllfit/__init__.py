@@ -11,6 +11,7 @@ from nllfit.calibration import (
     recalibrate,
     scale_temperature,
 )
+from nllfit.cdf_and_quantiles import cdf, interval, mode, quantile, survival
 from nllfit.ensembles import Ensemble
 from nllfit.estimation import (
     Comparison,
@@ -42,7 +43,6 @@ from nllfit.initialization import initialize
 from nllfit.laplace_posterior import Laplace, laplace
 from nllfit.losses import negative_log_likelihood
 from nllfit.prediction import predict_distribution
-from nllfit.quantiles import cdf, interval, mode, quantile, survival
 from nllfit.regression import CoxRegression, Regression, cause_specific_risks, cox_loss, cox_regression, regression
 from nllfit.safety import keep_safe_mode
 from nllfit.scores import crps

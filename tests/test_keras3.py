@@ -35,7 +35,7 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
 
 
 # A head for integer outcomes, and a head for real outcomes whose scale is a weight. Keras 3 is enough, because both
-# Keras versions run the same operations. `test_precision.py` compares all heads under XLA.
+# Keras versions run the same operations. `test_extreme_inputs_and_precision.py` compares all heads under XLA.
 QUICK = [case for case in ONCE if case.id in ("Bernoulli", "Normal-shared=('scale',)")]
 
 

@@ -24,7 +24,7 @@ LAYERS = [
     {"adapters", "versions"},
     {"families", "information_criteria", "optimum"},
     {"data_checks", "head_outputs", "model_caches", "model_inputs", "safety"},
-    {"quantiles", "scores", "survival_scores"},
+    {"cdf_and_quantiles", "scores", "survival_scores"},
     {"outcome_losses"},
     {"shared_classes", "shared_losses", "shared_metrics"},
     {"losses"},

@@ -27,8 +27,8 @@ KINDS = [
 def runs():
     """Each Keras version runs half of `KINDS` eagerly. It runs the other half in a graph, marked `thorough`.
 
-    `test_precision.py` traces the losses and the gradients of all heads. `test_keras3.py` exports all heads and
-    compares their predictions.
+    `test_extreme_inputs_and_precision.py` traces the losses and the gradients of all heads. `test_keras3.py` exports
+    all heads and compares their predictions.
     """
     for i, kit in enumerate(KITS):
         yield pytest.param(kit, KINDS[i::2], True, id=kit.keras.__name__)

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import quantile
 from nllfit.estimation.bootstrap import draw_samples
 from nllfit.estimation.estimates import Estimate
 from nllfit.estimation.refits import Refits, refit
 from nllfit.families.arguments import as_count
 from nllfit.families.wrapped_family import innermost
-from nllfit.quantiles import quantile
 
 __all__ = ["GoodnessOfFit", "goodness_of_fit"]
 

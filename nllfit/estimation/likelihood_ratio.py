@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import survival
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.family_base import ParametricFamily
 from nllfit.families.inflated import Hurdle, ZeroInflated
 from nllfit.families.wrapped_family import FamilyOf, innermost
-from nllfit.quantiles import survival
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from nllfit.cdf_and_quantiles import cdf, survival
 from nllfit.estimation.delta_method import Fit
 from nllfit.estimation.problem import Problem, problem_of
 from nllfit.estimation.search import search
@@ -18,7 +19,6 @@ from nllfit.families.law import law_of
 from nllfit.families.support_ends import in_one_turn
 from nllfit.optimum.backtracking import backtrack
 from nllfit.optimum.curvature import FLAT, newton_step, principal_axes
-from nllfit.quantiles import cdf, survival
 
 __all__ = ["Refits", "refit", "scores"]
 

@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from nllfit.adapters import Model
+from nllfit.cdf_and_quantiles import quantile
 from nllfit.evaluation.calibration_error import expected_calibration_error, miscalibration_area
 from nllfit.evaluation.class_probabilities import class_labels, class_log_probs
 from nllfit.evaluation.predicted_rows import outputs_by_name, predicted_rows
+from nllfit.evaluation.probability_integral_transform import interval_pits, pit
 from nllfit.families.arguments import as_count
 from nllfit.families.censored import is_censored
-from nllfit.families.copies import real_dtype
 from nllfit.families.law import law_of
 from nllfit.families.support_ends import in_one_turn
-from nllfit.quantiles import cdf, quantile
 from nllfit.scores import crps
 
 __all__ = ["Evaluation", "as_levels", "evaluate"]
@@ -247,7 +247,7 @@ def _scored(distribution, y, levels, rng):
     y = np.asarray(in_one_turn(law_of(distribution), y))
     latent = law_of(distribution).latent()
     if latent is not distribution:  # a censored outcome has a PIT, but its error and coverage are unknown
-        return _interval_pits(latent, y, rng) if is_censored(distribution) else scores
+        return {"pit": interval_pits(latent, y, rng)} if is_censored(distribution) else scores
     with contextlib.suppress(NotImplementedError):
         scores["crps"] = np.asarray(crps(y, distribution), np.float64)
     with contextlib.suppress(NotImplementedError):
@@ -256,28 +256,8 @@ def _scored(distribution, y, levels, rng):
     with contextlib.suppress(NotImplementedError):
         scores["variance"] = np.asarray(distribution.variance(), np.float64)
     with contextlib.suppress(NotImplementedError):
-        scores |= {"pit": _pit(distribution, y, rng)} | _interval_scores(distribution, y, levels)
+        scores |= {"pit": pit(distribution, y, rng)} | _interval_scores(distribution, y, levels)
     return scores
-
-
-def _pit(distribution, y, rng):
-    dtype = real_dtype(law_of(distribution).marginals()).as_numpy_dtype
-    y = y.astype(dtype)
-    # The largest number below 0 is subnormal, and TensorFlow would round it to 0.
-    just_below = np.where(y == 0, -np.finfo(dtype).tiny, np.nextafter(y, -np.inf))
-    below, up_to = np.asarray(cdf(distribution, just_below)), np.asarray(cdf(distribution, y))
-    return below + rng.uniform(size=y.shape) * (up_to - below)
-
-
-def _interval_pits(latent, y, rng):
-    """Returns the PITs of numbers that are only known to lie in intervals.
-
-    The PIT is a random point between the CDFs at the two ends.
-    """
-    lower, upper = y[..., 0], y[..., 1]
-    exact_pits = _pit(latent, np.where(lower == upper, lower, 0.0), rng)
-    below, up_to = np.asarray(cdf(latent, lower)), np.asarray(cdf(latent, upper))
-    return {"pit": np.where(lower == upper, exact_pits, below + rng.uniform(size=lower.shape) * (up_to - below))}
 
 
 def _interval_scores(distribution, y, levels):

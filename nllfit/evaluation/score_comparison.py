@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import survival
 from nllfit.evaluation.evaluations import Evaluation
-from nllfit.quantiles import survival
 
 __all__ = ["ScoreComparison", "ScoreDifference", "compare_scores"]
 

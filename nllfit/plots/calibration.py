@@ -5,10 +5,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import quantile
 from nllfit.evaluation.calibration_error import binned_frequencies, expected_calibration_error
 from nllfit.families.arguments import as_array, as_count, as_numbers
 from nllfit.plots.axes import Z_95, Axes
-from nllfit.quantiles import quantile
 
 __all__ = ["coverage_curve", "pit_histogram", "reliability_diagram"]
 

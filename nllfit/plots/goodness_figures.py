@@ -8,12 +8,12 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import cdf, quantile, survival
 from nllfit.estimation.estimates import Estimate
 from nllfit.families.arguments import as_array
 from nllfit.families.censored_pairs import interval_censored, right_censored
 from nllfit.plots.axes import Axes
 from nllfit.plots.nonparametric_survival import survival_steps
-from nllfit.quantiles import cdf, quantile, survival
 
 __all__ = ["draw_quantiles", "pp", "qq", "rank_band", "survival_curve"]
 

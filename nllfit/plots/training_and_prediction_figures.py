@@ -8,10 +8,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import quantile
 from nllfit.evaluation.evaluations import as_levels
 from nllfit.families.arguments import as_numbers
 from nllfit.plots.axes import Axes
-from nllfit.quantiles import quantile
 
 __all__ = ["predictive_band", "training_curves"]
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.cdf_and_quantiles import cdf, survival
 from nllfit.families.censored import is_censored
 from nllfit.families.law import elements_of, law_of
 from nllfit.optimum.curvature import principal_axes
-from nllfit.quantiles import cdf, survival
 from nllfit.regression.coefficient_derivatives import by_coefficients, of_each_row
 from nllfit.regression.linear_predictors import LinearPredictors
 from nllfit.regression.optional_packages import pandas as pd

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nllfit.cdf_and_quantiles import interval
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import traced_distribution
 from nllfit.families.law import law_of
 from nllfit.families.mixture import mixture_of
 from nllfit.information_criteria import check_level, wald_interval
-from nllfit.quantiles import interval
 from nllfit.regression.coefficient_derivatives import numbers_of
 from nllfit.regression.data_columns import as_frame
 from nllfit.regression.linear_predictors import LinearPredictors

@@ -10,12 +10,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import interval, quantile
 from nllfit.evaluation import Evaluation, evaluate
 from nllfit.families import Censored
 from nllfit.families.arguments import as_count
 from nllfit.families.law import law_of
 from nllfit.families.support_ends import is_circular
-from nllfit.quantiles import interval, quantile
 from nllfit.tabular.base import TabularEstimator, checked_rows
 from nllfit.tabular.candidates import checked_names, default, plausible, target_of, values_of
 from nllfit.tabular.outcome_checks import censored_pairs, checked_outcomes

@@ -7,9 +7,9 @@ import tensorflow as tf
 from scipy.special import ndtri
 from tensorflow_probability import distributions as tfd
 
+from nllfit.cdf_and_quantiles import cdf, survival
 from nllfit.families.law import elements_of
 from nllfit.losses import negative_log_likelihood
-from nllfit.quantiles import cdf, survival
 from nllfit.scores import crps
 
 __all__ = ["mean_crps", "mean_nll", "nll", "normal_scores", "shaped"]

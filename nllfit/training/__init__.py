@@ -6,7 +6,7 @@ How `fit` works, file by file:
     batches.py          converts the data to `Arrays`, or to a `Stream` (streams.py) with a reader (dataset_readers.py)
     outcome_support.py  checks outcomes against the support of the heads (model_outputs.py)
     callback_loop.py    trains the epochs of a `Run` and calls Keras's callbacks (model_for_callbacks.py)
-    runs.py             gives chunks of the data (chunk_layout.py) to programs, and restores the model after an error
+    run_state.py        gives chunks of the data (chunk_layout.py) to programs, and restores the model after an error
     graph_or_xla.py     decides for each call of a program: graph or XLA, and how many steps
     epoch_programs.py   traces the loops of traced_steps.py once for an architecture (architecture.py), and calls them
     backups.py          writes and restores the state of a run

@@ -11,7 +11,7 @@ from nllfit.training.epoch_programs import MOST_EPOCHS
 from nllfit.training.failures import not_finite
 from nllfit.training.fit_arguments import only_reads
 from nllfit.training.model_for_callbacks import WatchedModel
-from nllfit.training.runs import Run, numbers
+from nllfit.training.run_state import Run, numbers
 
 __all__ = ["CallbackLoop"]
 

@@ -20,7 +20,7 @@ from nllfit.training.failures import lost_worker_named, unfrozen_weight_explaine
 from nllfit.training.fit_arguments import as_integers, check_options, check_trainable, epoch_callbacks
 from nllfit.training.outcome_support import outcome_check
 from nllfit.training.replicas import Replicas
-from nllfit.training.runs import Run
+from nllfit.training.run_state import Run
 
 __all__ = ["fit"]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import nllfit
 from nllfit.inference.likelihood_derivatives import Likelihood
-from nllfit.training import loss_surface, runs, tensorflow_memory
+from nllfit.training import loss_surface, run_state, tensorflow_memory
 from tests.keras_versions import KITS, each_keras, mainly, set_precision
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -64,7 +64,7 @@ def test_traces_keep_no_data():
 @mainly(keras, "k")
 def test_fit_counts_the_variables_of_each_model_once(k, monkeypatch):
     counted = []
-    monkeypatch.setattr(runs, "drop_kernels", counted.append)
+    monkeypatch.setattr(run_state, "drop_kernels", counted.append)
     for times in (2, 1):
         model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(1)])
         model.compile(k.optimizers.SGD(0.01, momentum=0.9), "mse")

@@ -16,7 +16,7 @@ import nllfit
 from nllfit import model_caches
 from nllfit.adapters import adapter_of
 from nllfit.adapters.keras_models import training_variables, variable_of
-from nllfit.training import runs, traced_steps
+from nllfit.training import run_state, traced_steps
 from nllfit.training.architecture import architecture_of
 from nllfit.training.epoch_programs import Program
 from tests.keras_versions import KERAS_VERSIONS, by_keras, mainly
@@ -114,7 +114,7 @@ def test_different_architectures_never_share_a_trace(k, monkeypatch):
             raise InterruptedError
 
     monkeypatch.setattr(model_caches, "_SHARED", model_caches.LeastRecentlyUsed(32))
-    monkeypatch.setattr(runs, "Program", Untraced)
+    monkeypatch.setattr(run_state, "Program", Untraced)
     count = 0
     for count, model in enumerate(models(), 1):
         with pytest.raises(InterruptedError):
