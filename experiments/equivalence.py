@@ -76,7 +76,7 @@ def double_precision(keras):
 
 
 def body(keras, num_inputs, units, seed):
-    """Returns the layers of a twin. Their weights depend only on the seed."""
+    """Returns all layers of one of the two twins, except the last layer. The weights depend only on the seed."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     return [keras.Input((num_inputs,)), layers.Dense(32, "tanh", dtype="float64"), layers.Dense(units, dtype="float64")]

@@ -43,7 +43,8 @@ def is_thorough(item):
 def is_left_out(items, turn):
     """Yields for each test whether turn number `turn` omits it.
 
-    The tests marked `thorough` are divided among `TURNS` turns. Successive cases of a test are in successive turns.
+    A turn is one of the `TURNS` groups into which the tests marked `thorough` are divided. Successive cases of a test
+    are in successive turns.
     """
     cases = collections.Counter()
     for item in items:
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints the turn: its number decides which twentieth of the tests marked `thorough` this run contains.
+    """Prints which tests marked `thorough` this run contains: all, or one twentieth, with the number of the turn.
 
     With `-q`, pytest would omit a line that `pytest_report_header` returns.
     """

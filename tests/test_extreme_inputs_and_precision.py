@@ -123,8 +123,8 @@ MADE_OF_COUNTS = {
 }
 
 
-# Only the pair of ZeroInflated and float32 is in every run. `but` exempts both pairs of ZeroInflated from the first
-# mark. In `parametrize`, ZeroInflated has a mark for float64, but not for float32.
+# Only the pair of ZeroInflated and float32 is in every run. `but` exempts ZeroInflated from the mark below. In
+# `parametrize`, its pair with float64 has a mark of its own, and its pair with float32 has none.
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
     ("name", "dtype"),

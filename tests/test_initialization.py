@@ -78,7 +78,8 @@ def test_the_first_loss_is_that_of_the_marginal_distribution(kit, family, estima
     nllfit.initialize(model, X, Y)
     (estimate,) = estimates
     expected = -estimate.log_likelihood / len(Y)
-    # In nats. The losses are not equal, because bounds get a margin, and large parameters, such as `df`, are reduced.
+    # The losses differ by less than 0.01 nats. They are not equal, because bounds get a margin, and large parameters,
+    # such as `df`, are reduced.
     assert abs(first_loss(kit, model, X, Y) - expected) < 0.01
 
 

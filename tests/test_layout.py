@@ -74,7 +74,7 @@ def unit(name):
 
 
 def layer(name):
-    """The index in `LAYERS` of a module; the package itself comes last."""
+    """The index of a module in `LAYERS`. The package itself comes after all modules."""
     if name == "nllfit":
         return len(LAYERS)
     found = [index for index, units in enumerate(LAYERS) if unit(name) in units]

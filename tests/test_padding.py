@@ -67,7 +67,8 @@ WAYS = {
 }
 
 
-# The next test leaves out these pairs of a Keras version and a way, because it tests each way with one Keras version.
+# Pairs of a Keras version and a way to train. The next test leaves these out, because it tests each way to train with
+# only one Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 

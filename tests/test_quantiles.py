@@ -30,7 +30,7 @@ SCALARS = {
         tfd.ExponentiallyModifiedGaussian(np.array([0.0, 5.0]), 2.0, 3.0),
         stats.exponnorm(1 / 6, [0.0, 5.0], 2.0),
     ),
-    "InverseGaussian": (  # in the second, `exp(2 concentration / loc)` overflows
+    "InverseGaussian": (  # in the second element, `exp(2 concentration / loc)` overflows
         tfd.InverseGaussian(np.array([1.0, 1.0]), [0.5, 1e4]),
         stats.invgauss([2.0, 1e-4], scale=[0.5, 1e4]),
     ),

@@ -177,7 +177,7 @@ class _Omitted:
 
 
 def _members(full, value):
-    """The public methods and properties of a class of nllfit, each with its docstring; none for a head."""
+    """The public methods and properties that nllfit defines, each with its docstring. For a head, the text is empty."""
     if not inspect.isclass(value) or issubclass(value, Head):  # Keras documents the methods of layers
         return ""
     entries, names = [], set()

@@ -78,7 +78,7 @@ print(json.dumps(found))
 
 
 def built(tools, name, x, seed):
-    """Returns a model with the head `name`, the part of the model before the head, and an outcome."""
+    """Returns three things: a model whose head is `name`, the part of this model before the head, and an outcome."""
     keras, (arguments, outcome) = tools.keras, HEADS[name]
     keras.utils.set_random_seed(seed)
     head = getattr(tools.heads, name)(*arguments)

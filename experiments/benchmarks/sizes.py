@@ -3,15 +3,16 @@
     python -m experiments.benchmarks.sizes
 
 Six sizes grow in turn by factors of ten: the numbers of rows, columns, classes, components of a mixture and elements of
-an outcome, and the size of a batch that contains all rows. `--only rows columns` selects the first two. Each value of a
-size is measured in a new process, which trains two epochs with `nllfit.fit`, then evaluates and predicts.
+an outcome, and the batch size. When the batch size grows, the number of rows is equal to it, so one batch contains all
+rows. `--only rows columns` selects the first two sizes. Each value of a size is measured in a new process, which trains
+two epochs with `nllfit.fit`, then evaluates and predicts.
 
 The table has these columns:
 
 - `first`, `second`: the seconds of the first epoch, in which TensorFlow traces and compiles, and of the second epoch;
 - `evaluate`, `predict`: the seconds of `nllfit.evaluate` and of `nllfit.predict_distribution`;
 - `MB`: the growth of the peak memory after the start of the first epoch;
-- `slope`: the exponent `b` of `seconds = a * size ** b` for the second epoch, between a size and the next smaller one.
+- `slope`: the exponent `b` of `seconds = a * size ** b` for the second epoch, between a size and the size before it.
 
 Expected: slopes are at most 1, and the memory is a few times the size of the arrays.
 """

@@ -18,7 +18,7 @@ class Keras2(Adapter):
     """A model of tf_keras.
 
     `Adapter` says what each method does. If a method uses a private name of tf_keras, the method's docstring here says
-    what breaks without this name.
+    why: "Without `name`" introduces what would go wrong if we did not use this name.
     """
 
     keras = tf_keras
@@ -33,9 +33,9 @@ class Keras2(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `compiled_loss`, we would not notice a second `compile` that keeps the optimizer.
+        """Returns the optimizer and `compiled_loss`, because a second `compile` may keep the optimizer.
 
-        Training would then use the old loss.
+        Without `compiled_loss`, we would not notice this `compile`, and training would use the old loss.
         """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 
@@ -57,9 +57,9 @@ class Keras2(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, we would not notice that the optimizer excludes weights from decay.
+        """Only the attributes `_exclude_from_weight_decay*` show that the optimizer excludes weights from decay.
 
-        The model could then get the program of another model, which decays these weights.
+        If we did not read them, the model could get the program of another model, which decays these weights.
         """
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
         return any(getattr(self._model.optimizer, name, None) for name in names)
@@ -71,7 +71,7 @@ class Keras2(Adapter):
 
     @property
     def penalties(self) -> list[Callable[[], Any]]:
-        """Without `_callable_losses`, we could not leave out the regularizers that Keras ignores."""
+        """Reads `_callable_losses`, because this list does not contain the regularizers that Keras ignores."""
         return [penalty for layer in self.layers for penalty in layer._callable_losses]
 
     @staticmethod
@@ -82,7 +82,10 @@ class Keras2(Adapter):
         self.compile_copy(twin)
 
     def build_metrics(self, y: Any) -> None:
-        """Without `compiled_loss.build`, a program for several models would lack the variables of the loss."""
+        """Calls `build` of `compiled_loss` and `compiled_metrics` to create the variables of the loss and the metrics.
+
+        A program for several models needs these variables before the first training step.
+        """
         (y_pred,) = self._model.outputs
         if not self._model.compiled_loss.built:
             self._model.compiled_loss.build(y_pred)

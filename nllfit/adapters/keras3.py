@@ -22,7 +22,7 @@ class Keras3(Adapter):
     """A model of Keras 3.
 
     `Adapter` says what each method does. If a method uses a private name of Keras, the method's docstring here says
-    what breaks without this name.
+    why: "Without `name`" introduces what would go wrong if we did not use this name.
     """
 
     keras = keras
@@ -37,9 +37,9 @@ class Keras3(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Without `_loss_tracker`, we would not notice a second `compile` that keeps the optimizer.
+        """Returns the optimizer and `_loss_tracker`, because a second `compile` may keep the optimizer.
 
-        Training would then use the old loss.
+        Without `_loss_tracker`, we would not notice this `compile`, and training would use the old loss.
         """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 
@@ -57,9 +57,9 @@ class Keras3(Adapter):
 
     @property
     def excludes_from_weight_decay(self) -> bool:
-        """Without `_exclude_from_weight_decay*`, we would not notice that the optimizer excludes weights from decay.
+        """Only the attributes `_exclude_from_weight_decay*` show that the optimizer excludes weights from decay.
 
-        The model could then get the program of another model, which decays these weights.
+        If we did not read them, the model could get the program of another model, which decays these weights.
         """
         names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
         return any(getattr(self._model.optimizer, name, None) for name in names)
@@ -101,7 +101,7 @@ class Keras3(Adapter):
                 loss._dtype = "float64"
 
     def build_metrics(self, y: Any) -> None:
-        """Without `_compile_loss` and `_compile_metrics`, we could not create the variables of the loss and metrics.
+        """Calls `build` of `_compile_loss` and `_compile_metrics` to create the variables of the loss and the metrics.
 
         A program for several models needs these variables before the first training step.
         """

@@ -228,7 +228,7 @@ def _ends(distribution, levels):
 
 
 class _Moved(CalibratedDistribution):
-    """A scalar distribution that is stretched on the real line. The points `at` move to the points `to`."""
+    """A scalar distribution, transformed on the real line by a piecewise linear map from the points `at` to `to`."""
 
     def __init__(self, distribution, at, to, validate_args=False, name="Conformalized"):
         self.at, self.to = at, to
@@ -239,7 +239,7 @@ class _Moved(CalibratedDistribution):
         return with_knots("at", "to")
 
     def _origin(self, y):
-        """Returns the point that moves to `y`, and the log of the derivative of this point with respect to `y`."""
+        """Returns the point that the map sends to `y`, and the log of this point's derivative with respect to `y`."""
         bijector = _real_line_bijector(self.distribution)
         y = bijector.inverse(tf.cast(y, self.distribution.dtype))
         source, slope = _piecewise_linear(y, self.to, self.at)

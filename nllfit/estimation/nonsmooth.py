@@ -92,12 +92,13 @@ def over_scattered_maxima(problem: Problem, optimum: Optimum) -> Optimum:
 
 
 def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Problem]:
-    """Returns problems in which the parameter `name` is held at one of the most likely observations.
+    """Returns problems. Each holds the parameter `name` at one of the observations for which the likelihood is highest.
 
-    We try the observations nearest to the parameter's present value, and observations that are spread over the sample.
+    The candidates are the observations nearest to the parameter's present value, and observations that are spread over
+    the sample. We compute the likelihood with the parameter at each candidate, and keep the best candidates.
 
     If an outcome has several elements, there is one more problem, in which each element of the parameter is held at the
-    most likely observation for this element. If the lower bound of the support is a parameter of the family, there is
+    best candidate for this element. If the lower bound of the support is a parameter of the family, there is
     one more problem, in which the parameter `name` is held at the smallest observation, and the lower bound just below
     this observation. The same applies to the upper bound and the largest observation.
     """
@@ -118,10 +119,10 @@ def _held_at_corners(problem: Problem, name: str, natural: Numbers) -> list[Prob
 
 
 def _by_element(problem: Problem, name: str, natural: Numbers, candidates: np.ndarray) -> np.ndarray:
-    """Returns, for each element of the corner parameter, the most likely of the observations `candidates`.
+    """Returns, for each element of the corner parameter, the candidate for which the likelihood is highest.
 
-    `candidates` is `[m, *elements]`. The elements of an outcome are independent. So we vary one element of the
-    parameter at a time, while all other elements have their values in `natural`.
+    `candidates` are observations `[m, *elements]`. The elements of an outcome are independent. So we vary one element
+    of the parameter at a time, while all other elements have their values in `natural`.
     """
     columns, center = candidates.reshape(len(candidates), -1), np.ravel(natural[name])
     elements = np.arange(len(center))

@@ -53,8 +53,8 @@ def binned_frequencies(
       num_bins: the number of bins. Bin `k` is `((k - 1) / num_bins, k / num_bins]`; the first one also contains 0.
 
     Returns:
-      Three arrays with one element for each bin that is not empty: the mean probability, the share of events that
-      happened, and the number of events.
+      Three arrays with one element for each bin that is not empty: the mean of the predictions in the bin, the share of
+      these predictions whose event happened, and the number of these predictions.
 
     Example:
       >>> means, shares, counts = binned_frequencies([0.1, 0.5, 0.6], [0, 1, 1], num_bins=2)

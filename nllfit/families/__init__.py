@@ -12,7 +12,7 @@ about TFP's families that TFP does not provide or gets wrong.
 `head_base`, `named_heads` and `compound_heads` define heads, without the code that depends on the Keras version.
 """
 
-# The import of these modules registers the laws of distributions, and the properties (`Facts`) of families.
+# The import of these modules registers subclasses of `Law` for classes of distributions, and the `Facts` of families.
 from nllfit.families import finite_discrete, independent_and_mixture_laws, laws, tfp_truncated  # noqa: F401
 from nllfit.families.by_mean import ByMean
 from nllfit.families.censored import Censored

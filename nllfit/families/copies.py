@@ -34,7 +34,7 @@ def real_dtype(distribution: tfd.Distribution) -> tf.DType:
     if distribution.dtype.is_floating:
         return distribution.dtype
     tensors = tf.nest.flatten(distribution, expand_composites=True)
-    if tensors[0] is distribution:  # it is not a `CompositeTensor`, as is usual for a user's class
+    if tensors[0] is distribution:  # not a `CompositeTensor`; most users' classes are not
         parts = parts_of(distribution)
         if parts:
             return real_dtype(parts[0])

@@ -196,7 +196,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """A mask `[params_size]`: True for logarithms of a parameter, but False if the user gave `link="exp"`."""
+        """A mask `[params_size]`: True where a number is by default (without a user's link) a parameter's logarithm."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._row_parameters}
             return vector_of(flags, self._row_parameters).numpy() if flags else np.zeros(0, bool)
@@ -263,7 +263,7 @@ class ParametricFamily(abc.ABC):
         return params
 
     def _changed(self, changes: Callable[[Parameter], dict[str, Any]]) -> Any:
-        """Returns a copy with changed parameters. `changes` returns the attributes of a `Parameter` to replace."""
+        """Returns a copy with changed parameters. `changes` takes a `Parameter` and returns its new attributes."""
         return self._replaced(records=tuple(dataclasses.replace(p, **changes(p)) for p in self.records))
 
     def _replaced(self, **attributes: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The law of `tfd.FiniteDiscrete`. Its outcomes are a given list of numbers, which may be fractions or negative."""
+"""The subclass of `Law` for `tfd.FiniteDiscrete`.
+
+The outcomes of this distribution are a given list of numbers, which may be fractions or negative.
+"""
 
 import numpy as np
 import tensorflow as tf

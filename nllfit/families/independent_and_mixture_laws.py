@@ -1,4 +1,4 @@
-"""The laws of `tfd.Independent`, `tfd.MixtureSameFamily` and `tfd.Mixture`."""
+"""The subclasses of `Law` for `tfd.Independent`, `tfd.MixtureSameFamily` and `tfd.Mixture`."""
 
 import functools
 
@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-# The largest number of points of `cuts`. With the points of all components, the cost of an integral would rise with the
+# The maximum number of points of `cuts`. With the points of all components, the cost of an integral would rise with the
 # square of the number of components.
 _MAX_CUTS = 32
 

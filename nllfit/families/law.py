@@ -43,7 +43,7 @@ class Law:
         self.facts = facts_of(type(distribution))
 
     def latent(self) -> tfd.Distribution:
-        """Returns `distribution` without its censoring, and without its truncation to a window for each row."""
+        """Returns `distribution` without censoring, and without truncation if each row has its own window."""
         return self.distribution
 
     def marginals(self) -> tfd.Distribution:
@@ -88,7 +88,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors with an energy score. Counts have none: their draws have no gradient."""
+        """Whether outcomes have an energy score: vectors except counts, because draws of counts have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -283,7 +283,7 @@ def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
 
 
 def law_of(distribution: tfd.Distribution) -> Law:
-    """Returns the law of a distribution. The class of the distribution determines the law."""
+    """Returns the `Law` of a distribution. The class of the distribution determines the subclass of `Law`."""
     return _law_class(plain_class(type(distribution)))(distribution)
 
 

@@ -15,8 +15,8 @@ def central_value(law: Any) -> tf.Tensor:
     mixture, it is the weighted mean of the predictions of the components; for angles, the mean direction.
 
     Returns:
-      A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If outcomes are censored or
-      truncated, this is a prediction of the number itself, without the ends of intervals or windows.
+      A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If an outcome contains
+      the ends of an interval or a window, the result predicts only the number, before censoring or truncation.
 
     Raises:
       NotImplementedError: if TFP has no mean, median or mode of the family.

@@ -35,8 +35,8 @@ class SearchPolicy:
       bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
         maximum of the likelihood, the parameter `corner` may equal the smallest observation, with the lower end just
         below this observation. It may also equal the largest observation, with the upper end just above it.
-      has_corners: maps values of the parameters to True if the likelihood has corners for these values (in all
-        elements of an outcome). None means that the likelihood always has corners.
+      has_corners: a function of a dict of parameter values. It returns whether, for these values, the likelihood has
+        corners in every element of `corner`. None means that it always has corners, if there is a `corner`.
       scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
       several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
@@ -66,7 +66,7 @@ class SearchPolicy:
 
     @property
     def ends(self) -> list[str]:
-        """The names in `statistics` of the parameters that are ends of the support."""
+        """The parameters that are ends of the support and that `statistics` contains."""
         return [name for name, statistic in self.statistics.items() if statistic in (smallest, largest)]
 
     @property

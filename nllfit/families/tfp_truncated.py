@@ -1,4 +1,4 @@
-"""The law of `tfd.TruncatedNormal` and `tfd.TruncatedCauchy`."""
+"""The subclass of `Law` for `tfd.TruncatedNormal` and `tfd.TruncatedCauchy`."""
 
 from typing import Any
 

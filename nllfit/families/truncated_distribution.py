@@ -97,7 +97,7 @@ class AboveZero(_Window):
 
 @has_law(TruncatedDistribution)
 class TruncatedLaw(Law):
-    """The law of a number conditional on a window."""
+    """The law of a `TruncatedDistribution`, the distribution of a number given that it lies in a window."""
 
     distribution: _Window
 
@@ -113,9 +113,9 @@ class TruncatedLaw(Law):
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns both ends of the window. An end is infinite if there is no bound.
 
-        The probability of the window is `P(low < Y <= high)`, without `low` itself. But if an amount is 0 with a
-        positive probability, a window that starts at 0 must contain 0. So a `low` of 0 is replaced by `-tiny`.
-        (TensorFlow treats numbers nearer to 0 as 0.)
+        The probability of the window is `P(low < Y <= high)`, without `low` itself. But if the outcome 0 has a positive
+        probability, a window that starts at 0 must contain 0. So a `low` of 0 is replaced by `-tiny`, where `tiny` is
+        the smallest positive number that TensorFlow does not treat as 0.
         """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)
@@ -220,14 +220,14 @@ class TruncatedLaw(Law):
 
 @has_law(AboveZero)
 class AboveZeroLaw(TruncatedLaw):
-    """The law of an `AboveZero`, the distribution of a count conditional on a count above 0."""
+    """The law of an `AboveZero`, the distribution of a count given that it is above 0."""
 
     @property
     def lowest(self) -> float:
         return max(self.whole.lowest, 1.0)
 
-    # Zeros contribute nothing to `E[Y]` and `E[Y^2]`. So we divide these moments of the count without the window by the
-    # probability of the window.
+    # Zeros contribute nothing to `E[Y]` and `E[Y^2]`. So each moment is the moment of the untruncated count, divided by
+    # the probability of the window.
     def mean(self) -> tf.Tensor:
         return super().mean() if self.whole.lowest < 0 else self.whole.mean() / tf.exp(self.log_window())
 

@@ -100,7 +100,7 @@ def _natural_by_lbfgs(problem: Problem) -> Numbers:
     """Returns estimates of the natural parameters (such as `rate` for `log_rate`), by name.
 
     L-BFGS finds them in the coordinates of `maximum_likelihood`. But if a component of a mixture could concentrate at a
-    value that is often repeated, the start of L-BFGS is the estimate.
+    value that is often repeated, there is no search, and the estimates are the values at which L-BFGS would start.
     """
     objective = problem.objective
     coordinates, y, normalized_weights = objective.coordinates, objective.y, objective.weights / objective.total_weight

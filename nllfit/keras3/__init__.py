@@ -7,8 +7,8 @@
 
 A Keras 3 layer must return tensors. So a head returns the distribution's `central_value` as a tensor, and the tensor
 has the attribute `distribution`: `model(x).distribution`. The losses and metrics of `keras3` read this attribute.
-`predict`, Keras's own metrics and an exported model use the tensor. The head whose distribution a loss reads must be
-the last layer, because the result of an operation on the tensor has no `distribution`.
+`predict`, Keras's own metrics and an exported model use the tensor. If a loss reads the distribution of a head, this
+head must be the last layer, because the result of an operation on the tensor has no `distribution`.
 """
 
 import keras

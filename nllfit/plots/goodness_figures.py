@@ -203,7 +203,7 @@ def _pairs(time, observed):
 
 
 def _refuse_rows(wrong, y, advice):
-    """Raises a `ValueError` about the first row of the argument `time` for which `wrong` is true. `y` is its value."""
+    """Raises a `ValueError` that names the first row for which `wrong` is true. `y` is the argument `time` `[n, k]`."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")

@@ -71,9 +71,9 @@ class LinearPredictors(CoefficientTable):
         return [p.design.of(data) for p in self.predictors]
 
     def _error(self, designs, gradients):
-        """Returns the standard errors `[m]` of a quantity by the delta method.
+        """Returns the standard errors of `m` values of a quantity, by the delta method.
 
-        `gradients`, `[m, params_size]`, are those of the quantity with respect to the linear predictors.
+        `gradients`, `[m, params_size]`, are the gradients of the values with respect to the linear predictors.
         """
         coefficient_gradients = by_coefficients(self.predictors, designs, gradients)
         return np.linalg.norm(coefficient_gradients @ self._root, axis=1)

@@ -102,11 +102,11 @@ class Regression(Hypotheses, Predictions, Diagnostics):
     def _natural_values_and_ratios(self):
         """Returns a dict of the parameters at the first row, and a boolean array `[params_size]`.
 
-        The dict contains, for each parameter, its natural name (such as `probs` for `logits`), its natural values, and
-        their Jacobian with respect to the linear predictors. The array is true for each linear predictor whose
-        coefficients are logarithms of ratios: if the linear predictor grows by 1, the natural value or its odds grow by
-        a factor of `e`. This also holds for the logits of classes, where the odds are relative to the first class, and
-        for the `loc` of ordered classes, which is a logarithm of odds plus a constant.
+        The dict contains, for each parameter, the name of its reported form (such as `probs` for `logits`), its values
+        in this form, and their Jacobian with respect to the linear predictors. The array is true for each linear
+        predictor whose coefficients are logarithms of ratios: if the linear predictor grows by 1, the reported value or
+        its odds grow by a factor of `e`. This also holds for the logits of classes, where the odds are relative to the
+        first class, and for the `loc` of ordered classes, which is a logarithm of odds plus a constant.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:

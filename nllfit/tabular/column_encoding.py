@@ -15,7 +15,7 @@ from nllfit.families.masked_and_sparse_arrays import refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 
-_MOST_CATEGORIES = 50  # the maximum number of categories of a column that get an indicator: the most frequent ones
+_MOST_CATEGORIES = 50  # at most this number of categories of a column get an indicator: the most frequent ones
 _ADVICE_ON_DATES = "give numbers, such as the days since a first date, the month and the weekday."
 _CATEGORICAL_OF_PANDAS = "CategoricalDtype"
 _CATEGORICAL = (_CATEGORICAL_OF_PANDAS, "Categorical", "Enum")  # "Categorical" and "Enum" are dtypes of polars
@@ -55,7 +55,7 @@ class Column:
 class Columns:
     """The encoding of a table, which is learned from the training rows.
 
-    Numbers stay numbers and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
+    Numbers stay numbers, and booleans become 0 and 1. A column of text or of a categorical dtype becomes one indicator
     for each of its 50 most frequent categories; other categories count as missing. A missing number becomes the
     column's median. If a column has missing values in the training rows, one more indicator marks missing values.
     """

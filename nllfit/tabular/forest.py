@@ -12,7 +12,8 @@ __all__ = ["MOST_ROWS", "Forest", "ForestInputs", "grown"]
 _TREES = 100
 _LEVELS = np.arange(1, 10) / 10  # the probabilities of the deciles
 MOST_ROWS = 8192  # the maximum number of rows on which a tree is grown
-_MOST_VALUES = 20  # if the outcomes have at most this many distinct values, each is a threshold
+# If the outcomes have at most this number of distinct values, all of them except the largest are thresholds.
+_MOST_VALUES = 20
 _LARGEST = 1e38  # about the largest number in float32
 _LEAST_PROBABILITY = 1e-2  # probabilities `p` are clipped so that `p` and `1 - p` are at least this
 
@@ -107,7 +108,7 @@ class ForestInputs:
     def fit(
         cls, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, seed: int
     ) -> tuple["ForestInputs", np.ndarray]:
-        """Grows a forest, and computes the inputs of the training set.
+        """Grows a forest, and computes the inputs of the network for the training set.
 
         Args:
           x: the columns of the training set, `[n, m]`.

@@ -22,7 +22,7 @@ def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> n
     refuse_misread("`y`", y)
     y = with_nan(y)
     dtype = np.asarray(y).dtype
-    if dtype.kind in "mM":  # NumPy would convert them to a number in a unit that depends on the dtype
+    if dtype.kind in "mM":  # NumPy would convert dates and durations to numbers in a unit that depends on the dtype
         raise ValueError(f"`y` is of dtype {dtype}: give numbers, such as the number of days.")
     try:
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=not may_be_infinite)

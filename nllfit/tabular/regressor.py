@@ -39,9 +39,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     negative log-likelihood of an unusual new row could be hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
-    A missing number becomes the median of its column. If training rows have missing values in a column, an additional
-    input marks rows without a value; else there is a warning for new rows without one. A category that is not among the
-    50 most frequent of its column counts as missing. `fit` warns if most rows have such a category, as dates in a text.
+    A missing number becomes the median of its column. If a column lacks values in training rows, one more input marks
+    rows without a value. Otherwise new rows without a value cause a warning. A category that is not among the 50 most
+    frequent of its column counts as missing. `fit` warns if this applies to most rows, for example if dates are text.
 
     Args:
       distribution: the distribution to predict, as one of:
@@ -125,7 +125,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, observed: ArrayLike | None = None
     ) -> "DistributionRegressor":
-        """Selects a network, a distribution and the width of its predictions, and trains the final model on all rows.
+        """Selects a network, a distribution and the spread, and trains the final model on all rows.
 
         Args:
           X: an array of numbers `[n, m]`, or a frame of pandas or polars.

@@ -127,10 +127,10 @@ def parts_of(batches: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]
 
 
 def sample_of(batches: Any, seed: int) -> tuple[tuple[Any, np.ndarray, np.ndarray | None], list[int]]:
-    """Draws at most 32,768 random rows from batches. Returns these rows, and the number of rows of each part.
+    """Draws at most 32,768 random rows of batches. Returns these rows, and the number of rows in each part of the data.
 
-    `parts_of` yields the parts. The sampled rows keep their order, because with `shuffle=False` the last rows of the
-    sample are held out.
+    `parts_of` joins the batches into these parts. The drawn rows keep their order, because with `shuffle=False` the
+    last rows of the sample are held out.
 
     Raises:
       ValueError: if there are no batches, or if they can only be read once.

@@ -162,9 +162,9 @@ class _Memory(tf.train.experimental.PythonState):
     """The state that a backup contains besides variables, converted to arrays.
 
     This state has three parts: the state of the callbacks, whether a callback stopped the run, and the logs of the last
-    epoch. The key of the second part contains the classes of all callbacks. So if a stopped run is resumed with
-    callbacks of other classes, the training continues. The state of a callback is restored only if the resumed run has
-    a callback of the same class.
+    epoch. The second part is saved under a name that contains the classes of all callbacks. So if a stopped run is
+    resumed with callbacks of other classes, the training continues. The state of a callback is restored only if the
+    resumed run has a callback of the same class.
     """
 
     def __init__(self, model, callbacks):

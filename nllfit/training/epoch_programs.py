@@ -127,10 +127,10 @@ class Program:
             return next_call(request, self.operations, self.timings)
 
     def prepared_call(self, request: Request, chunk: Chunk) -> Call:
-        """Returns the next call for a chunk. If the call needs XLA's compilation (`Call.compiles`), starts it.
+        """Returns the next call for a chunk. Starts XLA's compilation if the call needs it (`Call.compiles`).
 
-        If the call must wait for the compilation (`Call.waits`), this method waits until the compilation ends, and then
-        returns the call that `next_call` chooses after it.
+        If the call must wait for the compilation (`Call.waits`), this method waits until the compilation ends. Then it
+        chooses a call again, and returns this call.
         """
         with self._lock:
             call = next_call(request, self.operations, self.timings)

@@ -56,7 +56,7 @@ def fit(
     - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same
       distribution. XLA's draws also differ from the graph's.
     - Freezing or unfreezing a layer after `compile` has an effect at once. In Keras, it needs another `compile`.
-    - If a model has several outputs, the logged loss of each output weights all rows equally. In `model.fit` of
+    - If a model has several outputs, all rows have equal weight in the logged loss of each output. In `model.fit` of
       Keras 3, a partial last batch counts as much as a full batch.
 
     `fit` takes any compiled model of tf_keras or Keras 3 (on TensorFlow) that does not run eagerly, with or without a

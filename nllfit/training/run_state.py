@@ -97,9 +97,9 @@ class Run:
         return program
 
     def select_epoch(self, epoch: int) -> None:
-        """Selects an epoch of the last stretch, so that `restore_epoch` restores the state after this epoch.
+        """Selects an epoch of the last call of `stretch`. `restore_epoch` then restores the state after this epoch.
 
-        Until the first `select_epoch` after a stretch, `restore_epoch` restores the state before the stretch.
+        Until an epoch is selected, `restore_epoch` restores the state before that call.
         """
         self._selected_epoch = epoch
 

@@ -117,7 +117,7 @@ class Stream:
         return "let its `__len__` and `__getitem__` give more batches"
 
     def _checked(self, stack, done, epoch):
-        """Checks and returns the data of a stack. `done` is the number of batches of the epoch before the stack."""
+        """Checks and returns the data of a stack. In this epoch, `done` batches come before the stack."""
         data = self._prepare(stack.data)
         if not self._restarts:
             self._replicas.check(stack.size)

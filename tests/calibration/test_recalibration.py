@@ -161,7 +161,7 @@ def test_amounts_stay_amounts():
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [tfd.Uniform, tfd.Pareto])
 def test_a_mixture_whose_components_have_other_supports_can_be_recalibrated(kind):
-    """A map that changes no score leaves the quantiles of the mixture unchanged."""
+    """The identity map of Normal scores leaves the quantiles of the mixture unchanged."""
     components = kind(np.tile([1.0, 2.0], [2, 1]), np.tile([3.0, 5.0], [2, 1]))
     mixture = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([2, 2])), components)
     scores = np.linspace(-3, 3, 7)

@@ -74,7 +74,7 @@ def test_at_an_end_of_the_search_the_likelihood_does_not_fall():
         before, after = evaluate(model, LOGITS, labels), evaluate(scaled, LOGITS, labels)
         assert after.nll < before.nll
         assert after.accuracy == before.accuracy == float(labels is right)
-    # The likelihood does not depend on the temperature.
+    # If all logits are 0, the likelihood does not depend on the temperature.
     same = scale_temperature(model, np.zeros([4, 3], "float32"), [0, 1, 2, 0])
     assert np.isfinite(same.temperature)
 

@@ -81,7 +81,8 @@ def test_bca_intervals_match_scipy():
 
 @pytest.mark.parametrize("values", [np.zeros(100), np.ones(100)], ids=["below", "above"])
 def test_bca_levels_are_finite_if_all_values_are_on_one_side_of_the_estimate(values):
-    # The share of values below the estimate is 1 or 0. `_bca_levels` moves it inward by half a value, 1 / 200.
+    # The share of values below the estimate is 1 or 0. `_bca_levels` replaces it by 0.995 or 0.005. The difference,
+    # 0.005, is half the share of one of the 100 values.
     z, bias = stats.norm.ppf([0.025, 0.975]), stats.norm.ppf(0.995 if values[0] == 0 else 0.005)
     expected = stats.norm.cdf(bias + (bias + z) / (1 - 0.1 * (bias + z)))
     np.testing.assert_allclose(_bca_levels(np.array([0.025, 0.975]), values, 0.5, 0.1), expected, rtol=1e-12)

@@ -50,7 +50,7 @@ OUTSIDE = [
     (tfd.Weibull(2.0, 1.0), -1.0, "which Weibull cannot have"),
     (tfd.Beta(2.0, 2.0), 1.5, "which Beta cannot have"),
     (tfd.Bernoulli(probs=0.3), -1, "`y` holds -1, which Bernoulli cannot have"),
-    # TFP's probability is 0 for `probs` 0.0, and positive for 0.3.
+    # TFP's probability of the outcome 2 is 0 for `probs` 0.0, and positive for 0.3.
     (tfd.Bernoulli(probs=[0.0, 0.3]), 2, "which Bernoulli cannot have"),
     (tfd.Geometric(probs=0.3), -1.0, "which Geometric cannot have"),
     (tfd.Poisson(2.0), 0.5, "which Poisson cannot have"),

@@ -58,9 +58,8 @@ def test_estimates_of_the_groundbeef_sample_are_the_published_ones(family):
         assert fit.parameters[name] == pytest.approx(value, rel=1e-7)
 
 
-# Every run fits these families: the common ones, and families with a closed form or a density of nllfit.
-# `--thorough` adds all other families. Separate tests cover special features of the other families, such as a corner of
-# the likelihood or a bound of the support.
+# Every run fits these common families. `--thorough` adds all other families. Separate tests cover special features of
+# the other families, such as a likelihood with a corner or a parameter that bounds the support.
 COMMON = ("Exponential-", "Gamma", "Laplace", "LogNormal", "Normal-", "Pareto", "Uniform", "Weibull")
 # Samples of these families have 2500 outcomes; the other samples have 50. With 50 outcomes, the StudentT with the
 # largest likelihood would be a Normal.

@@ -116,7 +116,7 @@ FAMILIES = sorted(
 QUICK = [name for name in FAMILIES if name.startswith(("Geometric", "Kumaraswamy", "Probit", "Relaxed", "ExpGamma"))]
 
 
-# Families whose support is the real line. For them, these tests accept no refusal of a sample.
+# Families whose support is the real line. The tests below fail if such a family refuses a sample.
 ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal", "StudentT"}
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
@@ -239,7 +239,7 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
 def test_two_independent_elements_reach_the_maxima_of_two_fits():
     """The best peak of each element is at an observation, where the likelihood has a corner.
 
-    If each column is sorted separately, these two observations are in different rows.
+    These two observations are in different rows of `y`, also after each column is sorted by itself.
     """
     rng = np.random.default_rng(0)
     y = np.stack([rng.triangular(0, 0.1, 1, 200), rng.triangular(0, 0.9, 1, 200)], axis=1)

@@ -22,7 +22,8 @@ def test_the_first_bin_contains_0_and_the_last_one_1():
 
 
 def test_a_probability_on_an_edge_counts_in_the_lower_bin():
-    # In (0, 1/2] the mean probability is 0.45 and the share 1/2. If bins were closed below, the error would be 0.45.
+    # In (0, 1/2], the mean probability is 0.45 and the share of ones is 1/2. If each bin contained its lower edge
+    # instead of its upper edge, the error would be 0.45.
     assert expected_calibration_error([0.4, 0.5], [0, 1], num_bins=2) == pytest.approx(0.05, rel=1e-12)
 
 

@@ -117,7 +117,7 @@ def test_the_brier_score_of_two_classes_is_between_0_and_1_for_every_head(head):
 
 
 def true_and_wrong():
-    """By name: a true distribution, outcomes drawn from it, and a wrong distribution for the same outcomes."""
+    """Returns a dict. Its values are pairs of distributions of the same outcomes: a true one and a wrong one."""
     params = np.random.default_rng(0).normal(size=[4000, 6])
     mixture = nllfit.MixtureFamily("Normal", 2, 1).distribution(params)
     count = nllfit.Family("NegativeBinomial", 1).distribution(params[:, :2])

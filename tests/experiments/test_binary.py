@@ -1,4 +1,4 @@
-"""The binary experiment on a table, photographs and arrays, and its run folder."""
+"""Tests the experiment `binary` on a table and on photographs, the reading of data, and the run folder."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_folders_of_photographs_are_read(where, cats, dogs):
 def test_a_resumed_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
     arguments = ["--epochs", "3", "--members", "2", "--out"]
 
-    def compared(models, x, y, x_test, y_test):  # without temperatures, which the other tests have
+    def compared(models, x, y, x_test, y_test):  # omits the temperature scaling, which other tests of `binary` run
         return {"ensemble of 2": nllfit.evaluate(nllfit.Ensemble(models), x_test, y_test)}
 
     monkeypatch.setattr(classifier, "compared", compared)

@@ -1,4 +1,7 @@
-"""A damaged data file is read, or an error names it. A file that claims to be huge takes little memory."""
+"""A reader of a damaged data file returns data or raises an error that names the file.
+
+A small file that contains or claims to contain much data takes little memory.
+"""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""The benchmark `peers`: scores of a known prediction, tables that it reads, and unknown names."""
+"""Tests the benchmark `peers`: scores of a known prediction, the files that `peers` reads, and wrong arguments."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Censored and truncated families: their terms and derivatives against SciPy and mpmath."""
+"""Compares log-likelihoods of censored and truncated families, and their derivatives, with SciPy and mpmath."""
 
 import numpy as np
 import pytest

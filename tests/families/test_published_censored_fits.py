@@ -1,4 +1,4 @@
-"""Estimates from censored samples against R's `fitdistcens` and SAS, quoted from SciPy's tests."""
+"""Compares estimates from censored samples with results of R's `fitdistcens` and of SAS, which SciPy's tests quote."""
 
 import numpy as np
 import pytest

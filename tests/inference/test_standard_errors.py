@@ -1,4 +1,7 @@
-"""Compares the standard errors of dense layers before a head with statsmodels. Tests models without standard errors."""
+"""Compares the standard errors of dense layers before a head with those of statsmodels.
+
+Also tests models for which standard errors do not exist: the result is NaN, or an error is raised.
+"""
 
 import functools
 import json

@@ -18,7 +18,7 @@ from nllfit.regression.partial_likelihood import PartialLikelihood
 FORMULA = "Surv(t, censors) ~ age + z"
 LATE = "Surv(s, t, censors) ~ age + z"
 
-# By name: the formula, the arguments, estimates, standard errors and log-likelihood.
+# For each case: the formula, the arguments, and lifelines' estimates, standard errors and log-likelihood.
 LIFELINES = {
     "ties": (FORMULA, {}, [0.060521161480, 0.290151455616], [0.022531672965, 0.211478482610], -157.371877280445),
     "strata": (

@@ -1,4 +1,7 @@
-"""Penalised regressions are MAP estimates: the factors between scikit-learn's penalties and Keras's."""
+"""Penalised regressions as MAP estimates.
+
+The tests check the factors that convert scikit-learn's penalties to Keras's regularizers.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Compares the CRPS of counts and classes, with and without a closed form, with sums over all counts."""
+"""Compares the CRPS of counts and classes with sums over all counts. Some families have a closed form of the CRPS."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def scored(name, params, y, score=nllfit.crps):
 @pytest.mark.thorough(but=("Geometric", "Poisson"))
 @pytest.mark.parametrize("name", ["Poisson", "NegativeBinomial", "Binomial", "Geometric"])
 def test_closed_forms_equal_the_sum_over_all_counts(name):
-    """One test has all parameters of a family, because they share a trace that takes seconds."""
+    """One test checks all parameter values of a family, because they share a trace that takes seconds."""
     for params, reference in ((params, reference) for family, params, reference in CASES if family == name):
         mean, deviation = reference.mean(), reference.std()
         y = np.floor([0, 1, 7, mean, mean + 3 * deviation, 2 * mean + 5])

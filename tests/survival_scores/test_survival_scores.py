@@ -79,7 +79,10 @@ def test_curves_match_lifelines():
 
 
 def test_calibration_at_a_time_without_censoring_is_binomial():
-    """Without censoring, the observed survival is a share and Greenwood's error is that of a binomial share."""
+    """Without censoring, the observed survival is a proportion.
+
+    Greenwood's standard error is then the binomial standard error of this proportion.
+    """
     time = np.random.default_rng(0).exponential(size=200)
     predicted = np.repeat([0.2, 0.8], 100)
     found = survival_scores.calibration_at(time, np.ones(200), predicted, 1.0, num_groups=2)
@@ -161,7 +164,7 @@ def test_events_that_a_score_leaves_out_need_no_weight():
 
 
 def test_integrated_brier_score_needs_no_name_of_numpy_2(monkeypatch):
-    """TensorFlow 2.19 allows NumPy 1.26, which has no `trapezoid`; SciPy's is the reference."""
+    """NumPy 1.26, which TensorFlow 2.19 allows, has no `trapezoid`. The reference uses the `trapezoid` of SciPy."""
     monkeypatch.delattr(np, "trapezoid", raising=False)
     scores = survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES)
     found = survival_scores.integrated_brier_score(TIME, EVENT, SURVIVAL, TIMES)

@@ -83,7 +83,7 @@ def test_categories_of_floats_are_those_of_equal_ints():
 
 @pytest.mark.parametrize("values", [["u", "v"], [1.0, 2.0]])
 def test_a_column_without_a_value_in_training_says_nothing_later(values):
-    """If a column has only a few values, a training fold may contain none of them."""
+    """If most values of a column are missing, all of its values may be missing in a training fold."""
     columns = Columns.of(pd.DataFrame({"a": [1.0, 2.0], "note": [None, None]}))
     np.testing.assert_array_equal(columns.matrix(pd.DataFrame({"a": [3.0, 4.0], "note": values})), [[3, 1], [4, 1]])
 

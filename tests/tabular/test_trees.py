@@ -1,4 +1,7 @@
-"""Forests without a network: their distributions match scikit-learn's, and they are chosen if they are better."""
+"""Tests forests without a network.
+
+The predicted distributions match scikit-learn's forests. A forest is chosen if it scores better than a network.
+"""
 
 import numpy as np
 import pytest

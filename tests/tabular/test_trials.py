@@ -79,7 +79,8 @@ def rounded(distributions, is_rounded=True):
     return Rows(X, np.round(y) if is_rounded else y), distributions
 
 
-COMPARED = {  # rows, distributions, and whether the CRPS compares them, because their likelihoods cannot be compared
+# Rows, two distributions, and whether the CRPS compares these. It does if their likelihoods cannot be compared.
+COMPARED = {
     "counts": (*rounded(["NegativeBinomial", "Values"]), False),
     "counts and peaks": (*rounded(["Values", "Histogram"]), True),
     "a density and peaks": (*rounded(["Normal", "Histogram"]), True),
@@ -131,7 +132,10 @@ def test_a_distribution_that_no_network_predicts_does_not_count():
 
 
 def test_a_histogram_has_few_values_in_all_folds_or_in_none():
-    """10 values are few for 100 rows, but not for the 80 training rows of a fold."""
+    """10 distinct values count as few among 100 rows, but not among the 80 training rows of a fold.
+
+    All folds must use the result for 100 rows.
+    """
     x, y = RNG.uniform(size=[100, 1]), np.arange(100) % 10.0
     model = DistributionRegressor("Histogram", network="trees", random_state=0, warm_start=True).fit(x, y)
     targets = model._search.targets

@@ -44,7 +44,8 @@ def test_steps_per_epoch_divide_or_continue_the_data(kit, way):
     k, (_, rows, size) = kit.keras, way
     # Without `batch_size`, the rows are divided among the steps. With `batch_size`, there are five batches for epochs
     # of three steps. The first epoch takes three batches. The second takes the other two, and then the first batch
-    # again. Keras 3 would end the second epoch of arrays after two batches, so the reference gets repeated batches.
+    # again. If the data are arrays, Keras 3 would end the second epoch after two batches. So the reference is trained
+    # on a repeated dataset.
     model, reference = dense(k), dense(k)
     x, y, _ = rows_of(model, rows)
     validation = {"validation_data": (x[:ROWS], y[:ROWS]), "validation_steps": 3}
@@ -244,7 +245,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
         np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.thorough  # in every run, `test_failures.py` has impossible outcomes
+@pytest.mark.thorough  # in every run, `test_failures.py` tests impossible outcomes in arrays
 def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
     monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
     model = head_model()

@@ -171,7 +171,7 @@ def regression(name):
 
 
 def least_squares(x, y):
-    """The coefficients, the constant last, and the mean squared residual."""
+    """Returns the coefficients, of which the constant is the last, and the mean squared residual."""
     design = np.column_stack([x, np.ones(len(x))])
     sizes = np.abs(design).max(0)
     coefficients = np.linalg.lstsq(design / sizes, y[:, 0], rcond=None)[0] / sizes

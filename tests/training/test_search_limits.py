@@ -1,4 +1,4 @@
-"""`fit_lbfgs`: its progress bar, its time limit, and its end on exact fits and on networks with hidden layers."""
+"""Tests `fit_lbfgs` on networks with hidden layers: progress bar, time limit, number of Hessians, and exact fits."""
 
 import numpy as np
 import pytest
