@@ -15,7 +15,7 @@ from nllfit.inference.shared_parameter_values import named_parameters
 from nllfit.inference.weight_names import feature_names
 from nllfit.inference.weight_table import Coefficients
 from nllfit.optimum.corners import corners
-from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around
+from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around, points_nearby
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
@@ -230,7 +230,7 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
 
 
 def _axes(likelihood, w):
-    nearby = w * (1 + 2 * likelihood.eps * np.resize([1, -1], len(w)))
+    nearby = points_nearby(w, likelihood.eps)
     try:
         return axes_of(likelihood.curvature, w, nearby, likelihood.curvature_eps)
     except np.linalg.LinAlgError:

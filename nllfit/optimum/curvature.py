@@ -16,6 +16,7 @@ __all__ = [
     "axes_of",
     "drops_around",
     "newton_step",
+    "points_nearby",
     "principal_axes",
     "rises_along",
 ]
@@ -131,19 +132,26 @@ class Axes:
         return np.abs(self.curvatures) < 0.5
 
 
+def points_nearby(w: np.ndarray, eps: float) -> np.ndarray:
+    """Returns three points `[3, p]` that differ from `w` `[p]` only in the last digits. `eps` is the spacing at 1."""
+    signs = [np.resize(pattern, len(w)) for pattern in ([1, -1], [1, 1, -1, -1], [1, -1, -1])]
+    return w * (1 + 2 * eps * np.array(signs))
+
+
 def axes_of(
-    curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, away: np.ndarray, eps: float
+    curvature: Callable[[np.ndarray, np.ndarray], np.ndarray], w: np.ndarray, nearby: np.ndarray, eps: float
 ) -> Axes:
     """Computes the `Axes` of a Hessian. They are accurate even if some curvatures are much smaller than others.
 
     The rounding error of each eigenvalue is about `eps` times the largest eigenvalue, so small eigenvalues have few
     correct digits. Therefore the curvature is computed again in the span of the axes with small eigenvalues. Such an
-    axis counts as flat if its curvature is not clearly larger than the change of the curvature from `w` to `away`.
+    axis counts as flat if its curvature is not clearly larger than the changes of the curvature from `w` to `nearby`.
+    These changes are rounding errors. One of them may be small by chance, so several points are needed.
 
     Args:
       curvature: maps a point `[p]` and directions `[p, m]` to the product of the Hessian and the directions.
       w: the point, `[p]`.
-      away: a point one rounding error from `w`.
+      nearby: points `[k, p]` that differ from `w` by rounding errors, as `points_nearby` returns them.
       eps: the relative rounding error of the Hessian.
     """
     size = len(w)
@@ -156,11 +164,12 @@ def axes_of(
     directions = directions / scales[:, None] * lengths
     weak, curvatures = np.abs(curvatures) < np.sqrt(eps) * largest, np.sign(curvatures)
     if weak.any():
-        weak_hessian, weak_hessian_away = (
-            directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, away)
+        weak_hessian, *others = (
+            directions[:, weak].T @ curvature(point, directions[:, weak]) for point in (w, *nearby)
         )
+        noise = max(np.abs(weak_hessian - other).max() for other in others)
         weak_curvature, rotation = np.linalg.eigh((weak_hessian + weak_hessian.T) / 2)
-        is_significant = np.abs(weak_curvature) > 10 * max(np.sqrt(eps), np.abs(weak_hessian - weak_hessian_away).max())
+        is_significant = np.abs(weak_curvature) > 10 * max(np.sqrt(eps), noise)
         factors = 1 / np.sqrt(np.where(is_significant, np.abs(weak_curvature), 1.0))
         directions[:, weak] = directions[:, weak] @ rotation * factors
         lengths[weak] = np.where(is_significant, lengths[weak].max() * factors, np.inf)

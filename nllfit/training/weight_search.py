@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from nllfit.optimum.backtracking import backtrack
 from nllfit.optimum.corners import lowest_at_corners
-from nllfit.optimum.curvature import Axes, axes_of
+from nllfit.optimum.curvature import Axes, axes_of, points_nearby
 from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
@@ -51,6 +51,9 @@ _MAX_POLISHING_STEPS = 10
 # Where a Newton step gains nothing, the weights may be at a saddle point of the loss. So the search also tries these
 # multiples of each axis of negative curvature.
 _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])
+# Beside a saddle point, a move by `t` times an axis of curvature -1 lowers the loss by about `t^2 / 2`. A much smaller
+# fall, relative to this, is a rounding error: an axis may be so long that a move along it costs all digits of the loss.
+_LEAST_SHARE_OF_FALL = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,14 +209,14 @@ def _newton(surface, found, max_iterations, tolerance):
     w, num_leaps, num_poor, last_gain = found.w, 0, 0, np.inf
     value, gradient = surface.value_and_gradient(w)
     for iterations in range(found.iterations, max_iterations + 1):
-        nearby = w * (1 + 2 * surface.eps * np.resize([1, -1], len(w)))
+        nearby = points_nearby(w, surface.eps)
         try:
             axes = axes_of(surface.curvature, w, nearby, surface.curvature_eps)
         except np.linalg.LinAlgError:  # the Hessian is not finite
             return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
         axis_gradient = axes.directions.T @ gradient
         step, gain = -axes.directions @ axis_gradient, float(axis_gradient @ axis_gradient) / 2
-        noise, change = _noise(surface, nearby, value, gradient, axes)
+        noise, change = _noise(surface, nearby[0], value, gradient, axes)
         found = found.at(surface, w, value, iterations=iterations, end="cut short", gain=gain, axes=axes)
         found = dataclasses.replace(found, noise=noise, rounding_change=change)
         yield found
@@ -285,11 +288,12 @@ def _noise(surface, nearby, value, gradient, axes):
 def _lower_aside(surface, found):
     """Returns the lowest of several points on both sides of `found.w`, along each axis of negative curvature.
 
-    Returns None if the loss is not lower at any of these points.
+    Returns None if the loss is not clearly lower at any of these points.
     """
     downwards = found.axes.directions[:, found.axes.curvatures < 0]
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
     values = np.array([surface.value(found.w + move) for move in moves])
-    if not np.any(values < found.value - found.noise):
+    expected_falls = np.tile(_STEPS_ASIDE**2 / 2, downwards.shape[1])
+    if not np.any(values < found.value - np.maximum(found.noise, _LEAST_SHARE_OF_FALL * expected_falls)):
         return None
     return found.w + moves[np.nanargmin(values)]
