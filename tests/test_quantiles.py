@@ -10,6 +10,7 @@ import nllfit
 from nllfit import heads
 from nllfit.families.discreteness import line
 from nllfit.families.law import elements_of, law_of
+from nllfit.families.mixture import mixture_of
 from nllfit.families.truncated_distribution import TruncatedDistribution
 
 from .keras_versions import in_turn
@@ -173,6 +174,17 @@ def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("event", [(), (2,)])
+def test_a_mixture_of_censored_families_has_the_quantiles_of_the_uncensored_mixture(event):
+    """The outcomes of a censored family have one more axis, of the two ends of an interval."""
+    rng = np.random.default_rng(0)
+    normal = nllfit.Family("Normal", event)
+    params = [tf.constant(rng.normal(size=[3, normal.params_size])) for _ in range(4)]
+    mixtures = [mixture_of(family, params, [None] * 4) for family in (normal, nllfit.Censored(normal))]
+    plain, censored = (nllfit.quantile(mixture, [0.1, 0.5]) for mixture in mixtures)
+    np.testing.assert_allclose(censored, plain, rtol=1e-12)
+
+
 def test_a_mixture_of_flows_mixes_each_element():
     """An ensemble whose members end in flows predicts such a mixture. Here the flows are decreasing functions."""
     rng = np.random.default_rng(0)

@@ -87,7 +87,9 @@ for trial in model.trials_:
 #
 # A progression is a positive number. A Gamma has only positive outcomes, so no predicted quantile is below 0. You can
 # also give a list of distributions, or `"auto"`: `fit` then compares several distributions on the held-out rows.
-# `"auto"` tries the common families whose support contains the outcomes.
+# `"auto"` tries the common families whose support contains the outcomes. A Normal is one of them, also for positive
+# outcomes. If outcomes are positive and skewed, a list such as `["LogNormal", "Gamma"]` is often better: `fit` tries
+# all networks with the first distribution, and the others only with the best of these networks.
 
 # %%
 positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(X_train, y_train)

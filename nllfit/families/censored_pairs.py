@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.families.arguments import as_labels, is_missing
-from nllfit.families.masked_and_sparse_arrays import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_dates, refuse_misread
 
 __all__ = ["interval_censored", "left_censored", "right_censored"]
 
@@ -96,6 +96,7 @@ def _read(time, observed):
 
 def _numbers(name, values):
     refuse_misread(f"`{name}`", values)
+    refuse_dates(f"`{name}`", values)
     array = np.asarray(values)
     try:
         if array.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts

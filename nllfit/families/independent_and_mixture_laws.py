@@ -65,6 +65,9 @@ class MixtureLaw(Law):
         return self.distribution if same else tfd.MixtureSameFamily(self.distribution.mixture_distribution, inner)
 
     def marginals(self) -> tfd.Distribution:
+        latent = self.latent()
+        if latent is not self.distribution:  # the axis of a pair of ends is no axis of the numbers
+            return law_of(latent).marginals()
         rank = self.distribution.event_shape.rank
         components = self.components.marginals()
         probs = _normalized(self.distribution.mixture_distribution, real_dtype(components))

@@ -1,5 +1,6 @@
-"""Refuses arrays that NumPy or TensorFlow would misread: masked, sparse and ragged ones."""
+"""Refuses arrays that NumPy or TensorFlow would misread: masked, sparse and ragged ones, dates and durations."""
 
+import datetime
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,15 @@ import tensorflow as tf
 from nllfit.adapters.tensorflow import untouched
 from nllfit.families.scipy_censored_data import is_censored_data
 
-__all__ = ["refuse_misread", "refuse_shapeless"]
+__all__ = ["refuse_dates", "refuse_misread", "refuse_shapeless"]
+
+
+def refuse_dates(label: str, values: Any) -> None:
+    """Raises a `ValueError` for dates and durations, some of which NumPy would convert to numbers in another unit."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "O")  # "M" also for pandas's dates with a time zone
+    objects: Any = np.ravel(np.asarray(values, object)) if kind == "O" else []
+    if kind in "mM" or any(isinstance(v, datetime.date | datetime.time | datetime.timedelta) for v in objects):
+        raise ValueError(f"{label} holds dates or durations: give numbers, such as the number of days.")
 
 
 def refuse_misread(label: str, values: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families import interval_censored, left_censored, right_censored
+from nllfit.families.masked_and_sparse_arrays import refuse_dates
 from nllfit.regression.data_columns import as_numbers, check_present, named_columns
 from nllfit.regression.optional_packages import pandas as pd
 
@@ -59,6 +60,7 @@ class Outcome:
         column = _evaluated(text, data)
         if isinstance(column, pd.Series):
             column = column.infer_objects()  # a column of dtype object may hold numbers
+        refuse_dates(f"The outcome `{text}`", column)
         if isinstance(column, pd.Series) and not pd.api.types.is_numeric_dtype(column):
             column = column.astype("category")
             levels = column.cat.remove_unused_categories().cat

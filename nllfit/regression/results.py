@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from nllfit.adapters import Model
+from nllfit.cdf_and_quantiles import quantile
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
@@ -106,7 +107,8 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         in this form, and their Jacobian with respect to the linear predictors. The array is true for each linear
         predictor whose coefficients are logarithms of ratios: if the linear predictor grows by 1, the reported value or
         its odds grow by a factor of `e`. This also holds for the logits of classes, where the odds are relative to the
-        first class, and for the `loc` of ordered classes, which is a logarithm of odds plus a constant.
+        first class, for the `loc` of ordered classes, which is a logarithm of odds plus a constant, and for a `loc` by
+        which the median outcome or its odds grow by a factor of `e`, as for a LogNormal.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
@@ -121,15 +123,29 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         at_1 = {n: v.numpy() for n, v in natural_values(self.family, tf.ones_like(vector)).items()}
         for predictor, natural_name in ((p, natural[p.parameter][0]) for p in self.predictors):
             low, high = np.ravel(at_0[natural_name]), np.ravel(at_1[natural_name])
-            with np.errstate(all="ignore"):
-                is_factor_e = np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)
             is_log[list(predictor.indices)] = (
                 bool(predictor.classes)
-                or (is_factor_e.size == predictor.size and is_factor_e.all())
+                or (low.size == predictor.size and _are_ratios_e(low, high))
                 or (natural_name == "loc" and CUTPOINTS in at_0 and low == 0 and high == 1)
+                or (natural_name == "loc" and CUTPOINTS not in at_0 and _are_ratios_e(*self._medians(predictor)))
             )
         return natural, is_log
+
+    def _medians(self, predictor):
+        """Returns the median outcome if all linear predictors are 0, and if only those of `predictor` are 1."""
+        numbers = np.zeros([2, self.family.params_size])
+        numbers[1, list(predictor.indices)] = 1.0
+        try:
+            return np.asarray(quantile(self.family.distribution(tf.constant(numbers)), 0.5))
+        except NotImplementedError:  # a class without a CDF
+            return np.full(2, np.nan)
 
     def _observed(self):
         weights = self.objective.weights
         return np.column_stack([self.objective.y.reshape([len(weights), -1]), weights])[weights > 0]
+
+
+def _are_ratios_e(low, high):
+    """Whether the ratio of each two values, or of their odds, is `e`."""
+    with np.errstate(all="ignore"):
+        return bool(np.all(np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nllfit.families.arguments import is_missing
-from nllfit.families.masked_and_sparse_arrays import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_dates, refuse_misread
 
 __all__ = ["as_floats", "as_times", "check_probabilities", "check_shape", "checked"]
 
@@ -44,6 +44,7 @@ def as_floats(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _floats(name, values):
     refuse_misread(f"`{name}`", values)
+    refuse_dates(f"`{name}`", values)
     try:
         return np.asarray(values, float)
     except (TypeError, ValueError) as error:  # text, None or pandas's NA

@@ -181,7 +181,7 @@ def as_table(x: Any) -> Any:
     refuse_misread("`X`", x)
     x = with_nan(x)
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m"):
-        raise ValueError(f"`X` holds dates: {_ADVICE_ON_DATES}")
+        raise ValueError(f"`X` holds dates or durations: {_ADVICE_ON_DATES}")
     try:
         return check_array(x, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
     except TypeError:
@@ -207,13 +207,13 @@ def _values(name, series):
         series = series.astype(object)  # otherwise pandas turns categories of ints into floats if a value is missing
     values = series.to_numpy()
     if values.dtype.kind in "Mm":
-        raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
+        raise ValueError(f"`X` holds dates or durations in column {name}: {_ADVICE_ON_DATES}")
     if values.dtype.kind in "biuf" and not is_categorical:
         return _checked(name, values.astype(float))
     is_gap = is_missing(values)
     present = values[~is_gap].tolist()
     if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in present):
-        raise ValueError(f"`X` holds dates in column {name}: {_ADVICE_ON_DATES}")
+        raise ValueError(f"`X` holds dates or durations in column {name}: {_ADVICE_ON_DATES}")
     if not is_categorical:
         are_numbers = [isinstance(value, numbers.Real | np.bool_) for value in present]
         if all(are_numbers):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from nllfit.families import interval_censored, right_censored
-from nllfit.families.masked_and_sparse_arrays import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import refuse_dates, refuse_misread
 from nllfit.tabular.column_encoding import with_nan
 
 __all__ = ["censored_pairs", "checked_outcomes"]
@@ -20,10 +20,8 @@ def checked_outcomes(estimator: Any, y: Any, may_be_infinite: bool = False) -> n
     if y is None:
         raise ValueError(f"This {type(estimator).__name__} requires y to be passed, but the target y is None.")
     refuse_misread("`y`", y)
+    refuse_dates("`y`", y)
     y = with_nan(y)
-    dtype = np.asarray(y).dtype
-    if dtype.kind in "mM":  # NumPy would convert dates and durations to numbers in a unit that depends on the dtype
-        raise ValueError(f"`y` is of dtype {dtype}: give numbers, such as the number of days.")
     try:
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=not may_be_infinite)
     except TypeError:

@@ -255,8 +255,8 @@ def test_an_uninformative_row_does_not_change_the_fit():
 @pytest.mark.parametrize(
     ("time", "observed", "message"),
     [
-        (np.array([3, 5], "timedelta64[D]"), [1, 0], "`time` is not an array of numbers"),
-        (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"])), [1, 0], "`time` is not an array of numbers"),
+        (np.array([3, 5], "timedelta64[D]"), [1, 0], "`time` holds dates or durations"),
+        (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"])), [1, 0], "`time` holds dates or durations"),
         (np.array([1 + 2j, 3]), [1, 0], "`time` is not an array of numbers"),
         (np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1], "`time` has 1 masked values: leave their rows out"),
         ([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1]), "`observed` has 1 masked values"),

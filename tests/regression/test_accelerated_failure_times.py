@@ -50,3 +50,17 @@ def test_log_logistic_times_match_scipys_optimum(heart):
     np.testing.assert_allclose(fit.llf, -found.fun, rtol=1e-11)
     np.testing.assert_allclose(fit.params, [*found.x[:3], np.exp(found.x[3])], rtol=1e-5)
     assert fit.llf > -312.0014919548338
+
+
+def test_coefficients_of_the_logarithm_of_a_time_are_logarithms_of_time_ratios(heart):
+    fit = nllfit.regression("Surv(time, censors) ~ age", heart, "LogNormal")
+    assert fit.ratios.tolist() == [True, True, False]
+    table = fit.table(exponentiate=True)
+    younger, older = fit.predict({"age": [50.0, 51.0]})
+    np.testing.assert_allclose(table["exp(coef)"].iloc[1], older / younger, rtol=1e-6)
+
+
+def test_drawn_coefficients_hardly_change_an_interval_of_times(heart):
+    fit = nllfit.regression("Surv(time, censors) ~ 1", heart, "Weibull")
+    plain, drawn = (fit.predict_interval(heart[:1], 0.5, num_draws=num_draws) for num_draws in (0, 100))
+    np.testing.assert_allclose(drawn[["lower", "upper"]], plain[["lower", "upper"]], rtol=0.15)

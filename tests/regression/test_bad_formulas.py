@@ -75,6 +75,10 @@ WRONG = {
         {"formula": "y ~ day", "data": DATA.assign(day=pd.date_range("2020", periods=6))},
         "Column `day` of `data` holds dates, .*: give numbers, such as the days since a first date",
     ),
+    "dates as outcomes": (
+        {"formula": "day ~ x", "data": DATA.assign(day=pd.date_range("2020", periods=6, tz="UTC"))},
+        "The outcome `day` holds dates or durations: give numbers",
+    ),
     "no rows": ({"data": DATA.iloc[:0]}, "`data` has no rows"),
     "an unknown covariance": ({"covariance": "HC7"}, '`covariance` is \'HC7\': give "information" or "sandwich"'),
     "a family by another name": ({"family": "Gaussian"}, "`family` is 'Gaussian': give .* Close to it: Normal"),

@@ -231,6 +231,10 @@ def test_a_curve_is_nan_at_nan():
         (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, pd.NA]), "`event` holds <NA>: give 1 for an event"),
         (lambda: survival_scores.kaplan_meier([1.0, 2.0], [1, None]), "`event` holds None: give 1 for an event"),
         (
+            lambda: survival_scores.kaplan_meier(pd.to_timedelta([1, 2], "D"), [1, 1]),
+            "`time` holds dates or durations: give numbers, such as the number of days",
+        ),
+        (
             lambda: survival_scores.kaplan_meier(np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1]),
             "`time` has 1 masked values: leave their rows out",
         ),

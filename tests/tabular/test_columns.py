@@ -127,10 +127,13 @@ def test_a_column_of_mostly_rare_categories_warns():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (PANDAS.assign(day=pd.date_range("2020", periods=4)), "dates in column 'day': give numbers, such as the days"),
-        (PANDAS.assign(day=[datetime.date(2020, 1, 1)] * 4), "dates in column 'day'"),
-        (POLARS.with_columns(day=pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 1, 4))), "dates in column 'day'"),
-        (np.array([["2020-01-01"]], "M8[D]"), "`X` holds dates"),
+        (
+            PANDAS.assign(day=pd.date_range("2020", periods=4)),
+            "durations in column 'day': give numbers, such as the days",
+        ),
+        (PANDAS.assign(day=[datetime.date(2020, 1, 1)] * 4), "durations in column 'day'"),
+        (POLARS.with_columns(day=pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 1, 4))), "durations in column 'day'"),
+        (np.array([["2020-01-01"]], "M8[D]"), "`X` holds dates or durations"),
         (PANDAS.assign(size=["1", 2, 3, 4]), "both '1' and 2 in column 'size'"),
         (PANDAS.assign(size=[{}, 1, 2, 3]), "{}, a dict in column 'size'"),
         (PANDAS.assign(size=[np.zeros(2), 1, 2, 3]), "a ndarray in column 'size'"),

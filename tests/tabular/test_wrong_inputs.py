@@ -27,7 +27,11 @@ def gap(y):
 REFUSED = [
     ("text in a numeric column", {"X": TABLE.assign(a=["one", *X[1:, 0]])}, "both 'one' and .* in column 'a'"),
     ("text in an array", {"X": np.full([24, 2], "a")}, "`X` is an array with text"),
-    ("dates", {"X": TABLE.assign(day=pd.date_range("2020", periods=24))}, "`X` holds dates in column 'day'"),
+    (
+        "dates",
+        {"X": TABLE.assign(day=pd.date_range("2020", periods=24))},
+        "`X` holds dates or durations in column 'day'",
+    ),
     ("a column of a frame", {"X": TABLE["a"].astype(object)}, "Expected 2D array, got 1D array"),
     ("infinite inputs", {"X": np.r_[np.full([1, 3], np.inf), X[1:]]}, "Input X contains infinity"),
     ("two columns of one name", {"X": pd.concat([TABLE, TABLE], axis=1)}, "`X` has 2 columns named 'a'"),
@@ -41,9 +45,14 @@ REFUSED = [
         "Input y contains NaN, first at row 1: leave such rows out",
     ),
     ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
-    ("durations", {"y": pd.Series(pd.to_timedelta(Y, "h"))}, r"`y` is of dtype timedelta64\[ns\]: give numbers"),
-    ("dates as y", {"y": np.arange(24).astype("datetime64[D]")}, r"`y` is of dtype datetime64\[D\]: give numbers"),
-    ("Python's durations", {"y": [datetime.timedelta(hours=1)] * 24}, "`y` is not an array of numbers"),
+    ("durations", {"y": pd.Series(pd.to_timedelta(Y, "h"))}, "`y` holds dates or durations: give numbers, such as"),
+    ("dates as y", {"y": np.arange(24).astype("datetime64[D]")}, "`y` holds dates or durations"),
+    ("Python's durations", {"y": [datetime.timedelta(hours=1)] * 24}, "`y` holds dates or durations"),
+    (
+        "dates with a time zone",
+        {"y": pd.Series(pd.date_range("2020", periods=24, tz="UTC"))},
+        "`y` holds dates or durations",
+    ),
     ("one number as y", {"y": 3.0}, "`y` is not an array of numbers: give one number, or one row"),
     ("y outside the support", {"distribution": "Gamma"}, "`y`.* Gamma"),
     (
