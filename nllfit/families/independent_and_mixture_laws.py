@@ -14,8 +14,8 @@ from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMIL
 
 __all__ = ["IndependentLaw", "MixtureLaw"]
 
-# The maximum number of points of `cuts`. With the points of all components, the cost of an integral would rise with the
-# square of the number of components.
+# The maximum number of points of `cuts`. If `cuts` returned points for all components, the cost of an integral would
+# rise with the square of the number of components.
 _MAX_CUTS = 32
 
 

@@ -38,7 +38,7 @@ def test_threads_that_fit_evaluate_and_predict_are_independent():
 
 @pytest.mark.thorough
 def test_threads_may_trace_the_same_function_of_tfp_at_once():
-    """All threads share TFP's `lbeta`, a `tf.function`. Tracing its gradient for the first time changes it."""
+    """All threads share TFP's `lbeta`, a `tf.function`. The first trace of the gradient changes this object."""
     ready = threading.Barrier(4)
     assert hasattr(tfp.math.lbeta, "get_concrete_function")  # if it is no `tf.function`, this test shows nothing
 
