@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.copies import over_batch, real_dtype, with_axis_moved
-from nllfit.families.crps_of_normal_mixtures import of_normals
+from nllfit.families.crps_of_mixtures import crps_by_pairs
 from nllfit.families.law import Law, has_law, law_of
 from nllfit.families.support_ends import is_circular
 from nllfit.families.tfp_classes import INDEPENDENT, MIXTURE, MIXTURE_SAME_FAMILY
@@ -138,9 +138,11 @@ class MixtureLaw(Law):
         return cuts, *(tf.reduce_any(mask, -1) for mask in is_open)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        if isinstance(self.distribution.components_distribution, tfd.Normal):
-            return of_normals(self.distribution, y)
-        return super().crps(y)
+        mean_distance = self.components.facts.mean_distance
+        if mean_distance is None:
+            return super().crps(y)
+        probs = self.distribution.mixture_distribution.probs_parameter()
+        return crps_by_pairs(self.components, tf.cast(probs, y.dtype), y, mean_distance)
 
     def central_value(self) -> tf.Tensor:
         weights = self.distribution.mixture_distribution.probs_parameter()

@@ -42,10 +42,11 @@ def crps(y_true: ArrayLike, y_pred: Any) -> tf.Tensor:
 
       - Closed forms: Bernoulli, Beta, Binomial, Cauchy, Chi2, Deterministic, Exponential, FiniteDiscrete, Gamma,
         GeneralizedExtremeValue, GeneralizedPareto, Geometric, Gumbel, HalfCauchy, HalfNormal, HalfStudentT, Laplace,
-        LogNormal, Logistic, NegativeBinomial, Normal and mixtures of Normals, PERT, Pareto, Poisson, ProbitBernoulli,
-        StudentT, Triangular, TruncatedNormal, TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf.
+        LogNormal, Logistic, NegativeBinomial, Normal, PERT, Pareto, Poisson, ProbitBernoulli, StudentT, Triangular,
+        TruncatedNormal, TwoPieceNormal, TwoPieceStudentT, Uniform, Weibull, Zipf; mixtures of Normals, of LogNormals
+        and of Gammas.
       - Classes: the ranked probability score if they have an order, else the Brier score `sum_k (p_k - [k = y])^2`.
-      - Other continuous families, and mixtures: quadrature of the CDF. The relative error is about 1e-8. For a mixture
+      - Other continuous families and mixtures: quadrature of the CDF. The relative error is about 1e-8. For a mixture
         of more than four components it is about 1e-6, or 1e-4 if the components are far narrower than the mixture.
       - Other counts, and mixtures of counts: the sum over counts. If more than 512 counts on a side of the outcome are
         likely, only every second, third, ... count is summed. The relative error is then about 1e-8, but up to 1e-2 for

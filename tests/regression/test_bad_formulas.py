@@ -248,8 +248,8 @@ def test_cox_regression_uses_an_offset_array_only_for_the_fitted_rows():
 def test_an_offset_may_have_any_name(name):
     """The reference is the same offset, given as an array.
 
-    If a formula quotes a name, formulaic replaces the name everywhere. For example, if it quotes the name `e`, formulaic
-    also replaces the letter `e` in the word `offset`.
+    If a formula quotes a name, formulaic replaces the name everywhere. For example, if a formula quotes the name `e`,
+    formulaic also replaces the letter `e` in the word `offset`.
     """
     data = DATA.assign(time=[1.0, 2, 3, 3, 5, 6], event=1).rename(columns={"double": name})
     formula = f"y ~ x + offset({name if name.isidentifier() else f'`{name}`'})"

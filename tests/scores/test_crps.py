@@ -9,8 +9,9 @@ import tensorflow_probability as tfp
 from scipy import integrate, special, stats
 
 import nllfit
-from nllfit.families import crps_of_normal_mixtures, tail_integrals
+from nllfit.families import tail_integrals
 from nllfit.families.law import elements_of, law_of
+from nllfit.families.laws import normal as normal_laws
 
 tfd = tfp.distributions
 scoringrules = pytest.importorskip("scoringrules")  # it needs Python 3.11
@@ -173,6 +174,30 @@ def test_mixtures_of_normals_match_scoringrules(y):
     np.testing.assert_allclose(by_quadrature(tf.constant(y, tf.float64), normals(*rows)), found, 1e-8)
 
 
+@pytest.mark.parametrize(
+    ("family", "parameters"),
+    [
+        (tfd.LogNormal, ([-0.05, 0.05, 2.0], [0.3, 1.0, 0.01])),
+        (tfd.Gamma, ([0.4, 3.0, 900.0], [2.0, 0.1, 30.0])),
+        (lambda shape, log_rate: tfd.Gamma(shape, log_rate=log_rate), ([2.5, 7.0, 0.9], [0.1, -1.0, 2.0])),
+    ],
+)
+def test_mixtures_of_positive_families_and_their_derivatives_match_quadrature(family, parameters):
+    y = tf.constant([-1.0, 1e-3, 0.3, 1.7, 35.0, 1e4], tf.float64)
+    variables = [tf.constant(np.tile(values, [len(y), 1])) for values in (PROBS, *parameters)]
+
+    def scores(score):
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            probs, *of_components = variables
+            mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=probs), family(*of_components))
+            found = score(y, mixture)
+        return found, *tape.gradient(found, variables[1:])
+
+    for found, expected in zip(scores(nllfit.crps), scores(by_quadrature), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
 def test_the_quadrature_matches_scipy():
     places = (-3.0, 0.5, 45.0)
     probs, locs, scales = (np.tile(values, [len(places), 1]) for values in (PROBS, LOCS, SCALES))
@@ -223,10 +248,8 @@ def test_the_cost_of_a_mixture_is_linear_in_its_components(monkeypatch):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(num)), tfd.Laplace(np.arange(1.0 * num), 1.0))
 
     assert [len(elements_of(laplaces(num)).cuts()[0]) for num in (3, 20, 200)] == [24, 32, 32]
-    sizes, distance = [], crps_of_normal_mixtures.expected_distance
-    monkeypatch.setattr(
-        crps_of_normal_mixtures, "expected_distance", lambda m, s: [sizes.append(np.size(m)), distance(m, s)][1]
-    )
+    sizes, distance = [], normal_laws.expected_distance
+    monkeypatch.setattr(normal_laws, "expected_distance", lambda m, s: [sizes.append(np.size(m)), distance(m, s)][1])
     rng = np.random.default_rng(0)
     probs, locs, scales = rng.dirichlet(np.ones(50), 7), rng.normal(size=[7, 50]), rng.uniform(1, 2, [7, 50])
     y = rng.normal(size=7)

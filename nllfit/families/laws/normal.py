@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from nllfit.families.crps_of_normal_mixtures import expected_distance
+from nllfit.families.crps_of_mixtures import expected_distance
 from nllfit.families.facts import Facts, Tails
 from nllfit.families.laws.half_and_two_piece import (
     crps_of_half,
@@ -109,6 +109,17 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
     return distance + inside * tf.math.erf(z / math.sqrt(2)) - 2 * (partial_means[0] - partial_means[1])
 
 
+def _log_normal_mean_distance(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
+    """Returns `E|X - X'|`. The term of `X` is `E[X sign(X - X')]`."""
+    difference, spread = a.loc - b.loc, tf.sqrt(2 * (tf.square(a.scale) + tf.square(b.scale)))
+
+    def term(d, difference):
+        variance = tf.square(d.scale)
+        return tf.exp(d.loc + variance / 2) * tf.math.erf((difference + variance) / spread)
+
+    return term(a, difference) + term(b, -difference)
+
+
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
     far = 50 * d.scale  # an infinite end has no derivative, so we move it to this distance from `loc`
     low = tf.where(tf.math.is_finite(d.low), d.low, d.loc - far)
@@ -164,6 +175,7 @@ NORMAL: Mapping[type, Facts] = {
         cdf=lambda d, y: _tails(_standard_log(d, y)),
         log_tails=lambda d, y: _log_tails(_standard_log(d, y)),
         crps=_log_normal_crps,
+        mean_distance=_log_normal_mean_distance,
         search=SearchPolicy(transform=np.log),
     ),
     tfd.LogitNormal: Facts(
@@ -176,6 +188,7 @@ NORMAL: Mapping[type, Facts] = {
         cdf=lambda d, y: _tails(_standard(d, y)),
         log_tails=lambda d, y: _log_tails(_standard(d, y)),
         crps=_crps,
+        mean_distance=lambda a, b: expected_distance(a.loc - b.loc, tf.sqrt(tf.square(a.scale) + tf.square(b.scale))),
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
     # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
