@@ -12,29 +12,30 @@ _BLOCK = 16  # to limit memory, the matrix of all pairs of components is compute
 
 
 def crps_by_pairs(
-    components: Any, probs: tf.Tensor, y: tf.Tensor, mean_distance: Callable[[Any, Any], tf.Tensor]
+    components: Any, probs: tf.Tensor, y: tf.Tensor, mean_minimum: Callable[[Any, Any], tf.Tensor]
 ) -> tf.Tensor:
-    """Returns the CRPS `E|X - y| - E|X - X'| / 2` of a mixture, `[*batch]`.
+    """Returns the CRPS of a mixture, `[*batch]`: `sum_k p_k (CRPS_k - m_kk) + sum_kl p_k p_l m_kl`.
 
-    `X` and `X'` are independent draws. Each expectation is a weighted sum: over the components, and over all pairs of
-    components. For one component, `E|X - y|` is its CRPS plus half of its own `E|X - X'|`.
+    Here `m_kl` is the mean of the smaller of two independent draws, one from component `k` and one from `l`. This
+    follows from the CRPS `E|X - y| - E|X - X'| / 2` and from `|X - X'| = X + X' - 2 min(X, X')`.
 
     Args:
       components: the `Law` of the components, of batch `[*batch, num_components]`.
       probs: the weights of the components, `[*batch, num_components]`.
       y: `[*batch]`, in float64.
-      mean_distance: `Facts.mean_distance` of the components' family.
+      mean_minimum: `Facts.mean_minimum` of the components' family.
 
     Source: Grimit, Gneiting, Berrocal and Johnson, The continuous ranked probability score for circular variables and
     its application to mesoscale forecast ensemble verification, 2006.
     """
     d = components.distribution
-    score = tf.reduce_sum(probs * (components.crps(y[..., None]) + mean_distance(d, d) / 2), -1)
+    # A component of weight 0 may have an infinite score.
+    score = tf.reduce_sum(tf.math.multiply_no_nan(components.crps(y[..., None]) - mean_minimum(d, d), probs), -1)
     size = d.batch_shape[-1]
     for block in [slice(i, i + _BLOCK) for i in range(0, size, _BLOCK)] if size else [slice(None)]:
-        distances = mean_distance(d[..., block, tf.newaxis], d[..., tf.newaxis, :])
+        minima = mean_minimum(d[..., block, tf.newaxis], d[..., tf.newaxis, :])
         weights = probs[..., block, tf.newaxis] * probs[..., tf.newaxis, :]
-        score -= tf.reduce_sum(weights * distances, [-2, -1]) / 2
+        score += tf.reduce_sum(tf.math.multiply_no_nan(minima, weights), [-2, -1])
     return score
 
 

@@ -65,8 +65,9 @@ class Facts:
         narrow intervals it integrates the density, which must therefore be smooth, except at a `density_corner`.
       density_corner: the name of a parameter, such as `loc`. The density is not smooth where `y` equals this parameter.
       crps: the continuous ranked probability score in closed form, computed in float64.
-      mean_distance: `E|X - X'|` of independent draws from two distributions of the family, in float64. It gives the
-        closed form of the CRPS of a mixture.
+      mean_minimum: `E[min(X, X')]` of independent draws from two distributions `a` and `b` of the family, in float64. A
+        term `f(a) + f(b)` may be left out, so `-E|X - X'| / 2` is also correct. This function gives the closed form of
+        the CRPS of a mixture.
       search: properties of the likelihood that a search for its maximum needs.
     """
 
@@ -96,7 +97,7 @@ class Facts:
     has_exact_cdf: bool = False
     density_corner: str | None = None
     crps: Callable[[tfd.Distribution, tf.Tensor], tf.Tensor] | None = None
-    mean_distance: Callable[[Any, Any], tf.Tensor] | None = None
+    mean_minimum: Callable[[Any, Any], tf.Tensor] | None = None
     search: SearchPolicy = dataclasses.field(default_factory=SearchPolicy)
 
     @property

@@ -138,11 +138,11 @@ class MixtureLaw(Law):
         return cuts, *(tf.reduce_any(mask, -1) for mask in is_open)
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        mean_distance = self.components.facts.mean_distance
-        if mean_distance is None:
+        mean_minimum = self.components.facts.mean_minimum
+        if mean_minimum is None:
             return super().crps(y)
         probs = self.distribution.mixture_distribution.probs_parameter()
-        return crps_by_pairs(self.components, tf.cast(probs, y.dtype), y, mean_distance)
+        return crps_by_pairs(self.components, tf.cast(probs, y.dtype), y, mean_minimum)
 
     def central_value(self) -> tf.Tensor:
         weights = self.distribution.mixture_distribution.probs_parameter()

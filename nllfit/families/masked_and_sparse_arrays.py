@@ -15,8 +15,12 @@ __all__ = ["refuse_dates", "refuse_misread", "refuse_shapeless"]
 def refuse_dates(label: str, values: Any) -> None:
     """Raises a `ValueError` for dates and durations, some of which NumPy would convert to numbers in another unit."""
     kind = getattr(getattr(values, "dtype", None), "kind", "O")  # "M" also for pandas's dates with a time zone
-    objects: Any = np.ravel(np.asarray(values, object)) if kind == "O" else []
-    if kind in "mM" or any(isinstance(v, datetime.date | datetime.time | datetime.timedelta) for v in objects):
+    try:
+        objects: Any = np.ravel(np.asarray(values, object)) if kind == "O" else []
+    except ValueError:  # arrays of different shapes, which another check refuses
+        return
+    dates = datetime.date | datetime.time | datetime.timedelta | np.datetime64 | np.timedelta64
+    if kind in "mM" or any(isinstance(value, dates) for value in objects):
         raise ValueError(f"{label} holds dates or durations: give numbers, such as the number of days.")
 
 

@@ -134,8 +134,8 @@ class Axes:
 
 def points_nearby(w: np.ndarray, eps: float) -> np.ndarray:
     """Returns three points `[3, p]` that differ from `w` `[p]` only in the last digits. `eps` is the spacing at 1."""
-    signs = [np.resize(pattern, len(w)) for pattern in ([1, -1], [1, 1, -1, -1], [1, -1, -1])]
-    return w * (1 + 2 * eps * np.array(signs))
+    patterns = [1, -1], [-1, -1, 1, 1], [2, -2, -2]
+    return w * (1 + 2 * eps * np.array([np.resize(pattern, len(w)) for pattern in patterns]))
 
 
 def axes_of(

@@ -111,12 +111,12 @@ class TabularEstimator(BaseEstimator, abc.ABC):
     def _rows_of(self, x: Any, y: Any, sample_weight: Any) -> Rows:
         """Returns the `Rows` of one part of a stream. The columns and labels are encoded as in the sample."""
 
-    def _read(self, x: Any) -> np.ndarray:
+    def _read(self, x: Any, warns: bool = True) -> np.ndarray:
         """Returns a table as numbers `[n, columns]`. Raises a `ValueError` if its columns are not those of `fit`."""
         check_is_fitted(self)
         table = as_table(x)
         validate_data(self, table, reset=False, skip_check_array=True)
-        return self.columns_.matrix(table)
+        return self.columns_.matrix(table, warns)
 
     def _learn(self, x: Any, y: np.ndarray, sample_weight: Any = None, is_censored: bool = False) -> Rows:
         """Learns the encoding of a training table's columns. Returns the encoded rows that have a positive weight.
@@ -131,7 +131,7 @@ class TabularEstimator(BaseEstimator, abc.ABC):
         weights = None if sample_weight is None else _checked_weights(sample_weight)
         self.columns_ = Columns.of(table, slice(None) if weights is None else weights > 0)
         validate_data(self, table, reset=True, skip_check_array=True)
-        rows = checked_rows(self.columns_.matrix(table), y, sample_weight, is_censored)
+        rows = checked_rows(self.columns_.matrix(table, warns=False), y, sample_weight, is_censored)
         if rows.weights is None:
             return rows
         weights = rows.weights / rows.weights.mean() if np.ptp(rows.weights) else None

@@ -111,7 +111,7 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
         return self
 
     def _rows_of(self, x, y, sample_weight):
-        return checked_rows(self._read(x), self._indices(y)[:, None], sample_weight, least=0)
+        return checked_rows(self._read(x, warns=False), self._indices(y)[:, None], sample_weight, least=0)
 
     def _indices(self, y):
         """Returns the index of each label in `classes_`. Raises a `ValueError` for a label that is not there."""
@@ -161,5 +161,5 @@ class DistributionClassifier(ClassifierMixin, TabularEstimator):
           ValueError: if a label is masked or not in `classes_`, if the columns of `X` are not those of `fit`, or for a
             reason given at `nllfit.evaluate`.
         """
-        rows = self._rows_of(X, y, None)
+        rows = checked_rows(self._read(X), self._indices(y)[:, None], least=0)
         return evaluate(self._distribution(rows.x), y=rows.y[:, 0], **arguments)

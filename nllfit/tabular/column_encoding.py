@@ -76,7 +76,7 @@ class Columns:
         """
         return cls([_learned(name, values[rows]) for name, values in columns_of(x)])
 
-    def matrix(self, x: Any) -> np.ndarray:
+    def matrix(self, x: Any, warns: bool = True) -> np.ndarray:
         """Returns the table as numbers `[n, k]` in float64.
 
         Raises:
@@ -84,7 +84,7 @@ class Columns:
             training, or contains numbers but had text.
 
         Warns:
-          UserWarning: if columns have missing values, but had none in training. The message names the columns.
+          UserWarning: with `warns`, if columns have missing values, but had none in training. The message names them.
         """
         parts, incomplete = [], []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
@@ -101,7 +101,7 @@ class Columns:
             if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
-        if incomplete:
+        if incomplete and warns:
             warnings.warn(
                 f"`X` lacks values of {', '.join(incomplete)}, and no row lacked them in training: the intervals of "
                 f"such rows may be too narrow. Include such rows when you fit.",

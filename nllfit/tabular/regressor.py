@@ -161,7 +161,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         return self
 
     def _rows_of(self, x, y, sample_weight):
-        return checked_rows(self._read(x), self._outcomes(y), sample_weight, self._takes_pairs, least=0)
+        return checked_rows(self._read(x, warns=False), self._outcomes(y), sample_weight, self._takes_pairs, least=0)
 
     def predict_distribution(self, X: Any) -> tfd.Distribution:
         """Returns the predicted distribution of each row's outcome, a `tfd.Distribution` of batch `[n]`.

@@ -294,6 +294,5 @@ def _lower_aside(surface, found):
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T
     values = np.array([surface.value(found.w + move) for move in moves])
     expected_falls = np.tile(_STEPS_ASIDE**2 / 2, downwards.shape[1])
-    if not np.any(values < found.value - np.maximum(found.noise, _LEAST_SHARE_OF_FALL * expected_falls)):
-        return None
-    return found.w + moves[np.nanargmin(values)]
+    are_lower = values < found.value - np.maximum(found.noise, _LEAST_SHARE_OF_FALL * expected_falls)
+    return found.w + moves[np.argmin(np.where(are_lower, values, np.inf))] if are_lower.any() else None

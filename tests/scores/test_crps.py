@@ -198,6 +198,22 @@ def test_mixtures_of_positive_families_and_their_derivatives_match_quadrature(fa
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_mixtures_of_wide_log_normals_keep_their_digits():
+    """The references are quadratures of the CDF in the logarithm of the outcome. The last component has no weight."""
+    probs, locs = np.array([[0.3, 0.7], [0.3, 0.7], [1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    scales = np.array([[10.0, 10.0], [12.0, 12.0], [1.0, 40.0]])
+    found = nllfit.crps(np.ones(3), tfd.MixtureSameFamily(tfd.Categorical(probs=probs), tfd.LogNormal(locs, scales)))
+
+    def squared_tail(u, p, loc, scale):
+        z = (u - loc) / scale
+        return np.exp(u) * (np.sum(p * stats.norm.sf(z)) if u > 0 else np.sum(p * stats.norm.cdf(z))) ** 2
+
+    for score, *row in zip(found, probs, locs, scales, strict=True):
+        ends = itertools.pairwise(range(-60, 210, 10))
+        expected = sum(integrate.quad(squared_tail, *pair, args=tuple(row), limit=200)[0] for pair in ends)
+        assert float(score) == pytest.approx(expected, rel=1e-8)
+
+
 def test_the_quadrature_matches_scipy():
     places = (-3.0, 0.5, 45.0)
     probs, locs, scales = (np.tile(values, [len(places), 1]) for values in (PROBS, LOCS, SCALES))

@@ -46,6 +46,7 @@ REFUSED = [
     ),
     ("text in y", {"y": ["a", "b"] * 12}, "`y` holds text .*: give numbers, or fit a `DistributionClassifier`"),
     ("durations", {"y": pd.Series(pd.to_timedelta(Y, "h"))}, "`y` holds dates or durations: give numbers, such as"),
+    ("durations of NumPy", {"y": list(np.arange(24).astype("m8[ns]"))}, "`y` holds dates or durations"),
     ("dates as y", {"y": np.arange(24).astype("datetime64[D]")}, "`y` holds dates or durations"),
     ("Python's durations", {"y": [datetime.timedelta(hours=1)] * 24}, "`y` holds dates or durations"),
     (
@@ -118,6 +119,13 @@ def test_evaluate_refuses_another_number_of_outcomes_than_rows():
     for model, y in (regressor, Y), (classifier.fit(X, ["a", "b"] * 12), ["a", "b"] * 12):
         with pytest.raises(ValueError, match="`X` has 24 rows, but `y` has 23: give one outcome for each row"):
             model.evaluate(X, y[:-1])
+
+
+def test_a_training_row_of_weight_0_may_lack_a_value():
+    """The warning of missing values is for new rows. A warning would fail the test."""
+    table = X.copy()
+    table[0, 1] = np.nan
+    DistributionRegressor("Normal", **QUICK).fit(table, Y, sample_weight=np.r_[0.0, np.ones(23)])
 
 
 def test_a_classifier_refuses_invalid_labels():

@@ -65,8 +65,8 @@ def _gamma_crps(shape, rate, y):
     return distance + (inside - mean) * (2 * below - 1) + 2 * density / rate - half_mean_difference
 
 
-def _gamma_mean_distance(a: tfd.Gamma, b: tfd.Gamma) -> tf.Tensor:
-    """Returns `E|X - X'|`. The term of `X` is `E[X sign(X - X')]`.
+def _gamma_mean_minimum(a: tfd.Gamma, b: tfd.Gamma) -> tf.Tensor:
+    """Returns `-E|X - X'| / 2`. The term of `X` is `E[X sign(X - X')]`.
 
     `E[X f(X)] = E[X] E[f(X*)]` for an `X*` whose concentration is larger by 1. The ratio `X' / (X' + X*)` of two Gammas
     of equal rate is a Beta.
@@ -78,7 +78,7 @@ def _gamma_mean_distance(a: tfd.Gamma, b: tfd.Gamma) -> tf.Tensor:
         larger, smaller = beta_tails(other.concentration, d.concentration + 1, other_rate / total, rate / total)
         return d.concentration / rate * (larger - smaller)
 
-    return term(a, b) + term(b, a)
+    return -(term(a, b) + term(b, a)) / 2
 
 
 GAMMA: Mapping[type, Facts] = {
@@ -102,7 +102,7 @@ GAMMA: Mapping[type, Facts] = {
         cdf=lambda d, y: gamma_tails(d.concentration, y * _rate(d)),
         has_exact_cdf=True,
         crps=lambda d, y: _gamma_crps(d.concentration, _rate(d), y),
-        mean_distance=_gamma_mean_distance,
+        mean_minimum=_gamma_mean_minimum,
     ),
     tfd.GammaGamma: Facts(
         # The center is the mode, because the mean is infinite for some parameters, and TFP has no median.

@@ -109,15 +109,19 @@ def _log_normal_crps(d: tfd.LogNormal, y: tf.Tensor) -> tf.Tensor:
     return distance + inside * tf.math.erf(z / math.sqrt(2)) - 2 * (partial_means[0] - partial_means[1])
 
 
-def _log_normal_mean_distance(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
-    """Returns `E|X - X'|`. The term of `X` is `E[X sign(X - X')]`."""
-    difference, spread = a.loc - b.loc, tf.sqrt(2 * (tf.square(a.scale) + tf.square(b.scale)))
+def _mean_minimum(a: tfd.Normal, b: tfd.Normal) -> tf.Tensor:
+    return -expected_distance(a.loc - b.loc, tf.sqrt(tf.square(a.scale) + tf.square(b.scale))) / 2
 
-    def term(d, difference):
+
+def _log_normal_mean_minimum(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
+    """Returns `E[min(X, X')] = E[X; X < X'] + E[X'; X' < X]`. For a large scale, the distance would lose all digits."""
+    spread = tf.sqrt(tf.square(a.scale) + tf.square(b.scale))
+
+    def term(d, other):
         variance = tf.square(d.scale)
-        return tf.exp(d.loc + variance / 2) * tf.math.erf((difference + variance) / spread)
+        return tf.exp(d.loc + variance / 2 + log_normal_cdf((other.loc - d.loc - variance) / spread))
 
-    return term(a, difference) + term(b, -difference)
+    return term(a, b) + term(b, a)
 
 
 def _truncated_crps(d: tfd.TruncatedNormal, y: tf.Tensor) -> tf.Tensor:
@@ -175,7 +179,7 @@ NORMAL: Mapping[type, Facts] = {
         cdf=lambda d, y: _tails(_standard_log(d, y)),
         log_tails=lambda d, y: _log_tails(_standard_log(d, y)),
         crps=_log_normal_crps,
-        mean_distance=_log_normal_mean_distance,
+        mean_minimum=_log_normal_mean_minimum,
         search=SearchPolicy(transform=np.log),
     ),
     tfd.LogitNormal: Facts(
@@ -188,7 +192,7 @@ NORMAL: Mapping[type, Facts] = {
         cdf=lambda d, y: _tails(_standard(d, y)),
         log_tails=lambda d, y: _log_tails(_standard(d, y)),
         crps=_crps,
-        mean_distance=lambda a, b: expected_distance(a.loc - b.loc, tf.sqrt(tf.square(a.scale) + tf.square(b.scale))),
+        mean_minimum=_mean_minimum,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
     # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
