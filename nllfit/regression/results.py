@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from nllfit.adapters import Model
 from nllfit.cdf_and_quantiles import quantile
+from nllfit.families.law import elements_of
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
 from nllfit.regression.diagnostics import Diagnostics
@@ -132,11 +133,17 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         return natural, is_log
 
     def _medians(self, predictor):
-        """Returns the median outcome if all linear predictors are 0, and if only those of `predictor` are 1."""
+        """Returns the median outcome if all linear predictors are 0, and if only those of `predictor` are 1.
+
+        Returns NaN if outcomes may be negative, or if the family has no CDF.
+        """
         numbers = np.zeros([2, self.family.params_size])
         numbers[1, list(predictor.indices)] = 1.0
+        distribution = self.family.distribution(tf.constant(numbers))
         try:
-            return np.asarray(quantile(self.family.distribution(tf.constant(numbers)), 0.5))
+            if np.any(elements_of(distribution).ends()[0] < 0):  # a median that may be negative has no ratio
+                return np.full(2, np.nan)
+            return np.asarray(quantile(distribution, 0.5))
         except NotImplementedError:  # a class without a CDF
             return np.full(2, np.nan)
 
