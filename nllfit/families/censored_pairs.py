@@ -99,7 +99,7 @@ def _numbers(name, values):
     refuse_dates(f"`{name}`", values)
     array = np.asarray(values)
     try:
-        if array.dtype.kind in "cmMSU":  # NumPy would drop imaginary parts, and convert dates and texts
+        if array.dtype.kind in "cSU":  # NumPy would drop imaginary parts, and convert texts
             raise TypeError
         values = array.astype(np.float64)
     except (TypeError, ValueError):

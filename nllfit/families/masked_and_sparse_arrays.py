@@ -9,18 +9,23 @@ import tensorflow as tf
 from nllfit.adapters.tensorflow import untouched
 from nllfit.families.scipy_censored_data import is_censored_data
 
-__all__ = ["refuse_dates", "refuse_misread", "refuse_shapeless"]
+__all__ = ["holds_dates", "refuse_dates", "refuse_misread", "refuse_shapeless"]
 
 
-def refuse_dates(label: str, values: Any) -> None:
-    """Raises a `ValueError` for dates and durations, some of which NumPy would convert to numbers in another unit."""
+def holds_dates(values: Any) -> bool:
+    """Whether any value is a date, a time of day or a duration, of Python, NumPy or pandas."""
     kind = getattr(getattr(values, "dtype", None), "kind", "O")  # "M" also for pandas's dates with a time zone
     try:
         objects: Any = np.ravel(np.asarray(values, object)) if kind == "O" else []
     except ValueError:  # arrays of different shapes, which another check refuses
-        return
+        return False
     dates = datetime.date | datetime.time | datetime.timedelta | np.datetime64 | np.timedelta64
-    if kind in "mM" or any(isinstance(value, dates) for value in objects):
+    return kind in "mM" or any(isinstance(value, dates) for value in objects)
+
+
+def refuse_dates(label: str, values: Any) -> None:
+    """Raises a `ValueError` for dates and durations, some of which NumPy would convert to numbers in another unit."""
+    if holds_dates(values):
         raise ValueError(f"{label} holds dates or durations: give numbers, such as the number of days.")
 
 

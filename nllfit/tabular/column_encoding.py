@@ -1,7 +1,6 @@
 """Encodes a table as a matrix of numbers. The table may contain numbers, booleans, categories and missing values."""
 
 import dataclasses
-import datetime
 import numbers
 import warnings
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from nllfit.families.arguments import is_missing
-from nllfit.families.masked_and_sparse_arrays import refuse_misread
+from nllfit.families.masked_and_sparse_arrays import holds_dates, refuse_misread
 
 __all__ = ["Column", "Columns", "as_table", "columns_of", "is_frame", "with_nan"]
 
@@ -206,14 +205,12 @@ def _values(name, series):
     if kind == _CATEGORICAL_OF_PANDAS:
         series = series.astype(object)  # otherwise pandas turns categories of ints into floats if a value is missing
     values = series.to_numpy()
-    if values.dtype.kind in "Mm":
-        raise ValueError(f"`X` holds dates or durations in column {name}: {_ADVICE_ON_DATES}")
     if values.dtype.kind in "biuf" and not is_categorical:
         return _checked(name, values.astype(float))
     is_gap = is_missing(values)
-    present = values[~is_gap].tolist()
-    if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in present):
+    if holds_dates(values[~is_gap]):
         raise ValueError(f"`X` holds dates or durations in column {name}: {_ADVICE_ON_DATES}")
+    present = values[~is_gap].tolist()
     if not is_categorical:
         are_numbers = [isinstance(value, numbers.Real | np.bool_) for value in present]
         if all(are_numbers):
