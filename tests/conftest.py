@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-TURNS = 20
+TURNS = 20  # the number of groups of the tests marked `thorough`; by default, a run contains one of the groups
 
 
 def pytest_addoption(parser):
@@ -41,10 +41,10 @@ def is_thorough(item):
 
 
 def is_left_out(items, turn):
-    """Yields for each test whether turn number `turn` omits it.
+    """Yields for each test whether a run with the flag `--turn turn` omits it.
 
-    A turn is one of the `TURNS` groups into which the tests marked `thorough` are divided. Successive cases of a test
-    are in successive turns.
+    The tests marked `thorough` are divided into `TURNS` groups. The run contains only the group that `turn` selects.
+    Successive cases of a test are in successive groups.
     """
     cases = collections.Counter()
     for item in items:
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints which tests marked `thorough` this run contains: all, or one twentieth, with the number of the turn.
+    """Prints which tests marked `thorough` this run contains: all of them, or the twentieth that `--turn` selects.
 
     With `-q`, pytest would omit a line that `pytest_report_header` returns.
     """

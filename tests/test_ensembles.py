@@ -106,7 +106,7 @@ def test_a_shuffled_dataset_gives_all_members_the_same_rows(kit):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # the programs of the guide use tf_keras
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # a program of the guide trains an ensemble with tf_keras
 def test_members_train_in_parallel_and_are_reproducible(kit):
     x, y = rows()
 

@@ -123,8 +123,8 @@ MADE_OF_COUNTS = {
 }
 
 
-# Only the pair of ZeroInflated and float32 is in every run. `but` exempts ZeroInflated from the mark below. In
-# `parametrize`, its pair with float64 has a mark of its own, and its pair with float32 has none.
+# Only the case (ZeroInflated, float32) is in every run. `but` exempts both cases of ZeroInflated from the mark below,
+# and `parametrize` marks the case (ZeroInflated, float64).
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
     ("name", "dtype"),

@@ -12,7 +12,11 @@ EPS = np.finfo(float).eps
 
 
 def test_rounding_errors_do_not_make_a_flat_direction_curved():
-    """With one nearby point, the change of the curvature is small by chance in 5% of these Hessians."""
+    """`axes_of` compares the curvature at a point with the curvature at three nearby points.
+
+    With only one nearby point, the two curvatures would be nearly equal by chance for 5% of these Hessians. The flat
+    direction would then count as curved.
+    """
     num_flat = 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
@@ -29,7 +33,10 @@ def test_rounding_errors_do_not_make_a_flat_direction_curved():
 
 
 def test_a_softmax_is_not_moved_along_the_sum_of_its_biases():
-    """A number added to all biases changes no probability. A large number would cost the digits of the loss."""
+    """A number added to all biases changes no probability.
+
+    If `fit_lbfgs` added a large number, the loss would have fewer correct digits.
+    """
     data = load_digits()
     x, y = data.data[:200, 18:30] / 16, data.target[:200]
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Modes against brute force, SciPy's minimisation and TFP's formulas."""
+"""Compares the modes of distributions with a search over a grid, SciPy's minimisation and TFP's formulas."""
 
 import numpy as np
 import pytest

@@ -67,8 +67,8 @@ WAYS = {
 }
 
 
-# Pairs of a Keras version and a way to train. The next test leaves these out, because it tests each way to train with
-# only one Keras version.
+# The next test leaves out these pairs of a Keras version and a way to train, because it tests the same way with the
+# other Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 

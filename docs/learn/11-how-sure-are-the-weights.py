@@ -167,8 +167,11 @@ assert max(score[0] for score in scores.values()) < 0
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |
 # | `nllfit.laplace` | a pass over the data | up to 2000 weights | describes one maximum, and linearises the network |
-# | `DenseVariational` | longer training | small layers with full covariance | by default bands are too narrow in gaps |
+# | `DenseVariational` | longer training | small layers | with independent weights, the band in the gap is too narrow |
 # | `nllfit.Ensemble` | five trainings | networks of any size | the networks may agree and still be wrong |
+#
+# By default, the weights of a variational layer are independent. `posterior="MultivariateNormalTriL"` gives the weights
+# of a small layer a full covariance.
 #
 # `nllfit.evaluate` and the calibration of lesson 4 accept all of these models; give the variational network as
 # `nllfit.Ensemble([variational], num_samples=100)`. Where there are no data, no method can find the truth. The methods

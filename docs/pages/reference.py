@@ -177,7 +177,10 @@ class _Omitted:
 
 
 def _members(full, value):
-    """The public methods and properties that nllfit defines, each with its docstring. For a head, the text is empty."""
+    """Returns the docstrings of the public methods and properties that nllfit defines for a class, as Markdown.
+
+    For a head, and for a function, the result is an empty string.
+    """
     if not inspect.isclass(value) or issubclass(value, Head):  # Keras documents the methods of layers
         return ""
     entries, names = [], set()

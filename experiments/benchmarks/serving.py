@@ -147,7 +147,7 @@ def difference(found, expected):
         error = np.zeros(value.shape)
         np.subtract(found[key], value, out=error, where=np.not_equal(found[key], value))
         differences.append(np.abs(error).max() / np.abs(value).max(where=np.isfinite(value), initial=1.0))
-    return float(np.max(differences))  # the function `max` could ignore NaN
+    return float(np.max(differences))  # Python's `max` could ignore NaN
 
 
 def elsewhere(folders, x, path):

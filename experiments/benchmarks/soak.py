@@ -246,11 +246,14 @@ def killed(shop):
 
 
 TRIALS = {"keras": against_keras, "stopped": stopped, "resumed": resumed, "threads": in_threads, "killed": killed}
-_KILLED_EVERY = 25  # every 25th round is `killed`, which is slow because it starts processes
+_KILLED_EVERY = 25  # every 25th round runs the trial `killed`, which is slow because it starts processes
 
 
 def round_of(number, keras):
-    """Returns the name of a round's trial, and the `Job` of this round. `keras` is the Keras version of round 0."""
+    """Returns the name of the trial and the `Job` of round `number`.
+
+    `keras` is the Keras version of rounds 0 to 3. The version changes every four rounds.
+    """
     trial = "killed" if number % _KILLED_EVERY == _KILLED_EVERY - 1 else list(TRIALS)[number % (len(TRIALS) - 1)]
     return trial, Job.drawn(keras if number // (len(TRIALS) - 1) % 2 == 0 else 5 - keras, number)
 
@@ -276,7 +279,7 @@ def soak(arguments, folder):
         trial, job = round_of(number, arguments.keras)
         try:
             difference_of_weights = TRIALS[trial](Workshop(job))
-            worst[trial] = float(np.maximum(worst[trial], difference_of_weights))  # `max` could ignore NaN
+            worst[trial] = float(np.maximum(worst[trial], difference_of_weights))  # Python's `max` could ignore NaN
             rounds[trial] += 1
             problem = f"weights differ by {difference_of_weights:.1e}" if not difference_of_weights < TOLERANCE else ""
         except Exception as error:  # an error of any type must not stop the next rounds

@@ -1,7 +1,7 @@
 """How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
     python -m experiments.benchmarks.speed                     # everything, for all contenders that are installed
-    python -m experiments.benchmarks.speed --models            # only parts 2 and 3
+    python -m experiments.benchmarks.speed --models            # no models, so only parts 2 and 3
     python -m experiments.benchmarks.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 There are three parts:
@@ -9,12 +9,12 @@ There are three parts:
 1. Every contender trains the same networks with Adam on the same rows, in a separate process. The process measures the
    microseconds per step (the median of `--repeats` calls), the seconds of the first call, which includes tracing, and
    the peak memory.
-2. Every contender runs whole jobs. They train a network with 13 inputs, 50 hidden units and 2 classes on 455 rows with
-   batches of 32; predictions and scores use 64,000 rows. Each job runs in `--repeats` new processes, and the contenders
-   take turns. Imports are not timed. Tracing and compilation are timed, except in these cases: a model is fitted again,
-   the members of an ensemble are fitted, or a model predicts or evaluates. In these cases, an earlier call traces the
-   program. In the jobs `again` and `members`, training also runs for a few seconds before the timing starts, so that
-   XLA can compile.
+2. Every contender runs whole jobs. Most jobs train a network with 13 inputs, 50 hidden units and 2 classes on 455 rows
+   with batches of 32. In the job `scoring`, a 16-64-2 network predicts and evaluates 64,000 rows. Each job runs in
+   `--repeats` new processes, and the contenders take turns. Imports are not timed. Tracing and compilation are timed,
+   except in these cases: a model is fitted again, the members of an ensemble are fitted, or a model predicts or
+   evaluates. In these cases, an earlier call traces the program. In the jobs `again` and `members`, training also runs
+   for a few seconds before the timing starts, so that XLA can compile.
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
 

@@ -18,9 +18,9 @@ mixture is better on held-out training rows. The tables are separate because nar
 lower the NLL of rounded targets without bound. If the folder contains a `published.json`, the results in this file are
 shown next to ours. The networks use Keras 3.
 
-Expected with Normal heads: an NLL of 2.62 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.44 on
-protein. Each of these NLLs is lower than all published results. Expected with free heads: an NLL of -6.9 on naval and
-1.83 on protein.
+Expected in *Normal heads*: an NLL of 2.62 on concrete, 0.21 on energy, -1.41 on kin8nm, -6.5 on naval and 2.44 on
+protein. Each of these NLLs is lower than all published results. Expected in *free*: an NLL of -6.9 on naval and 1.83 on
+protein.
 
 Each split is saved when it is done, so the same command with `--out` resumes an interrupted run.
 """
@@ -46,7 +46,7 @@ DISTRIBUTIONS = {"normal": ["Normal"], "free": ["Normal", "Mixture"]}
 
 
 def fit_split(x, y, train, test, seed):
-    """Returns the scores of the test rows with both kinds of heads, the selected models, and the elapsed seconds."""
+    """Returns the scores of the test rows for both result tables, the selected models, and the elapsed seconds."""
     start = time.perf_counter()
     result = {}
     # With `warm_start`, the second fit reuses the networks of the first.
@@ -93,7 +93,10 @@ def read_published(path):
 
 
 def start_worker():
-    """Initialises a worker process: one thread for each operation. It ignores Ctrl-C, which ends the parent process."""
+    """Initialises a worker process. It ignores Ctrl-C, because Ctrl-C ends the parent process.
+
+    Each operation of TensorFlow uses only one thread, because the worker processes share the cores.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
@@ -101,7 +104,7 @@ def start_worker():
 def summary(splits):
     """Returns the mean of each score over the splits, and its standard error.
 
-    Scores with Normal heads are at the top level, and those with free heads are under "free".
+    The scores of the table *Normal heads* are at the top level. The scores of the table *free* are under "free".
     """
 
     def mean_scores(table):

@@ -18,7 +18,7 @@ class Keras2(Adapter):
     """A model of tf_keras.
 
     `Adapter` says what each method does. If a method uses a private name of tf_keras, the method's docstring here says
-    why: "Without `name`" introduces what would go wrong if we did not use this name.
+    why the method needs this name.
     """
 
     keras = tf_keras
@@ -33,9 +33,10 @@ class Keras2(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Returns the optimizer and `compiled_loss`, because a second `compile` may keep the optimizer.
+        """Returns the optimizer and `compiled_loss`.
 
-        Without `compiled_loss`, we would not notice this `compile`, and training would use the old loss.
+        A second `compile` may keep the optimizer. Without `compiled_loss`, we would not notice the second `compile`,
+        and training would use the old loss.
         """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("compiled_loss")]
 

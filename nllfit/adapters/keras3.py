@@ -22,7 +22,7 @@ class Keras3(Adapter):
     """A model of Keras 3.
 
     `Adapter` says what each method does. If a method uses a private name of Keras, the method's docstring here says
-    why: "Without `name`" introduces what would go wrong if we did not use this name.
+    why the method needs this name.
     """
 
     keras = keras
@@ -37,9 +37,10 @@ class Keras3(Adapter):
 
     @property
     def made_by_compile(self) -> list:
-        """Returns the optimizer and `_loss_tracker`, because a second `compile` may keep the optimizer.
+        """Returns the optimizer and `_loss_tracker`.
 
-        Without `_loss_tracker`, we would not notice this `compile`, and training would use the old loss.
+        A second `compile` may keep the optimizer. Without `_loss_tracker`, we would not notice the second `compile`,
+        and training would use the old loss.
         """
         return [getattr(self._model, "optimizer", None), vars(self._model).get("_loss_tracker")]
 

@@ -25,7 +25,8 @@ Parameters occur in three forms:
   of a positive parameter without a `floor` is the logarithm of the parameter.
 - *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of
   all free parameters in this form is called a *point*.
-- *Natural* parameters are the parameters that statisticians use, such as `rate`.
+- Parameters *on the natural scale* are the parameters that a table of estimates shows, such as `rate`. Do not confuse
+  them with the natural parameters of an exponential family: for a Poisson, the natural parameter is `log_rate`.
 
 A search varies the *free* parameters. The other parameters are *held*, which means that they are fixed at a value. The
 user can hold a parameter. In addition, a parameter is held in two cases:

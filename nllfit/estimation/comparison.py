@@ -39,7 +39,7 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
     Returns:
       A `Comparison`. A family that cannot produce the sample raises no error: `Comparison.refused` has the reason. If
       the outcomes of one family are intervals, or numbers with the ends of a truncation window, `refused` also lists
-      all families whose outcomes are numbers without such ends.
+      every family whose outcomes do not contain such ends.
 
     Raises:
       ValueError: before any fit, if one of these is true:
@@ -118,8 +118,8 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        # If the outcomes of one family contain the ends of an interval or a window, `compare` refuses all families of
-        # numbers without such ends. So the kind of likelihood of the refused families does not matter.
+        # If the outcomes of one family contain the ends of an interval or a window, `compare` refuses every family
+        # whose outcomes do not contain such ends. So the kind of likelihood of the refused families does not matter.
         if not has_columns or family.measure.columns != _NUMBER:
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:

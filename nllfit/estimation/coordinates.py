@@ -6,8 +6,8 @@ in a logarithm than in the input of a softplus. Logarithms also make the search 
 a change of the unit only shifts a logarithm.
 
 The names of some parameters change, too. The *constrained* parameters are the arguments of `Family.build`: TFP builds a
-Poisson from its `log_rate`, and a Bernoulli from its `logits`. A table of estimates shows the *natural* parameters
-`rate` and `probs`, which are called the *twins* of `log_rate` and `logits`.
+Poisson from its `log_rate`, and a Bernoulli from its `logits`. A table of estimates shows parameters on the
+*natural scale*: `rate` and `probs`, which are called the *twins* of `log_rate` and `logits`.
 """
 
 import functools
@@ -111,7 +111,7 @@ class Coordinates:
         return trace(tf.function(pullback, autograph=False), w, self.held_specs, point_gradient)
 
     def natural(self, w: Any, held: Numbers) -> Numbers:
-        """Returns a dict of the free parameters in their natural form, such as `rate` for `log_rate`.
+        """Returns a dict of the free parameters on the natural scale: `rate` instead of `log_rate`.
 
         `w` is `[..., size]`.
         """
@@ -120,7 +120,7 @@ class Coordinates:
     def from_natural(self, natural: Numbers) -> np.ndarray:
         """Returns the coordinates `w` `[..., size]`.
 
-        `natural` contains all natural parameters, including the held ones.
+        `natural` contains all parameters on the natural scale, including the held ones.
         """
         if not self.size:
             return np.zeros([0])
@@ -133,7 +133,7 @@ class Coordinates:
         return self.family.build(self.constrained(w, held) | held, tf.float64)
 
     def domain(self, name: str) -> tfb.Bijector:
-        """Returns a bijector from the real line to the domain of a natural parameter."""
+        """Returns a bijector from the real line to the domain of a parameter on the natural scale."""
         constrained, twin = self._constrained_and_link(name)
         if constrained in self.family.floor:
             return tfb.Shift(tf.constant(self.family.floor[constrained], tf.float64))(tfb.Exp())
@@ -147,9 +147,9 @@ class Coordinates:
         return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):
-        """Returns the name of the constrained parameter from which the natural parameter `name` is computed.
+        """Returns the name of the constrained parameter whose name on the natural scale is `name`.
 
-        Also returns the bijector that maps the constrained parameter to the natural one.
+        Also returns the bijector that maps the constrained parameter to the natural scale.
         """
         return next(
             (constrained, link)
@@ -165,14 +165,14 @@ class Coordinates:
 
 
 class HeldCoordinates(Coordinates):
-    """Coordinates for a profile likelihood: one element of a natural parameter is held at a value.
+    """Coordinates for a profile likelihood: one element of a parameter is held at a value on the natural scale.
 
     Although one element is held, the vector `w` is as long as in `Coordinates`. The likelihood is therefore constant
     along one direction of `w`.
 
     Args:
       family, held: as in `Coordinates`. The value of the element is passed in `held` under the name `VALUE`.
-      name: the name of a free natural parameter.
+      name: the name of a free parameter on the natural scale, such as `rate`.
       element: the index of the element in the flattened parameter. In a symmetric matrix the mirrored element is held
         too. If the element is a class probability, the other probabilities are rescaled so that all sum to 1.
     """

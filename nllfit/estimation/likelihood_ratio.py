@@ -29,11 +29,12 @@ _SPECIAL_CASES = {
     ("Normal", "StudentT"): {"df": math.inf},
     ("Poisson", "NegativeBinomial"): {"total_count": math.inf},
 }
-# A statistic between 0 and minus this number, in nats, counts as 0. A statistic can be slightly negative because of
-# rounding errors. It can also be negative because the fit of the general family stopped just before a parameter reached
-# its bound, if the special case is at this bound.
+# A statistic between 0 and minus this number, in nats, counts as 0. Rounding errors can make a statistic slightly
+# negative. If the special case is at a bound of a parameter of the general family, the fit of the general family may
+# stop just before this bound. The statistic can then be slightly negative, too.
 _ROUNDING = 0.02
-_ZERO_SHARE = "zero_probs"  # the argument that fixes the share of extra zeros (`ZeroInflated`) or of zeros (`Hurdle`)
+# The name of the argument that fixes the share of extra zeros in a `ZeroInflated`, or the share of zeros in a `Hurdle`.
+_ZERO_SHARE = "zero_probs"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Objective:
         return dataclasses.replace(self, y=y, weights=weights, chunks=_chunks(self.density, y, weights))
 
     def holding(self, name: str, element: int, value: float) -> "Objective":
-        """Returns the objective with one element of a natural parameter held at a value.
+        """Returns the objective with one element of a parameter held at a value on the natural scale.
 
         `element` is the index of the element in the flattened parameter.
         """
@@ -123,7 +123,7 @@ class Objective:
         return self.coordinates.constrained(w, self._arguments)
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns a dict of the free parameters at `w` `[p]` in their natural form, such as `rate` for `log_rate`."""
+        """Returns a dict of the free parameters at `w` `[p]` on the natural scale: `rate` instead of `log_rate`."""
         return self.coordinates.natural(w, self._arguments)
 
     def values(self, w: np.ndarray) -> np.ndarray:

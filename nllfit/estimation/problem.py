@@ -27,7 +27,7 @@ __all__ = ["Problem", "problem_of"]
 class Problem:
     """A sample and the family to be fitted to it.
 
-    The docstring of the package `estimation` defines *coordinates* and *natural* and *held* parameters.
+    The docstring of the package `estimation` defines *coordinates*, the *natural scale* and *held* parameters.
 
     Attributes:
       family: the family object, such as a `Family` or a `Censored`.
@@ -53,7 +53,7 @@ class Problem:
         return dataclasses.replace(self, held=held, objective=objective)
 
     def holding(self, name: str, element: int, value: float) -> "Problem":
-        """Returns a copy of the problem in which one element of a natural parameter is held at a value.
+        """Returns a copy of the problem in which one element of a parameter is held at a value on the natural scale.
 
         `element` is the index of the element in the flattened parameter.
         """
@@ -70,11 +70,11 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
-        """Returns the coordinates `[..., p]` of the free parameters from natural parameters by name."""
+        """Converts all parameters on the natural scale, by name, to the coordinates `[..., p]` of the free ones."""
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns all natural parameters at `w` `[p]`, by name, including the held ones."""
+        """Returns all parameters at `w` `[p]` on the natural scale, by name, including the held ones."""
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 

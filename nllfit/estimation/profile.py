@@ -27,7 +27,7 @@ class Profile:
 
     Args:
       fit: a converged fit.
-      name: the name of a natural parameter.
+      name: the name of a parameter on the natural scale, such as `rate`.
       element: the index of the element in the flattened parameter.
       standard_error: the standard error of the element. It is NaN if the likelihood is not smooth in the element, 0 for
         a constant, such as an element above the diagonal of a `scale_tril`, and infinite if the element is not

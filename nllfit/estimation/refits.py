@@ -57,7 +57,10 @@ class Refits:
         return sum(fit is None or not fit.converged for fit in self.separate.values())
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """Returns the natural parameters by name, `[b, *parameter]`. They are NaN for a sample without an estimate."""
+        """Returns all parameters on the natural scale, by name, `[b, *parameter]`.
+
+        They are NaN for a sample without an estimate.
+        """
         example = self.problem.natural(self.w[0])
         estimates = {name: np.full([len(self.w), *value.shape], np.nan) for name, value in example.items()}
         if len(self.separate) < len(self.w):

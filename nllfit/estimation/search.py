@@ -37,7 +37,7 @@ def search(problem: Problem) -> Fit:
 
     The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
     trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a jump of its
-    slope), the returned problem holds the parameter that has this corner. The held value is the estimate.
+    slope), the parameter that has this corner is fixed at its estimate in the returned problem.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum

@@ -24,7 +24,7 @@ _MOST_COPIES = 10
 
 @functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """Returns the `Density` of a family from a cache. `held` are the names of the held parameters."""
+    """Returns, from a cache, the `Density` of a family. `held` contains the names of the held parameters."""
     return Density(family, held)
 
 
@@ -56,7 +56,7 @@ class Density:
         self.copies = self.coordinates.point_size if self.coordinates.point_size <= _MOST_COPIES else 1
 
     def profiled(self, name: str, element: int) -> HeldCoordinates:
-        """Returns coordinates that hold one element of a natural parameter, from a cache."""
+        """Returns, from a cache, coordinates that fix one element of a parameter at a value on the natural scale."""
         key = name, element
         if key not in self._profiled:
             coordinates = self.coordinates

@@ -85,7 +85,10 @@ def _open_intervals(problem):
 
 
 def likely_cause(problem: Problem) -> str:
-    """Returns a likely reason why Newton's method found no maximum, for the message of the fit. It may be empty."""
+    """Returns a likely reason why Newton's method found no maximum, or an empty text if we know none.
+
+    The reason is the end of the fit's message.
+    """
     if problem.family.takes_infinity and any(np.all(one_sided) for one_sided in _open_intervals(problem)):
         return (
             "; all outcomes are censored on the same side, so the likelihood rises as the distribution moves to "

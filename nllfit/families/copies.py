@@ -250,7 +250,11 @@ class _AxesInOrder(tfb.Bijector):
 
 
 def _in_order(values, order):
-    """Permutes the last axes of an array: axis `i` of the result is axis `order[i]`. Missing axes get size 1."""
+    """Permutes the last `len(order)` axes of an array.
+
+    Among these axes, axis `i` of the result is axis `order[i]` of the array. If the array has fewer than `len(order)`
+    axes, it first gets leading axes of size 1.
+    """
     values = tf.convert_to_tensor(values)
     missing = max(len(order) - values.shape.rank, 0)
     values = tf.reshape(values, tf.concat([[1] * missing, tf.shape(values)], 0))

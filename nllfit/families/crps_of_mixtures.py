@@ -16,8 +16,9 @@ def crps_by_pairs(
 ) -> tf.Tensor:
     """Returns the CRPS of a mixture, `[*batch]`: `sum_k p_k (CRPS_k - m_kk) + sum_kl p_k p_l m_kl`.
 
-    Here `m_kl` is the mean of the smaller of two independent draws, one from component `k` and one from `l`. This
-    follows from the CRPS `E|X - y| - E|X - X'| / 2` and from `|X - X'| = X + X' - 2 min(X, X')`.
+    Here `m_kl` is the mean of `min(X, X')` for a draw `X` from component `k` and an independent draw `X'` from
+    component `l`. The formula for the CRPS of a mixture follows from the definition of the CRPS,
+    `E|X - y| - E|X - X'| / 2`, and from `|X - X'| = X + X' - 2 min(X, X')`.
 
     Args:
       components: the `Law` of the components, of batch `[*batch, num_components]`.

@@ -33,9 +33,9 @@ class Facts:
     Attributes:
       links: maps the name of a parameter to a function, which takes the values of the other parameters and returns the
         link. Needed if other parameters are bounds, as in `high > low`. TFP has no such links.
-      twins: maps the name of a parameter to two values: the name of its natural form, and a function that returns the
-        bijector to the natural form. Most parameters need no entry, because TFP's names show the natural form: `probs`
-        is the natural form of `logits`.
+      twins: maps the name of a parameter to two values: its name on the natural scale, and a function that returns the
+        bijector to this scale. Most parameters need no entry, because `links.twin` infers both from TFP's names, such
+        as `logits` and `probs`.
       arguments: values that replace the defaults of the constructor's arguments.
       of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
       class_axis: computes the length of a vector parameter, such as `logits`, from `num_classes`. The shape of a label

@@ -49,7 +49,7 @@ class ParametricFamily(abc.ABC):
 
     - unconstrained numbers, which are elements of the vector `params`;
     - the constrained value, an argument of `build`. Its name is the one that TFP prefers: `log_rate` or `logits`;
-    - the natural value, the form that is reported: `rate` or `probs`. It is called the twin of the constrained value.
+    - the value on the natural scale, which is reported: `rate` or `probs`. It is the twin of the constrained value.
 
     Attributes:
       name: the name in error messages.
@@ -142,17 +142,17 @@ class ParametricFamily(abc.ABC):
         return self._changed(lambda parameter: {"link": exponential} if parameter.name in positive else {})
 
     def twin(self, name: str) -> tuple[str, tfb.Bijector | Softmax]:
-        """Returns the name of a parameter's natural form (`rate` for `log_rate`), and the bijector to this form."""
+        """Returns a parameter's name on the natural scale (`rate` for `log_rate`), and the bijector to this scale."""
         (parameter,) = (parameter for parameter in self.records if parameter.name == name)
         return parameter.natural or name, parameter.to_natural()
 
     def natural(self, values: Numbers) -> dict[str, tf.Tensor]:
-        """Converts the constrained values of parameters to natural values. The keys of the result are natural names."""
+        """Converts constrained values to the natural scale. The keys of the result are the names on this scale."""
         twins = {name: self.twin(name) for name in values}
         return {natural: link.forward(values[name]) for name, (natural, link) in twins.items()}
 
     def from_natural(self, natural: Numbers, names: Iterable[str]) -> dict[str, tf.Tensor]:
-        """Converts natural values to the constrained values of the parameters `names`, in float64."""
+        """Converts values on the natural scale to the constrained values of the parameters `names`, in float64."""
         twins = {name: self.twin(name) for name in names}
         return {name: link.inverse(tf.convert_to_tensor(natural[n], tf.float64)) for name, (n, link) in twins.items()}
 

@@ -43,8 +43,8 @@ class Head:
     Besides the arguments of its family, every head takes these three:
 
     Args:
-      as_tensor: the tensor that the next layer, `predict` and an exported model receive. "mean" is the point
-        prediction; see `point_predictions.central_value`. "sample" is one draw for each row, in training and in
+      as_tensor: the tensor that the next layer receives, and that `predict` and an exported model return. "mean" is the
+        point prediction; see `point_predictions.central_value`. "sample" is one draw for each row, in training and in
         prediction. The gradient flows through the draw.
       activity_regularizer: None, or a `HeadRegularizer` such as `nllfit.KLDivergence`. The head adds the regularizer's
         term to the loss once for each batch.

@@ -66,7 +66,9 @@ class MixtureLaw(Law):
 
     def marginals(self) -> tfd.Distribution:
         latent = self.latent()
-        if latent is not self.distribution:  # the axis of a pair of ends is no axis of the numbers
+        # If an outcome contains the ends of an interval or a window, its last axis contains several numbers. The batch
+        # shape of the marginals must not contain this axis.
+        if latent is not self.distribution:
             return law_of(latent).marginals()
         rank = self.distribution.event_shape.rank
         components = self.components.marginals()

@@ -183,7 +183,7 @@ def between_counts(law: Any) -> LogInterval:
     is_finite = tf.math.is_finite(tf.stop_gradient(law.log_prob(some_count)))
 
     def terms(law, first, last):
-        """Sums `_TERMS` or fewer terms, up from `first`, or down from `last` if `first` is -inf. Returns the log."""
+        """Sums at most `_TERMS` probabilities: from `first` up, or if it is -inf, from `last` down. Returns the log."""
         upwards = tf.math.is_finite(first)
         steps = _column(np.arange(float(_TERMS)), tf.rank(first), first.dtype)
         counts = tf.where(upwards, first + steps, last - steps)
@@ -211,9 +211,9 @@ def between_counts(law: Any) -> LogInterval:
 
 
 def _tails_at_ends(law, lower, upper):
-    """Returns the tail probabilities at the two ends of each interval, the larger one first, and a mask.
+    """Returns the tail probabilities at the two ends of each interval, the larger probability first, and a mask.
 
-    Both are left tails where the mask is True, and right tails where it is False.
+    Where the mask is True, both are probabilities of left tails. Where it is False, both are of right tails.
     """
     below, above = law.cdf()(tf.stack([lower, upper]))
     (below_lower, below_upper), (above_lower, above_upper) = tf.unstack(below), tf.unstack(above)

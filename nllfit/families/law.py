@@ -34,8 +34,8 @@ class Law:
     """Computes probabilities, quantiles, scores and predictions of `distribution`.
 
     Methods that compute probabilities (not `log_prob`) need a scalar distribution without assertions; `marginals`
-    returns one. `cdf` and `log_interval` return functions of outcomes. So a loop over outcomes repeats
-    only the computations that depend on the outcomes.
+    returns one. `cdf` and `log_interval` return functions of outcomes. So a loop over outcomes repeats only the
+    computations that depend on the outcomes.
     """
 
     def __init__(self, distribution: tfd.Distribution):
@@ -88,7 +88,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes have an energy score: vectors except counts, because draws of counts have no gradient."""
+        """Whether outcomes are vectors with an energy score. Counts have none, because their draws have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -141,7 +141,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes both log-tails in closed form. If one is infinite, no gradient flows, because it would be NaN."""
+        """Computes both log-tails in closed form. If one is infinite, the gradient would be NaN, so none flows."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -243,13 +243,13 @@ class Law:
         return self.facts.finite_mean
 
     def center(self) -> tf.Tensor:
-        """Returns a prediction that needs no mean. Raises a `NotImplementedError` if TFP has no median and no mode."""
+        """Returns `Facts.center`, by default the median or mode. Raises a `NotImplementedError` if TFP has neither."""
         if self.facts.center is not None:
             return self.facts.center(self.distribution)
         for value in (lambda: self.distribution.quantile(0.5), self.distribution.mode):
             with contextlib.suppress(NotImplementedError):
                 return value()
-        if isinstance(self.distribution, TRANSFORMED):  # a flow of vectors
+        if isinstance(self.distribution, TRANSFORMED):  # a flow of vectors, for which TFP has no median or mode
             return self.distribution.bijector.forward(law_of(self.distribution.distribution).central_value())
         raise NotImplementedError(f"TFP gives {self.distribution.name} no mean, median or mode, so it cannot predict.")
 

@@ -1,4 +1,4 @@
-"""Links: bijectors from unconstrained numbers to TFP's parameters, and from TFP's parameters to natural parameters."""
+"""Links: bijectors from unconstrained numbers to TFP's parameters, and from TFP's parameters to the natural scale."""
 
 import math
 import numbers
@@ -230,10 +230,10 @@ def other_names(name: str) -> set[str]:
 
 
 def twin(described: Any, name: str) -> tuple[str, Callable[[], tfb.Bijector | Softmax]]:
-    """Returns the name of a parameter's natural form, and the class of the link from the parameter to this form.
+    """Returns a parameter's name on the natural scale, and the class of the link from the parameter to this scale.
 
-    For `logits`, these are `probs` and `tfb.Sigmoid`. For a parameter that is its own natural form, they are `name` and
-    `tfb.Identity`.
+    For `logits`, these are `probs` and `tfb.Sigmoid`. For a parameter that is already on the natural scale, they are
+    `name` and `tfb.Identity`.
     """
     properties = described.parameter_properties(dtype=tf.float64)
     if name.startswith("log_") and name[len("log_") :] in properties:

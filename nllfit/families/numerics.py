@@ -18,7 +18,8 @@ __all__ = [
 
 _LOG_2 = math.log(2)
 
-_STEP = 3e-3  # `across` interpolates at the points `hole + _STEP * _NODES`
+# Near a hole, `across` interpolates between the values of the function at the points `hole + _STEP * _NODES`.
+_STEP = 3e-3
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
 

@@ -39,7 +39,9 @@ def as_outcomes(
     floating = distribution.dtype.is_floating
     outcomes = as_numbers(name, y_true, distribution.dtype if floating else None)
     expected = distribution.batch_shape.concatenate(distribution.event_shape)
-    if floating or not outcomes.dtype.is_floating:  # a cast would hide fractions from TFP's assertions
+    # If the distribution has an integer dtype, floating-point outcomes are not cast, because the cast would hide
+    # fractions from TFP's assertions.
+    if floating or not outcomes.dtype.is_floating:
         outcomes = tf.cast(outcomes, distribution.dtype)
     if law_of(distribution).has_class_labels and outcomes.shape.rank == expected.rank + 1 and outcomes.shape[-1] == 1:
         outcomes = tf.squeeze(outcomes, -1)

@@ -42,8 +42,8 @@ class Parameter:
       name: TFP's name of the constrained value, such as `log_rate` or `logits`.
       shape: the shape of the unconstrained numbers, without `components`.
       link: makes the bijector from the unconstrained numbers to the constrained value.
-      natural: the name of the natural value, such as `rate` or `probs`. It is empty if this name is the same as `name`.
-      to_natural: makes the bijector from the constrained value to the natural value.
+      natural: the name on the natural scale, such as `rate` or `probs`. It is empty if this name is the same as `name`.
+      to_natural: makes the bijector from the constrained value to the value on the natural scale.
       shared: 0 if the parameter depends on the inputs. For a parameter that is the same for all inputs, a positive
         number, which determines the order of the parameters in the vector `shared`.
       components: `(num_components,)`, the leading axes of a parameter of a mixture; `()` for other families.

@@ -55,11 +55,12 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     zeros = tf.zeros(law.distribution.batch_shape_tensor(), low.dtype)
 
     def tails(y):
-        y = zeros + (tf.math.floor(y) if is_discrete else y)  # a CDF that sums over counts needs all batch axes
+        # Adding `zeros` gives `y` all batch axes. A CDF that sums over counts needs them.
+        y = zeros + (tf.math.floor(y) if is_discrete else y)
         inside = (y >= low if is_discrete else y > low) & (y < high) & tf.math.is_finite(y)
-        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. So `inner`, a
-        # number in the support, replaces `y` there, and the tails at `inner` are not used. Without this replacement,
-        # the values outside the support would not be used either, but the gradient would be NaN.
+        # Outside the support, TFP's CDFs may be wrong: at -1, Chi's is 0.78 and Weibull's is NaN. So the result
+        # does not use these values. But an unused NaN can still make the gradient NaN. So `inner`, a number in the
+        # support, replaces `y` outside the support.
         below, above = law.cdf_inside(tf.where(inside, y, inner), inner)
         cdf_outside = tf.where(tf.math.is_nan(y), y, tf.cast(y >= high, y.dtype))
         return tf.where(inside, below, cdf_outside), tf.where(inside, above, 1 - cdf_outside)

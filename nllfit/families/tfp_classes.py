@@ -48,7 +48,7 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """Returns the class of TFP or of a user from which `derived` made `cls`. Returns any other class unchanged."""
+    """Returns the class from which calls of `derived` made `cls`, or `cls` itself if `derived` did not make it."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls

@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights and, for a head's shared parameters, natural values such as `scale`."""
+"""The coefficients of a model: its weights, and a head's shared parameters on the natural scale, such as `scale`."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
     """Returns the coefficients of a model.
 
     The coefficients are the trainable weights, except for the unconstrained weight in which a head stores its shared
-    parameters. In place of this weight, the coefficients are the natural values of the shared parameters, such as
+    parameters. In place of this weight, the coefficients are the shared parameters on the natural scale, such as
     `scale`, or `rate` if the distribution's argument is `log_rate`.
 
     Args:
@@ -53,6 +53,6 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
 
 
 def _shared_parameters(family, unconstrained):
-    """Returns the natural values of the shared parameters by name."""
+    """Returns the shared parameters on the natural scale, by name."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64), unconstrained)
     return family.natural({name: values[name] for name in family.shared})

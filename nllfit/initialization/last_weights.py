@@ -21,8 +21,8 @@ from nllfit.prediction import origin_of
 
 __all__ = ["initialize"]
 
-# This number of evenly spaced rows, and the row of largest values, suffice to check that the model's output does not
-# depend on the input.
+# The check that the model's output does not depend on the input needs only a few rows. It uses this number of evenly
+# spaced rows and, for each input, the row with the largest sum of absolute values.
 _SPACED_ROWS = 4
 
 

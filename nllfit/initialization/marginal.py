@@ -97,7 +97,7 @@ def _refuse_fractions(family, y):
 
 
 def _natural_by_lbfgs(problem: Problem) -> Numbers:
-    """Returns estimates of the natural parameters (such as `rate` for `log_rate`), by name.
+    """Returns estimates of the parameters on the natural scale (`rate` instead of `log_rate`), by name.
 
     L-BFGS finds them in the coordinates of `maximum_likelihood`. But if a component of a mixture could concentrate at a
     value that is often repeated, there is no search, and the estimates are the values at which L-BFGS would start.

@@ -224,7 +224,11 @@ def _verified(function: Function, optimum: Optimum) -> Optimum:
 
 
 def _at_infinity_or_hidden(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:
-    """Sets the verdict AT_INFINITY and the direction, or the verdict HIDDEN if rounding errors hide the rise."""
+    """Returns the optimum with the verdict AT_INFINITY and the direction along which the log-likelihood seems to rise.
+
+    If the rounding error of the log-likelihood is above `LEAST_DROP`, the rise may be only a rounding error. The
+    verdict is then HIDDEN.
+    """
     noise = rounding_noise(function, optimum.w, direction / max(np.abs(direction).max(), 1e-300))
     if noise > LEAST_DROP:
         return dataclasses.replace(optimum, verdict=Verdict.HIDDEN, shortfall=noise)

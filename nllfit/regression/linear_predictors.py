@@ -19,7 +19,9 @@ __all__ = ["LinearPredictors"]
 
 
 class LinearPredictors(CoefficientTable):
-    """A fitted regression. Each parameter of the family is a link applied to a linear predictor.
+    """A fitted regression. Each parameter of the family is a function of a linear predictor.
+
+    This package calls the function a link. In the theory of generalized linear models, it is the inverse link.
 
     Attributes:
       family: the family of the head.

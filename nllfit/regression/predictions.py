@@ -106,7 +106,8 @@ class Predictions(LinearPredictors):
             is_main = np.zeros_like(gradients)
             is_main[:, main] = 1.0
             low, high = wald_interval(numbers[:, main], self._error(designs, is_main), level).T
-            tried = low, high, np.clip(0.0, low, high)  # 0 if inside: a link such as `square` has its minimum there
+            # A link such as `square` has its minimum at 0, so we also try the point of the interval nearest to 0.
+            tried = low, high, np.clip(0.0, low, high)
             reached = [self._central(np.where(is_main, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
         distribution = traced_distribution(self.family, tf.constant(numbers))

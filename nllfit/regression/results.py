@@ -106,10 +106,13 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
         The dict contains, for each parameter, the name of its reported form (such as `probs` for `logits`), its values
         in this form, and their Jacobian with respect to the linear predictors. The array is true for each linear
-        predictor whose coefficients are logarithms of ratios: if the linear predictor grows by 1, the reported value or
-        its odds grow by a factor of `e`. This also holds for the logits of classes, where the odds are relative to the
-        first class, for the `loc` of ordered classes, which is a logarithm of odds plus a constant, and for a `loc` by
-        which the median outcome or its odds grow by a factor of `e`, as for a LogNormal.
+        predictor whose coefficients are logarithms of ratios. If such a linear predictor grows by 1, one of these
+        numbers grows by a factor of `e`:
+
+        - the reported value `p` of the parameter, or its odds `p / (1 - p)`;
+        - the odds of a class relative to the first class, for the logits of classes;
+        - the odds of an outcome above a given class, for the `loc` of ordered classes;
+        - the median outcome `m`, or its odds `m / (1 - m)`, for a `loc` such as that of a LogNormal.
         """
         vector = tf.constant(self.numbers()[0])
         with tf.GradientTape(persistent=True) as tape:
@@ -133,18 +136,18 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         return natural, is_log
 
     def _medians(self, predictor):
-        """Returns the median outcome if all linear predictors are 0, and if only those of `predictor` are 1.
+        """Returns the median outcome in two cases: all linear predictors are 0, or only those of `predictor` are 1.
 
-        Returns NaN if outcomes may be negative, or if the family has no CDF.
+        Both medians are NaN if outcomes may be negative, or if the family has no CDF.
         """
         numbers = np.zeros([2, self.family.params_size])
         numbers[1, list(predictor.indices)] = 1.0
         distribution = self.family.distribution(tf.constant(numbers))
         try:
-            if np.any(elements_of(distribution).ends()[0] < 0):  # a median that may be negative has no ratio
+            if np.any(elements_of(distribution).ends()[0] < 0):  # a ratio of medians would have no meaning
                 return np.full(2, np.nan)
             return np.asarray(quantile(distribution, 0.5))
-        except NotImplementedError:  # a class without a CDF
+        except NotImplementedError:  # the family has no CDF
             return np.full(2, np.nan)
 
     def _observed(self):
@@ -153,6 +156,6 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
 
 def _are_ratios_e(low, high):
-    """Whether the ratio of each two values, or of their odds, is `e`."""
+    """Whether, for each element of `low` and `high`, the ratio `high / low` or the ratio of their odds is `e`."""
     with np.errstate(all="ignore"):
         return bool(np.all(np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)))

@@ -98,8 +98,8 @@ def auc(time: Any, event: Any, risk: Any, times: Any, train: Train = None) -> np
     Raises:
       ValueError: if one of these is true:
         - A shape is wrong, a time is not finite, an event is neither 0 nor 1, or a risk is NaN.
-        - One of `times` is before the first event, or is not before the last observed time.
-        - `G` is 0 at an event that is not after the last of `times`.
+        - One of `times` is before the first event, or is at or after the last observed time.
+        - `G` is 0 at the time of an event that is at or before the largest of `times`.
 
     Source: Uno et al., Evaluating prediction rules for t-year survivors with censored regression models, 2007.
     """

@@ -57,8 +57,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         - a list of these. The one with the best log-likelihood of the held-out rows is selected. There are four groups,
           and likelihoods can be compared only within a group: counts and `"Values"`; densities; densities with zeros,
           such as `nllfit.ZeroInflated("Gamma")`; a `"Histogram"` of few values. If the list is from several groups, the
-          best CRPS decides. Censored outcomes have no CRPS, so they need a list from one group, unless all outcomes are
-          intervals. A distribution that no `network` can predict is left out, but raises an error if it is the first.
+          best CRPS decides. Censored outcomes have no CRPS, so they need a list from one group. But if no outcome is
+          known exactly, all likelihoods are probabilities and can be compared, so any list is allowed. A distribution
+          that no `network` can predict is left out, but raises an error if it is the first.
         - `"auto"`: a list of the common families whose support contains the outcomes.
       network: the network that predicts the distribution, as one of:
         - `"smooth"`: two hidden layers.
@@ -169,8 +170,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
         Its event shape is `[k]` for `k` outcomes per row, or `[]` if the model was fitted to censored outcomes. If a
         family object was selected as `distribution`, the event shape is that of the family object.
 
-        Score it with `nllfit.evaluate(distribution, y=y)`. `nllfit.quantile`, `nllfit.cdf` and `nllfit.survival` accept
-        it as well.
+        Pass it to `nllfit.evaluate(distribution, y=y)`, `nllfit.quantile`, `nllfit.cdf` or `nllfit.survival`.
 
         Raises:
           NotFittedError: if the estimator is not fitted.

@@ -33,9 +33,9 @@ class Target(abc.ABC):
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
-      marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`. The method
-        `mixture` then adds the marginal distribution as one more member of the ensemble. If `marginal` is None, the
-        marginal distribution is not a member, because the method `distribution` adds it.
+      marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, or None. If
+        they are given, the method `mixture` adds the marginal distribution as one more member of the ensemble. If
+        `marginal` is None, the method `distribution` adds the marginal distribution.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.

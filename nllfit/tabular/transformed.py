@@ -11,9 +11,9 @@ from nllfit.tabular.scoring import shaped
 
 __all__ = ["transformed_log_density"]
 
-# The steps of the difference quotients, relative to the outcome. For a smooth transformation, the relative error of the
-# derivative is about 1e-11. Near an end of the transformation's domain, such as near 1 for the logit, only a small step
-# stays inside the domain.
+# The step sizes of the difference quotients, relative to the outcome. For a smooth transformation, the relative error
+# of the derivative is about 1e-11. Near an end of the transformation's domain, such as near 1 for the logit, only a
+# small step stays inside the domain.
 _STEPS = 1e-3 / 4.0 ** np.arange(11)
 
 
@@ -72,8 +72,9 @@ def transformed_log_density(model: TransformedTargetRegressor, X: object, y: Arr
 def _derivatives(transform, y):
     """Returns the derivative of a transformation at outcomes `[n, 1]`, as `[n]`.
 
-    The difference quotient is computed with smaller and smaller steps, and each step changes the quotient. The result
-    is the quotient at which these changes stop decreasing, because rounding errors dominate for smaller steps.
+    The difference quotient is computed for several step sizes, from the largest to the smallest. The quotient changes
+    less and less from one step size to the next, until rounding errors dominate. The result is the quotient at which
+    these changes stop decreasing.
     """
 
     def quotient(h):

@@ -22,7 +22,8 @@ from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]
 
-_KNOTS = np.linspace(-39, 39, 33)  # Normal scores at which `_widened` defines its map; `Recalibrated` allows up to 40
+# `_widened` defines its map at these Normal scores. `Recalibrated` allows scores between -40 and 40.
+_KNOTS = np.linspace(-39, 39, 33)
 
 
 class OwnUnit(Target):

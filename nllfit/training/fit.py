@@ -66,7 +66,8 @@ def fit(
     If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have the state after the
     last complete epoch, which is also the last in the history. An epoch is complete when its evaluation has ended. But
     after an exception in `on_test_begin`, `on_test_end` or `on_epoch_end`, the model has the state after the current
-    epoch. As after `model.fit`, the history lacks this epoch, because the other callbacks run before the history.
+    epoch. As after `model.fit`, the history lacks this epoch, because Keras calls the user's callbacks before its
+    `History`.
 
     Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
     layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and

@@ -116,8 +116,8 @@ def next_call(request: Request, operations: Collection[str], timings: Timings) -
     Under `"auto"` a program first runs in the graph. If these calls take long (`MIN_GRAPH_SECONDS_FOR_XLA`), XLA
     compiles the program in another thread. Then XLA is timed, and the program uses the faster of the two. A repeatable
     run switches to XLA at the start of an epoch, and waits there until XLA has compiled. The choice of the epoch
-    depends only on numbers of steps. A step that draws random numbers from a state outside variables stays in the
-    graph, because XLA's draws from such a state cannot be repeated.
+    depends only on numbers of steps. A step stays in the graph if it draws random numbers from a state that is not in
+    a variable, because XLA's draws from such a state cannot be repeated.
 
     Args:
       request: the request of a run.

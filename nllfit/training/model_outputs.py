@@ -83,9 +83,9 @@ def _are_of_rows(model, x, row):
 def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
     """Returns the outputs of a model, and whether this call computed them.
 
-    The outputs are cached for inputs of the same shapes and dtypes, because a call of a small model takes as long as a
-    hundred of its training steps. The list is empty for a model that returns only tensors, or that keeps a state from
-    batch to batch.
+    The outputs are cached for inputs of the same shapes and dtypes, because one eager call of a small model takes as
+    long as a hundred training steps in a compiled program. The list is empty for a model that returns only tensors, or
+    that keeps a state from batch to batch.
     """
     cached, row_specs = kept_for("outputs", dict, model), tuple((*t.shape[1:], t.dtype) for t in tf.nest.flatten(x))
     is_new = row_specs not in cached

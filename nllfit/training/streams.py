@@ -109,7 +109,7 @@ class Stream:
         self._notify("on_epoch_end")
 
     def _longer_data(self):
-        """Returns advice on how to make the data longer."""
+        """Returns advice on how the user can provide more batches."""
         if isinstance(self._iterable, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             return "make the dataset longer with `.repeat()`"
         if isinstance(self._iterable, Iterator):

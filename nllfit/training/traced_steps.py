@@ -1,4 +1,4 @@
-"""The functions of tensors that a program traces: a step, and loops over steps and epochs."""
+"""The functions that TensorFlow traces to build a program: a step, and loops over steps and epochs."""
 
 import functools
 
@@ -49,7 +49,7 @@ def one_step(model, mode):
 
 
 class TracedEpochs:
-    """The function that a program traces.
+    """The function that TensorFlow traces to build a program.
 
     In mode "train" it runs epochs of training steps, and can evaluate the model after each epoch. In mode "test" it
     runs epochs of test steps.

@@ -48,11 +48,12 @@ _RELATIVE_TIE = 1e-8
 # If `Found.noise` is larger than this, relative to `1 + abs(loss)`, the optimum is lost in rounding errors.
 _HIDING_NOISE = 1e-5
 _MAX_POLISHING_STEPS = 10
-# Where a Newton step gains nothing, the weights may be at a saddle point of the loss. So the search also tries these
-# multiples of each axis of negative curvature.
+# If a Newton step gains nothing, the weights may be at a saddle point of the loss. So the search also tries to move by
+# these multiples of each axis of negative curvature.
 _STEPS_ASIDE = np.array([1.0, -1.0, 0.1, -0.1])
-# Beside a saddle point, a move by `t` times an axis of curvature -1 lowers the loss by about `t^2 / 2`. A much smaller
-# fall, relative to this, is a rounding error: an axis may be so long that a move along it costs all digits of the loss.
+# From a saddle point, a move by `t` times an axis of curvature -1 lowers the loss by about `t^2 / 2`. A decrease below
+# this share of `t^2 / 2` counts as a rounding error. Rounding errors of the loss can be large after a move along a long
+# axis, because the weights then become large.
 _LEAST_SHARE_OF_FALL = 1e-4
 
 
@@ -68,8 +69,8 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": each step only divides the loss by a factor, so no optimum is near. The search ends in this way if the
-          gain is larger than `noise` and larger than 1/16 of the previous gain, but at most the rounding error of
+        "zero": each step only divides the loss by a factor, so no optimum is near. Three conditions show this: the gain
+          is above `noise`, it is above 1/16 of the previous gain, and it is at most the rounding error of
           `start - value`;
         "stuck": no lower loss was found;
         "cut short": `max_iterations` steps were taken;
@@ -260,7 +261,8 @@ def _end(surface, found, num_leaps, previous):
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    The steps end when a step does not halve the gain, or after `_MAX_POLISHING_STEPS` steps.
+    A step is kept if the gain after it is less than half of the gain before it. The search ends at the first step that
+    is not kept, or after `_MAX_POLISHING_STEPS` steps.
     """
     for _ in range(_MAX_POLISHING_STEPS):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)

@@ -13,7 +13,7 @@ from nllfit import predict_distribution
 from nllfit.bayes import quadrature_mixtures
 from tests.keras_versions import KITS, mainly
 
-SCALE, PRIOR = 0.7, 1.5  # the scale of the noise, and of the prior of each weight
+SCALE, PRIOR = 0.7, 1.5  # the standard deviations of the noise, and of the Normal prior of each weight
 
 
 def line(seed=0, rows=40):
@@ -152,7 +152,8 @@ def test_the_last_layer_is_at_the_maximum_of_the_posterior():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("num_classes", [2, 6])  # by quadrature for 2 classes, from random points for 6
+# A prediction averages over the points of a Gauss-Hermite grid for 2 classes, and over 100 random points for 6 classes.
+@pytest.mark.parametrize("num_classes", [2, 6])
 def test_predictions_are_means_over_the_weights(num_classes):
     kit = KITS[1]
     x, _, _ = line()

@@ -16,7 +16,7 @@ def test_loading_refuses_other_folders(kit, tmp_path):
     with pytest.raises(ValueError, match="holds something already: name a new folder"):
         made.save(tmp_path / "a")
     with pytest.raises(ValueError, match=r"holds no \.keras file of a member"):
-        Ensemble.load(tmp_path / "a")  # it would ignore the temperature
+        Ensemble.load(tmp_path / "a")  # an `Ensemble` of the model in this folder would ignore the temperature
     with pytest.raises(ValueError, match=r"contains a TemperatureScaled: load it with `TemperatureScaled.load`"):
         Recalibrated.load(tmp_path / "a")
     for text in ("", "[]", "{}"):

@@ -116,12 +116,12 @@ FAMILIES = sorted(
 QUICK = [name for name in FAMILIES if name.startswith(("Geometric", "Kumaraswamy", "Probit", "Relaxed", "ExpGamma"))]
 
 
-# Families whose support is the real line. The tests below fail if such a family refuses a sample.
+# Families whose support is the real line. `test_a_search_ends_on_odd_samples` fails if such a family refuses a sample.
 ON_THE_LINE = {"Cauchy", "Gumbel", "JohnsonSU", "Laplace", "Logistic", "Normal", "StudentT"}
 REFUSED = r"`y` holds .*(cannot have|zero or infinite)|`y` has \d+ numbers, fewer|.* cannot be fitted: "
 
 
-# Families for which a search takes a second or more. The tests below also search for the maximum of some of these.
+# Families for which a search takes a second or more. `test_a_search_ends_on_odd_samples` fits each to only one sample.
 SLOW = {"ExponentiallyModifiedGaussian", "GammaGamma", "GeneralizedExtremeValue", "GeneralizedNormal"}
 SLOW |= {"GeneralizedPareto", "HalfStudentT", "InverseGaussian", "JohnsonSU", "LambertWNormal", "NoncentralChi2"}
 SLOW |= {"NormalInverseGaussian", "PERT", "SinhArcsinh", "StudentT", "Triangular", "TruncatedNormal"}
@@ -167,7 +167,7 @@ def test_the_highest_of_many_maxima_between_observations_is_found():
     y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
     fit = maximum_likelihood("DoublesidedMaxwell", y)
 
-    def fall(t):  # log density z^2 exp(-z^2 / 2) / (scale sqrt(2 pi))
+    def fall(t):  # minus the log-likelihood; the density is z^2 exp(-z^2 / 2) / (scale sqrt(2 pi))
         z = (y - t[0]) / np.exp(t[1])
         with np.errstate(divide="ignore"):
             return -np.sum(np.log(z**2) - z**2 / 2 - t[1] - np.log(2 * np.pi) / 2)
@@ -305,7 +305,7 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     rng = np.random.default_rng(seed)
     y = np.round(rng.gamma(2, 2, 20) if seed == 29 else rng.gumbel(0, 2, 20), 3)
 
-    def fall(log_gap):  # the profile of a shifted InverseGaussian over its shift
+    def fall(log_gap):  # minus the profile log-likelihood of the shift of a shifted InverseGaussian
         z = y - y.min() + np.exp(log_gap)
         mean, shape = z.mean(), 1 / np.mean(1 / z - 1 / z.mean())
         return -stats.invgauss(mean / shape, scale=shape).logpdf(z).sum()
@@ -441,4 +441,5 @@ def test_many_points_are_evaluated_in_small_batches(monkeypatch):
     monkeypatch.setattr(objective.density, "values", counted)
     w = np.random.default_rng(1).normal(size=[1000, 2])
     np.testing.assert_allclose(objective.values(w), [objective.value(row) for row in w], rtol=1e-13)
-    assert max(sizes) <= 2**14  # a block of log-densities; a censored Gamma needs 340 numbers for each, 45 MB in all
+    # A block has at most 2^14 log-densities. A censored Gamma needs 340 numbers for each of them, 45 MB for a block.
+    assert max(sizes) <= 2**14

@@ -111,7 +111,7 @@ def test_the_brier_score_of_two_classes_is_between_0_and_1_for_every_head(head):
     distribution, outcomes = heads[head]
     found = evaluate(distribution, y=outcomes)
     assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs[:, 1]), rel=1e-12)
-    # For a column of probabilities per class, scikit-learn returns the mean over the columns.
+    # `probs` has a column for each of the two classes. scikit-learn then returns the mean over the two columns.
     assert found.brier == pytest.approx(metrics.brier_score_loss(y, probs), rel=1e-12)
     np.testing.assert_allclose(found.scores["brier"], (probs[:, 1] - y) ** 2, rtol=1e-12)
 

@@ -15,7 +15,7 @@ import pytest
 from experiments import labelled_data, likelihood, uci_tables
 from tests.experiments.samples import npz_arrays, write_idx, write_photographs
 
-MUTANTS = [100, pytest.param(600, marks=pytest.mark.thorough)]  # damaged files of each kind
+MUTANTS = [100, pytest.param(600, marks=pytest.mark.thorough)]  # the number of damaged files of each kind
 
 
 def write_npz(path, compress):

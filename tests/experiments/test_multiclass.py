@@ -47,9 +47,9 @@ def test_images_become_numbers_from_0_to_1(dtype):
     np.testing.assert_allclose(first(images.astype("float32"))[:, 0, 0, 0], [0, 1], rtol=1e-6)
 
 
-@pytest.mark.thorough  # in every run, another test reads IDX files
+@pytest.mark.thorough  # `test_idx_files_are_read`, which is in every run, reads such files
 def test_the_multiclass_experiment_runs_on_idx_files(tmp_path):
-    write_idx(tmp_path / "idx", side=8)  # small images need a network with one block
+    write_idx(tmp_path / "idx", side=8)  # for images of 8 x 8 pixels, the network has one block
     arguments = ["--data", str(tmp_path / "idx"), "--epochs", "1", "--members", "1", "--keras", "3"]
     metrics = multiclass.main([*arguments, "--out", str(tmp_path / "run")])
     assert files(tmp_path / "run") == {"config.json", "metrics.json", *PICTURES, "model.keras"}

@@ -1,4 +1,7 @@
-"""The soak benchmark detects weights that differ, and measures memory, open files and threads of the process."""
+"""The soak benchmark compares the weights of training runs with the weights of reference runs.
+
+It also measures the memory, the open files and the threads of the process.
+"""
 
 import itertools
 import types
@@ -21,7 +24,7 @@ def test_a_trial_finds_no_difference(trial):
     assert soak.TRIALS[trial](shop) < soak.TOLERANCE
 
 
-@pytest.mark.thorough  # another test shows that a run reports differences
+@pytest.mark.thorough  # the next test, which is in every run, tests that a run reports a difference
 def test_a_trial_finds_a_difference(monkeypatch):
     shop = soak.Workshop(soak.Job.drawn(3, 0))
     monkeypatch.setattr(nllfit, "fit", lambda *args, **kwargs: None)

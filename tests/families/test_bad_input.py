@@ -105,7 +105,7 @@ def test_a_wrong_argument_is_named(name):
 @pytest.mark.thorough(but=("Censored", "ZeroInflated"))
 @pytest.mark.parametrize("wrapped", [nllfit.Censored, nllfit.Truncated, nllfit.ZeroInflated, nllfit.Hurdle])
 def test_a_fraction_is_no_count_of_a_family_of_integers(wrapped):
-    """TFP's Zipf counts in int32, and a cast would drop the fraction."""
+    """The outcomes of TFP's Zipf have dtype int32. A cast to int32 would drop the fraction."""
     window = {"low": 0} if wrapped is nllfit.Truncated else {}
     family = wrapped("Zipf", **window)
     y = [[2.0, 2.0], [2.5, 2.5]] if wrapped is nllfit.Censored else [2.0, 2.5]

@@ -185,7 +185,8 @@ BY_MPMATH = {
     ),
 }
 
-LONG = "Beta", "Binomial", "PERT"  # they run the same functions as NegativeBinomial and StudentT
+# These families are marked `thorough`, because NegativeBinomial and StudentT run the same functions.
+LONG = "Beta", "Binomial", "PERT"
 
 
 @pytest.mark.thorough(but="Gamma")

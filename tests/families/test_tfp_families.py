@@ -22,7 +22,8 @@ DISTRIBUTIONS = [
     if inspect.isclass(found) and issubclass(found, tfd.Distribution) and found is not tfd.Distribution
 ]
 
-# Why a family cannot be a head without further arguments: a part of the error message, or how TFP behaves.
+# The reasons why `DistributionHead(name, 3)` is not a usable head. Each text except `NO_GRADIENT` is part of the error
+# message. The families of `NO_GRADIENT` raise no error, but their loss has no gradient.
 NOT_DESCRIBED = "does not describe its parameters"
 NO_LINK = "has no default link for its parameter"
 NO_SHAPE = "does not follow from an outcome's shape"

@@ -330,7 +330,10 @@ def test_a_stratum_that_is_a_list_is_refused():
 
 
 def test_columns_that_a_formula_does_not_use_have_no_effect():
-    """The test adds columns with missing values, named like functions, an attribute and an argument in the formula."""
+    """The test adds columns with missing values.
+
+    Their names are also names of functions, of an attribute (`sum`) and of an argument (`data`) in the formula.
+    """
     formula = "log(y) ~ log(x + 1) + C(group, contr.sum) + center(data=y)"
     unused = {name: DATA.hole for name in ("log", "C", "sum", "center", "data")}
     plain, beside = (nllfit.regression(formula, data) for data in (DATA, DATA.assign(**unused)))

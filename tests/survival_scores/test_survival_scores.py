@@ -113,8 +113,8 @@ def test_a_cox_model_can_be_scored():
     assert (scores < survival_scores.brier_score(TIME, EVENT, SURVIVAL, TIMES)).all()
 
 
-def test_concordance_before_a_time_is_that_of_its_pairs():
-    """The reference is a loop over all pairs of rows."""
+def test_concordance_before_a_time_matches_a_loop_over_pairs():
+    """With `tau=3.0`, only pairs whose earlier time is below 3 count."""
     pairs = [
         1.0 if RISK[i] > RISK[j] else 0.5 if RISK[i] == RISK[j] else 0.0
         for i in range(len(TIME))

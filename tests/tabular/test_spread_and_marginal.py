@@ -99,7 +99,7 @@ def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index):
     np.testing.assert_allclose(target.losses(outputs, 0.05, y, None)[index], expected, rtol=1e-9)
 
 
-def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
+def test_the_marginal_distribution_bounds_the_loss_of_an_unusual_row():
     target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-19.0], [21.0]])))
     assert (target.loc, target.unit) == (1.0, 20.0)
     logits = np.array([[0.0, 1.0, 2.0]] * 2)
@@ -113,8 +113,12 @@ def test_the_marginal_part_bounds_the_loss_of_an_unusual_row():
 
 
 @pytest.mark.thorough
-def test_an_amount_starts_at_the_marginal_with_spread_and_marginal_part():
-    """An untrained Gamma is the marginal distribution. In the prediction, the marginal distribution has weight 10%."""
+def test_a_gamma_starts_at_the_marginal_distribution_and_is_mixed_with_it():
+    """Before training, all outputs of a network are 0, and the Gamma is the marginal distribution.
+
+    A prediction is a mixture of the network's Gamma, with weight 90%, and the marginal distribution, with weight 10%.
+    The loss of a spread is the mean negative log-likelihood of the predictions with this spread.
+    """
     y = RNG.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", rows_of(y))
     family = target.family

@@ -47,7 +47,11 @@ def test_a_normal_has_the_mean_and_the_spread_of_the_forest():
 @pytest.mark.thorough(but="1.0-")
 @pytest.mark.parametrize(("unit", "offset"), [(1.0, 1.7e9), (1e-9, 0.0), (1e39, 0.0)])
 def test_trees_do_not_depend_on_the_unit_of_a_column(unit, offset):
-    """Seconds since 1970 may differ by less than float32 resolves, and float32 does not contain huge numbers."""
+    """`grown` standardises the columns, because scikit-learn converts them to float32.
+
+    In float32, different times in seconds since 1970 may be equal, and numbers above 3.4e38 overflow. Besides,
+    scikit-learn does not split a column between values that differ by less than 1e-7.
+    """
     grown_on = Forest(*grown(X, STEPS, None, 3))(X + 0.01)
     moved = offset + unit * X
     found = Forest(*grown(moved, STEPS, None, 3))(offset + unit * (X + 0.01))

@@ -148,10 +148,10 @@ KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0,
 
 
 def test_censored_outcomes_have_no_crps():
-    """The CRPS needs exact outcomes, so censored outcomes can only be compared by the likelihood.
+    """The CRPS needs exact outcomes, so if outcomes are censored, families can only be compared by the likelihood.
 
-    The likelihoods of families of counts and of amounts can be compared if all outcomes are intervals, but not if some
-    outcomes are exact.
+    If all outcomes are intervals, the likelihood of each family is a probability. Then the likelihoods of a family of
+    counts and a family of amounts can be compared. If some outcomes are exact, they cannot be compared.
     """
 
     def by_crps(y, distributions):

@@ -237,7 +237,7 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
     ):
         nllfit.fit(model, iter([(x[:BATCH], y[:BATCH])]), epochs=2, verbose=0, compile="graph")
     before = model.get_weights()
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # the error is in the second chunk, after two steps
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # a chunk has two batches, and the error is in the second chunk
     dataset = tf.data.Dataset.from_tensor_slices((bad(x, np.nan, 100), y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"`x` has nan at row 4 of batch 3 of epoch 1.*8 numbers"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
@@ -247,11 +247,11 @@ def test_errors_name_the_batch_of_a_bad_dataset(monkeypatch):
 
 @pytest.mark.thorough  # in every run, `test_failures.py` tests impossible outcomes in arrays
 def test_errors_name_the_row_of_an_impossible_outcome_in_a_dataset(monkeypatch):
-    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)
+    monkeypatch.setattr(streams, "_MAX_CHUNK_STEPS", 2)  # a chunk has two batches, and the error is in the second chunk
     model = head_model()
     before = model.get_weights()
     dataset = tf.data.Dataset.from_tensor_slices((X, bad(Y, 2.0, 30))).batch(8)
-    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):  # `fit` reads 16 rows at a time
+    with pytest.raises(ValueError, match="`y` holds, at row 6 of batch 3 of epoch 1"):
         nllfit.fit(model, dataset, verbose=0, compile="graph")
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other)

@@ -44,10 +44,10 @@ def breast_cancer():
     return x, data.target[:, None], 1, heads.Bernoulli
 
 
-# The optimum of scikit-learn 1.9's LogisticRegression with a tolerance of 1e-12, as in tests/data/oracles.json. The
-# penalty 1e-2 is tested in float32 and with Keras 3 below.
 @pytest.mark.thorough  # penalties are covered by `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64`
 def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption():
+    # `objective` is the sum of `nll` and the penalty. Both numbers are from tests/data/oracles.json. scikit-learn 1.9's
+    # LogisticRegression computed them with a tolerance of 1e-12. Two tests below fit the same data with penalty 1e-2.
     penalty, objective, nll = 1e-3, 0.0680828231, 0.0543921760
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), penalty)
@@ -68,8 +68,8 @@ def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption(
     assert history.history["loss"][-1] == pytest.approx(objective, abs=1e-8)
     model.run_eagerly = True  # otherwise Keras traces `evaluate`
     assert history.history["loss"][-1] == pytest.approx(model.evaluate(x, y, len(x), verbose=0), abs=1e-12)
-    # The optimum is that of loss plus penalty. An error `e` of the weights changes this sum by about `e^2`. But the
-    # loss has a slope there, so the error changes the loss by about `e`, and the loss has half as many digits.
+    # `objective` is at its minimum, so an error `e` of the weights changes it by about `e^2`. `nll` is not at its
+    # minimum, so the error changes `nll` by about `e`. Therefore `nll` has half as many correct digits as `objective`.
     assert float(np.mean(nllfit.negative_log_likelihood(y, model(x)))) == pytest.approx(nll, abs=1e-6)
 
 
@@ -171,7 +171,7 @@ def regression(name):
 
 
 def least_squares(x, y):
-    """Returns the coefficients, of which the constant is the last, and the mean squared residual."""
+    """Returns the coefficients (the constant is last) and the mean squared residual."""
     design = np.column_stack([x, np.ones(len(x))])
     sizes = np.abs(design).max(0)
     coefficients = np.linalg.lstsq(design / sizes, y[:, 0], rcond=None)[0] / sizes
@@ -179,7 +179,7 @@ def least_squares(x, y):
 
 
 # `lstsq` itself is accurate to 6e-8 for Filip, whose condition number is 5e9, and to 1e-6 for Wampler5.
-@pytest.mark.thorough  # least squares are also in `test_a_model_can_be_solved_again_with_another_number_of_rows`
+@pytest.mark.thorough  # `test_a_model_can_be_solved_again_with_another_number_of_rows` also tests least squares
 @pytest.mark.parametrize(
     "names",
     [

@@ -36,7 +36,11 @@ def _binomial_cdf(d: tfd.Binomial, k: tf.Tensor) -> Tails:
 
 
 def _beta_binomial_cdf(d: tfd.BetaBinomial, k: tf.Tensor) -> Tails:
-    """Computes the CDF, which TFP lacks, as a sum over all counts. All rows have the same number of terms."""
+    """Computes both tails as sums of probabilities, because TFP has no CDF.
+
+    Each tail is a sum over the counts from 0 to the largest `total_count` of all rows. Counts that do not belong to the
+    tail of a row add 0.
+    """
     counts = tf.range(tf.reduce_max(d.total_count) + 1, dtype=k.dtype)
     counts = tf.reshape(counts, tf.concat([[-1], tf.ones([tf.rank(k + d.total_count)], tf.int32)], 0))
     probs = tf.where(counts <= d.total_count, tf.exp(d.log_prob(tf.minimum(counts, d.total_count))), 0.0)

@@ -66,10 +66,11 @@ def _gamma_crps(shape, rate, y):
 
 
 def _gamma_mean_minimum(a: tfd.Gamma, b: tfd.Gamma) -> tf.Tensor:
-    """Returns `-E|X - X'| / 2`. The term of `X` is `E[X sign(X - X')]`.
+    """Returns `-E|X - X'| / 2`, where `E|X - X'| = E[X sign(X - X')] + E[X' sign(X' - X)]`.
 
-    `E[X f(X)] = E[X] E[f(X*)]` for an `X*` whose concentration is larger by 1. The ratio `X' / (X' + X*)` of two Gammas
-    of equal rate is a Beta.
+    The first term is `E[X] E[sign(X* - X')]`, where `X*` is a Gamma with the rate of `X` and with the concentration of
+    `X` plus 1. `X* > X'` means `Z < rate' / (rate + rate')`, where `rate` and `rate'` are the rates of `X` and `X'`.
+    The variable `Z = rate' X' / (rate' X' + rate X*)` has a Beta distribution.
     """
 
     def term(d, other):

@@ -114,7 +114,11 @@ def _mean_minimum(a: tfd.Normal, b: tfd.Normal) -> tf.Tensor:
 
 
 def _log_normal_mean_minimum(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
-    """Returns `E[min(X, X')] = E[X; X < X'] + E[X'; X' < X]`. For a large scale, the distance would lose all digits."""
+    """Returns `E[min(X, X')] = E[X; X < X'] + E[X'; X' < X]`, where `E[X; A]` is the integral of `X` over event `A`.
+
+    `-E|X - X'| / 2` would also be correct (see `Facts.mean_minimum`). But for a large scale, it is far larger than the
+    CRPS, and the CRPS would lose all digits.
+    """
     spread = tf.sqrt(tf.square(a.scale) + tf.square(b.scale))
 
     def term(d, other):
