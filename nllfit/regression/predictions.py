@@ -1,14 +1,15 @@
 """Predictions of a regression and their intervals."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nllfit.cdf_and_quantiles import interval
+from nllfit.cdf_and_quantiles import interval, quantile
 from nllfit.families.arguments import as_count
 from nllfit.families.head_base import traced_distribution
-from nllfit.families.law import law_of
+from nllfit.families.law import elements_of, law_of
 from nllfit.families.mixture import mixture_of
 from nllfit.information_criteria import check_level, wald_interval
 from nllfit.regression.coefficient_derivatives import numbers_of
@@ -97,38 +98,105 @@ class Predictions(LinearPredictors):
             )
         designs, index = self._designs(data), self._index(data)
         numbers = numbers_of(self.predictors, designs, self._coefficients)
-        mean, gradients = self._central(numbers), self._central_gradients(numbers)
+        mean = self._with_confidence(self._central, designs, level)
+        distribution = traced_distribution(self.family, tf.constant(numbers))
+        low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
+        columns = np.column_stack([mean, low, high])
+        return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
+
+    def predict_quantile(self, data: Any = None, q: float = 0.5, *, level: float = 0.95) -> Any:
+        """Returns a quantile of each row's distribution, such as the median time, with a confidence interval.
+
+        The delta method gives the standard error `se` of the quantile `y`. The confidence interval is `y +- z se`. If
+        no outcome can be negative, it is `y exp(+- z se / y)`, which has no negative end. If the quantile depends only
+        on the main parameter, as for an Exponential, the ends are the smallest and the largest quantile in the Wald
+        interval of the linear predictor. If the fit did not converge, the standard error and the ends are NaN.
+
+        The confidence interval is about the quantile of all outcomes with the row's columns. `predict_interval` returns
+        the interval of a single new outcome, which is wider.
+
+        Args:
+          data: a table with the columns of the formulas and offsets; by default the fitted rows.
+          q: the probability of an outcome below the quantile, above 0 and below 1; 0.5 for the median.
+          level: the confidence level.
+
+        Returns:
+          A `DataFrame` with the columns `quantile`, `quantile_se`, `quantile_lower` and `quantile_upper`, in the unit
+          of the outcome.
+
+        Raises:
+          TypeError: if `data` is not a table.
+          ValueError: if one of these is true:
+            - The outcomes are counts or classes, whose quantiles have no standard error.
+            - `q` or `level` is not a probability above 0 and below 1.
+            - `predict` refuses `data`.
+          NotImplementedError: if the distribution has no CDF.
+
+        Example:
+          >>> data = {"time": [2.0, 4.0, 3.0, 6.0, 7.0, 9.0], "event": [1, 1, 0, 1, 1, 0]}
+          >>> fit = nllfit.regression("Surv(time, event) ~ 1", data, family="Exponential")
+          >>> fit.predict_quantile(data).round(2).to_dict("records")[0]["quantile"]
+          5.37
+
+        Source: Kalbfleisch and Prentice, The statistical analysis of failure time data, 2002, section 3.
+        """
+        if self.family.is_discrete:
+            raise ValueError(
+                f"The outcomes of a {self.family.name} are discrete, and their quantiles have no standard error: call "
+                f"`nllfit.quantile(result.predict_distribution(data), {q!r})` for the quantiles alone."
+            )
+        if not (isinstance(q, Real) and 0 < q < 1):
+            raise ValueError(f"`q` is {q!r}: give one probability above 0 and below 1, such as 0.5 for the median.")
+        check_level(level)
+
+        def quantiles(numbers):
+            return np.ravel(quantile(traced_distribution(self.family, tf.constant(numbers)), q))
+
+        lowest = np.min(elements_of(self.predict_distribution(data)).ends()[0])
+        columns = self._with_confidence(quantiles, self._designs(data), level, on_log_scale=lowest >= 0)
+        names = ["quantile", "quantile_se", "quantile_lower", "quantile_upper"]
+        return pd.DataFrame(columns, self._index(data), names)
+
+    def _with_confidence(self, point, designs, level, on_log_scale=False):
+        """Returns a prediction of each row, its standard error, and the ends of its confidence interval, `[m, 4]`.
+
+        `point(numbers)` returns the predictions `[m]` for linear predictors `[m, params_size]`. With `on_log_scale`, no
+        prediction is negative, and the delta method is applied to the logarithms.
+        """
+        numbers = numbers_of(self.predictors, designs, self._coefficients)
+        values, gradients = point(numbers), self._gradients(point, numbers)
         error = self._error(designs, gradients)
         main = self.predictors[0].start
-        if gradients[:, np.arange(gradients.shape[1]) != main].any() or not self.converged:
-            ends = wald_interval(mean, error, level)
-        else:
+        if not gradients[:, np.arange(gradients.shape[1]) != main].any() and self.converged:
             is_main = np.zeros_like(gradients)
             is_main[:, main] = 1.0
             low, high = wald_interval(numbers[:, main], self._error(designs, is_main), level).T
             # A link such as `square` has its minimum at 0, so we also try the point of the interval nearest to 0.
             tried = low, high, np.clip(0.0, low, high)
-            reached = [self._central(np.where(is_main, u[:, None], numbers)) for u in tried]
+            reached = [point(np.where(is_main, u[:, None], numbers)) for u in tried]
             ends = np.stack([np.min(reached, 0), np.max(reached, 0)], 1)
-        distribution = traced_distribution(self.family, tf.constant(numbers))
-        low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
-        columns = np.stack([mean, error, ends[:, 0], ends[:, 1], low, high], 1)
-        return pd.DataFrame(columns, index, ["mean", "mean_se", "mean_lower", "mean_upper", "lower", "upper"])
+        elif on_log_scale:
+            # A quantile at the end 0 of the support does not change with the parameters, so its error is 0.
+            relative = np.divide(error, values, out=np.zeros_like(values), where=values != 0)
+            ends = values[:, None] * np.exp(wald_interval(np.zeros_like(values), relative, level))
+        else:
+            ends = wald_interval(values, error, level)
+        return np.column_stack([values, error, ends])
 
     def _central(self, numbers):
         """Returns the point prediction `[m]` for linear predictors `[m, params_size]`: mean, median or mode."""
         return np.ravel(law_of(traced_distribution(self.family, tf.constant(numbers))).central_value())
 
-    def _central_gradients(self, numbers):
-        """Returns the gradient `[m, params_size]` of the point prediction with respect to the linear predictors.
+    def _gradients(self, point, numbers):
+        """Returns the gradient `[m, params_size]` of a prediction with respect to the linear predictors.
 
-        The gradient is a difference quotient, because TFP has no gradients of medians, modes and some means.
+        The gradient is a difference quotient, because TFP has no gradients of quantiles, modes and some means.
         """
         gradients = np.zeros_like(numbers)
         for index in range(numbers.shape[1]):
             step = np.zeros_like(numbers)
             step[:, index] = _STEP * (1 + np.abs(numbers[:, index]))
-            low, high = self._central(numbers - step), self._central(numbers + step)
+            low, high = point(numbers - step), point(numbers + step)
             changes = np.abs(high - low) > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
             gradients[:, index] = np.where(changes, (high - low) / (2 * step[:, index]), 0.0)
         return gradients

@@ -37,6 +37,17 @@ class Column:
     fill: float = 0.0
     has_gaps: bool = False
 
+    def unknown(self, values: np.ndarray) -> np.ndarray:
+        """Returns the distinct categories in `values` that the training rows do not have.
+
+        The result is empty if 50 categories have an indicator. Then the training rows may have had other, rarer
+        categories, which are not stored.
+        """
+        if not self.categories or len(self.categories) == _MOST_CATEGORIES:
+            return np.array([])
+        seen = [text for category in self.categories for text in _spellings(category, self.categories)]
+        return np.setdiff1d(values[~is_missing(values)].astype(str), seen)
+
     def encoded(self, values: np.ndarray) -> np.ndarray:
         """Returns the column `[n]` as numbers `[n, k]`. A category without an indicator counts as missing."""
         if self.categories is None:
@@ -83,9 +94,10 @@ class Columns:
             training, or contains numbers but had text.
 
         Warns:
-          UserWarning: with `warns`, if columns have missing values, but had none in training. The message names them.
+          UserWarning: with `warns`, if columns have missing values, but had none in training, or if they have unknown
+            categories. The message names them.
         """
-        parts, incomplete = [], []
+        parts, incomplete, unknown = [], [], []
         for column, (_, values) in zip(self.columns, columns_of(x), strict=True):
             is_text, was_text = values.dtype == object, column.categories is not None
             was_empty = column.categories == []
@@ -99,11 +111,19 @@ class Columns:
                 incomplete.append(column.name)
             if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
+            unknown += [f"{text!r} in {column.name}" for text in column.unknown(values).tolist()]
             parts.append(column.encoded(values))
         if incomplete and warns:
             warnings.warn(
                 f"`X` lacks values of {', '.join(incomplete)}, and no row lacked them in training: the intervals of "
                 f"such rows may be too narrow. Include such rows when you fit.",
+                stacklevel=4,
+            )
+        if unknown and warns:
+            more = ", ..." if len(unknown) > 3 else ""
+            warnings.warn(
+                f"`X` has categories that the estimator does not know, {', '.join(unknown[:3])}{more}: they count as "
+                f"missing, so the predictions of such rows may be far off. Include such rows when you fit.",
                 stacklevel=4,
             )
         return np.concatenate(parts, axis=1)

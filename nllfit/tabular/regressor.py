@@ -40,8 +40,8 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column. If a column lacks values in training rows, one more input marks
-    rows without a value. Otherwise new rows without a value cause a warning. A category that is not among the 50 most
-    frequent of its column counts as missing. `fit` warns if this applies to most rows, for example if dates are text.
+    rows without a value; otherwise, such rows cause a warning. So do unknown categories. A category that is not among
+    the 50 most frequent of its column counts as missing; `fit` warns if this applies to most rows.
 
     Args:
       distribution: the distribution to predict, as one of:

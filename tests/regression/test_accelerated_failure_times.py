@@ -64,3 +64,76 @@ def test_drawn_coefficients_hardly_change_an_interval_of_times(heart):
     fit = nllfit.regression("Surv(time, censors) ~ 1", heart, "Weibull")
     plain, drawn = (fit.predict_interval(heart[:1], 0.5, num_draws=num_draws) for num_draws in (0, 100))
     np.testing.assert_allclose(drawn[["lower", "upper"]], plain[["lower", "upper"]], rtol=0.15)
+
+
+def test_quantiles_of_log_normal_times_have_the_errors_of_their_closed_form(heart):
+    """A LogNormal's quantile is `exp(loc + z scale)`, so the error of its logarithm follows from the covariance."""
+    fit = nllfit.regression("Surv(time, censors) ~ age", heart, "LogNormal")
+    z = stats.norm.ppf(0.9)
+    gradients = np.array([[1.0, 40.0, z], [1.0, 60.0, z]])
+    logarithms = gradients @ fit.params
+    errors = np.sqrt(np.einsum("ri,ij,rj->r", gradients, fit.cov_params(), gradients))
+    ours = fit.predict_quantile({"age": [40.0, 60.0]}, 0.9, level=0.8)
+    np.testing.assert_allclose(ours["quantile"], np.exp(logarithms), rtol=1e-10)
+    np.testing.assert_allclose(ours["quantile_se"], np.exp(logarithms) * errors, rtol=1e-8)
+    half = stats.norm.ppf(0.9) * errors
+    np.testing.assert_allclose(ours["quantile_lower"], np.exp(logarithms - half), rtol=1e-8)
+    np.testing.assert_allclose(ours["quantile_upper"], np.exp(logarithms + half), rtol=1e-8)
+
+
+def test_a_median_of_exponential_times_has_the_wald_interval_of_its_linear_predictor(heart):
+    fit = nllfit.regression("Surv(time, censors) ~ 1", heart, "Exponential")
+    events, total = heart.censors.sum(), heart.time.sum()
+    ours = fit.predict_quantile(heart.iloc[:1]).iloc[0]
+    np.testing.assert_allclose(ours["quantile"], np.log(2) * total / events, rtol=1e-8)
+    ends = np.log(2) * total / events * np.exp(stats.norm.ppf([0.025, 0.975]) / np.sqrt(events))
+    np.testing.assert_allclose(ours[["quantile_lower", "quantile_upper"]], ends, rtol=1e-8)
+
+
+def test_the_interval_of_a_normal_quantile_is_symmetric_and_may_have_a_negative_end():
+    rng = np.random.default_rng(0)
+    fit = nllfit.regression("y ~ x", {"y": rng.normal(size=40), "x": rng.normal(size=40)})
+    gradient = np.array([1.0, 0.0, stats.norm.ppf(0.4)])
+    value, error = gradient @ fit.params, np.sqrt(gradient @ fit.cov_params() @ gradient)
+    half = stats.norm.ppf(0.975) * error
+    ours = fit.predict_quantile({"x": [0.0]}, 0.4).iloc[0]
+    np.testing.assert_allclose(ours, [value, error, value - half, value + half], rtol=1e-8)
+    assert ours["quantile_lower"] < 0 < ours["quantile_upper"]
+
+
+def test_a_quantile_that_is_always_0_is_known_without_error():
+    rng = np.random.default_rng(0)
+    data = {"y": np.where(rng.random(200) < 0.6, 0.0, rng.gamma(2.0, 1.0, 200)), "x": rng.normal(size=200)}
+    fit = nllfit.regression("y ~ x", data, nllfit.ZeroInflated("Gamma"))
+    np.testing.assert_array_equal(fit.predict_quantile({"x": [0.0, 1.0]}, 0.5), np.zeros([2, 4]))
+    assert (fit.predict_quantile({"x": [0.0, 1.0]}, 0.9) > 0).all(axis=None)
+
+
+@pytest.mark.thorough
+def test_intervals_of_a_median_cover_it_in_95_percent_of_censored_samples():
+    """The standard error of the share of 400 samples is 1.1%."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        group = np.repeat([0.0, 1.0], 60)
+        times, limits = rng.weibull(1.5, 120) * np.exp(1 + 0.5 * group), rng.exponential(8.0, 120)
+        data = {"time": np.minimum(times, limits), "event": times <= limits, "group": group}
+        fit = nllfit.regression("Surv(time, event) ~ group", data, "Weibull")
+        ours = fit.predict_quantile({"group": [1.0]}).iloc[0]
+        covered.append(ours["quantile_lower"] < np.exp(1.5) * np.log(2) ** (1 / 1.5) < ours["quantile_upper"])
+    assert abs(np.mean(covered) - 0.95) < 0.035
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "message"),
+    [
+        ("Weibull", {"q": 1}, "`q` is 1: give one probability above 0 and below 1"),
+        ("Weibull", {"q": [0.1, 0.9]}, r"`q` is \[0.1, 0.9\]: give one probability"),
+        ("Weibull", {"level": 95}, "`level` is 95: give a probability between 0 and 1"),
+        ("Poisson", {}, "a Poisson are discrete, and their quantiles have no standard error: call `nllfit.quantile"),
+    ],
+)
+def test_quantiles_without_an_interval_are_refused(heart, family, arguments, message):
+    fit = nllfit.regression("time ~ 1", heart, family)
+    with pytest.raises(ValueError, match=message):
+        fit.predict_quantile(**arguments)

@@ -54,7 +54,12 @@ def test_a_polars_frame_after_fitting_on_pandas():
 def test_unseen_categories_and_missing_values_are_encoded():
     columns = Columns.of(PANDAS)
     new = PANDAS.assign(kind=["z", "y", "x", "x"], town=[None, "v", "t", "u"], old=[None, False, True, True])
-    with pytest.warns(UserWarning, match=r"`X` lacks values of 'town', 'old', and no row lacked them"):
+    with (
+        pytest.warns(UserWarning, match=r"`X` lacks values of 'town', 'old', and no row lacked them"),
+        pytest.warns(
+            UserWarning, match=r"categories that the estimator does not know, 'z' in 'kind', 't' in 'town': they"
+        ),
+    ):
         found = columns.matrix(new)
     np.testing.assert_array_equal(
         found[:, 2:5], [[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 0, 0]]
@@ -75,10 +80,12 @@ def test_categories_of_floats_are_those_of_equal_ints():
     whole, with_gaps = (pd.DataFrame({"kind": pd.Series(values).astype("category")}) for values in ([1, 2], [2, None]))
     with pytest.warns(UserWarning, match="lacks values of 'kind'"):
         np.testing.assert_array_equal(Columns.of(whole).matrix(with_gaps), [[0, 1], [0, 0]])
-    np.testing.assert_array_equal(Columns.of(with_gaps).matrix(whole), [[0, 1], [1, 0]])
+    with pytest.warns(UserWarning, match="not know, '1' in 'kind': they"):
+        np.testing.assert_array_equal(Columns.of(with_gaps).matrix(whole), [[0, 1], [1, 0]])
     versions = pd.DataFrame({"version": ["1", "1.0", "v1", "v1.0"]})
     np.testing.assert_array_equal(Columns.of(versions).matrix(versions), np.eye(4))
-    np.testing.assert_array_equal(Columns.of(versions[2:3]).matrix(versions), [[0], [0], [1], [0]])
+    with pytest.warns(UserWarning, match=r"not know, '1' in 'version', '1.0' in 'version', 'v1.0' in 'version': they"):
+        np.testing.assert_array_equal(Columns.of(versions[2:3]).matrix(versions), [[0], [0], [1], [0]])
 
 
 @pytest.mark.parametrize("values", [["u", "v"], [1.0, 2.0]])
@@ -86,6 +93,15 @@ def test_a_column_without_a_value_in_training_says_nothing_later(values):
     """If most values of a column are missing, all of its values may be missing in a training fold."""
     columns = Columns.of(pd.DataFrame({"a": [1.0, 2.0], "note": [None, None]}))
     np.testing.assert_array_equal(columns.matrix(pd.DataFrame({"a": [3.0, 4.0], "note": values})), [[3, 1], [4, 1]])
+
+
+def test_a_category_that_was_too_rare_for_an_indicator_is_not_called_unknown():
+    """A column of 60 categories has 50 indicators, and the names of the other 10 are not stored."""
+    table = pd.DataFrame({"town": [f"t{i}" for i in range(60)] * 2})
+    columns = Columns.of(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        columns.matrix(table)
 
 
 @pytest.mark.parametrize("gap", [None, np.nan])
