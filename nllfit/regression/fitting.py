@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.initialization.marginal import marginal_numbers
+from nllfit.regression import infinite_coefficients
 from nllfit.regression.coefficient_search import Objective, maximum
 from nllfit.regression.data_columns import as_clusters, as_frame, as_weights
 from nllfit.regression.designs import Design, sides
@@ -125,7 +126,7 @@ def regression(
     _check_outcomes(objective, outcome)
     _check_clusters(objective, clusters)
     model = build_model(fitted_family, predictors)
-    coefficients, fault = _fitted(objective, model)
+    coefficients, fault = _fitted(objective, model, names)
     return Regression(
         formula=", ".join([formula, *(f"{name} {text}" for name, text in formulas.items())]),
         model=model,
@@ -186,7 +187,7 @@ def _start(objective):
     return np.concatenate(coefficients)
 
 
-def _fitted(objective, model):
+def _fitted(objective, model, names):
     """Fits the model. Returns its coefficients, and an error message or None."""
     coefficients, is_maximum = maximum(objective, _start(objective))
     if is_maximum:
@@ -200,7 +201,7 @@ def _fitted(objective, model):
     history = fit_lbfgs(model, x, objective.y, sample_weight=objective.weights)
     coefficients = flat_weights(model)[places_of(model, objective.predictors)]
     if not history.converged:
-        return coefficients, history.message
+        return coefficients, infinite_coefficients.reason(objective, coefficients, names) or history.message
     coefficients, is_maximum = maximum(objective, coefficients)
     set_coefficients(model, objective.predictors, coefficients)
     fault = "the coefficients are not a maximum: the likelihood does not fall in all directions from them"

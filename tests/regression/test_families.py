@@ -113,19 +113,6 @@ def test_quantile_residuals_are_normal_where_the_model_is_true():
 
 
 @pytest.mark.thorough
-def test_a_group_of_zeros_has_no_finite_optimum():
-    rng = np.random.default_rng(0)
-    data = {
-        "g": np.repeat(["a", "b", "c"], 30),
-        "c": np.concatenate([rng.poisson(5, 30), [0] * 30, rng.poisson(2, 30)]),
-    }
-    result = nllfit.regression("c ~ C(g)", data, family="Poisson")
-    assert not result.converged
-    assert result.message.startswith("the optimum is at infinity")
-    assert result.predict_interval()[["mean_se", "mean_lower", "mean_upper"]].isna().all(axis=None)
-
-
-@pytest.mark.thorough
 def test_a_median_has_the_standard_error_of_the_delta_method():
     data = {"y": stats.genpareto.rvs(1.3, size=300, random_state=1)}
     heavy = nllfit.regression("y ~ 1", data, family="GeneralizedPareto", loc=0.0)
