@@ -11,8 +11,8 @@ from scipy import sparse, stats
 
 import nllfit
 from nllfit import Family, MixtureFamily, maximum_likelihood
-from nllfit.initialization import marginal
-from nllfit.initialization.marginal import marginal_numbers
+from nllfit.initialization import marginal_estimate
+from nllfit.initialization.marginal_estimate import marginal_numbers
 from tests.files import data_file
 from tests.keras_versions import KITS, alternately, in_turn, mainly
 
@@ -37,7 +37,7 @@ def estimates(monkeypatch):
         found.append(maximum_likelihood(*args, **kwargs))
         return found[-1]
 
-    monkeypatch.setattr(marginal, "maximum_likelihood", kept)
+    monkeypatch.setattr(marginal_estimate, "maximum_likelihood", kept)
     return found
 
 

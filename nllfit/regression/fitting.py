@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.initialization.marginal import marginal_numbers
+from nllfit.initialization.marginal_estimate import marginal_numbers
 from nllfit.regression import infinite_coefficients
 from nllfit.regression.coefficient_search import Objective, maximum
 from nllfit.regression.data_columns import as_clusters, as_frame, as_weights

@@ -20,7 +20,7 @@ from nllfit.tabular.column_encoding import Columns, as_table
 from nllfit.tabular.network_architectures import checked_network
 from nllfit.tabular.table_rows import Rows, Settings, Stream, check_lengths, sample_of
 from nllfit.tabular.targets import Target
-from nllfit.tabular.trials import Predictor, Search, Trial
+from nllfit.tabular.trials_and_spread import Predictor, Search, Trial
 
 __all__ = ["TabularEstimator", "checked_rows"]
 

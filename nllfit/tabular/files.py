@@ -22,7 +22,7 @@ from nllfit.tabular.network_inputs import Bins, Inputs
 from nllfit.tabular.networks_and_forests import Networks, Trees
 from nllfit.tabular.perceptron import Perceptron
 from nllfit.tabular.standardised_target import LocationScale
-from nllfit.tabular.trials import Predictor, Trial
+from nllfit.tabular.trials_and_spread import Predictor, Trial
 from nllfit.tabular.unscaled_target import OwnUnit
 
 __all__ = ["read", "write"]

@@ -2,7 +2,7 @@
 
 How `fit` works, file by file:
 
-    fit.py              checks the arguments (fit_arguments.py)
+    fit.py              checks the arguments (fit_arguments.py, callback_checks.py)
     batches.py          converts the data to `Arrays`, or to a `Stream` (streams.py) with a reader (dataset_readers.py)
     outcome_support.py  checks outcomes against the support of the heads (model_outputs.py)
     callback_loop.py    trains the epochs of a `Run` and calls Keras's callbacks (model_for_callbacks.py)
@@ -18,8 +18,8 @@ How `fit` works, file by file:
 How to extend it:
 
 - To stop a run by a new rule, write a Keras callback. Its `on_epoch_end` sets `self.model.stop_training = True`. If one
-  of Keras's own callbacks only reads the model, add its name to `_READERS` in fit_arguments.py, so that one call still
-  runs many epochs.
+  of Keras's own callbacks only reads the model, add its name to `_READERS` in callback_checks.py, so that one call
+  still runs many epochs.
 - To switch to XLA by a new rule, change `graph_or_xla.next_call`, or `_is_worth_compiling` if the rule depends on
   measured times. The number of steps in a call is set in `_max_steps`. Add a row for each rule to
   `tests/training/test_graph_or_xla.py`.

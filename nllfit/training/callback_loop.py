@@ -7,9 +7,9 @@ from typing import Any
 
 from nllfit.adapters import Model, adapter_of
 from nllfit.training.backups import Backup
+from nllfit.training.callback_checks import only_reads
 from nllfit.training.epoch_programs import MOST_EPOCHS
 from nllfit.training.failures import not_finite
-from nllfit.training.fit_arguments import only_reads
 from nllfit.training.model_for_callbacks import WatchedModel
 from nllfit.training.run_state import Run, numbers
 

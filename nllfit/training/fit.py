@@ -15,9 +15,10 @@ from nllfit.adapters import adapter_of
 from nllfit.adapters.tensorflow import is_op_determinism_enabled
 from nllfit.model_inputs import float_dtype
 from nllfit.training.batches import batches_of, split_arrays
+from nllfit.training.callback_checks import epoch_callbacks
 from nllfit.training.callback_loop import CallbackLoop
 from nllfit.training.failures import lost_worker_named, unfrozen_weight_explained
-from nllfit.training.fit_arguments import as_integers, check_options, check_trainable, epoch_callbacks
+from nllfit.training.fit_arguments import as_integers, check_options, check_trainable
 from nllfit.training.outcome_support import outcome_check
 from nllfit.training.replicas import Replicas
 from nllfit.training.run_state import Run

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import nllfit
-from nllfit.tabular.trials import Trial
+from nllfit.tabular.trials_and_spread import Trial
 
 
 def files(folder):

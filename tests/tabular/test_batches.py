@@ -10,7 +10,7 @@ import tensorflow as tf
 from nllfit import ZeroInflated
 from nllfit.tabular import DistributionClassifier, DistributionRegressor, Network, table_rows
 from nllfit.tabular.column_encoding import Columns
-from nllfit.tabular.trials import Search
+from nllfit.tabular.trials_and_spread import Search
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, [448, 2])

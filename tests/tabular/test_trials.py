@@ -7,12 +7,12 @@ import pytest
 
 import nllfit
 from nllfit.tabular import DistributionRegressor, Network
-from nllfit.tabular import trials as trials_module
+from nllfit.tabular import trials_and_spread as trials_module
 from nllfit.tabular.candidates import target_of
 from nllfit.tabular.networks_and_forests import Networks
 from nllfit.tabular.table_rows import Rows, Settings
 from nllfit.tabular.targets import SPREADS
-from nllfit.tabular.trials import Search, Trial
+from nllfit.tabular.trials_and_spread import Search, Trial
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=[250, 1])

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 import nllfit
 from nllfit import heads
-from nllfit.initialization import last_weights
+from nllfit.initialization import initial_biases
 from nllfit.model_caches import shared_by
 from nllfit.optimum.corners import lowest_at_corners
 from nllfit.training import lbfgs
@@ -544,7 +544,7 @@ def test_an_interrupted_initialization_keeps_the_weights(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(last_weights, "_check", interrupted)
+    monkeypatch.setattr(initial_biases, "_check", interrupted)
     for call in (nllfit.initialize, nllfit.fit_lbfgs):
         with pytest.raises(KeyboardInterrupt):
             call(model, x, y)

@@ -14,7 +14,7 @@ from nllfit.families.family_base import ParametricFamily
 from nllfit.families.head_base import Origin
 from nllfit.families.outcome_shapes import as_column, as_outcomes, finite_part, weights_of_outcomes
 from nllfit.head_outputs import as_distribution
-from nllfit.initialization.marginal import marginal_numbers
+from nllfit.initialization.marginal_estimate import marginal_numbers
 from nllfit.model_inputs import refusal_of, sparse_if_taken
 from nllfit.output_masks import masks_of
 from nllfit.prediction import origin_of
