@@ -57,7 +57,7 @@ def as_given(prior: Any) -> Any:
     `prior` is the user's value or the value in a config.
 
     Raises:
-      ValueError: if `prior` is not a positive number, the name of a family, a distribution or a family.
+      ValueError: if `prior` is none of these: a positive number, a distribution, a family, or the name of a family.
     """
     is_scale = isinstance(prior, numbers.Real) and not isinstance(prior, bool)
     if is_scale and 0 < prior < math.inf:

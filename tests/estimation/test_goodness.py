@@ -47,8 +47,8 @@ def test_the_p_values_match_scipy(name, theirs):
 def test_counts_are_tested_by_chi_square():
     y = np.random.default_rng(0).poisson(3.0, 200)
     found = goodness_of_fit(maximum_likelihood("Poisson", y))
-    law = stats.poisson(y.mean())  # the bins are 0 to 6, and 7 or more: each has at least 5 expected outcomes
-    edges = np.arange(7)
+    law = stats.poisson(y.mean())
+    edges = np.arange(7)  # eight bins: one for each count up to 6, and one for more; each has 5 or more expected outcomes
     expected = 200 * np.diff([0, *law.cdf(edges), 1])
     assert expected.min() >= 5
     observed = np.bincount(np.minimum(y, 7), minlength=8)
