@@ -1,6 +1,6 @@
 """Selects the tests that run: all ordinary tests, and one twentieth (1/20) of the tests marked `thorough`.
 
-By default, the selected twentieth changes every day.
+By default, the selected twentieth changes every day. This file also contains the fixture `rng`.
 """
 
 import collections
@@ -9,9 +9,17 @@ import gc
 import itertools
 import zlib
 
+import numpy as np
 import pytest
 
 TURNS = 20  # the number of groups of the tests marked `thorough`; by default, a run contains one of the groups
+
+
+@pytest.fixture
+def rng():
+    """A new random generator for each test, because the data of a test must not depend on the tests that ran before."""
+    # Many modules draw inputs such as `X` with the seed 0. With another seed, noise does not repeat these inputs.
+    return np.random.default_rng(7)
 
 
 def pytest_addoption(parser):

@@ -56,9 +56,9 @@ def test_scoring_losses_train_save_and_reload(kit, name, tmp_path):
 
 
 @each_keras
-def test_scoring_losses_are_weighted_and_masked_means(kit):
-    params = RNG.normal(size=[8, 4])
-    y, weights = RNG.normal(size=[8, 2]), np.arange(8.0)
+def test_scoring_losses_are_weighted_and_masked_means(kit, rng):
+    params = rng.normal(size=[8, 4])
+    y, weights = rng.normal(size=[8, 2]), np.arange(8.0)
     output = kit.heads.Normal(2, dtype="float64")(params)
     normal = kit.distribution(output).distribution
     by_name = {

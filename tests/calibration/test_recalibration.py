@@ -70,8 +70,8 @@ def test_a_recalibrated_distribution_is_consistent():
 
 
 @pytest.mark.thorough
-def test_a_calibrated_model_loses_little():
-    y = X[:, :1] + RNG.normal(size=[2000, 1])
+def test_a_calibrated_model_loses_little(rng):
+    y = X[:, :1] + rng.normal(size=[2000, 1])
     model = wrong(KITS[0], bias=0.0)
     models = model, recalibrate(model, X[FIT], y[FIT])
     before, after = (-predict_distribution(m, X[TEST]).log_prob(y[TEST].astype("float32")) for m in models)
@@ -108,8 +108,8 @@ def test_few_rows_do_not_harm_a_calibrated_model():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("factor", [10.0, 0.1])
-def test_a_spread_may_be_wrong_by_a_factor_of_ten(factor):
-    y = X[:, :1] + 0.5 * RNG.normal(size=[2000, 1])
+def test_a_spread_may_be_wrong_by_a_factor_of_ten(factor, rng):
+    y = X[:, :1] + 0.5 * rng.normal(size=[2000, 1])
     model = wrong(KITS[0], scale=0.5 * factor, bias=0.0)
     after = predict_distribution(recalibrate(model, X[FIT], y[FIT]), X[TEST])
     nll = -np.asarray(after.log_prob(y[TEST].astype("float32")), float)
@@ -121,9 +121,9 @@ def test_a_spread_may_be_wrong_by_a_factor_of_ten(factor):
 
 
 @pytest.mark.thorough
-def test_each_element_has_its_own_map_and_steps_share_one():
+def test_each_element_has_its_own_map_and_steps_share_one(rng):
     model = KITS[0].keras.Sequential([KITS[0].keras.layers.Activation("linear"), KITS[0].heads.Normal(2, scale=1.0)])
-    y = X + np.array([0.2, 3.0]) * RNG.normal(size=X.shape)
+    y = X + np.array([0.2, 3.0]) * rng.normal(size=X.shape)
     recalibrated = recalibrate(model, X, y)
     spread = predict_distribution(recalibrated, X[:3]).stddev()
     np.testing.assert_allclose(spread, [[0.2, 3.0]] * 3, rtol=0.1)

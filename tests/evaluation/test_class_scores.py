@@ -30,8 +30,8 @@ def test_class_scores_match_scikit_learn():
     assert "bear" in found.summary().splitlines()[2]
 
 
-def test_class_scores_of_one_hot_rows_and_events_match_scikit_learn():
-    logits = LOGITS + 1e-3 * RNG.normal(size=LOGITS.shape)  # without this noise, rounding would decide ties
+def test_class_scores_of_one_hot_rows_and_events_match_scikit_learn(rng):
+    logits = LOGITS + 1e-3 * rng.normal(size=LOGITS.shape)  # without this noise, rounding would decide ties
     rows = nllfit.class_scores(nllfit.evaluate(tfd.OneHotCategorical(logits), y=np.eye(3)[LABELS]))
     labels = nllfit.class_scores(nllfit.evaluate(tfd.Categorical(logits), y=LABELS))
     np.testing.assert_allclose(rows.auc, labels.auc)

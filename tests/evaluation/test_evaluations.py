@@ -360,8 +360,8 @@ def test_levels_that_agree_in_six_digits_are_kept_apart():
     assert list(found.to_dict()["width"]) == ["0.95", "0.9500001"]
 
 
-def test_models_in_float32_and_float64_have_the_same_outcomes():
-    y = RNG.normal(size=20)
+def test_models_in_float32_and_float64_have_the_same_outcomes(rng):
+    y = rng.normal(size=20)
     single = evaluate(tfd.Normal(tf.zeros([20]), 1.0), y=y)
     double = evaluate(tfd.Normal(tf.zeros([20], tf.float64), np.float64(2.0)), y=y)
     found = compare_scores(single, double)["nll"]

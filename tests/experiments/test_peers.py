@@ -8,8 +8,6 @@ from scipy import stats
 
 from experiments.benchmarks import peers
 
-RNG = np.random.default_rng(0)
-
 
 def marginal(x, y, seed):
     """A stand-in for another package: it ignores the inputs."""
@@ -18,9 +16,9 @@ def marginal(x, y, seed):
     return lambda x: peers.normal(np.full(len(x), loc), np.full(len(x), scale))
 
 
-def test_scores_of_a_normal_match_the_formulas():
+def test_scores_of_a_normal_match_the_formulas(rng):
     """The reference CRPS is a formula (Gneiting and Raftery, 2007). `peers` computes the CRPS from 99 quantiles."""
-    y = RNG.normal(5.0, 2.0, 4000)
+    y = rng.normal(5.0, 2.0, 4000)
     found = peers.scored(marginal, y[:, None], y, np.arange(2000), np.arange(2000, 4000), 0)
     z = (y[2000:] - y[:2000].mean()) / y[:2000].std()
     crps = y[:2000].std() * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - np.pi**-0.5)

@@ -185,12 +185,9 @@ BY_MPMATH = {
     ),
 }
 
-# These families are marked `thorough`, because NegativeBinomial and StudentT run the same functions.
-LONG = "Beta", "Binomial", "PERT"
-
 
 @pytest.mark.thorough(but="Gamma")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough if n in LONG else ()) for n in FAMILIES])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_families_are_accurate_at_large_parameters(name):
     arguments, tails, middle, deviation = FAMILIES[name]
     distribution = getattr(tfd, name)(*constants(*arguments))

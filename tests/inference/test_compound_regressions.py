@@ -55,8 +55,8 @@ def test_a_hurdle_regression_matches_a_logistic_and_a_truncated_one():
 
 
 @pytest.mark.thorough  # in every run, `tests/test_heads.py` compares a truncated Poisson with SciPy
-def test_a_truncated_regression_matches_scipys_minimum():
-    y = 1 + 0.7 * X[:, 0] + RNG.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
+def test_a_truncated_regression_matches_scipys_minimum(rng):
+    y = 1 + 0.7 * X[:, 0] + rng.normal(size=400) * np.exp(0.1 - 0.2 * X[:, 0])
     x, y = X[y > 0], y[y > 0]
 
     def loss(numbers):

@@ -54,9 +54,9 @@ def test_rows_of_weight_0_are_not_rows_of_a_stream(small_parts, library):
 
 
 @pytest.mark.thorough
-def test_weights_count_between_the_parts_of_a_stream(small_parts):
+def test_weights_count_between_the_parts_of_a_stream(small_parts, rng):
     """The outcomes are 0 in parts of weight 9, and 1 in parts of weight 1. So the weighted mean is 0.1."""
-    y = np.arange(512) // 128 % 2 + 0.1 * RNG.normal(size=512)
+    y = np.arange(512) // 128 % 2 + 0.1 * rng.normal(size=512)
     weights = np.where(np.arange(512) // 128 % 2, 1.0, 9.0)
     batches = [(np.zeros([128, 1]), y[i : i + 128], weights[i : i + 128]) for i in range(0, 512, 128)]
     model = DistributionRegressor("Normal", **SHORT | {"num_members": 1}).fit_batches(batches)
@@ -67,12 +67,12 @@ def test_weights_count_between_the_parts_of_a_stream(small_parts):
 
 
 @pytest.mark.thorough
-def test_all_rows_train_the_ensemble(small_parts):
+def test_all_rows_train_the_ensemble(small_parts, rng):
     """An ensemble that trains on all 448 rows in batches predicts better means than one that trains on 150 rows."""
     model = DistributionRegressor(**SHORT).fit_batches(batches_of_arrays)
     of_all = DistributionRegressor(**SHORT).fit(X, Y)
     of_sample = DistributionRegressor(**SHORT).fit(*table_rows.sample_of(batches_of_arrays, 0)[0][:2])
-    new = RNG.uniform(-2, 2, [500, 2])
+    new = rng.uniform(-2, 2, [500, 2])
     errors = [np.sqrt(np.mean((m.predict(new) - 3 - 2 * new[:, 0]) ** 2)) for m in (model, of_all, of_sample)]
     assert errors[0] < 0.7 * errors[2]
     assert errors[0] < 1.3 * errors[1]
@@ -115,9 +115,9 @@ def test_values_of_rows_outside_the_sample_have_a_probability(small_parts):
     np.testing.assert_allclose(probs.mean(axis=1), len(others) / 2 / 448, atol=0.15)
 
 
-def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, monkeypatch):
+def test_auto_tries_families_whose_support_contains_all_outcomes(small_parts, monkeypatch, rng):
     """An outcome of 0 excludes the Gamma, even if it is in a row that is not in the sample. No network is trained."""
-    y, tried = 1 + RNG.gamma(2, size=448), []
+    y, tried = 1 + rng.gamma(2, size=448), []
 
     def batches():
         return ((X[i : i + 64], y[i : i + 64]) for i in range(0, 448, 64))

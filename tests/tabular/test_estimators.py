@@ -79,8 +79,8 @@ def test_samples_follow_the_distribution_and_are_reproducible(regressor):
     np.testing.assert_allclose(samples.mean(0), regressor.predict(X[:3]), atol=0.3)
 
 
-def test_weights_in_a_score_count_rows(regressor):
-    weights = RNG.integers(0, 3, 120)
+def test_weights_in_a_score_count_rows(regressor, rng):
+    weights = rng.integers(0, 3, 120)
     repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
     assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)  # a sum of float32 terms of size 1
 
@@ -126,11 +126,11 @@ def test_a_classifier_predicts_probabilities(classifier):
 
 
 @pytest.mark.thorough
-def test_a_regressor_fits_another_family_to_a_weighted_frame():
+def test_a_regressor_fits_another_family_to_a_weighted_frame(rng):
     """Large outcomes, and a frame with a category and a missing value. New frames need the same order of columns."""
     table = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "yes", "no")})
     table.loc[3, "a"] = np.nan
-    amounts, weights = 1e5 * np.exp(Y / 10), RNG.integers(1, 3, 120)
+    amounts, weights = 1e5 * np.exp(Y / 10), rng.integers(1, 3, 120)
     model = DistributionRegressor("Gamma", **SHORT).fit(table, amounts, sample_weight=weights)
     assert list(model.feature_names_in_) == ["a", "b"]
     assert np.corrcoef(np.log(model.predict(table)), Y)[0, 1] > 0.8
@@ -153,10 +153,10 @@ def test_a_regressor_predicts_several_outcomes(capsys):
 
 
 @pytest.mark.thorough
-def test_a_regressor_fits_right_censored_times():
+def test_a_regressor_fits_right_censored_times(rng):
     """The mean of all times is 1. The observed times are shorter on average: 0.5."""
-    times = RNG.exponential(1.0, 120)
-    end = RNG.exponential(1.0, 120)
+    times = rng.exponential(1.0, 120)
+    end = rng.exponential(1.0, 120)
     model = DistributionRegressor("Exponential", **QUICK).fit(X, np.minimum(times, end), observed=times <= end)
     assert 0.7 < model.predict(X).mean() < 1.6
     assert np.minimum(times, end)[times <= end].mean() < 0.6
@@ -167,12 +167,12 @@ def test_a_regressor_fits_right_censored_times():
 
 
 @pytest.mark.thorough
-def test_a_regressor_fits_intervals():
+def test_a_regressor_fits_intervals(rng):
     """The data only say between which two inspections a time is. Inspections are 1 apart.
 
     If a time is above 8, the data only contain the inspection before it.
     """
-    times = RNG.exponential(3.0, 120)
+    times = rng.exponential(3.0, 120)
     pairs = nllfit.interval_censored(np.floor(times), np.where(times > 8, np.inf, np.floor(times) + 1))
     model = DistributionRegressor(nllfit.Censored("Exponential"), **QUICK).fit(X, pairs)
     assert model.predict(X).shape == (120,)
@@ -226,9 +226,9 @@ def test_the_prediction_of_angles_is_their_direction():
 
 
 @pytest.mark.thorough
-def test_the_default_recipe_fits_a_line():
+def test_the_default_recipe_fits_a_line(rng):
     """Networks with binned inputs predict a linear function of two columns."""
-    x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * RNG.normal(size=60)
+    x, y = X[:60], X[:60] @ [1.0, -2.0] + 0.1 * rng.normal(size=60)
     model = DistributionRegressor("Normal", network="steep", num_members=2, max_epochs=60, random_state=0)
     model.fit(x[:40], y[:40])
     assert np.sqrt(np.mean((model.predict(x[40:]) - y[40:]) ** 2)) < 0.5 * y.std()

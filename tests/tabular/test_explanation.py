@@ -51,9 +51,9 @@ NULLABLE = pd.DataFrame(
 
 
 @pytest.mark.parametrize("table", [WHOLE, pd.DataFrame(WHOLE), NULLABLE], ids=["array", "frame", "nullable"])
-def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
+def test_columns_of_ints_and_nullable_columns_have_a_dependence(table, rng):
     """The dependence at a value is the mean prediction after the column is set to this value in all rows."""
-    y = WHOLE[:, 0] + 0.1 * RNG.normal(size=40)
+    y = WHOLE[:, 0] + 0.1 * rng.normal(size=40)
     model = DistributionRegressor("Normal", network=Network((4,)), num_members=1, max_epochs=9, random_state=0)
     explanation = explain(model.fit(table, y), table, y, quantiles=[0.5], num_repeats=1, num_points=5, random_state=0)
     frame, (values, means) = pd.DataFrame(table), next(iter(explanation.dependence.values()))
@@ -67,10 +67,10 @@ def test_columns_of_ints_and_nullable_columns_have_a_dependence(table):
         assert list(explanation.dependence["text"][0]) == ["u", "v"]
 
 
-def test_columns_of_any_scale_have_a_dependence():
+def test_columns_of_any_scale_have_a_dependence(rng):
     """One column has 96% zeros, one has seconds since 1970, one has tiny numbers, and one has only missing values."""
     zeros = np.where(np.arange(300) < 288, 0, np.arange(300) - 288)
-    seconds, tiny = 1.7e9 + 1e3 * RNG.normal(size=300), 1e-9 * np.arange(300)
+    seconds, tiny = 1.7e9 + 1e3 * rng.normal(size=300), 1e-9 * np.arange(300)
     table = np.stack([zeros, seconds, tiny, np.full(300, np.nan)], axis=1)
     model = DistributionRegressor("Normal", network=Network((4,)), num_members=1, max_epochs=1, random_state=0)
     explanation = explain(model.fit(table, zeros), table, zeros, num_repeats=1, num_points=3, random_state=0)

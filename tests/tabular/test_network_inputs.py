@@ -6,8 +6,6 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from nllfit.tabular import forest, network_architectures, network_inputs
 
-RNG = np.random.default_rng(0)
-
 
 def test_bins_are_a_piecewise_linear_encoding():
     bins = network_inputs.Bins(np.arange(101.0)[:, None])
@@ -16,8 +14,8 @@ def test_bins_are_a_piecewise_linear_encoding():
     np.testing.assert_array_equal(constant(np.array([[0.0], [1.0]])), [20 * [0], 20 * [1]])
 
 
-def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set():
-    x = RNG.normal(5, 3, [50, 2])
+def test_inputs_are_standardised_and_stay_in_the_range_of_the_training_set(rng):
+    x = rng.normal(5, 3, [50, 2])
     seen, of_training_set = network_inputs.Inputs.fit(network_inputs.Network((4,)), x, x[:, :1], None, seed=0)
     np.testing.assert_allclose(of_training_set, (x - x.mean(0)) / x.std(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(seen([[1e9, -1e9]]), [[of_training_set[:, 0].max(), of_training_set[:, 1].min()]])
@@ -29,15 +27,15 @@ def test_a_wide_table_is_not_binned():
     assert inputs.shape == (3, 1001)
 
 
-def test_the_forest_matches_scikit_learn():
+def test_the_forest_matches_scikit_learn(rng):
     """The outcomes are 0, 1 and 2. So the trees predict `y`, standardised, and the indicators `y <= 0` and `y <= 1`."""
-    x, y = RNG.normal(size=[80, 3]), RNG.integers(0, 3, [80, 1]).astype(float)
+    x, y = rng.normal(size=[80, 3]), rng.integers(0, 3, [80, 1]).astype(float)
     # We give scikit-learn exactly these targets, because rounding errors decide between splits of equal gain.
     targets = forest._targets(y[:, 0])
     np.testing.assert_allclose(targets, np.column_stack([(y - y.mean()) / y.std(), y <= 0, y <= 1]), rtol=1e-12)
     theirs = ExtraTreesRegressor(100, bootstrap=True, max_samples=1.0, oob_score=True, random_state=3).fit(x, targets)
     ours, of_training_set = forest.ForestInputs.fit(x, y, None, seed=3)
-    new = RNG.normal(size=[20, 3])
+    new = rng.normal(size=[20, 3])
     for found, expected in ((ours(new), theirs.predict(new)), (of_training_set, theirs.oob_prediction_)):
         np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=1e-6)
         odds = np.clip(expected[:, 1:], 0.01, 0.99)
@@ -61,8 +59,8 @@ def test_an_invalid_network_is_refused(arguments, words):
 
 
 @pytest.mark.parametrize("unit", [1e-170, 1e170])
-def test_inputs_do_not_depend_on_the_unit_of_a_column(unit):
-    x = RNG.normal(size=[50, 2])
+def test_inputs_do_not_depend_on_the_unit_of_a_column(unit, rng):
+    x = rng.normal(size=[50, 2])
     (_, known), (_, found) = (
         network_inputs.Inputs.fit(network_inputs.Network((4,)), x * u, x, None, seed=0) for u in (1, unit)
     )

@@ -59,18 +59,19 @@ def test_first_weights_are_those_of_keras():
     assert not last.any()
 
 
-def test_each_row_is_in_one_batch_of_an_epoch():
-    batches = list(batches_of(10, 4, 2, RNG))
+def test_each_row_is_in_one_batch_of_an_epoch(rng):
+    batches = list(batches_of(10, 4, 2, rng))
     assert len(batches) == 6
     for epoch in (batches[:3], batches[3:]):
         assert sorted(np.concatenate([rows[factors > 0] for rows, factors in epoch])) == list(range(10))
     np.testing.assert_array_equal(batches[2][1], [2, 2, 0, 0])  # factors of a batch with two rows
 
 
-def test_one_program_serves_trials_and_ensembles():
-    """The two trials, each on 4/5 of the rows, and the ensemble, on all rows, share one trace."""
-    model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, random_state=0)
-    model.fit(RNG.normal(size=[40, 4]), RNG.normal(size=40))
+def test_one_program_serves_trials_and_ensembles(rng):
+    """The two trials, each on the first 4/5 of the rows, and the ensemble, on all rows, share one trace."""
+    model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, shuffle=False, random_state=0)
+    y = rng.normal(size=40) * np.where(np.arange(40) < 32, 1.0, 3.0)  # the held-out rows need a spread above 1
+    model.fit(rng.normal(size=[40, 4]), y)
     assert len(model.trials_) == 2
     program = perceptron._program(model.predictor_.model.perceptron, False, 2 ** round((np.log2(40) + 1) / 2))
     assert program.experimental_get_tracing_count() == 1
@@ -95,10 +96,10 @@ def test_without_xla_the_graph_trains():
     np.testing.assert_allclose(*ways, atol=0.02)  # XLA rounds differently
 
 
-def test_weights_that_are_not_finite_are_reported():
+def test_weights_that_are_not_finite_are_reported(rng):
     weights = NORMAL.initial(np.random.default_rng(1), zero_outputs=False)
     with pytest.raises(FloatingPointError, match="look for extreme values in `X` or `y`"):
-        Trainer(NORMAL, weights, NO_SCALING, 5, 4, 0.0).train((X * 1e38, Y, WEIGHTS), 2, RNG)
+        Trainer(NORMAL, weights, NO_SCALING, 5, 4, 0.0).train((X * 1e38, Y, WEIGHTS), 2, rng)
 
 
 def test_a_member_in_a_bad_optimum_is_left_out():

@@ -13,8 +13,6 @@ import nllfit
 from nllfit.tabular import candidates, class_and_value_target, forest, scoring, standardised_target, targets
 from nllfit.tabular.table_rows import Rows
 
-RNG = np.random.default_rng(0)
-
 
 def rows_of(y, weights=None, is_censored=False):
     return Rows(np.zeros([len(y), 1]), y, weights, is_censored)
@@ -46,8 +44,8 @@ def test_location_scale_families_are_recognised(family, expected):
     assert standardised_target.is_location_scale(family) is expected
 
 
-def test_an_overconfident_ensemble_is_widened():
-    y = 2 * RNG.normal(size=[4000, 1])
+def test_an_overconfident_ensemble_is_widened(rng):
+    y = 2 * rng.normal(size=[4000, 1])
     target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.array([[-1.0], [1.0]] * 9)))
     target.ends = np.array([-100.0]), np.array([100.0])
     outputs = target.family.unconstrained({"loc": np.zeros([4000, 1]), "scale": np.ones([4000, 1])})
@@ -57,18 +55,18 @@ def test_an_overconfident_ensemble_is_widened():
     assert nll == pytest.approx(np.log(2) + 0.5 + np.log(2 * np.pi) / 2, abs=0.05)
 
 
-def test_losses_do_not_depend_on_the_rows_of_one_call(monkeypatch):
-    y = RNG.normal(size=[50, 1])
-    target, weights = candidates.target_of("Histogram", rows_of(y)), RNG.uniform(size=50)
-    outputs = [tf.constant(RNG.normal(size=[50, len(target.lower)]), tf.float32)]
+def test_losses_do_not_depend_on_the_rows_of_one_call(monkeypatch, rng):
+    y = rng.normal(size=[50, 1])
+    target, weights = candidates.target_of("Histogram", rows_of(y)), rng.uniform(size=50)
+    outputs = [tf.constant(rng.normal(size=[50, len(target.lower)]), tf.float32)]
     at_once = target.losses(outputs, 0.1, y, weights)
     monkeypatch.setattr(targets, "_MOST_NUMBERS", 7 * 36 * len(target.lower))
     np.testing.assert_allclose(target.losses(outputs, 0.1, y, weights), at_once, rtol=1e-12)
 
 
-def test_a_held_parameter_may_differ_between_outcomes():
+def test_a_held_parameter_may_differ_between_outcomes(rng):
     family = nllfit.Family("StudentT", 2, df=[3.0, 9.0])
-    target = standardised_target.LocationScale(family, rows_of(RNG.normal([1, 2], [3, 4], [500, 2])))
+    target = standardised_target.LocationScale(family, rows_of(rng.normal([1, 2], [3, 4], [500, 2])))
     outputs = [tf.cast(family.unconstrained({"loc": np.zeros([5, 2]), "scale": np.ones([5, 2])}), tf.float32)] * 3
     found = target.distribution(target.mixture(outputs), 1.5, 1e-12)
     expected = stats.t([3, 9], target.loc, 1.5 * target.unit).logpdf([2.0, -1.0]).sum()
@@ -88,9 +86,9 @@ def test_the_spread_of_tiny_and_huge_numbers_is_finite(unit, weights):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("index", [0, 35])
-def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index):
+def test_the_loss_of_a_spread_is_that_of_the_widened_distribution(index, rng):
     """One outcome is far in the tail: the Normal score of its CDF is above 8."""
-    y = np.append(RNG.gamma(2, 1, 60), 90)[:, None]
+    y = np.append(rng.gamma(2, 1, 60), 90)[:, None]
     target = candidates.target_of("Gamma", rows_of(y[:-1]))
     outputs = [tf.zeros([61, 2])]
     spread = target.spreads[index]
@@ -113,13 +111,13 @@ def test_the_marginal_distribution_bounds_the_loss_of_an_unusual_row():
 
 
 @pytest.mark.thorough
-def test_a_gamma_starts_at_the_marginal_distribution_and_is_mixed_with_it():
+def test_a_gamma_starts_at_the_marginal_distribution_and_is_mixed_with_it(rng):
     """Before training, all outputs of a network are 0, and the Gamma is the marginal distribution.
 
     A prediction is a mixture of the network's Gamma, with weight 90%, and the marginal distribution, with weight 10%.
     The loss of a spread is the mean negative log-likelihood of the predictions with this spread.
     """
-    y = RNG.gamma(3.0, 400.0, [300, 1])
+    y = rng.gamma(3.0, 400.0, [300, 1])
     target = candidates.target_of("Gamma", rows_of(y))
     family = target.family
     estimate = nllfit.maximum_likelihood("Gamma", y[:, 0]).parameters
@@ -142,8 +140,8 @@ def test_a_gamma_starts_at_the_marginal_distribution_and_is_mixed_with_it():
 
 
 @pytest.mark.thorough  # the other tests of this module compute the same losses of smaller outcomes
-def test_large_counts_keep_their_digits():
-    y = RNG.poisson(1e8, [20, 1]).astype(float)
+def test_large_counts_keep_their_digits(rng):
+    y = rng.poisson(1e8, [20, 1]).astype(float)
     target = candidates.target_of("Poisson", rows_of(y))
     found = target.losses([tf.zeros([20, 1])], 0.1, y, None)
     expected = -stats.poisson(np.exp(target.offset)).logpmf(y[:, 0]).mean()
@@ -151,8 +149,8 @@ def test_large_counts_keep_their_digits():
 
 
 @pytest.mark.thorough
-def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
-    y = RNG.lognormal(1.0, 0.5, [50, 1])
+def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm(rng):
+    y = rng.lognormal(1.0, 0.5, [50, 1])
     target = candidates.target_of("LogNormal", rows_of(y))
     params = target.family.unconstrained({"loc": np.full([50, 2, 1], 1.0), "scale": np.full([50, 2, 1], 0.5)})
     predicted = tfd.MixtureSameFamily(tfd.Categorical(np.zeros([50, 2])), target.family.distribution(params))
@@ -161,8 +159,8 @@ def test_a_spread_of_an_amount_multiplies_the_scale_of_its_logarithm():
 
 
 @pytest.mark.thorough
-def test_a_censored_outcome_is_scored_by_its_survival_function():
-    y, observed = RNG.exponential(3.0, [200, 1]), RNG.integers(0, 2, 200).astype(bool)
+def test_a_censored_outcome_is_scored_by_its_survival_function(rng):
+    y, observed = rng.exponential(3.0, [200, 1]), rng.integers(0, 2, 200).astype(bool)
     pairs = nllfit.right_censored(y[:, 0], observed)
     target = candidates.target_of("Exponential", rows_of(pairs, is_censored=True))
     np.testing.assert_allclose(np.exp(target.offset), observed.sum() / y.sum(), rtol=1e-6)  # events / time at risk
@@ -212,8 +210,8 @@ def test_a_values_target_predicts_a_probability_for_each_value():
     np.testing.assert_allclose(hot.prob([[3.0], [3.0]]), 0.9 / 3 + 0.025, rtol=1e-6)
 
 
-def test_weights_count_rows():
-    y, weights = RNG.normal(size=[20, 1]), RNG.integers(1, 4, 20)
+def test_weights_count_rows(rng):
+    y, weights = rng.normal(size=[20, 1]), rng.integers(1, 4, 20)
     weighted = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(y, weights))
     repeated = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(y.repeat(weights, axis=0)))
     np.testing.assert_allclose([weighted.loc, weighted.unit], [repeated.loc, repeated.unit])
@@ -234,6 +232,7 @@ def test_an_interval_without_ends_does_not_change_the_location():
 
 
 ANY = ["Normal", "Mixture", "Histogram"]
+RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(

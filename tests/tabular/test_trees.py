@@ -14,8 +14,7 @@ from nllfit.tabular.forest import Forest, grown
 from nllfit.tabular.networks_and_forests import Trees
 from nllfit.tabular.table_rows import Rows, Settings
 
-RNG = np.random.default_rng(0)
-X = RNG.uniform(size=[200, 2])
+X = np.random.default_rng(0).uniform(size=[200, 2])
 STEPS = (np.floor(3 * X[:, 0]) + 3 * (X[:, 1] > 0.5))[:, None]
 SETTINGS = Settings(1, None, 0.2, seed=3, verbose=0)
 TREES = {"network": "trees", "random_state": 0}
@@ -35,8 +34,8 @@ def forest(targets, least):
     return ExtraTreesRegressor(100, min_samples_leaf=least, random_state=3).fit(X, targets).predict(X[:50] + 0.01)
 
 
-def test_a_normal_has_the_mean_and_the_spread_of_the_forest():
-    y = 5 + 2 * X[:, :1] + RNG.normal(size=[200, 1])
+def test_a_normal_has_the_mean_and_the_spread_of_the_forest(rng):
+    y = 5 + 2 * X[:, :1] + rng.normal(size=[200, 1])
     z = (y - y.mean()) / y.std()
     mean, square = forest(np.hstack([z, z**2]), 5).T
     found = predicted("Normal", y, "strong")
@@ -66,8 +65,8 @@ def test_probabilities_of_values_are_shares_of_the_forest():
         np.testing.assert_allclose(found.prob(np.full([50, 1], float(value))), share, atol=1e-5)
 
 
-def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
-    y = RNG.exponential(size=[200, 1])
+def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals(rng):
+    y = rng.exponential(size=[200, 1])
     found = predicted("Histogram", y, "strong")
     edges = np.quantile(y, np.arange(1, 7) / 7, method="lower")  # a histogram of 200 rows has 7 intervals
     below = forest(y < edges, 5)
@@ -79,10 +78,10 @@ def test_a_histogram_has_the_shares_of_the_forest_in_its_intervals():
 
 
 @pytest.mark.thorough
-def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
+def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path, rng):
     """Half of the outcomes are 0, the others Normal around 5. The default `distribution` becomes a histogram."""
-    x = RNG.uniform(size=[400, 1])
-    y = np.where(RNG.uniform(size=400) < x[:, 0], 0.0, 5 + RNG.normal(size=400))
+    x = rng.uniform(size=[2000, 1])
+    y = np.where(rng.uniform(size=2000) < x[:, 0], 0.0, 5 + rng.normal(size=2000))
     model = DistributionRegressor(network="trees", random_state=0).fit(x, y)
     assert model.trials_[0].distribution == "Histogram"
     new = np.array([[0.2], [0.8]])
@@ -91,7 +90,7 @@ def test_a_histogram_finds_many_zeros_and_two_modes(tmp_path):
     target = model.predictor_.target
     outputs = target.mixture(model.predictor_.model.outputs(x))
     hot = target.distribution(outputs, 1e9, 1e-9)  # a very large spread gives the marginal share of zeros
-    np.testing.assert_allclose(nllfit.cdf(hot, np.full([400, 1], 0.5))[:, 0], np.mean(y == 0), atol=0.01)
+    np.testing.assert_allclose(nllfit.cdf(hot, np.full([2000, 1], 0.5))[:, 0], np.mean(y == 0), atol=0.01)
     assert np.all(np.isfinite(model.predict_distribution(new).log_prob([[50.0], [-50.0]])))
     model.save(tmp_path / "model")
     loaded = DistributionRegressor.load(tmp_path / "model")
@@ -111,13 +110,13 @@ def test_a_histogram_of_rare_events_survives_folds_without_any():
 
 
 @pytest.mark.thorough
-def test_trees_are_chosen_for_steps():
+def test_trees_are_chosen_for_steps(rng):
     """Trees follow a step function better than a small network that is trained for 5 epochs."""
-    y = STEPS[:, 0] + 0.1 * RNG.normal(size=200)
+    y = STEPS[:, 0] + 0.1 * rng.normal(size=200)
     short = {"max_epochs": 5, "num_members": 1, "random_state": 0}
     model = DistributionRegressor(network=[Network((8,)), "trees"], **short).fit(X, y)
     assert model.trials_[0].network == "trees"
-    new = RNG.uniform(size=[200, 2])
+    new = rng.uniform(size=[200, 2])
     truth = np.floor(3 * new[:, 0]) + 3 * (new[:, 1] > 0.5)
     assert np.median(np.abs(model.predict(new) - truth)) < 0.1
     assert model.evaluate(new, truth).crps < 0.25

@@ -14,19 +14,18 @@ from nllfit.tabular.table_rows import Rows, Settings
 from nllfit.tabular.targets import SPREADS
 from nllfit.tabular.trials_and_spread import Search, Trial
 
-RNG = np.random.default_rng(0)
-X = RNG.uniform(size=[250, 1])
+X = np.random.default_rng(0).uniform(size=[250, 1])
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
-def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high):
+def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high, rng):
     """Fold 0 holds out the last fifth of the rows, which has little noise.
 
     With `shuffle`, each fold is held out once, and the spread is near 1. Without `shuffle`, only fold 0 is held out,
     and the spread is the smallest one that the search tries.
     """
-    y = RNG.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
+    y = rng.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
     settings = Settings(1, None, 0.2, seed=0, verbose=0, shuffle=shuffle)
     trials, _ = Search(Rows(X, y), settings, target_of).run(["Normal"], ["trees"])
     assert low <= trials[0].spread <= high
@@ -47,7 +46,7 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(50, 0.99) == [(1, 50)]
 
 
-def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(monkeypatch):
+def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(monkeypatch, rng):
     """If all folds start from the same weights, and these weights happen to be good, intervals are too narrow.
 
     In one table, such intervals had a coverage of 72% instead of 90%.
@@ -61,7 +60,7 @@ def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(mo
 
     monkeypatch.setattr(trials_module, "model_class", lambda _: Recorded)
     settings = Settings(2, 1, 0.2, seed=0, verbose=0)
-    Search(Rows(X, RNG.normal(size=[250, 1])), settings, target_of).run(["Normal"], [Network((4,))])
+    Search(Rows(X, rng.normal(size=[250, 1])), settings, target_of).run(["Normal"], [Network((4,))])
     assert {*started} == {*((200, fold) for fold in range(5)), (250, 0, 1)}
 
 
@@ -76,7 +75,7 @@ def test_a_value_that_only_a_held_out_row_has_does_not_decide_the_spread():
 
 
 def rounded(distributions, is_rounded=True):
-    y = np.abs(RNG.normal(2, 1, [250, 1]))
+    y = np.abs(np.random.default_rng(1).normal(2, 1, [250, 1]))
     return Rows(X, np.round(y) if is_rounded else y), distributions
 
 
@@ -132,12 +131,12 @@ def test_a_distribution_that_no_network_predicts_does_not_count():
     assert {(trial.distribution, trial.crps) for trial in trials} == {("NegativeBinomial", None)}
 
 
-def test_a_histogram_has_few_values_in_all_folds_or_in_none():
+def test_a_histogram_has_few_values_in_all_folds_or_in_none(rng):
     """10 distinct values count as few among 100 rows, but not among the 80 training rows of a fold.
 
     All folds must use the result for 100 rows.
     """
-    x, y = RNG.uniform(size=[100, 1]), np.arange(100) % 10.0
+    x, y = rng.uniform(size=[100, 1]), np.arange(100) % 10.0
     model = DistributionRegressor("Histogram", network="trees", random_state=0, warm_start=True).fit(x, y)
     targets = model._search.targets
     assert len(targets) > 2
@@ -147,7 +146,7 @@ def test_a_histogram_has_few_values_in_all_folds_or_in_none():
 KINDS = {name: types.SimpleNamespace(kind=kind) for name, kind in {"Poisson": 0, "Weibull": 1, "LogNormal": 1}.items()}
 
 
-def test_censored_outcomes_have_no_crps():
+def test_censored_outcomes_have_no_crps(rng):
     """The CRPS needs exact outcomes, so if outcomes are censored, families can only be compared by the likelihood.
 
     If all outcomes are intervals, the likelihood of each family is a probability. Then the likelihoods of a family of
@@ -158,7 +157,7 @@ def test_censored_outcomes_have_no_crps():
         search = Search(Rows(X, y, None, True), Settings(1, 1, 0.2, seed=0, verbose=0), lambda name, _: KINDS[name])
         return search._needs_crps(distributions)
 
-    times = np.ceil(RNG.exponential(9, 250))
+    times = np.ceil(rng.exponential(9, 250))
     exact, intervals = nllfit.right_censored(times, times < 9), np.stack([times - 1, times], 1)
     assert not by_crps(intervals, ["Poisson", "Weibull"])
     assert not by_crps(exact, ["Weibull", "LogNormal"])

@@ -185,7 +185,7 @@ def test_a_constant_outcome_is_predicted():
 
 
 @pytest.mark.thorough
-def test_ten_thousand_columns_are_accepted():
-    x = RNG.normal(size=[24, 10_000])
+def test_ten_thousand_columns_are_accepted(rng):
+    x = rng.normal(size=[24, 10_000])
     model = DistributionRegressor(**QUICK | {"network": "steep"}).fit(x, Y)
     assert model.predict(x).shape == (24,)

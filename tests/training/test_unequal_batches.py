@@ -16,8 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning"),
 ]
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(12, 2)).astype("float32")
+X = np.random.default_rng(0).normal(size=(12, 2)).astype("float32")
 Y = X.sum(1, keepdims=True)
 NONE, FIRST, REST = slice(0, 0), slice(0, 5), slice(5, 12)
 
@@ -85,8 +84,8 @@ def test_predictions_skip_batches_without_rows(kit):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kit", "kind"), in_turn(["head", "late fault"]))
-def test_sequences_of_batches_may_differ_in_length(kit, kind):
-    batches = [(x := RNG.normal(size=(4, steps, 2)).astype("float32"), x[..., :1].copy()) for steps in (3, 5, 3)]
+def test_sequences_of_batches_may_differ_in_length(kit, kind, rng):
+    batches = [(x := rng.normal(size=(4, steps, 2)).astype("float32"), x[..., :1].copy()) for steps in (3, 5, 3)]
     model, weights = network(kit, (None, 2)), network(kit, (None, 2)).get_weights()
     if kind == "late fault":
         batches[1][1][2, 4] = np.inf

@@ -310,7 +310,7 @@ def test_batches_may_be_lists(k):
 
 @pytest.mark.thorough
 @mainly(keras, "k")
-def test_one_output_may_have_no_weights(k):
+def test_one_output_may_have_no_weights(k, rng):
     def make():
         k.utils.set_random_seed(0)
         inputs = k.layers.Input((4,))
@@ -318,7 +318,7 @@ def test_one_output_may_have_no_weights(k):
         model.compile("sgd", ["mse", "mse"], jit_compile=False)
         return model
 
-    weights = RNG.uniform(size=64).astype("float32")
+    weights = rng.uniform(size=64).astype("float32")
     both(make, X, [Y, Y], sample_weight=[weights, None])
 
 
@@ -378,11 +378,11 @@ def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
 
 @pytest.mark.thorough  # `test_failures.py` has other losses that are not finite
 @mainly(tf_keras)
-def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit):
+def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit, rng):
     k = kit.keras
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(1, bias_initializer="ones"), kit.heads.Poisson()])
     model.compile("sgd", kit.loss)
-    counts = RNG.poisson(3.0, [64, 1]).astype("float32")
+    counts = rng.poisson(3.0, [64, 1]).astype("float32")
     model.set_weights([np.zeros([4, 1]), np.full([1], 1000.0)])
     with pytest.raises(FloatingPointError, match=r"Epoch 1: the loss is .* standardised inputs"):
         nllfit.fit(model, X, counts, verbose=0)
