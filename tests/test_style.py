@@ -20,8 +20,8 @@ def test_the_tool_reports_nothing(tool):
 def functions_with_shared_generators(source):
     """Returns the functions that use a random generator that the module made when it was imported."""
     tree = ast.parse(source)
-    makers = [node for node in tree.body if isinstance(node, ast.Assign) and "default_rng" in ast.dump(node.value)]
-    generators = {node.targets[0].id for node in makers if ast.unparse(node.value.func).endswith("default_rng")}
+    calls = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
+    generators = {ast.unparse(n.targets[0]) for n in calls if ast.unparse(n.value.func).endswith("default_rng")}
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     names = {f.name: {n.id for part in f.body for n in ast.walk(part) if isinstance(n, ast.Name)} for f in functions}
     return [function for function, used in names.items() if used & generators]
@@ -30,5 +30,7 @@ def functions_with_shared_generators(source):
 def test_each_test_draws_from_its_own_generator():
     """If two tests drew from one generator, the data of a test would depend on the tests that ran before it."""
     sources = {path.relative_to(ROOT): path.read_text() for path in ROOT.glob("tests/**/*.py")}
-    found = {str(path): functions_with_shared_generators(source) for path, source in sources.items()}
-    assert not any(found.values()), "these functions must take the fixture `rng`"
+    found = {
+        str(path): names for path, source in sources.items() if (names := functions_with_shared_generators(source))
+    }
+    assert not found, "these functions must take the fixture `rng`"

@@ -27,9 +27,9 @@ __all__ = ["Model", "Networks", "Trees", "model_class"]
 # The weight decay is this number divided by the number of rows `n`. The decay acts like a Normal prior on the weights,
 # and in a mean loss over `n` rows, the logarithm of a prior is divided by `n`.
 DECAYS = {"weak": 50, "strong": 500}
-# The minimum number of rows in a leaf. In a large table it is multiplied by an integer, so that all leaves of a tree
-# together store at most `_MOST_NUMBERS` numbers.
-LEAVES = {"weak": 1, "strong": 5}
+# The minimum number of rows in a leaf, for a table of `n` rows. If `n` is large, this number is multiplied by an
+# integer, so that all leaves of a tree together store at most `_MOST_NUMBERS` numbers.
+LEAVES = {"weak": lambda n: 1, "strong": lambda n: 5, "strongest": lambda n: max(5, round(math.sqrt(n)))}
 _MOST_NUMBERS = 2**17
 _CHECKED_ROWS = 2000  # the maximum number of rows on which the losses of members are compared
 _FAILED_NATS = 0.5  # a member has failed if its mean loss is above the median of all members by more than this, in nats
@@ -41,14 +41,19 @@ class Model(abc.ABC):
     Args:
       rows: the training set.
       network: the name of a network, or a `Network`.
-      regularization: `"weak"` or `"strong"`.
+      regularization: one of the `regularizations` of the class.
       target: the target that was made from the outcomes of `rows`.
       settings: the arguments that control the training, such as the seed.
       members: a number for each network of an ensemble. The number determines the network's initial weights and the
         orders of its rows. Trees do not use it.
       batch_size: the number of rows of a batch.
       stream: all training rows, if `rows` are only a sample of them; otherwise None. Trees use only `rows`.
+
+    Attributes:
+      regularizations: the names of the regularizations, from the weakest to the strongest.
     """
+
+    regularizations: tuple[str, ...]
 
     @abc.abstractmethod
     def __init__(
@@ -73,6 +78,8 @@ class Networks(Model):
 
     `joblib` trains the members, in threads by default; `joblib.parallel_config` selects processes or machines.
     """
+
+    regularizations = tuple(DECAYS)
 
     def __init__(self, rows, network, regularization, target, settings, members, batch_size, stream=None):
         self.inputs, inputs = Inputs.fit(named_network(network), rows.x, rows.numbers(), rows.weights, settings.seed)
@@ -145,12 +152,13 @@ class Trees(Model):
     Source: Meinshausen, Quantile regression forests, 2006.
     """
 
+    regularizations = tuple(LEAVES)
+
     def __init__(self, rows, network, regularization, target, settings, members, batch_size, stream=None):
         self.target = target
         statistics = target.statistics(rows.y)
-        min_leaf_rows = LEAVES[regularization] * math.ceil(
-            min(len(rows), MOST_ROWS) * statistics.shape[1] / _MOST_NUMBERS
-        )
+        num_rows = min(len(rows), MOST_ROWS)
+        min_leaf_rows = LEAVES[regularization](num_rows) * math.ceil(num_rows * statistics.shape[1] / _MOST_NUMBERS)
         self.forest = Forest(*grown(rows.x, statistics, rows.weights, settings.seed, min_samples_leaf=min_leaf_rows))
 
     def outputs(self, x: np.ndarray) -> list[tf.Tensor]:

@@ -30,7 +30,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     The defaults need no tuning. Inputs are standardised, and so are the outcomes of location-scale families. Two
     networks, a smooth one and one with binned inputs, and a forest of randomised trees are compared on held-out rows.
-    The better network and the trees are also tried with a strong regularization if their distributions are too narrow
+    The better network and the trees are also tried with stronger regularizations if their distributions are too narrow
     for the held-out rows. These rows also determine the spread, a factor on the width of the predicted distributions.
     If fewer than 500 rows are held out (by default, if the table has fewer than 2500 rows), the spread comes from
     cross-validation. Finally, the best model is trained on all rows. If this model is a network, `num_members` networks

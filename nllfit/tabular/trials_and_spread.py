@@ -47,8 +47,9 @@ class Trial:
 
     Attributes:
       network: the name of the network, or a `Network`.
-      regularization: `"weak"` or `"strong"`. The weight decay of networks is ten times as large with `"strong"` as with
-        `"weak"`. Each leaf of a tree has at least 5 rows with `"strong"`, and at least 1 row with `"weak"`.
+      regularization: `"weak"`, `"strong"`, or, for trees, `"strongest"`. The weight decay of networks is ten times as
+        large with `"strong"` as with `"weak"`. Each leaf of a tree has at least 1 row with `"weak"`, 5 rows with
+        `"strong"` and `sqrt(n)` of the `n` training rows with `"strongest"`.
       distribution: the name of the distribution, or a family.
       nll: the mean negative log-likelihood of the held-out rows, in nats, with the best spread.
       spread: a factor on the width of the predicted distributions. The factor minimises the mean negative
@@ -119,9 +120,10 @@ class Search:
     def run(self, distributions: Sequence[Any], networks: Sequence[Any]) -> tuple[list[Trial], Predictor]:
         """Runs the trials and trains the ensemble of the best one. Returns the sorted trials, and the ensemble."""
         if self.settings.verbose:
-            # `len(kinds)`: the best network and the trees may each have a second trial, with the strong regularization.
+            # The best network and the trees may also be tried with each stronger regularization.
             kinds = {model_class(network) for network in networks}
-            num_trials = len(networks) + len(kinds) + len(distributions) - 1 + len(self.folds) - 1
+            num_stronger = sum(len(kind.regularizations) - 1 for kind in kinds)
+            num_trials = len(networks) + num_stronger + len(distributions) - 1 + len(self.folds) - 1
             num_networks = num_trials + self.settings.num_members
             self.bar = keras.utils.Progbar(num_networks, unit_name="network")
         trials = self.best(distributions, networks)
@@ -137,15 +139,14 @@ class Search:
 
         First, each network that can predict the first distribution is tried with this distribution and the weak
         regularization. Trees count as one of these networks. A spread above 1 means that a network is overconfident. If
-        the best network apart from the trees is overconfident, this network is also tried with the strong
-        regularization. If the trees are overconfident, they are also tried with the strong regularization, even if they
-        are not the best.
+        the best network apart from the trees is overconfident, it is also tried with the next stronger regularization,
+        and so on. The same applies to the trees, even if they are not the best.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
-        whose network can predict this distribution. If this trial is of trees with the weak regularization, and the
-        trees are overconfident, trees with the strong regularization are also tried. If no earlier trial has a network
-        that can predict the distribution, all networks that can predict it are tried, in the way described for the
-        first distribution. A distribution that no network can predict has no trial.
+        whose network can predict this distribution. If this trial is of overconfident trees, trees with stronger
+        regularizations are also tried. If no earlier trial has a network that can predict the distribution, all
+        networks that can predict it are tried, in the way described for the first distribution. A distribution that no
+        network can predict has no trial.
 
         Raises:
           ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
@@ -167,12 +168,13 @@ class Search:
                 ranked((network, "weak", distribution) for network in suitable[distribution])
                 worst_first = (trial for trial in reversed(ranked([])) if trial.distribution == distribution)
                 # In the dict, a better trial of the same class replaces a worse one.
-                best_of_class = {model_class(trial.network): trial for trial in worst_first}
-                ranked((trial.network, "strong", distribution) for trial in best_of_class.values() if trial.spread > 1)
-                continue
-            ranked([(best_suitable.network, best_suitable.regularization, distribution)])
-            if best_suitable.key[:2] == (TREES, "weak") and tried[-1].spread > 1:  # a second trial of trees is cheap
-                ranked([(TREES, "strong", distribution)])
+                newest = [*{model_class(trial.network): trial for trial in worst_first}.values()]
+            else:
+                ranked([(best_suitable.network, best_suitable.regularization, distribution)])
+                newest = tried[-1:] if best_suitable.network == TREES else []  # another trial of trees is cheap
+            while keys := [key for trial in newest if (key := _strengthened(trial))]:
+                ranked(keys)
+                newest = tried[-len(keys) :]
         return ranked([])
 
     def predictor(self, trial: Trial) -> Predictor:
@@ -279,6 +281,13 @@ def _folds(num_rows, settings):
     size = min(size, num_rows - 1)  # at least one row is left to train on
     count = min(num_rows // size, math.ceil(_HELD_OUT / size)) if settings.shuffle else 1
     return [(end - size, end) for end in range(num_rows, 0, -size)][:count]
+
+
+def _strengthened(trial):
+    """Returns the key of an overconfident trial with the next stronger regularization, or None."""
+    regularizations = model_class(trial.network).regularizations
+    stronger = regularizations[regularizations.index(trial.regularization) + 1 :]
+    return (trial.network, stronger[0], trial.distribution) if stronger and trial.spread > 1 else None
 
 
 def _in_threads(function, values):
