@@ -15,7 +15,7 @@ __all__ = ["CRPS", "NegativeLogLikelihood", "Score"]
 
 
 class Score:
-    """The base class of all mix-ins: a metric that scores an outcome by its predicted distribution."""
+    """The base class of the metrics that compare an outcome with its predicted distribution."""
 
 
 class NegativeLogLikelihood(Score):

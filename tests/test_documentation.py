@@ -1,4 +1,7 @@
-"""Examples in docstrings print the documented results. The README's example and the programs of the guide run."""
+"""Examples in docstrings print the documented results.
+
+The README's example and the guide's programs run without errors.
+"""
 
 import ast
 import doctest
@@ -172,7 +175,7 @@ def test_the_programs_of_the_guide_and_of_the_lessons_use_names_that_exist():
 
 
 @pytest.mark.thorough
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: one example builds all families
+@pytest.mark.filterwarnings("ignore")  # one example builds all families, and TFP warns of its own deprecations
 @pytest.mark.parametrize(("title", "program"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_the_programs_of_the_guide_run(title, program, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

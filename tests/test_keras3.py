@@ -34,8 +34,9 @@ def test_keras_2_and_keras_3_give_the_same_losses(case):
     np.testing.assert_allclose(*map(tf.convert_to_tensor, outputs), rtol=1e-12)
 
 
-# A head for integer outcomes, and a head for real outcomes whose scale is a weight. Keras 3 is enough, because both
-# Keras versions run the same operations. `test_extreme_inputs_and_precision.py` compares all heads under XLA.
+# One head is for integer outcomes, and one for real outcomes. The second head has a shared scale, which is a weight of
+# the layer. Keras 3 is enough, because both Keras versions run the same operations.
+# `test_extreme_inputs_and_precision.py` compares all heads under XLA.
 QUICK = [case for case in ONCE if case.id in ("Bernoulli", "Normal-shared=('scale',)")]
 
 

@@ -1,4 +1,4 @@
-"""The architecture of `nllfit`: import layers, the size of modules, and the use of private names."""
+"""The architecture of `nllfit`: which modules may import which, the size of modules, and the use of private names."""
 
 import ast
 import collections
@@ -273,7 +273,7 @@ STUBS = [ROOT / "heads.pyi", ROOT / "keras3" / "heads.pyi"]
 
 @pytest.mark.parametrize("stub", STUBS, ids=str)
 def test_the_stubs_name_every_head(stub):
-    """Code makes the heads from a table. Editors and type checkers do not run it, so they need the stubs."""
+    """Code makes the heads from a table. Editors and type checkers do not run this code, so they need the stubs."""
     classes = {node.name: node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ClassDef)}
     known = {name: ast.unparse(node.bases[0]) for name, node in classes.items() if node.bases}
     assert known == {mixin.__name__: f"{mixin.__module__.rpartition('.')[2]}.{mixin.__name__}" for mixin in HEADS}

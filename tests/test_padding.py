@@ -67,8 +67,8 @@ WAYS = {
 }
 
 
-# The next test leaves out these pairs of a Keras version and a way to train, because it tests the same way with the
-# other Keras version.
+# The next test leaves out these pairs of a Keras version and a way to train. It tests each of these ways with the other
+# Keras version.
 COVERED = "keras-eager", "keras-graph", "tf_keras-xla", "tf_keras-nllfit, a dataset", "keras-nllfit, xla"
 
 
@@ -80,7 +80,8 @@ def test_invalid_outcomes_in_the_padding_do_not_change_training(kit, way):
     trainer, compiled, arguments = WAYS[way]
     model, runs = make(kit, **compiled), []
     start, fit = model.get_weights(), model.fit if trainer == "fit" else functools.partial(nllfit.fit, model)
-    for counts in (np.ones_like(MASK), MASK * WEIGHTS):  # without padding, and with invalid outcomes in the padding
+    # First all outcomes are valid. Then outcomes that are masked or have weight 0 are invalid.
+    for counts in (np.ones_like(MASK), MASK * WEIGHTS):
         model.set_weights(start)
         y = outcomes(counts)
         data = X, y, dict.fromkeys(y, WEIGHTS)

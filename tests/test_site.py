@@ -95,7 +95,7 @@ def test_a_public_name_in_code_is_a_link():
 
 
 @pytest.mark.thorough
-@pytest.mark.filterwarnings("ignore")  # deprecations inside TFP: this builds all families
+@pytest.mark.filterwarnings("ignore")  # the test builds all families, and TFP warns of its own deprecations
 def test_the_families_table_matches_the_code():
     found = family_tables_and_pictures.families()
     assert f"from one\nof {len(found)} [TensorFlow Probability]" in ROOT.joinpath("README.md").read_text()

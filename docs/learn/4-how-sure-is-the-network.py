@@ -153,7 +153,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# In the training range, calibrated intervals hold about 90% of outcomes. Outside this range, ensembles miss the fewest
+# Calibrated intervals hold about 90% of outcomes in the training range. Beyond it, ensembles miss the fewest outcomes
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):

@@ -59,8 +59,8 @@ def head(heads, classes, components, event):
 def measured(tools, what, size, seed=0):
     """Returns the seconds and megabytes of a job, as a dict with the keys `COLUMNS`.
 
-    `what` is a key of `SIZES`, and `size` is its value. All other settings have their values from `USUAL`.
-    Exception: if `what` is "batch", the number of rows is also `size`.
+    `what` names a setting (a key of `SIZES`), and `size` is the value of this setting. All other settings have their
+    values from `USUAL`. There is one exception: if `what` is "batch", the number of rows is also `size`.
     """
     values = {**USUAL, what: size}
     batch = values.pop("batch")

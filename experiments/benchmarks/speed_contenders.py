@@ -54,9 +54,9 @@ def _data(k, x, y, batch, source):
 
 
 def _each_epoch(k, held_out, path):
-    """Returns the arguments of `fit` to evaluate held-out rows after each epoch.
+    """Returns the arguments of `fit` to evaluate held-out rows after each epoch, and to run a callback.
 
-    If `path` is None, a callback keeps the best weights. Otherwise it writes the model to `path` after each epoch.
+    If `path` is None, the callback keeps the best weights. Otherwise it writes the model to `path` after each epoch.
     """
     if held_out is None:
         return {}
@@ -122,7 +122,8 @@ def nllfit_keras3(hidden, shape, classes, x, y, batch, source="arrays"):
 def bernoulli(head, x, y, batch):
     """Trains on binary labels with `nllfit.fit`.
 
-    If `head` is true, the model has a Bernoulli head and the generic loss. Otherwise it has no head and Keras's loss.
+    If `head` is true, the model has a Bernoulli head, and the loss is `negative_log_likelihood`. Otherwise the model
+    has no head, and the loss is Keras's binary crossentropy.
     """
     import tf_keras as k
 

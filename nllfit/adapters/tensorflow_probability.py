@@ -27,7 +27,7 @@ run code in safe mode.
 def is_increasing(bijector: tfb.Bijector) -> Any:
     """Returns whether a bijector of numbers increases, as a bool or a tensor of bools.
 
-    Without `_internal_is_increasing`, the components of an ensemble of flows have no CDF.
+    Only TFP's private method `_internal_is_increasing` gives this answer. The CDF of an ensemble of flows needs it.
     """
     return bijector._internal_is_increasing()
 
@@ -35,14 +35,19 @@ def is_increasing(bijector: tfb.Bijector) -> Any:
 def made_by_head(distribution: Any) -> tfd.Distribution:
     """Returns the distribution that a tf_keras head made, without TFP's wrapper.
 
-    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper lacks `origin`, the attribute
-    that contains the family and the parameters. Without `tensor_distribution`, we cannot read `origin`.
+    TFP wraps the distribution so that Keras can convert it to a tensor. The wrapper's attribute `tensor_distribution`
+    is the distribution. We need it because `law_of` chooses formulas by the class of the distribution, and the wrapper
+    has a class of its own.
     """
     return getattr(distribution, "tensor_distribution", distribution)
 
 
 def set_dtype(distribution: tfd.Distribution, dtype: tf.DType) -> None:
-    """Sets a distribution's dtype. Without `_dtype`, tf_keras casts sample weights to the integer dtype of labels."""
+    """Sets a distribution's dtype.
+
+    TFP stores the dtype in the attribute `_dtype`. tf_keras casts sample weights to this dtype. The integer dtype of a
+    distribution of labels would truncate the weights.
+    """
     distribution._dtype = dtype
 
 

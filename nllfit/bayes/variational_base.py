@@ -63,8 +63,8 @@ class Variational:
     _add_vector: Any
     _start_draws: Any
     _next_seed: Any
-    compute_dtype: Any  # the Keras layer defines it
-    takes_indices: bool  # whether inputs are indices, whose signs an estimator must not flip
+    compute_dtype: Any  # the Keras layer defines this attribute
+    takes_indices: bool  # whether inputs are indices; these are not cast, and Flipout gives them no random signs
     _weight: Any = None
 
     def __init__(
@@ -80,7 +80,7 @@ class Variational:
         posterior = restored(posterior)
         if not isinstance(posterior, ParametricFamily):
             of_weights("posterior", posterior, 1)  # raises a `ValueError` for an unknown family
-        if estimator not in list(ESTIMATORS):  # a list, because a dict looks up only values with a hash
+        if estimator not in list(ESTIMATORS):  # a list, because a dict raises an error for an unhashable value
             raise ValueError(f"`estimator` is {estimator!r}: give one of {', '.join(map(repr, ESTIMATORS))}.")
         for name, value in kwargs.items():
             is_of_weights = name.endswith(("_regularizer", "_constraint")) and name != "activity_regularizer"

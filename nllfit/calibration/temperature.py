@@ -40,8 +40,11 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
 
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
-      ValueError: if the outcomes are not classes, or have several dependent elements (as in an ensemble's mixture), or
-        if `nllfit.evaluate` refuses the outcomes.
+      ValueError: if one of these is true:
+        - The outcomes are not classes.
+        - An outcome has several labels, and the model predicts a mixture, as an `Ensemble` and a `Laplace` do. The
+          labels of an outcome depend on each other in a mixture.
+        - `nllfit.evaluate` refuses the outcomes.
 
     Example:
       >>> classifier = tf_keras.Sequential([tf_keras.layers.Dense(1), nllfit.heads.Bernoulli()])

@@ -5,9 +5,10 @@ of the exponential.) Newton's method works best for a quadratic function, and th
 in a logarithm than in the input of a softplus. Logarithms also make the search independent of the unit of `y`, because
 a change of the unit only shifts a logarithm.
 
-The names of some parameters change, too. The *constrained* parameters are the arguments of `Family.build`: TFP builds a
-Poisson from its `log_rate`, and a Bernoulli from its `logits`. A table of estimates shows parameters on the
-*natural scale*: `rate` and `probs`, which are called the *twins* of `log_rate` and `logits`.
+The *constrained* parameters are the arguments of `Family.build`, such as a positive `scale`. They are called
+constrained even if any number is allowed: a Poisson is built from its `log_rate`, and a Bernoulli from its `logits`. A
+table of estimates shows parameters on the *natural scale*: the `rate` of the Poisson, and the `probs` of the Bernoulli.
+`rate` is called the *twin* of `log_rate`, and `probs` the twin of `logits`.
 """
 
 import functools
@@ -27,7 +28,7 @@ from nllfit.families.parameters import Numbers
 __all__ = ["Coordinates", "HeldCoordinates"]
 
 
-_LARGE = 1e100  # a larger end of a domain counts as infinite
+_LARGE = 1e100  # an end of a domain above this number counts as infinite
 
 
 class Coordinates:
@@ -35,8 +36,8 @@ class Coordinates:
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: the names of the held parameters. All others are free. The methods have an argument `held`, too: a dict of
-        the values of the held parameters.
+      held: the names of the held parameters. The parameters that are neither in `held` nor in `family.fixed` are free.
+        Methods take the values of the held parameters as a dict, which is also called `held`.
 
     Attributes:
       family: a copy of the family that does not check outcomes. In this copy, the positive parameters that have no
@@ -44,7 +45,7 @@ class Coordinates:
       shapes: the shapes, by name, of the free parameters in their constrained form.
       size: the length of `w`.
       point_size: the total number of elements of the free parameters in their constrained form.
-      held: random values of the held parameters by name. A trace needs the shapes of these values, and `Density.rank`
+      held: an example of such a dict, with random values. A trace needs the shapes of these values, and `Density.rank`
         is computed at these values.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
@@ -120,7 +121,7 @@ class Coordinates:
     def from_natural(self, natural: Numbers) -> np.ndarray:
         """Returns the coordinates `w` `[..., size]`.
 
-        `natural` contains all parameters on the natural scale, including the held ones.
+        `natural` contains the free parameters and the held parameters on the natural scale, by name.
         """
         if not self.size:
             return np.zeros([0])
@@ -143,7 +144,7 @@ class Coordinates:
         ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
         if ends.max() > _LARGE:
             return tfb.Identity() if ends.min() < 0 else tfb.Exp()
-        # Rounded, because `LINKS` clip values to just inside the ends.
+        # We round the ends, because `LINKS` clip values to just inside the domain.
         return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):
@@ -200,6 +201,6 @@ class HeldCoordinates(Coordinates):
 
 
 def _flat(parameters, batch_rank=0):
-    """Joins all parameters to vectors `[*batch, q]`."""
+    """Joins all parameters into vectors `[*batch, q]`."""
     vectors = [tf.reshape(v, [-1] * batch_rank + [v.shape[batch_rank:].num_elements()]) for v in parameters.values()]
     return tf.concat(vectors, -1)

@@ -43,7 +43,7 @@ class Fit:
 
     @functools.cached_property
     def natural(self) -> dict[str, np.ndarray]:
-        """All parameters on the natural scale, by name, including the held ones."""
+        """The free parameters and the parameters in `problem.held`, on the natural scale, by name."""
         return {name: value.numpy() for name, value in self.problem.natural(self.optimum.w).items()}
 
     @property
@@ -59,7 +59,7 @@ class Fit:
 
     @functools.cached_property
     def natural_errors(self) -> np.ndarray:
-        """A matrix `E` `[q, r]`: `E E^T` is the covariance of the `q` elements of all parameters on the natural scale.
+        """A matrix `E` `[q, r]`: `E E^T` is the covariance of the `q` elements of all parameters in `natural`.
 
         All elements are NaN if the fit did not converge. The row of a parameter contains a NaN if the likelihood is not
         smooth in the parameter, and an infinite element if the parameter is not identified. For example, the cutpoints

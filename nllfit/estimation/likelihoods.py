@@ -14,7 +14,7 @@ from nllfit.families.tfp_classes import MIXTURE, MIXTURE_SAME_FAMILY
 
 __all__ = ["likelihood", "log_likelihood"]
 
-# The largest accepted error of a cast to float32, relative to the range of the sample.
+# A cast to float32 may change an outcome by at most this share of the sample's range.
 _MOST_ROUNDING = 1e-5
 
 
@@ -25,7 +25,7 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     In eager mode, outcomes outside the support are found with or without `validate_args=True`. If the density of an
     outcome is computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for
-    example for a negative number under a Gamma, a `ValueError` is raised. The result is never NaN.
+    example for a negative number under a Gamma, a `ValueError` is raised. In eager mode, the result is never NaN.
 
     Inside a `tf.function`, `y` must be an array, not a tensor of the graph. Outcomes are then checked only with
     `validate_args=True`; without it, the result may be NaN.
@@ -178,8 +178,8 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     has_zero_density = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    # If TFP can draw from the distribution, draws replace outcomes of density 0. TFP's check can then reject only the
-    # other outcomes.
+    # If TFP can draw from the distribution, draws replace outcomes of density 0. TFP's check can then reject only
+    # outcomes whose density is not computed as 0.
     if has_zero_density.any():
         tested_outcomes = tf.where(has_zero_density, _draw_or_outcomes(distribution, outcomes), outcomes)
     if refusal(checked_distribution, tested_outcomes):

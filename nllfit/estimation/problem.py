@@ -70,11 +70,14 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
-        """Converts all parameters on the natural scale, by name, to the coordinates `[..., p]` of the free ones."""
+        """Returns the coordinates `[..., p]` of the free parameters. It is the inverse of the method `natural`."""
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns all parameters at `w` `[p]` on the natural scale, by name, including the held ones."""
+        """Returns the free parameters at `w` `[p]` and the parameters in `held`, on the natural scale, by name.
+
+        Parameters in `family.fixed` are left out.
+        """
         free = self.units.outward(self.objective.natural(w))
         return {name: tf.convert_to_tensor(value) for name, value in (self.held | free).items()}
 

@@ -38,7 +38,7 @@ class Density:
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: the names of the held parameters. All others are free.
+      held: the names of the held parameters.
 
     Attributes:
       coordinates: the `Coordinates` of the free parameters.

@@ -39,7 +39,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     by_change = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[by_change]
-    # For each coordinate: whether the log-likelihood stays equal or rises if only this coordinate moves, by 1.
+    # For each coordinate: whether the log-likelihood does not fall if this coordinate moves by 1 and no other moves.
     rises = objective.values(w + single_moves) >= objective.value(w)
     fastest = by_change[np.argmax(rises)]
     far = w.copy()
@@ -85,9 +85,9 @@ def _open_intervals(problem):
 
 
 def likely_cause(problem: Problem) -> str:
-    """Returns a likely reason why Newton's method found no maximum, or an empty text if we know none.
+    """Returns a likely reason why Newton's method found no maximum, or an empty text if no reason is known.
 
-    The reason is the end of the fit's message.
+    The fit's message ends with this text.
     """
     if problem.family.takes_infinity and any(np.all(one_sided) for one_sided in _open_intervals(problem)):
         return (

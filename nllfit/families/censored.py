@@ -1,4 +1,4 @@
-"""Censored outcomes: pairs `[lower, upper]`, the ends of an interval that contains a number."""
+"""Censored outcomes: pairs `[lower, upper]`, the bounds of a number that may not be known exactly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,8 +49,8 @@ class Censored(FamilyOf):
 
     Raises:
       ValueError: if the family has no CDF, is a family of angles (`VonMises`) or is censored already; if the elements
-        of an outcome depend on each other; if another argument is given together with a family object; or for a reason
-        given at `Family`.
+        of an outcome depend on each other; if `event_shape` or `kwargs` is given together with a family object; or for
+        a reason given at `Family`.
 
     Example:
       >>> time, observed = [2.5, 2.9, 3.8, 9.1, 9.3, 12.0, 23.0, 25.0], [1, 1, 1, 1, 1, 1, 1, 0]

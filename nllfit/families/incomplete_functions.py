@@ -2,7 +2,7 @@
 
 TensorFlow's functions sum a fixed number of terms and subtract values of `lgamma`, so they are inaccurate for large
 parameters. Near the mean, the absolute error of `tf.math.igamma` is 4e-6 at shape 2e5 and 0.26 at shape 1e7. So this
-module uses TensorFlow's functions only for smaller parameters. For large parameters it uses two other methods:
+module uses TensorFlow's functions only for small parameters. For large parameters it uses one of two methods:
 
 - If the gamma shape is large, or both beta parameters are large, it uses quadrature. The density of `log x` (for a
   Beta, of the logit of `x`) is close to a Normal density. Gauss-Legendre quadrature integrates this density over the
@@ -156,8 +156,8 @@ def _traced_beta_derivatives(a, b, x, rest):
 
 
 def _large_masks(a, b):
-    # The first mask is True where both parameters are at least `LARGE`. The second mask is True in the other rows in
-    # which `b` is at least `_LARGE_PARAMETER`.
+    # The first mask is True where both parameters are at least `LARGE`. The second mask is True where the first mask is
+    # False and `b` is at least `_LARGE_PARAMETER`.
     both = tf.minimum(a, b) >= LARGE
     return both, ~both & (b >= _LARGE_PARAMETER)
 
@@ -195,11 +195,13 @@ def _where(rows, tails, others):
 
 
 def _integral(log_ratio, slope, curvature, right):
-    """Integrates `exp(log_ratio(v))` over the positive numbers where `right` is True, else over the negative numbers.
+    """Integrates `exp(log_ratio(v))` over the positive or the negative numbers `v`.
 
-    `log_ratio` is 0 at 0 and nearly quadratic. At 0, `log_ratio` has the first derivative `slope`, up to the sign, and
-    the second derivative `-curvature`. They give the distance at which `log_ratio` is about `-_NATS`. The integral ends
-    at this distance.
+    Each element of `right` is True for the integral over the positive numbers, and False for the negative numbers.
+
+    `log_ratio` is nearly quadratic, and `log_ratio(0)` is 0. At 0, the first derivative of `log_ratio` is `slope` or
+    `-slope`, and the second derivative is `-curvature`. From the derivatives we compute the distance from 0 at which
+    `log_ratio` is about `-_NATS`. The integral ends at this distance.
     """
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))

@@ -21,11 +21,11 @@ _MAX_CUTS = 32
 
 @has_law(INDEPENDENT)
 class IndependentLaw(Law):
-    """The law of a `tfd.Independent`. Each element of an outcome has the law of the inner distribution."""
+    """The `Law` of a `tfd.Independent`. The inner distribution describes the elements of an outcome."""
 
     @property
     def inner(self) -> Law:
-        """The law of the inner distribution."""
+        """The `Law` of the inner distribution."""
         return law_of(self.distribution.distribution)
 
     def latent(self) -> tfd.Distribution:
@@ -52,11 +52,11 @@ class IndependentLaw(Law):
 
 @has_law(MIXTURE_SAME_FAMILY)
 class MixtureLaw(Law):
-    """The law of a `tfd.MixtureSameFamily`."""
+    """The `Law` of a `tfd.MixtureSameFamily`."""
 
     @property
     def components(self) -> Law:
-        """The law of the distribution that contains all components. Its batch is `[*batch, num_components]`."""
+        """The `Law` of the distribution that contains all components. Its batch is `[*batch, num_components]`."""
         return law_of(over_batch(self.distribution.components_distribution, self.distribution, 1))
 
     def latent(self) -> tfd.Distribution:
@@ -153,11 +153,11 @@ class MixtureLaw(Law):
 
 @has_law(MIXTURE)
 class UnlikeMixtureLaw(Law):
-    """The law of a `tfd.Mixture`. Its components may be of different families."""
+    """The `Law` of a `tfd.Mixture`. The components of the mixture may be of different families."""
 
     @property
     def components(self) -> list[Law]:
-        """The laws of the components."""
+        """The `Law` of each component."""
         return [law_of(part) for part in self.distribution.components]
 
     def marginals(self) -> tfd.Distribution:
@@ -179,7 +179,7 @@ class UnlikeMixtureLaw(Law):
         return any(law.is_of_vectors for law in self.components)
 
     def ends(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # A `Deterministic` is left out, because its law has infinite ends (see `laws.bernoulli_categorical_ordinal`).
+        # A `Deterministic` is left out, because its `Law` has infinite ends (see `laws.bernoulli_categorical_ordinal`).
         points = [isinstance(part, tfd.Deterministic) for part in self.distribution.components]
         ends = [law.ends() for law, is_point in zip(self.components, points, strict=True) if not is_point]
         lows, highs = zip(*ends, strict=True)

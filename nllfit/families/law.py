@@ -65,15 +65,15 @@ class Law:
         return in_float64(self.distribution if marginal is None else marginal(self.distribution), validate_args=False)
 
     def elements(self) -> "Law":
-        """The law of the marginals."""
+        """Returns the `Law` of the marginals."""
         return law_of(self.marginals())
 
     def constant(self) -> "Law":
-        """Returns the law of a copy of the distribution. No gradient flows to the parameters of the copy."""
+        """Returns the `Law` of a copy of the distribution. No gradient flows to the parameters of the copy."""
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """Returns the law of a copy of `distribution` whose parameters get a gradient only where `rows` is True."""
+        """Returns the `Law` of a copy whose parameters get a gradient only where `rows` is True."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -88,7 +88,7 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether outcomes are vectors with an energy score. Counts have none, because their draws have no gradient."""
+        """Whether `crps` is the energy score. It is for vectors, but not of counts: their draws have no gradient."""
         return self.distribution.event_shape.rank > 0 and not self.is_discrete
 
     def ends(self) -> Pair:
@@ -141,7 +141,7 @@ class Law:
         return self.facts.log_tails
 
     def _closed_log_tails(self, y, inner):
-        """Computes both log-tails in closed form. If one is infinite, the gradient would be NaN, so none flows."""
+        """Computes both log-tails in closed form. If a log-tail is infinite, no gradient flows: it would be NaN."""
         formula = self._log_tails_formula
         values = [tf.stop_gradient(part) for part in formula(self.distribution, tf.stop_gradient(y))]
         finite = tf.math.is_finite(values[0]) & tf.math.is_finite(values[1])
@@ -208,7 +208,7 @@ class Law:
 
     @property
     def atoms(self) -> Pair | None:
-        """Numbers `[num, *batch]` of positive probability, and the probabilities. None for counts or a pure density."""
+        """Points `[num, *batch]` of positive probability, and the probabilities. None if none exist, or for counts."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:
@@ -232,7 +232,7 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """Returns `self`, or in a graph a law without assertions, because TensorFlow never prunes assertions."""
+        """In eager mode, returns `self`. In a graph, leaves out assertions, because TensorFlow never prunes them."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(unchecked(self.distribution))
@@ -255,7 +255,7 @@ class Law:
 
 
 class OwnLaw(Law):
-    """The law of a distribution of a user's class. It uses only the methods that the user's class defines."""
+    """The `Law` of a distribution of a user's class. It uses only the methods that the user's class defines."""
 
     @property
     def has_exact_tails(self) -> bool:
@@ -273,7 +273,7 @@ _LAWS: dict[type, type[Law]] = {}
 
 
 def has_law(*classes: type) -> Callable[[type[Law]], type[Law]]:
-    """Decorates a subclass of `Law`: registers it as the law of the given classes and their subclasses."""
+    """Decorates a subclass of `Law`: registers it for the given classes of distributions and their subclasses."""
 
     def register(law):
         _LAWS.update(dict.fromkeys(classes, law))
@@ -288,7 +288,7 @@ def law_of(distribution: tfd.Distribution) -> Law:
 
 
 def elements_of(distribution: tfd.Distribution) -> Law:
-    """Returns the law of the elements of an outcome."""
+    """Returns the `Law` of the elements of an outcome."""
     return law_of(distribution).elements()
 
 

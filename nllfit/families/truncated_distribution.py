@@ -1,4 +1,4 @@
-"""Distributions conditional on a window, and their laws."""
+"""Distributions conditional on a window, and the subclasses of `Law` for them."""
 
 import math
 from typing import Any
@@ -97,17 +97,17 @@ class AboveZero(_Window):
 
 @has_law(TruncatedDistribution)
 class TruncatedLaw(Law):
-    """The law of a `TruncatedDistribution`, the distribution of a number given that it lies in a window."""
+    """The `Law` of a `TruncatedDistribution`, the distribution of a number given that it lies in a window."""
 
     distribution: _Window
 
     @property
     def whole(self) -> Law:
-        """The law of the distribution before truncation to the window."""
+        """The `Law` of the distribution before truncation to the window."""
         return law_of(self.distribution.distribution)
 
     def elements(self) -> "TruncatedLaw":
-        """The law of the marginals."""
+        """Returns the `Law` of the marginals."""
         return type(self)(self.marginals())
 
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -220,7 +220,7 @@ class TruncatedLaw(Law):
 
 @has_law(AboveZero)
 class AboveZeroLaw(TruncatedLaw):
-    """The law of an `AboveZero`, the distribution of a count given that it is above 0."""
+    """The `Law` of an `AboveZero`, the distribution of a count given that it is above 0."""
 
     @property
     def lowest(self) -> float:

@@ -1,4 +1,4 @@
-"""The coefficients of a model: its weights, and a head's shared parameters on the natural scale, such as `scale`."""
+"""The coefficients of a model: its weights, and a head's shared parameters, such as `scale`, on the natural scale."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +14,8 @@ def named_parameters(model: Model, features: Features) -> tuple[list[str], np.nd
     """Returns the coefficients of a model.
 
     The coefficients are the trainable weights, except for the unconstrained weight in which a head stores its shared
-    parameters. In place of this weight, the coefficients are the shared parameters on the natural scale, such as
-    `scale`, or `rate` if the distribution's argument is `log_rate`.
+    parameters. In place of this weight, the coefficients are the shared parameters, such as `scale`, on the natural
+    scale. If the distribution's argument is `log_rate`, for example, the coefficient is `rate`.
 
     Args:
       model: a model that has been built.

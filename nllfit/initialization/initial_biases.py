@@ -1,4 +1,4 @@
-"""`initialize` sets the last weights of a model to predict the marginal distribution of the outcomes."""
+"""`initialize` sets the layer before each head so that the model predicts the marginal distribution of the outcomes."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ _SPACED_ROWS = 4
 
 
 def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
-    """Sets the last weights of a model so that it predicts the marginal distribution of the outcomes for every `x`.
+    """Sets the layer before each head so that the model predicts the marginal distribution of `y` for every `x`.
 
     In the layer before a head, the kernel becomes zero, and the bias becomes an estimate of the parameters. Shared
     parameters of the head are set as well, unless the head is frozen. All other weights keep their values. Training

@@ -133,7 +133,10 @@ class Axes:
 
 
 def points_nearby(w: np.ndarray, eps: float) -> np.ndarray:
-    """Returns three points `[3, p]` that differ from `w` `[p]` only in the last digits. `eps` is the spacing at 1."""
+    """Returns three points `[3, p]` that differ from `w` `[p]` only in the last digits.
+
+    `eps` is the machine epsilon: the distance from 1 to the next larger float.
+    """
     patterns = [1, -1], [-1, -1, 1, 1], [2, -2, -2]
     return w * (1 + 2 * eps * np.array([np.resize(pattern, len(w)) for pattern in patterns]))
 

@@ -23,8 +23,9 @@ _NOISE = 1e-13  # the relative rounding error of a mean log-likelihood
 # parameter may tend to 0 or infinity.
 _WIDE = 20.0
 # We compare each Newton step with a step that is `_LEAP` times as long. Near a maximum, the log-likelihood is lower
-# after the longer step than after the Newton step. If it is not lower `_LEAPS` times in a row, and the Newton steps
-# hardly become shorter, there seems to be no maximum: the log-likelihood rises without end.
+# after the longer step than after the Newton step. If the log-likelihood is never lower after the longer step in
+# `_LEAPS` successive comparisons, and the Newton steps become shorter only slowly, the log-likelihood seems to rise
+# without end and so to have no maximum. `_Climb._can_leap` makes the comparison.
 _LEAP = 5.0
 _LEAPS = 5
 # If there seems to be no maximum, the search ends after a step that is shorter than this, in standard errors. The
@@ -149,7 +150,9 @@ class _Climb:
     def _can_leap(self) -> bool:
         """Whether steps become shorter only slowly, and a step `_LEAP` times as long as `step` is no worse than `step`.
 
-        The longer step is no worse if the function is at least as high after the longer step as after `step`.
+        The longer step is no worse if the function is at least as high after the longer step as after `step`. Steps
+        become shorter only slowly if the Newton step is longer than a quarter of the previous Newton step. Newton steps
+        that are longer than one standard error do not count.
         """
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value
@@ -162,9 +165,9 @@ class _Climb:
 
     @property
     def never_ends(self) -> bool:
-        """Whether the log-likelihood seems to rise without end, because the last `_LEAPS` steps could have been longer.
+        """Whether the log-likelihood seems to rise without end.
 
-        Each of these steps satisfied the condition of `_can_leap`.
+        It seems so if each of the last `_LEAPS` steps satisfied the condition of `_can_leap`.
         """
         return self._leaps >= _LEAPS
 

@@ -12,20 +12,27 @@ from nllfit.regression.family_and_main_parameter import natural_values
 
 __all__ = ["reason"]
 
-_FAR = 30.0  # the size of a long move of a linear predictor; `exp(-30)` is 1e-13, so a link such as `exp` is at its end
-_LEAST_PART = 0.1  # a coefficient is named if it makes at least this part of the move
-_MOST_NAMES = 4
-# After a long move, a log-likelihood that is lower by at most this number of nats counts as not lower. The search ended
-# before infinity, so the direction is not exact.
+# A long move changes the coefficients so that some linear predictor ends at least this far from 0. A link such as `exp`
+# has then practically reached its limit: `exp(-30)` is 1e-13.
+_FAR = 30.0
+# The message names a coefficient if its contribution to a long move is at least this fraction of the largest
+# contribution of any coefficient.
+_LEAST_PART = 0.1
+_MOST_NAMES = 4  # the maximum number of coefficients that the message names
+# After a long move, a log-likelihood that is lower by at most this number of nats counts as not lower. The direction of
+# the move is not exact, because the search ended before infinity.
 _TOLERANCE = 0.1
-_NEAR_0 = 1e-6  # a smaller limit is called 0, and a limit above the inverse of this number is called infinity
+# The message calls the limit of a parameter 0 if its absolute value is smaller than this number, and infinity or
+# -infinity if its absolute value is larger than the inverse of this number.
+_NEAR_0 = 1e-6
 
 
 def reason(objective: Objective, coefficients: np.ndarray, names: Sequence[Sequence[str]]) -> str | None:
     """Returns a sentence that says which coefficients go to infinity, or None if none does.
 
-    After a long move in the direction to infinity, the log-likelihood is not lower; after the opposite move, it is
-    lower. The axes of the information are tried, beginning with the smallest curvature.
+    The function tries the axes of the information, beginning with the smallest absolute curvature. It takes the first
+    axis that leads to infinity: after a long move along the axis, the log-likelihood is not lower, but after the
+    opposite move, it is lower.
 
     Args:
       objective: the negative log-likelihood.
@@ -40,7 +47,8 @@ def reason(objective: Objective, coefficients: np.ndarray, names: Sequence[Seque
     highest_loss = objective.value(coefficients) + _TOLERANCE
     for direction in (objective.basis[1] @ axes[:, np.argsort(np.abs(curvatures))]).T:
         change = numbers_of(objective.predictors, objective.designs, coefficients + direction) - numbers
-        # The opposite move passes 0, and ends as far on the other side of it.
+        # Consider the linear predictor that changes most. Because of the factor 2, it ends on one side of 0 after the
+        # move and on the other side after the opposite move, each time at a distance of at least `_FAR`.
         move = direction * (_FAR + 2 * np.abs(numbers).max()) / np.abs(change).max()
         is_flat, is_flat_back = (objective.value(coefficients + sign * move) <= highest_loss for sign in (1, -1))
         if is_flat != is_flat_back:
@@ -72,7 +80,10 @@ def _sentence(objective, coefficients, move, names):
 
 
 def _limit(objective, coefficients, predictor, place):
-    """Returns the value of a parameter without a formula as text, such as "0" or "infinity"."""
+    """Returns, as text, the limit of a parameter that has no formula, such as "0" or "infinity".
+
+    The limit is the value of the parameter for `coefficients`, the coefficients after a long move.
+    """
     numbers = tf.constant(numbers_of(objective.predictors, objective.designs, coefficients)[0])
     natural_name, _ = objective.family.twin(predictor.parameter)
     value = np.ravel(natural_values(objective.family, numbers)[natural_name])[place]

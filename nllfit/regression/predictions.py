@@ -112,8 +112,8 @@ class Predictions(LinearPredictors):
         on the main parameter, as for an Exponential, the ends are the smallest and the largest quantile in the Wald
         interval of the linear predictor. If the fit did not converge, the standard error and the ends are NaN.
 
-        The confidence interval is about the quantile of all outcomes with the row's columns. `predict_interval` returns
-        the interval of a single new outcome, which is wider.
+        The confidence interval is for the quantile of the population that has the same column values as the row.
+        `predict_interval` returns the prediction interval of a single new outcome, which is wider.
 
         Args:
           data: a table with the columns of the formulas and offsets; by default the fitted rows.

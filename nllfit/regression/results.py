@@ -136,7 +136,10 @@ class Regression(Hypotheses, Predictions, Diagnostics):
         return natural, is_log
 
     def _medians(self, predictor):
-        """Returns the median outcome in two cases: all linear predictors are 0, or only those of `predictor` are 1.
+        """Returns two median outcomes, `[2]`.
+
+        For the first median, all linear predictors are 0. For the second median, the linear predictors with the indices
+        `predictor.indices` are 1, and all others are 0.
 
         Both medians are NaN if outcomes may be negative, or if the family has no CDF.
         """

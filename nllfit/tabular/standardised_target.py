@@ -124,7 +124,7 @@ def _parameters(distribution):
 
 
 def mean_and_spread(column: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
-    """Returns the mean and the standard deviation of numbers `[n]`. Equal numbers get the deviation 1."""
+    """Returns the mean and the standard deviation of numbers `[n]`. A standard deviation of 0 is replaced by 1."""
     if np.ptp(column) == 0:  # otherwise the standard deviation would be the rounding error of the mean
         return column[0], 1.0
     loc = np.average(column, weights=weights)

@@ -80,15 +80,16 @@ class Target(abc.ABC):
         """Returns the outcomes `[n, ...]` in the form in which networks are trained on them, e.g. standardised."""
 
     def statistics(self, y: np.ndarray) -> np.ndarray | None:
-        """Returns `t` statistics of each outcome, `[n, t]`, or None if trees cannot predict the target.
+        """Returns several statistics of each outcome, `[n, num_statistics]`.
 
-        Trees predict the mean of each statistic, given the columns of a row.
+        Trees predict the mean of each statistic, given the columns of a row. If trees cannot predict the target, the
+        method returns None.
         """
         del y
         return None
 
     def outputs_of(self, means: np.ndarray) -> tf.Tensor:
-        """Converts predicted means of the `statistics`, `[n, t]`, to outputs `[n, params_size]` of a model."""
+        """Converts predicted means of the `statistics`, `[n, num_statistics]`, to outputs `[n, params_size]`."""
         raise NotImplementedError
 
     @abc.abstractmethod

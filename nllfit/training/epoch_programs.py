@@ -27,15 +27,17 @@ __all__ = ["MOST_EPOCHS", "Program", "Stretch", "epochs_per_call"]
 
 # The maximum number of epochs in one call of a program.
 MOST_EPOCHS = 64
-# A call that trains several epochs stores a state for each epoch. All these states take at most this number of bytes in
-# total. The same limit applies to the orders of rows.
+# A call that trains several epochs stores the values of the trained variables after each epoch. The values of all
+# epochs together take at most this number of bytes. The call also stores the indices of the rows in the order in which
+# each epoch reads them. The same limit applies to these indices.
 _MAX_CALL_BYTES = 2**22
 
 
 def epochs_per_call(model: Model, train: Any) -> int:
     """Returns the maximum number of epochs in a call, a power of two.
 
-    The limit is necessary because a call stores a state and an order of rows for each epoch.
+    The number is limited, because a call stores the values of the trained variables and the indices of the rows for
+    each epoch (see `_MAX_CALL_BYTES`).
 
     Args:
       model: the model to train.
@@ -43,8 +45,8 @@ def epochs_per_call(model: Model, train: Any) -> int:
     """
     if not train.have_same_layout:
         return 1
-    # An order of rows takes 4 bytes per row. A state takes up to three times the memory of the weights, because Adam
-    # has two slots for each weight. The slots may not exist yet, so we multiply the size of the weights by 3.
+    # The index of a row takes 4 bytes. The variables take up to three times the memory of the weights, because Adam has
+    # two slots for each weight. The slots may not exist yet, so we multiply the size of the weights by 3.
     size = max(4 * num_rows(train.data), 3 * num_bytes(variables_of(model)))
     return 1 << max(0, min(MOST_EPOCHS, _MAX_CALL_BYTES // max(1, size)).bit_length() - 1)
 

@@ -52,11 +52,11 @@ def fit(
 
     The results are those of `model.fit`, with five exceptions:
 
-    - With `shuffle=True`, the rows of arrays are in another random order.
+    - With `shuffle=True`, the rows of arrays are in a different random order than in `model.fit`.
     - With `shuffle=True`, the batches of a `Sequence` or `PyDataset` keep their order. `model.fit` shuffles them.
-    - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw other numbers of the same
-      distribution. XLA's draws also differ from the graph's.
-    - Freezing or unfreezing a layer after `compile` has an effect at once. In Keras, it needs another `compile`.
+    - Layers that draw random numbers (dropout, sampled heads, uncertain weights) draw different numbers from the
+      same distribution. XLA's draws also differ from the graph's.
+    - Freezing or unfreezing a layer after `compile` has an effect at once. In Keras, you must call `compile` again.
     - If a model has several outputs, all rows have equal weight in the logged loss of each output. In `model.fit` of
       Keras 3, a partial last batch counts as much as a full batch.
 
@@ -70,10 +70,11 @@ def fit(
     epoch. As after `model.fit`, the history lacks this epoch, because Keras calls the user's callbacks before its
     `History`.
 
-    Compiled programs are cached by architecture: another `Sequential` or functional model with one output and the same
-    layers, optimizer, loss and metrics trains without a new trace on data of the same shapes. A user's own classes and
-    functions, TFP's layers and layers with `adapt` cannot be compared, so a model that contains one of these gets its
-    own program. A subclassed model, and a model with several outputs or replicas, also gets its own program.
+    Compiled programs are cached by architecture: if two `Sequential` or functional models have one output and the same
+    layers, optimizer, loss and metrics, the second trains without a new trace on data of the same shapes. A user's own
+    classes and functions, TFP's layers and layers with `adapt` cannot be compared, so a model that contains one of
+    these gets its own program. A subclassed model, and a model with several outputs or replicas, also gets its own
+    program.
 
     Under a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`, each replica trains on its share of every batch, and
     the resulting weights are those of training on one device, if layers treat each row separately. (Keras's
@@ -124,7 +125,8 @@ def fit(
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.
       shuffle: whether arrays are put in a new order each epoch. Other data are always read in their own order: shuffle
         a `Sequence` or `PyDataset` in its `on_epoch_end`, and a `tf.data.Dataset` by `.shuffle`.
-      class_weight: `{label: weight}`, a factor in the loss of each row of that class; 1 for other classes.
+      class_weight: `{label: weight}`, a factor in the loss of each row of that class. The factor of all other classes
+        is 1.
       sample_weight: a factor in the loss of each row, `[n]`, or of each step of a sequence, `[n, steps]`; or a
         structure of such arrays, one for each output.
       initial_epoch: the epoch to start at, to resume a run; a dataset begins at its first batch, as in `model.fit`.
@@ -159,8 +161,9 @@ def fit(
       ValueError: if one of these is true:
         - The model is not compiled, or only `model.fit` can train it, because it runs eagerly or has several replicas
           under a strategy other than `MirroredStrategy` and `MultiWorkerMirroredStrategy`.
-        - Data are empty, sparse, not finite, of different lengths, all of weight 0 or outside a head's support. (A
-          dataset is checked while it is read.)
+        - Data are empty, sparse, not finite or of different lengths. (A dataset is checked while it is read.)
+        - A weight is negative, or the data are arrays and all weights are 0.
+        - An outcome is outside a head's support.
         - The replicas cannot share a batch equally.
         - A dataset or an iterable ends within an epoch of `steps_per_epoch` steps, or a dataset is infinite and
           `steps_per_epoch` is not given.

@@ -55,7 +55,7 @@ class Stream:
         if cardinality == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError("The dataset is infinite: say how many batches an epoch has with `steps_per_epoch`.")
         self.steps = steps or (cardinality if cardinality >= 0 else None)
-        # As in Keras, an epoch with fewer batches than the dataset continues where the previous epoch stopped. But
+        # If an epoch has fewer batches than the dataset, the next epoch continues where it stopped, as in Keras. But
         # tf_keras begins each epoch of its `Sequence` at the first batch.
         restarts_sequence = isinstance(iterable, tf_keras.utils.Sequence)
         self._continues_pass = steps not in (None, cardinality) and not (restarts or restarts_sequence)
@@ -174,7 +174,7 @@ def prefetched(chunks):
 def _row_position(batch_size, done, epoch, row):
     """Returns the position of a row of a chunk, for messages.
 
-    `done` is the number of batches of the epoch before the chunk.
+    `done` is the number of batches that precede the chunk in the same epoch.
     """
     return f"row {row % batch_size} of batch {done + row // batch_size} of epoch {epoch + 1}"
 

@@ -20,18 +20,18 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-# With more weights than this, a search begins with L-BFGS. With fewer, it begins with Newton's method, which is then
-# faster if the loss is nearly quadratic.
+# With at most this number of weights, a search begins with Newton's method, which is then faster than L-BFGS if the
+# loss is nearly quadratic. With more weights, it begins with L-BFGS.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
 # With more weights than this, no Hessian is computed, so there is no Newton step.
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 # The number of L-BFGS steps between two checks. The progress bar is updated only at a check. If the number of rows
-# times the number of weights is at least `_HEAVY`, steps are slow, so there is a check after a tenth of this number of
-# steps.
+# times the number of weights is at least `_HEAVY`, steps are slow, so checks are ten times as frequent.
 _STEPS_BETWEEN_CHECKS = 100
 _HEAVY = 1e8
-# A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`. After `_POOR_STEPS` poor steps
-# in a row, L-BFGS takes over, unless there are so few weights that a Newton step is cheap.
+# A Newton step is poor if the loss falls by less than `_POOR_SHARE` times `Found.gain`, although an element of the
+# gradient is larger than `_ROUGH_GRADIENT`. After `_POOR_STEPS` successive poor steps, L-BFGS takes over, unless there
+# are so few weights that a Newton step is cheap.
 _POOR_SHARE = 0.25
 _POOR_STEPS = 3
 # When no element of the gradient is larger than this, L-BFGS ends and Newton's method begins.
@@ -39,8 +39,8 @@ _ROUGH_GRADIENT = 1e-6
 # The gain, relative to `1 + abs(loss)`, at which L-BFGS ends if no `tolerance` is given.
 _CONVERGED_GAIN = 1e-10
 # A leap is a Newton step times `_LEAP_FACTOR`. If there is a minimum nearby, the leap goes past it, and the loss is
-# higher after the leap than after the step. If the loss is not higher for `_MAX_LEAPS` steps in a row, the optimum is
-# at infinity.
+# higher after the leap than after the step. If the loss is never higher after the leap in `_MAX_LEAPS` successive
+# comparisons, and the gain falls only slowly, the optimum is at infinity.
 _LEAP_FACTOR = 8.0
 _MAX_LEAPS = 5
 # If two losses differ by less than this, relative to `1 + abs(loss)`, the later weights are kept.
@@ -261,8 +261,8 @@ def _end(surface, found, num_leaps, previous):
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    A step is kept if the gain after it is less than half of the gain before it. The search ends at the first step that
-    is not kept, or after `_MAX_POLISHING_STEPS` steps.
+    A step is kept if it reduces the gain, the decrease of the loss that is still expected, to less than half. The
+    search ends at the first step that is not kept, or after `_MAX_POLISHING_STEPS` steps.
     """
     for _ in range(_MAX_POLISHING_STEPS):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)

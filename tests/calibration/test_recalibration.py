@@ -1,4 +1,7 @@
-"""Recalibration corrects wrong spreads, biases and shapes, and its distributions are consistent."""
+"""Recalibration corrects wrong spreads, biases and shapes.
+
+The density, CDF, quantiles, moments and samples of a recalibrated distribution agree with each other.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`compare`: which families can be compared, their ranking and its table, and errors before any fit."""
+"""`compare`: which families can be compared, their ranking and its table, and the errors raised before any fit."""
 
 import dataclasses
 
@@ -113,7 +113,7 @@ def test_densities_of_other_columns_or_on_a_surface_are_not_compared(y, distribu
 @pytest.mark.thorough
 def test_a_share_of_zero_counts_is_compared_with_counts():
     y = COUNTS * (np.arange(60) % 3 > 0)
-    # The tails of a Geometric are formulas. TensorFlow traces them much faster than the tails of a Poisson.
+    # The tails of a Geometric have a closed form, so TensorFlow traces them much faster than the tails of a Poisson.
     ranking = compare(y, ["Poisson", ZeroInflated("Geometric"), Hurdle("Geometric"), Truncated("Geometric", high=20)])
     assert len(ranking.estimates) == 4
     amounts = compare(AMOUNTS * (np.arange(80) % 3 > 0), [Hurdle("Exponential"), ZeroInflated("LogNormal")])

@@ -240,7 +240,7 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
 def test_two_independent_elements_reach_the_maxima_of_two_fits():
     """The best peak of each element is at an observation, where the likelihood has a corner.
 
-    These two observations are in different rows of `y`, also after each column is sorted by itself.
+    The two observations are in different rows of `y`, even if each column is sorted separately.
     """
     rng = np.random.default_rng(0)
     y = np.stack([rng.triangular(0, 0.1, 1, 200), rng.triangular(0, 0.9, 1, 200)], axis=1)
@@ -359,7 +359,8 @@ def test_the_scale_of_plackett_luce_scores_is_not_identified():
 
 @pytest.mark.thorough  # `test_fits_that_do_not_converge.py` has a Poisson whose rate goes to 0
 def test_a_rate_of_zero_is_no_maximum_inside():
-    y = np.random.default_rng(1).binomial(8, 0.5, 30)  # a Skellam's variance is at least its mean; the sample's is less
+    # The variance of a Skellam is at least its mean, but the variance of this sample is less than its mean.
+    y = np.random.default_rng(1).binomial(8, 0.5, 30)
     fit = maximum_likelihood("Skellam", y)
     assert fit.message == "no finite maximum: the log-likelihood goes on rising as `rate2` goes to 0"
 

@@ -1,6 +1,7 @@
 """A reader of a damaged data file returns data or raises an error that names the file.
 
-A small file that contains or claims to contain much data takes little memory.
+Some files take little space on the disk, but their content is large, or their header declares a large size. A reader
+refuses such a file, and uses little memory.
 """
 
 import gzip
@@ -89,7 +90,7 @@ def chunk(kind, content):
 
 
 def bomb(path, kind):
-    """Writes a file that takes little space on the disk, and contains or claims to contain much data."""
+    """Writes a file that takes little space on the disk, but whose content or declared size is large."""
     zeros = np.zeros(2**20, "uint8").tobytes()
     if kind == "npz":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,6 +1,6 @@
 """The regression experiment finds the least-squares line and sigma.
 
-If the noise grows, a predicted scale gives a lower loss than a shared scale.
+If the noise grows with `x`, a predicted scale gives a lower loss than a shared scale.
 """
 
 import json

@@ -47,11 +47,11 @@ def test_the_gradient_is_right_at_concentration_1():
     with tf.GradientTape() as tape:
         tape.watch(at)
         value = family.distribution(at).log_prob(tf.constant(0.3, tf.float64))
-    # log p = c log c + (c - 1) log y - c y - lgamma(c) at a mean of 1
+    # At a mean of 1, log p = c log c + (c - 1) log y - c y - lgamma(c). The test compares its derivative at c = 1.
     np.testing.assert_allclose(tape.gradient(value, at)[1], 1 + np.log(0.3) - 0.3 - special.digamma(1), rtol=1e-12)
 
 
-@pytest.mark.thorough  # in every run, the tests of regressions use such heads
+@pytest.mark.thorough  # some tests of regressions are in every run and use heads of `ByMean` families
 def test_by_mean_heads_work_with_keras_2_and_keras_3(tmp_path):
     arguments = {"parameterization": "mean", "link": {"mean": "exp"}, "shared": "alpha"}
     x = np.random.default_rng(0).normal(size=[40, 2]).astype("float32")

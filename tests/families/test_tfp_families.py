@@ -1,4 +1,4 @@
-"""`Family` for all distributions of TFP: which work without arguments, and why the others do not."""
+"""Tests which distributions of TFP work in `Family` without arguments, and why the others do not."""
 
 import inspect
 import json
@@ -171,7 +171,7 @@ def test_a_link_can_be_chosen(name, options, parameters):
     params = tf.constant([0.3, -0.7], tf.float64)[: family.params_size]
     distribution = family.distribution(params)
     for parameter, value in parameters.items():
-        # The tolerance allows one or two rounding errors, and the 2e-16 that TFP adds to a softplus.
+        # The tolerance allows some rounding errors, and the 2e-16 that the softplus link adds.
         np.testing.assert_allclose(distribution.parameters[parameter], value, rtol=1e-14)
     # `unconstrained` is the inverse of `parameters`.
     np.testing.assert_allclose(family.unconstrained(family.parameters(params)), params, rtol=1e-12)
@@ -229,7 +229,7 @@ def test_a_mean_of_a_beta_is_below_1():
     ],
 )
 def test_a_family_equals_its_copy_from_a_saved_file(make):
-    """A saved file stores numbers without their dtype, which must not make the copy unequal."""
+    """The copy must be equal, although a saved file stores numbers without their dtype."""
     family, copy = make(), restored(json.loads(json.dumps(plain(make()))))
     assert copy == family
     assert hash(copy) == hash(family)

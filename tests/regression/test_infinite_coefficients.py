@@ -43,7 +43,12 @@ def test_the_contrasts_to_a_group_of_zeros_are_named():
 
 @pytest.mark.thorough
 def test_a_group_of_one_class_is_named():
-    """In this group, the logits of the two other classes are equally bad, so one direction is flat on both sides."""
+    """All rows of group b have class q, so its logit goes to infinity in this group.
+
+    But the axis with the smallest curvature does not lead to infinity. Along this axis, the logits of q and r in group
+    b rise or fall together, and the logit of r changes more than the logit of q. So a long move in either direction
+    lowers the likelihood. The next axis leads to infinity.
+    """
     data = rows()
     data["label"][data["g"] == "b"] = "q"
     fit = nllfit.regression("label ~ C(g)", data, "Categorical")

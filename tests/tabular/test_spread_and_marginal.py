@@ -176,7 +176,10 @@ def test_a_censored_outcome_is_scored_by_its_survival_function(rng):
 
 @pytest.mark.thorough
 def test_an_interval_is_scored_by_its_probability():
-    """The losses of intervals are minus their log-probabilities: for a Normal in both tails, and for a Gamma."""
+    """The loss of an interval is minus its log-probability.
+
+    The test checks intervals in both tails of a Normal, and intervals of a Gamma.
+    """
     lower, upper = np.array([-9.0, 2.0, 8.0, -np.inf, 1.0]), np.array([-8.0, 2.0, 9.0, -7.0, np.inf])
     pairs = nllfit.interval_censored(lower, upper)
     one = stats.norm(1.0, 2.0)

@@ -1,6 +1,7 @@
-"""Tests forests without a network.
+"""Tests `network="trees"`: the estimators of `tabular` train a forest instead of a network.
 
-The predicted distributions match scikit-learn's forests. A forest is chosen if it scores better than a network.
+The predicted distributions match those of scikit-learn's forests. If an estimator tries both, it selects the forest if
+the forest has a better score than the network.
 """
 
 import numpy as np

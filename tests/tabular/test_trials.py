@@ -20,10 +20,10 @@ X = np.random.default_rng(0).uniform(size=[250, 1])
 @pytest.mark.thorough
 @pytest.mark.parametrize(("shuffle", "low", "high"), [(True, 0.9, 1.3), (False, 0.7, 0.71)])
 def test_the_spread_of_a_small_table_comes_from_all_its_rows(shuffle, low, high, rng):
-    """Fold 0 holds out the last fifth of the rows, which has little noise.
+    """The last fifth of the rows has little noise.
 
-    With `shuffle`, each fold is held out once, and the spread is near 1. Without `shuffle`, only fold 0 is held out,
-    and the spread is the smallest one that the search tries.
+    With `shuffle`, each fifth of the rows is held out once, and the spread is near 1. Without `shuffle`, only the last
+    fifth is held out, and the spread is the smallest one that the search tries.
     """
     y = rng.normal(size=[250, 1]) * np.where(np.arange(250) < 200, 1, 0.2)[:, None]
     settings = Settings(1, None, 0.2, seed=0, verbose=0, shuffle=shuffle)
@@ -150,7 +150,8 @@ def test_censored_outcomes_have_no_crps(rng):
     """The CRPS needs exact outcomes, so if outcomes are censored, families can only be compared by the likelihood.
 
     If all outcomes are intervals, the likelihood of each family is a probability. Then the likelihoods of a family of
-    counts and a family of amounts can be compared. If some outcomes are exact, they cannot be compared.
+    counts and a family of amounts can be compared. If some outcomes are exact, the likelihoods of these two families
+    cannot be compared.
     """
 
     def by_crps(y, distributions):

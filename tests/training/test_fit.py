@@ -116,7 +116,6 @@ def test_models_with_several_inputs_and_outputs_match_keras(kit, way):
     assert_same_run(history, expected, model, reference)
 
 
-@pytest.mark.thorough
 def test_targets_may_be_given_by_output_name():
     inputs = tf_keras.Input((8,))
     hidden = tf_keras.layers.Dense(4, activation="tanh")(inputs)

@@ -525,7 +525,7 @@ def test_a_layer_that_was_frozen_at_the_first_step_needs_another_compile(k):
         nllfit.fit(model, X, Y, verbose=0)
 
 
-@pytest.mark.thorough  # covered by the test of several outputs by name
+@pytest.mark.thorough  # `test_targets_may_be_given_by_output_name` has two outputs in a dict
 @mainly(keras)
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_model_with_one_output_in_a_dict_is_trained_as_by_keras(kit, by_name):

@@ -34,11 +34,11 @@ def phi(z: tf.Tensor) -> tf.Tensor:
 
 
 def _tails(z):
-    return phi(z), phi(-z)  # as accurate as the `exp` of `_log_tails`, in a third of the time
+    return phi(z), phi(-z)  # as accurate as `exp(_log_tails(z))`, but three times as fast
 
 
 def _log_tails(z):
-    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # traces the continued fraction only once
+    return tuple(tf.unstack(log_normal_cdf(tf.stack([z, -z]))))  # one call, so the continued fraction is traced once
 
 
 def _standard(d, y):
@@ -116,8 +116,8 @@ def _mean_minimum(a: tfd.Normal, b: tfd.Normal) -> tf.Tensor:
 def _log_normal_mean_minimum(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
     """Returns `E[min(X, X')] = E[X; X < X'] + E[X'; X' < X]`, where `E[X; A]` is the integral of `X` over event `A`.
 
-    `-E|X - X'| / 2` would also be correct (see `Facts.mean_minimum`). But for a large scale, it is far larger than the
-    CRPS, and the CRPS would lose all digits.
+    In the formula of the CRPS, `-E|X - X'| / 2` may replace `E[min(X, X')]` (see `Facts.mean_minimum`). We do not use
+    it, because for a large scale it is far larger than the CRPS, and the CRPS would lose all digits.
     """
     spread = tf.sqrt(tf.square(a.scale) + tf.square(b.scale))
 
