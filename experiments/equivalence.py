@@ -25,8 +25,8 @@ import nllfit
 from experiments import common
 from nllfit.equivalence import EQUIVALENCES, Equivalence
 
-# The scale of Normal and Laplace heads. The factor of their losses is then 2, and dividing a learning rate by 2 has no
-# rounding error.
+# The scale of Normal and Laplace heads. With this scale, the loss of such a head is 2 times the Keras loss, plus an
+# offset. Dividing a learning rate by 2 has no rounding error.
 SIGMA = 0.5
 
 

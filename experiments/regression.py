@@ -110,7 +110,10 @@ def plot(tools, lines, path):
 
 
 def plot_calibration(lines, evaluations, path):
-    """Draws the training curves and the PIT histogram of new outcomes, which is flat if the head fits the noise."""
+    """Draws the training curves, and the PIT histograms of new outcomes.
+
+    A PIT histogram is flat if the predicted distributions are correct.
+    """
     figure = Figure(figsize=(12, 14), layout="constrained")
     axes = figure.subplots(2 * len(lines), len(FORMS))
     for i, (noise, (_, _, models)) in enumerate(lines.items()):

@@ -211,8 +211,8 @@ class Ensemble:
         Raises:
           ValueError: if the folder does not exist, has no file of a member, or contains a damaged file.
         """
-        # Not `*.keras`: the folder of a calibrated model contains `model.keras`, which alone would predict without the
-        # calibration.
+        # The pattern is not `*.keras`, because the folder of a calibrated model contains `model.keras`. An ensemble of
+        # this file would predict without the calibration.
         files = sorted(pathlib.Path(folder).glob("member-*.keras"))
         if not files:
             raise ValueError(

@@ -53,8 +53,8 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
     for each batch, and the result is the equal mixture `sum_s p(y | x, draw s) / num_samples`. To evaluate or calibrate
     such predictions, give `nllfit.Ensemble([model], num_samples=...)` in place of the model.
 
-    A row with NaN in `x` does not change other rows. The predicted parameters of this row are NaN or, because a
-    `Dense` layer with a ReLU turns NaN into 0, meaningless numbers. (`evaluate` raises an error for NaN in `x`.)
+    A row with NaN in `x` does not change other rows. The predicted parameters of this row are NaN or meaningless
+    numbers, because a `Dense` layer with a ReLU may turn NaN into 0. (`evaluate` raises an error for NaN in `x`.)
 
     Args:
       model: a model of tf_keras or Keras 3 that ends in one or several heads; an `Ensemble`, a `Laplace`, or a model
@@ -62,7 +62,7 @@ def predict_distribution(model: Model, x: Any, batch_size: int = 32, num_samples
       x: inputs as `predict` takes them: arrays, a structure of them, or a `tf.data.Dataset` of batches. NumPy's floats
         are cast to Keras's `floatx`, or to float64 if the model computes in float64.
       batch_size: the number of rows in a batch; ignored for a dataset, whose elements are batches.
-      num_samples: the number of calls for each batch.
+      num_samples: the number of times that the model is called on each batch.
 
     Returns:
       A `tfd.Distribution` with the batch shape `[n]` and the head's event shape. It is a mixture if `num_samples` is

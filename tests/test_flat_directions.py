@@ -1,4 +1,4 @@
-"""Directions along which a loss is constant count as flat, although rounding errors give them a curvature."""
+"""A direction along which a loss is constant is treated as flat, although rounding errors give it a curvature."""
 
 import keras
 import numpy as np

@@ -186,7 +186,7 @@ def test_a_mixture_of_censored_families_has_the_quantiles_of_the_uncensored_mixt
 
 
 def test_a_mixture_of_flows_mixes_each_element():
-    """An ensemble whose members end in flows predicts such a mixture. Here the flows are decreasing functions."""
+    """An ensemble of networks that end in flows predicts a mixture of flows. These flows are decreasing functions."""
     rng = np.random.default_rng(0)
     loc, scale = rng.normal(size=[3, 2, 2]), np.exp(rng.normal(size=[3, 2, 1]))  # rows, components, elements
     flow = tfp.bijectors.Chain([tfp.bijectors.Scale(-scale), tfp.bijectors.Exp(), tfp.bijectors.Shift(loc)])

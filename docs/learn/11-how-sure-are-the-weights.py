@@ -127,7 +127,7 @@ methods = {
 predicted = {name: method(grid) for name, method in methods.items()}
 
 # %%
-# Means and two standard deviations: the band of the most probable weights is as narrow in the gap as at the data
+# Means and two standard deviations. With the most probable weights, the band is as narrow in the gap as at the data
 figure = Figure(figsize=(11, 6.4), layout="constrained")
 axes = figure.subplots(2, 2, sharex=True, sharey=True)
 for ax, (name, distribution) in zip(axes.flat, predicted.items(), strict=True):
@@ -156,7 +156,7 @@ assert max(score[0] for score in scores.values()) < 0
 # At the data all four methods are good. In the gap they differ:
 #
 # - The most probable weights are confident and wrong.
-# - The band of the ensemble is a little wider than the band of the most probable weights, but still too narrow.
+# - The band of the ensemble is a little wider than the band with the most probable weights, but still too narrow.
 # - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow, a known weakness of independent Normal weights (Foong et al., *On
 #   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With one hidden ReLU layer, a

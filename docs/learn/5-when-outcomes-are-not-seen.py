@@ -146,7 +146,7 @@ for name, fit in wrong.items():
 # $$ \log T = b + w \cdot \mathrm{age} + \mathrm{scale} \cdot z $$
 #
 # with $z$ from a standard Normal. Here, $\mathrm{age}$ is the number of decades above 45 years. So $e^b$ is the median
-# survival time at age 45, and each further ten years of age multiply the median by $e^w$.
+# survival time at age 45, and each further decade of age multiplies the median by $e^w$.
 
 # %%
 x = pd.DataFrame({"decades": (age - 45) / 10})

@@ -162,7 +162,7 @@ def made_rows() -> list[list[str]]:
 
 
 def _link(family, name):
-    if name == "zero_logits":  # the parameter that inflated families add
+    if name == "zero_logits":  # `ZeroInflated` and `Hurdle` have this parameter
         return "`zero_logits = u`"
     family = getattr(family, "family", family)
     if name in family.facts.links:

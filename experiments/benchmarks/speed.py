@@ -1,7 +1,7 @@
 """How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
     python -m experiments.benchmarks.speed                     # everything, for all contenders that are installed
-    python -m experiments.benchmarks.speed --models            # no models, so only parts 2 and 3
+    python -m experiments.benchmarks.speed --models            # only parts 2 and 3
     python -m experiments.benchmarks.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 There are three parts:
@@ -17,6 +17,8 @@ There are three parts:
    for a few seconds before the timing starts, so that XLA can compile.
 3. `nllfit.fit` trains with several numbers of rows and batch sizes. The cost of a head is the time per step with a
    Bernoulli head and the generic loss, compared with a Dense layer and Keras's binary crossentropy.
+
+`--models` without names skips part 1. `--jobs` without names skips parts 2 and 3.
 
 If a run is interrupted, the same command with `--out` keeps the results of the finished models and jobs.
 
@@ -145,7 +147,7 @@ def again(work):
 
 
 def once_more(train, *held_out):
-    """Trains a model again, five times for 40 epochs. Returns the median seconds."""
+    """Trains a model again, in five runs of 40 epochs each. Returns the median time of a run, in seconds."""
     return float(np.median([seconds(lambda: train(40, *held_out)) for _ in range(5)]))
 
 

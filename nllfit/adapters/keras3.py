@@ -76,10 +76,9 @@ class Keras3(Adapter):
 
     @staticmethod
     def is_unknown_variable(error: Exception) -> bool:
-        """Without `_check_variables_are_known`, we could not recognize Keras's error about a weight that was unfrozen.
+        """Recognizes the error by the name `_check_variables_are_known` in its traceback.
 
-        The traceback of this error contains the name `_check_variables_are_known`. The error's message does not help,
-        because in a graph, Keras 3.12 fails while it writes the message.
+        We do not read the error's message, because in a graph, Keras 3.12 fails while it writes the message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 
@@ -112,7 +111,7 @@ class Keras3(Adapter):
                 container.build(y, y_pred)
 
     def build_replicas(self, batch: tuple) -> None:
-        """Without `_maybe_symbolic_build`, a trace for several replicas would fail: it cannot create variables."""
+        """Creates the variables by `_maybe_symbolic_build`, because a trace for several replicas cannot create them."""
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
             self._model._maybe_symbolic_build(data_batch=batch)
 

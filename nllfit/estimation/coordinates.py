@@ -42,11 +42,11 @@ class Coordinates:
     Attributes:
       family: a copy of the family that does not check outcomes. In this copy, the positive parameters that have no
         `floor` have the link `exp`.
-      shapes: the shapes, by name, of the free parameters in their constrained form.
+      shapes: maps the name of each free parameter to the shape of its constrained value.
       size: the length of `w`.
-      point_size: the total number of elements of the free parameters in their constrained form.
-      held: an example of such a dict, with random values. A trace needs the shapes of these values, and `Density.rank`
-        is computed at these values.
+      point_size: the total number of elements in the constrained values of all free parameters.
+      held: maps the name of each held parameter to a random value. A trace needs the shapes of these values, and
+        `Density.rank` is computed at these values.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 

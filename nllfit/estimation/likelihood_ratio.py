@@ -218,7 +218,11 @@ def _advice(name, general):
 
 
 def _check_floors(held, floors):
-    """Raises a `ValueError` if `a` fixes a parameter at a value that is not above the parameter's floor in `b`."""
+    """Raises a `ValueError` if a value in `held` is not above the floor of the same parameter in `floors`.
+
+    `held` contains the values of the parameters that only the special case fixes. `floors` contains the floors of the
+    general family's parameters. Both are dicts whose keys are the names of parameters.
+    """
     for name in held.keys() & floors.keys():
         if np.any(np.asarray(held[name]) <= floors[name]):
             raise ValueError(

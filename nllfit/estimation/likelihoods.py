@@ -178,8 +178,8 @@ def _check_support(distribution, outcomes):
         return None
     log_prob = distribution.log_prob(outcomes)
     has_zero_density = np.isneginf(log_prob).reshape([*log_prob.shape, *[1] * distribution.event_shape.rank])
-    # If TFP can draw from the distribution, draws replace outcomes of density 0. TFP's check can then reject only
-    # outcomes whose density is not computed as 0.
+    # Outcomes of density 0 are allowed, but TFP's check may reject them. So we replace them by draws, which pass the
+    # check. If TFP cannot draw from the distribution, these outcomes stay, and the check may reject them.
     if has_zero_density.any():
         tested_outcomes = tf.where(has_zero_density, _draw_or_outcomes(distribution, outcomes), outcomes)
     if refusal(checked_distribution, tested_outcomes):

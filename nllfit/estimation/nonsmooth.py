@@ -17,8 +17,8 @@ from nllfit.optimum.optimum_and_verdict import Optimum
 
 __all__ = ["at_the_best_corner", "corner_near", "over_scattered_maxima"]
 
-# If we hold a bound of the support, we hold it just outside the sample. Its distance from the sample is this share of
-# the sample's range. At distance 0, TFP's density would be NaN.
+# `_held_at_corners` may fix a bound of the support just outside the sample. Its distance from the sample is this share
+# of the sample's range. At distance 0, TFP's density would be NaN.
 _GAP = 1e-12
 # The maximum number of log-densities that `_peaks` computes on its grid: one for each pair of a parameter value and an
 # observation.

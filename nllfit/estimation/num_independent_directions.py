@@ -14,8 +14,9 @@ from nllfit.families.truncated import Truncated
 
 __all__ = ["num_independent_directions"]
 
-_STEP = 1e-2  # the step of the finite differences
-_TOLERANCE = 1e-6  # singular values below this count as errors of the finite differences
+_STEP = 1e-2  # the finite differences change a coordinate by this step, and by twice this step
+# Singular values up to this number are treated as 0, because they may be errors of the finite differences.
+_TOLERANCE = 1e-6
 
 
 def num_independent_directions(coordinates: Coordinates, values: Callable[..., Any], dtype: tf.DType) -> int:

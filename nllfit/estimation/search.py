@@ -1,4 +1,4 @@
-"""Searches for the maximum of a likelihood: chooses the starts, and fixes parameters at corners."""
+"""Searches for the maximum of a likelihood. The likelihood may not be smooth at the maximum."""
 
 import dataclasses
 import functools
@@ -36,8 +36,8 @@ def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
     The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
-    trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a jump of its
-    slope), the parameter that has this corner is fixed at its estimate in the returned problem.
+    trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a point where
+    its slope jumps), the parameter that has this corner is fixed at its estimate in the returned problem.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum

@@ -31,7 +31,7 @@ def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density
 class Density:
     """Weighted sums of a family's log-densities over outcomes, and their derivatives.
 
-    A *point* is the vector of all free parameters in their constrained form, which are the arguments of `Family.build`.
+    A *point* is the vector of the constrained values of all free parameters. `Family.build` takes constrained values.
     `w` is the vector of unconstrained coordinates from which a point is computed. In the shapes below, `s` is the
     number of points, `q` the number of elements of a point, and `p` the length of `w`. The functions below have an
     argument `held`, a dict of the values of the held parameters.

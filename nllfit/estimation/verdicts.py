@@ -35,7 +35,7 @@ def in_words(objective: Objective, optimum: Optimum) -> str:
 
 
 def _limit(objective: Objective, optimum: Optimum) -> str:
-    """Returns a phrase that says along which parameter the log-likelihood keeps rising, and to which limit."""
+    """Returns a phrase that names a parameter, and the limit that it approaches while the log-likelihood rises."""
     w, direction = optimum.w, optimum.direction
     by_change = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[by_change]

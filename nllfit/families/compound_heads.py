@@ -40,7 +40,7 @@ class Censored(_HeadOf):
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: the links of the family.
     Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). F is the CDF.
-    As a tensor, the output is the prediction of the number, `[B]`.
+    Converted to a tensor, the output is the prediction for the number before censoring, `[B]`.
 
     Args:
       family: a family with a CDF, or its name.
@@ -66,8 +66,8 @@ class Truncated(Head):
     number before truncation. Formula: -log p(y) + log(F(high) - F(low)). F is the CDF.
 
     If each row has its own window, the window is part of the outcome: `[y, low]`, `[y, high]` or `[y, low, high]`; see
-    `nllfit.Truncated`. As a tensor, the output is then the prediction for the number before truncation. Otherwise the
-    output is the median of the truncated number.
+    `nllfit.Truncated`. Converted to a tensor, the output is then the prediction for the number before truncation. If
+    all rows have the same window, the tensor is the median of the truncated number.
 
     Args:
       family: a family with a CDF, or its name.

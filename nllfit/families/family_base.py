@@ -48,8 +48,9 @@ class ParametricFamily(abc.ABC):
     parameter has three forms:
 
     - unconstrained numbers, which are elements of the vector `params`;
-    - the constrained value, an argument of `build`. Its name is the one that TFP prefers: `log_rate` or `logits`;
-    - the value on the natural scale, which is reported: `rate` or `probs`. It is the twin of the constrained value.
+    - the constrained value, which `build` takes under the name that TFP prefers, such as `scale` or `log_rate`.
+      Some constrained values can be any number, such as a `log_rate`;
+    - the value on the natural scale, such as `scale` or `rate`, which tables of estimates show.
 
     Attributes:
       name: the name in error messages.
@@ -196,7 +197,7 @@ class ParametricFamily(abc.ABC):
 
     @property
     def logarithms(self) -> np.ndarray:
-        """A mask `[params_size]`: True where a number is by default (without a user's link) a parameter's logarithm."""
+        """A mask `[params_size]`: True for an element that is a parameter's logarithm. A user's links are ignored."""
         with tf.init_scope():
             flags = {p.name: tf.fill([*p.components, *p.shape], p.is_logarithm) for p in self._row_parameters}
             return vector_of(flags, self._row_parameters).numpy() if flags else np.zeros(0, bool)

@@ -199,9 +199,9 @@ def _integral(log_ratio, slope, curvature, right):
 
     Each element of `right` is True for the integral over the positive numbers, and False for the negative numbers.
 
-    `log_ratio` is nearly quadratic, and `log_ratio(0)` is 0. At 0, the first derivative of `log_ratio` is `slope` or
-    `-slope`, and the second derivative is `-curvature`. From the derivatives we compute the distance from 0 at which
-    `log_ratio` is about `-_NATS`. The integral ends at this distance.
+    `log_ratio` is nearly quadratic. `log_ratio(0)` is 0, and `log_ratio` falls along the range of the integral. At 0,
+    the absolute value of its first derivative is `abs(slope)`, and its second derivative is `-curvature`. From these
+    numbers we compute the distance from 0 at which `log_ratio` is about `-_NATS`. The integral ends at this distance.
     """
     slope = tf.abs(slope)
     reach = 2 * _NATS / (slope + tf.sqrt(tf.square(slope) + 2 * _NATS * curvature))

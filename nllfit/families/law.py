@@ -88,8 +88,8 @@ class Law:
 
     @property
     def is_of_vectors(self) -> bool:
-        """Whether `crps` is the energy score. It is for vectors, but not of counts: their draws have no gradient."""
-        return self.distribution.event_shape.rank > 0 and not self.is_discrete
+        """Whether `nllfit.crps` is the energy score: True for vectors that are not discrete."""
+        return self.distribution.event_shape.rank > 0 and not self.is_discrete  # discrete draws have no gradient
 
     def ends(self) -> Pair:
         """Returns the lower and the upper end of the support. Their shapes broadcast to the batch."""

@@ -64,7 +64,7 @@ class Parameter:
 
     @property
     def is_logarithm(self) -> bool:
-        """Whether the unconstrained numbers are logarithms of a positive parameter."""
+        """Whether the unconstrained numbers are logarithms of a positive parameter. A user's link is ignored."""
         return self.link is exponential or self.to_natural is tfb.Exp
 
 
@@ -85,7 +85,7 @@ def blocks_of(vector: tf.Tensor, parameters: Iterable[Parameter]) -> dict[str, t
 
 
 def vector_of(blocks: Mapping[str, tf.Tensor], parameters: Iterable[Parameter]) -> tf.Tensor:
-    """Joins blocks to a vector. This function is the inverse of `blocks_of`."""
+    """Joins blocks into one vector. This function is the inverse of `blocks_of`."""
     segments = []
     for components, group in _groups(parameters):
         component_vectors = tf.concat([_with_last_axes(blocks[p.name], len(p.shape), [p.size]) for p in group], -1)

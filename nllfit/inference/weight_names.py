@@ -59,7 +59,10 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 
 
 def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
-    """Returns the name with every combination of indices, one for each axis."""
+    """Returns a label for each combination of one index per axis, such as `kernel[age, 0]`.
+
+    `indices` has a list of indices for each axis. If `indices` is empty, the only label is `name`.
+    """
     return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in itertools.product(*indices)]
 
 

@@ -34,7 +34,7 @@ class Coefficients(MaximumLikelihoodFit):
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.
       label: the family of the model's head.
-      converged: whether the weights are a verified maximum of the likelihood or, with regularizers, the posterior.
+      converged: whether the weights are a verified maximum of the likelihood or, with regularizers, of the posterior.
       message: the result of the verification, or the reason why there are no standard errors.
     """
 

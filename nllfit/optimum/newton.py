@@ -25,11 +25,11 @@ _WIDE = 20.0
 # We compare each Newton step with a step that is `_LEAP` times as long. Near a maximum, the log-likelihood is lower
 # after the longer step than after the Newton step. If the log-likelihood is never lower after the longer step in
 # `_LEAPS` successive comparisons, and the Newton steps become shorter only slowly, the log-likelihood seems to rise
-# without end and so to have no maximum. `_Climb._can_leap` makes the comparison.
+# without end. It then has no maximum, but it may approach a limit. `_Climb._can_leap` makes the comparison.
 _LEAP = 5.0
 _LEAPS = 5
-# If there seems to be no maximum, the search ends after a step that is shorter than this, in standard errors. The
-# log-likelihood is then about 0.01^2 nats below the limit to which it rises.
+# If the log-likelihood seems to rise without end, the search ends after a step that is shorter than this, in standard
+# errors. If the log-likelihood approaches a limit, it is then about 0.01^2 nats below this limit.
 _UNENDING = 0.01
 # A step is shortened so that the logarithm of each parameter changes by at most this number. After a larger change,
 # rounding errors may look like a rise.
@@ -188,8 +188,9 @@ class _Climb:
         if self.never_ends:
             return self.at_infinity(self.step)
         direction = self.step / max(np.abs(self.step).max(), 1e-300)
-        # The log-likelihood counts as rising without end if it still rises after a move of 16. If the coordinate is a
-        # logarithm, this move is a factor of e^16.
+        # The log-likelihood counts as rising without end if it rises along `direction` up to a distance of 16. At this
+        # distance, the coordinate that changes most has changed by 16. If this coordinate is the logarithm of a
+        # parameter, the parameter has changed by a factor of e^16.
         if rises_along(self._function.values, self.w, direction, _NOISE):
             return self.at_infinity(self.step)
         noise = rounding_noise(self._function, self.w, direction)

@@ -36,10 +36,11 @@ class Diagnostics(LinearPredictors):
           times), `F(y)` is replaced by a uniform random number. This number lies between the values of `F` before and
           after the jump, or between the values of `F` at the two ends of the interval.
         - response: `y - mean`.
-        - pearson: `(y - mean) / standard deviation`. Response and Pearson residuals are NaN if there is no mean.
+        - pearson: `(y - mean) / standard deviation`.
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
           estimates.
 
+        Response and Pearson residuals are NaN in rows whose distribution has no mean, such as a Cauchy.
         Pearson and deviance residuals equal those of statsmodels' GLM, divided by the square root of the dispersion.
         The dispersion is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 
@@ -55,7 +56,8 @@ class Diagnostics(LinearPredictors):
 
         Raises:
           ValueError: if `kind` is unknown, or not defined for these outcomes.
-          NotImplementedError: if `kind` is not "quantile", and TFP has no mean or standard deviation for the family.
+          NotImplementedError: if TFP cannot compute the mean of the family, and `kind` is not "quantile"; or if TFP
+            cannot compute the standard deviation, and `kind` is "pearson".
 
         Source: Dunn and Smyth, Randomized quantile residuals, 1996.
         """

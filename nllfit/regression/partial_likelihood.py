@@ -237,9 +237,10 @@ class PartialLikelihood:
         return self._centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
 
     def hazards(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
-        """Returns Breslow's estimate of the hazard at each event time, `[m]`, and the `u` for which it holds.
+        """Returns Breslow's estimate of a row's hazard at each event time, `[m]`, and the row's linear predictor.
 
-        `u` is the largest linear predictor of the stratum, because the hazard of a row with `u = 0` may overflow.
+        We choose the row with the largest linear predictor in the stratum, because the hazard of a row with the linear
+        predictor 0 may overflow.
         """
         u = self.numbers(coefficients)
         top = u.max()

@@ -27,7 +27,8 @@ def brier_score(time: Any, event: Any, survival: Any, times: Any, train: Train =
 
     Raises:
       ValueError: if a shape is wrong, an event is neither 0 nor 1, a time is not finite, `survival` contains a number
-        that is not a probability, or `G` is 0 at one of `times` or at the time of an event up to the last of `times`.
+        that is not a probability, or `G` is 0 at one of `times` or at the time of an event. Events after the latest
+        of `times` do not count.
 
     Source: Graf et al., Assessment and comparison of prognostic classification schemes for survival data, 1999.
     """

@@ -1,4 +1,4 @@
-"""The families that `DistributionRegressor` tries, and their targets."""
+"""Lists the distributions that `DistributionRegressor` tries, and creates the `Target` of each (see `targets`)."""
 
 from typing import Any
 

@@ -124,7 +124,7 @@ class ForestInputs:
         is_out_of_bag = np.ones([len(x), _TREES], bool)
         for i, rows in enumerate(forest.estimators_samples_):
             is_out_of_bag[rows, i] = False
-        is_out_of_bag[~is_out_of_bag.any(axis=1)] = True  # if every tree was trained with a row, all trees count
+        is_out_of_bag[~is_out_of_bag.any(axis=1)] = True  # all trees count for a row that every tree was trained on
         inputs = cls(Forest(forest, *scale), targets)
         return inputs, inputs(x, is_out_of_bag)
 

@@ -40,8 +40,9 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column. If a column lacks values in training rows, one more input marks
-    rows without a value; otherwise, such rows cause a warning. So do unknown categories. A category that is not among
-    the 50 most frequent of its column counts as missing; `fit` warns if this applies to most rows.
+    rows without a value. Otherwise, new rows without a value cause a warning. Only the 50 most frequent categories of a
+    column are known. All others count as missing; `fit` warns if most rows have one of these. New rows with an unknown
+    category cause a warning, unless the training rows have 50 or more categories in the column.
 
     Args:
       distribution: the distribution to predict, as one of:
@@ -83,8 +84,7 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
       verbose: 1 for a progress bar.
 
     Attributes:
-      trials_: the trials, sorted from the best to the worst. The attributes of a trial are `network`, `regularization`,
-        `distribution`, `nll`, `spread` and `crps`.
+      trials_: the trials, best first; each has `network`, `regularization`, `distribution`, `nll`, `spread` and `crps`.
       n_features_in_, feature_names_in_: the number of columns of `X`, and their names if it is a frame.
       n_outputs_: the number of outcomes per row.
 

@@ -34,8 +34,8 @@ class Target(abc.ABC):
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
       marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, or None. If
-        they are given, the method `mixture` adds the marginal distribution as one more member of the ensemble. If
-        `marginal` is None, the method `distribution` adds the marginal distribution.
+        `marginal` is given, the method `mixture` adds the marginal distribution to the members of the ensemble. If it
+        is None, `mixture` adds nothing, and the method `distribution` adds the marginal distribution to the mixture.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.

@@ -143,10 +143,10 @@ class Search:
         and so on. The same applies to the trees, even if they are not the best.
 
         Then each other distribution gets one trial, with the network and the regularization of the best earlier trial
-        whose network can predict this distribution. If this trial is of overconfident trees, trees with stronger
-        regularizations are also tried. If no earlier trial has a network that can predict the distribution, all
-        networks that can predict it are tried, in the way described for the first distribution. A distribution that no
-        network can predict has no trial.
+        whose network can predict this distribution. If the new trial uses trees and is overconfident, trees with
+        stronger regularizations are also tried. If no earlier trial has a network that can predict the distribution,
+        all networks that can predict it are tried, in the way described for the first distribution. A distribution that
+        no network can predict has no trial.
 
         Raises:
           ValueError: if no network can predict the first distribution, or if the outcomes are censored and the
@@ -284,7 +284,10 @@ def _folds(num_rows, settings):
 
 
 def _strengthened(trial):
-    """Returns the key of an overconfident trial with the next stronger regularization, or None."""
+    """Returns the key of the same trial with the next stronger regularization.
+
+    Returns None if the trial is not overconfident, or already has the strongest regularization.
+    """
     regularizations = model_class(trial.network).regularizations
     stronger = regularizations[regularizations.index(trial.regularization) + 1 :]
     return (trial.network, stronger[0], trial.distribution) if stronger and trial.spread > 1 else None

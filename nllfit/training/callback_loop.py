@@ -72,9 +72,9 @@ class CallbackLoop:
     def train(self, initial_epoch: int) -> Any:
         """Trains up to the last epoch and returns Keras's `History`.
 
-        After an error, the model has the state after the last epoch for which `on_epoch_end` was called. But if an
-        `on_test_begin` or `on_test_end` raised the error, the model has the state after the epoch of this hook. After
-        success or an error, no callback refers to a `WatchedModel`.
+        After an error, the model has the state after the last epoch for which `on_epoch_end` was called. But if
+        `on_test_begin` or `on_test_end` raised the error, the model has the state after the last training step of the
+        epoch in which this hook was called. After success or an error, no callback refers to a `WatchedModel`.
         """
         model = self._model
         for callback in self._readers:

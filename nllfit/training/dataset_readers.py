@@ -116,7 +116,7 @@ def _take_from_dataset(dataset, convert, max_batches):
 
 
 def _stacks_of_dataset(dataset, convert, max_batches):
-    """Yields the stacks of a dataset. TensorFlow joins each group of `max_batches` batches to a stack.
+    """Yields the stacks of a dataset. TensorFlow joins each group of `max_batches` batches into one stack.
 
     If the dataset's spec does not contain the batch size, the batches of a group may differ in size. If only the last
     batch differs, that batch is read in Python. If other batches differ too, all batches of the group are read in

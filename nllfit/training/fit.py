@@ -66,9 +66,9 @@ def fit(
 
     If an error, an exception in a callback or Ctrl-C ends the run, the model and its optimizer have the state after the
     last complete epoch, which is also the last in the history. An epoch is complete when its evaluation has ended. But
-    after an exception in `on_test_begin`, `on_test_end` or `on_epoch_end`, the model has the state after the current
-    epoch. As after `model.fit`, the history lacks this epoch, because Keras calls the user's callbacks before its
-    `History`.
+    after an exception in `on_test_begin`, `on_test_end` or `on_epoch_end`, the model has the state after the last
+    training step of the current epoch. As after `model.fit`, the history lacks this epoch, because Keras calls the
+    user's callbacks before its `History`.
 
     Compiled programs are cached by architecture: if two `Sequential` or functional models have one output and the same
     layers, optimizer, loss and metrics, the second trains without a new trace on data of the same shapes. A user's own
@@ -111,15 +111,15 @@ def fit(
         backups, into the folder of this callback. If a run was killed, at any moment, even during a write, the same
         call of `fit` resumes it. With arrays in a fixed order (by `seed` or `shuffle=False`), or with a `Sequence` or
         `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the weights of an
-        uninterrupted run. A backup does not contain the position in other data. In a resumed run, a `tf.data.Dataset`
-        begins again at its first batch and its first shuffle, a `PyDataset` with `steps_per_epoch` begins again at its
-        first batch, and a generator goes on from its current position. With such data, the weights are the same only if
-        every epoch reads the same batches in the same order. A backup contains the state of Keras's `EarlyStopping`,
-        `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other callbacks. If a callback had stopped the run, the
-        same call trains no more epochs, but a call with callbacks of other classes continues. Without a `seed`, a
-        resumed run draws a new seed. If the killed run had no more epochs to train, `history` contains only the logs of
-        the last epoch. The `.keras` or `.h5` file of a `ModelCheckpoint` is always complete, because a new file
-        replaces the previous file only when the new one has been written.
+        uninterrupted run. But a backup does not contain the position in an iterable, such as a `tf.data.Dataset` or a
+        generator, or in a `PyDataset` with `steps_per_epoch`. In a resumed run, a generator goes on from its current
+        position. All others begin again at their first batch, and a `tf.data.Dataset` also at its first shuffle. With
+        these data, the weights are the same only if every epoch reads the same batches in the same order. A backup
+        contains the state of Keras's `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other
+        callbacks. If a callback had stopped the run, the same call trains no more epochs, but a call with callbacks of
+        other classes continues. Without a `seed`, a resumed run draws a new seed. If the killed run had no more epochs
+        to train, `history` contains only the logs of the last epoch. The `.keras` or `.h5` file of a `ModelCheckpoint`
+        is always complete, because a new file replaces the previous file only when the new one has been written.
       validation_split: the fraction of rows to hold out as validation data. The last rows of the arrays are held out.
         Ignored if `validation_data` is given.
       validation_data: `(x, y)` or `(x, y, sample_weight)`, or a dataset, to evaluate on after an epoch.

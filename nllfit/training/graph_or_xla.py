@@ -25,8 +25,8 @@ ASSUMED_STEP_SECONDS = 2e-4
 # Until a step in XLA is timed, a call in XLA has only as many steps as the graph can run in this number of seconds, but
 # at least `UNTIMED_CALL_STEPS`. So a slow XLA program costs little.
 XLA_TRIAL_GRAPH_SECONDS = 0.015
-# We decide that the graph is faster than XLA only after more than this number of calls in XLA. Each time the number of
-# calls in the graph has grown 16-fold, XLA gets one more call, because a busy machine can hide that XLA is faster.
+# XLA gets more than this number of calls before we decide whether the graph is faster. Each time the number of calls in
+# the graph has grown 16-fold, XLA gets one more call, because a busy machine can hide that XLA is faster.
 XLA_TRIAL_CALLS = 2
 # A step with convolutions is slow if it takes longer than `SLOW_CONVOLUTION_STEP_SECONDS` in the graph. XLA seldom
 # makes a slow step faster, and takes seconds to compile it. Therefore XLA compiles such a step only if at least

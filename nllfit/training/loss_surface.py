@@ -31,13 +31,18 @@ class Surface:
 
     If the model can be copied, a copy computes the loss in float64. Near an optimum, the loss depends on the square of
     the error of the weights, so a loss in float32, which has seven digits, would determine the weights only to three
-    or four digits. All models of the same architecture share one copy, and one trace is used for any number of
-    rows. A model that is subclassed, overrides `compute_loss`, or differs from its copy (see `copy_in_float64`)
-    computes in its own dtype.
+    or four digits. A model that is subclassed, overrides `compute_loss`, or differs from its copy (see
+    `copy_in_float64`) computes in its own dtype. A model in float64 needs no copy, unless several models share the
+    surface.
+
+    All models of one architecture can share a surface and its copy (see `surface_over`). One trace is used for any
+    number of rows.
 
     Args:
       model: a compiled model.
-      data: the data of the first search. None for a surface that all models of an architecture share.
+      data: the data for which the loss of the model is compared with the loss of its copy. None for a surface that
+        several models share: they need no comparison, because `architecture_of` refuses models whose configs are
+        incomplete.
 
     Attributes:
       dtype: the dtype of the loss.
@@ -65,8 +70,8 @@ class Surface:
     def over(self, model: Model, data: tuple) -> Iterator[None]:
         """A context in which this surface computes the loss of `model` for `data`.
 
-        If a copy of the model computes the loss, the copy gets all weights of `model`, because the search sets only the
-        trainable weights.
+        If a copy of the model computes the loss, the copy gets all weights of `model`, because the methods below set
+        only the trainable weights of the copy.
         """
         with self._lock:
             if self._twin is not None:
@@ -216,8 +221,11 @@ _S = TypeVar("_S", bound=Surface)
 def surface_over(kind: type[_S], model: Model, data: tuple) -> Iterator[_S]:
     """A context with the loss surface of a model for `data`. The surface is an instance of `kind`.
 
-    All models of an architecture share one compiled surface. A model gets its own surface only if `architecture_of`
-    returns None, if the model cannot be copied, or if the model is too large for a copy to stay in memory.
+    All models of an architecture share one compiled surface. A model gets its own surface only if one of these is true:
+
+    - `architecture_of` returns None.
+    - The model cannot be copied, or the penalties of its weights differ from those of the copy.
+    - The model is too large for a copy to stay in memory.
     """
     is_small = num_bytes(variables_of(model)) <= CHUNK_BYTES
     architecture = architecture_of(model, data[1] if len(data) > 1 else None) if is_small else None

@@ -23,8 +23,8 @@ class Output:
 
     Attributes:
       name: the name of the output, or its index if it has no name.
-      head: the distribution that the output contains for one row, usually from a head. None if the output has no
-        separate distribution for each row.
+      head: the distribution that a head, or a layer of TFP, returned for one row. None if the output is only a tensor,
+        or is one joint distribution of all rows, such as a Gaussian process.
       is_masked: whether the output has a Keras mask.
     """
 

@@ -72,9 +72,9 @@ def outcome_check(model: Model, example: tuple, name: str, has_metrics: bool = F
 def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, *, where="row {}".format):
     """Checks the outcomes and returns the data.
 
-    If the loss is one of nllfit's, outcomes that are masked or have weight 0 do not count. If such an outcome is not
-    finite, it is replaced by an outcome in the support. If any other outcome is not finite, or is outside the support,
-    a `ValueError` is raised. `outcome_check` describes the exceptions for metrics.
+    If the loss is one of nllfit's, outcomes that are masked or have weight 0 do not count. An outcome that does not
+    count and is not finite is replaced by an outcome in the support. If an outcome that counts is not finite, or is
+    outside the support, a `ValueError` is raised. The `metrics` of `compile` change these rules: see `outcome_check`.
     """
     outputs = known_outputs(model, x)[0] if has_loss else []  # for each batch, because sequences may differ in length
     replacements = {}

@@ -69,9 +69,9 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": each step only divides the loss by a factor, so no optimum is near. Three conditions show this: the gain
-          is above `noise`, it is above 1/16 of the previous gain, and it is at most the rounding error of
-          `start - value`;
+        "zero": the loss seems to fall towards 0 by a similar factor in each step, without an optimum nearby. The gain
+          is then at most the rounding error of `start - value`, but it is above `noise` and above 1/16 of the gain of
+          the previous step;
         "stuck": no lower loss was found;
         "cut short": `max_iterations` steps were taken;
         "out of time": `max_seconds` have passed.
@@ -261,8 +261,8 @@ def _end(surface, found, num_leaps, previous):
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    A step is kept if it reduces the gain, the decrease of the loss that is still expected, to less than half. The
-    search ends at the first step that is not kept, or after `_MAX_POLISHING_STEPS` steps.
+    A step is kept if the gain after the step is less than half of the gain before it. The search ends at the first step
+    that is not kept, or after `_MAX_POLISHING_STEPS` steps.
     """
     for _ in range(_MAX_POLISHING_STEPS):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)

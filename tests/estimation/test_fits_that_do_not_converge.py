@@ -1,4 +1,4 @@
-"""What an estimate reports: convergence, a maximum at infinity or at a corner, and the number of parameters."""
+"""What an estimate reports: whether the fit converged, why a fit did not converge, and the number of parameters."""
 
 import math
 import re
@@ -77,7 +77,7 @@ def test_a_point_far_from_the_maximum_does_not_count_as_converged(family, scale)
     assert not estimate.converged or abs(estimate.log_likelihood + 401.196) < 1e-2
 
 
-@pytest.mark.parametrize(  # a location family, one with many local maxima, one with bounds
+@pytest.mark.parametrize(  # a location family, a family with many local maxima, and a family of bounded support
     "family",
     [
         "Normal",

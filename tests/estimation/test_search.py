@@ -80,7 +80,7 @@ ODD = [
     [0.0, 0.0, 1.0, 1.0, 2.0, 7.0],  # counts
     [0.3, 0.3, 0.9, 0.1, 0.7, 0.2, 0.8],  # a tie
     [1e6 + 1, 1e6 + 2, 1e6 + 4, 1e6 + 8, 1e6 + 16],  # far from 0
-    [-0.2, 0.1, -2.9, 0.7, 0.1, -0.4],  # of both signs
+    [-0.2, 0.1, -2.9, 0.7, 0.1, -0.4],  # negative and positive numbers
     [1.0, 2.0, 3.0, 4.0, 1e8],  # an outlier
 ]
 
@@ -162,7 +162,7 @@ def test_a_search_ends_on_odd_samples(name, monkeypatch):
             assert np.isfinite(estimate.log_likelihood) or not estimate.converged
 
 
-@pytest.mark.thorough  # the likelihood in the next test also has many maxima
+@pytest.mark.thorough  # covered by `test_the_highest_of_many_maxima_is_found_with_a_small_held_scale`
 def test_the_highest_of_many_maxima_between_observations_is_found():
     rng = np.random.default_rng(3)
     y = 1 + 2 * rng.choice([-1, 1], 40) * np.sqrt(rng.chisquare(3, 40))
@@ -314,7 +314,7 @@ def test_a_normal_inverse_gaussian_prefers_its_limit_to_a_lower_maximum(seed):
     limit = -optimize.minimize_scalar(fall, bounds=(-5, 5), method="bounded").fun
     fit = maximum_likelihood("NormalInverseGaussian", y)
     assert not fit.converged  # at a tailweight of 0.35 there is a local maximum, which is lower than the limit
-    # Near the limit, rounding errors decide which of these verdicts follows; they differ between processors.
+    # Near the limit, the verdict depends on rounding errors, which differ between processors.
     verdicts = "no finite maximum", "not positive definite", "no step raises the log-likelihood"
     assert any(verdict in fit.message for verdict in verdicts)
     assert fit.log_likelihood == pytest.approx(limit, abs=1e-2)

@@ -39,7 +39,7 @@ def test_an_interrupted_binary_run_is_resumed(tmp_path, keras, monkeypatch, caps
 
 @pytest.mark.thorough
 def test_the_binary_experiment_runs_on_photographs(tmp_path):
-    """A single network with one block; the multiclass experiment tests ensembles."""
+    """Trains one network with one convolutional block. The test of the multiclass experiment trains an ensemble."""
     write_photographs(tmp_path / "photographs")
     arguments = ["--data", str(tmp_path / "photographs"), "--size", "8", "--epochs", "1", "--members", "1"]
     metrics = binary.main([*arguments, "--out", str(tmp_path / "run")])

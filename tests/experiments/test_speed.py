@@ -33,7 +33,7 @@ def test_every_contender_trains_every_model(contender, model, monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until a test advances it, by adding seconds to its only element."""
+    """Replaces the clock by a list with one number: the time in seconds, which changes only if a test changes it."""
     now = [0.0]
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
     return now
@@ -78,7 +78,8 @@ def test_predictions_and_evaluations_are_timed(contender, monkeypatch):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])  # in a separate process
+# If `alone` is True, each job runs in a separate process.
+@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_the_speed_experiment_runs_from_the_command_line(tmp_path, capsys, monkeypatch, alone):
     monkeypatch.setattr(speed, "SETTLE", 0.0)
     monkeypatch.setitem(speed.MODELS, "small", (*speed.MODELS["small"][:3], 4, 3, 2))

@@ -103,11 +103,11 @@ def test_the_covariance_is_the_inverse_of_the_second_derivatives_of_the_log_like
 
 @pytest.mark.thorough
 def test_errors_of_estimates_have_the_size_that_standard_errors_say():
-    """The sum of the squares of 25 errors, each in standard errors, is within the central 99.6% of its distribution.
+    """The errors of 25 estimates, divided by their standard errors, have a plausible sum of squares.
 
-    The test above checks the standard errors to five digits. This test only checks that they measure the errors of
-    estimates, so 25 samples suffice. It would fail for the standard errors of a sample of another size, or of a
-    prediction.
+    The sum must be within the central 99.6% of a chi-squared distribution. The test above checks the standard errors to
+    five digits. This test only checks that they are standard errors of estimates, so 25 samples suffice. It would fail
+    if `standard_errors` returned the standard errors for a much larger or smaller sample, or those of predictions.
     """
     squares = np.sum(errors("Weibull", 25) ** 2, axis=0)
     low, high = stats.chi2(25).interval(0.996)

@@ -156,14 +156,14 @@ def test_beta_regression_matches_statsmodels():
     data = pd.read_csv(pathlib.Path(statsmodels.othermod.tests.__file__).parent / "results" / "foodexpenditure.csv")
     x, y = data[["income", "persons"]], data["food"] / data["income"]
 
-    def concentrations(predictors):  # the logarithms; `predictors` are logit(mean) and log(precision)
+    def log_concentrations(predictors):  # `predictors` are logit(mean) and log(precision)
         logit, log_precision = predictors[:, :1], predictors[:, 1:]
         return tf.concat([log_precision + tf.math.log_sigmoid(logit), log_precision + tf.math.log_sigmoid(-logit)], 1)
 
     link = {"concentration1": "exp", "concentration0": "exp"}
     layers = [
         tf_keras.layers.Dense(2, kernel_initializer="zeros"),
-        tf_keras.layers.Lambda(concentrations),
+        tf_keras.layers.Lambda(log_concentrations),
         heads.Beta(link=link),
     ]
     model = at_optimum(KIT, layers, x, y)

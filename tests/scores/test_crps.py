@@ -69,7 +69,7 @@ CASES = {
         lambda y, loc, scale, skew, **b: sr["2pnormal"](y, scale / skew, scale * skew, loc, **b),
     ),
 }
-# Families that `scoringrules` does not have are compared only with the integral.
+# Families and parameters that are not compared with `scoringrules`.
 OTHERS = {
     "Cauchy": [(1.0, 2.0)],
     "StudentT": [(0.8, 1.0, 2.0), (1.0, 0.0, 1.0), (1.002, 0.0, 1.0), (1e3, 0.0, 1.0)],
@@ -95,7 +95,7 @@ def scored(make, params, y, score=nllfit.crps):
     return [scores, *tape.gradient(scores, [y, *params])]
 
 
-# A test below compares all families with an integral.
+# A test below compares the closed forms of all families except `TruncatedNormal` with a numerical integral.
 @pytest.mark.thorough(but=("Normal", "Exponential", "GeneralizedExtremeValue", "Logistic", "TruncatedNormal"))
 @pytest.mark.parametrize("name", CASES)
 def test_closed_forms_match_scoringrules(name):

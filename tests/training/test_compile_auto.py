@@ -39,7 +39,8 @@ def test_auto_uses_xla_when_compiled_unless_it_is_slower(monkeypatch, traced):
     program.compiling.join()
     fit()
     assert program.timings.calls["xla"] > 0
-    for faster in ("xla", "graph"):  # we set the timings, because measured ones are random on a busy machine
+    for faster in ("xla", "graph"):
+        # The test sets the timings, because measured timings are random on a busy machine.
         calls = {**program.timings.calls, "xla": 99}
         program.timings = graph_or_xla.Timings({"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, calls, 1.0, "ready")
         fit()
@@ -102,7 +103,8 @@ def test_a_seeded_run_switches_to_xla_at_a_fixed_epoch(monkeypatch, traced):
     whole = fit()
     assert ways == ["graph"] * 2 + ["xla"] * 3
     (program,) = traced
-    for faster in ("xla", "graph"):  # timings that the test sets
+    for faster in ("xla", "graph"):
+        # The run switches to XLA after two epochs, even if these timings say that the graph is faster.
         program.timings = graph_or_xla.Timings(
             {"xla": 1e-3, "graph": 1e-3} | {faster: 1e-9}, {"xla": 99, "graph": 9}, 9.0, "ready"
         )

@@ -127,7 +127,8 @@ def test_a_repeatable_run_of_unknown_length_stays_in_the_graph(unknown):
 def test_a_call_of_a_repeatable_run_ends_at_its_switch():
     assert next_call(repeatable(1500), DENSE, TIMED) == Call("graph", 500, compiles=True)
     run_of_a_few_steps = dataclasses.replace(repeatable(0), steps_to_come=1000)
-    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)  # too few steps to compile for
+    # This run does not compile, because it ends before step 2000, at which a longer run switches to XLA.
+    assert next_call(run_of_a_few_steps, DENSE, TIMED) == Call("graph", 2000)
 
 
 def test_timings_skip_the_first_call_and_keep_the_best():

@@ -46,8 +46,9 @@ def breast_cancer():
 
 @pytest.mark.thorough  # penalties are covered by `test_a_loss_by_name_and_a_penalty_are_minimised_in_float64`
 def test_a_penalised_regression_matches_scikit_learn_also_after_an_interruption():
-    # `objective` is the sum of `nll` and the penalty. Both numbers are from tests/data/oracles.json. scikit-learn 1.9's
-    # LogisticRegression computed them with a tolerance of 1e-12. Two tests below fit the same data with penalty 1e-2.
+    # `objective` is `nll` plus the penalty term, whose factor is `penalty`. scikit-learn 1.9's LogisticRegression
+    # computed both numbers with a tolerance of 1e-12 (tests/data/oracles.json). Two tests below fit the same data with
+    # the factor 1e-2.
     penalty, objective, nll = 1e-3, 0.0680828231, 0.0543921760
     x, y, units, head = breast_cancer()
     model = linear(x.shape[1], units, head(), penalty)
@@ -352,7 +353,7 @@ def without_counts(x):
         (separable, "float32"),
         pytest.param(separable_classes, "float64", marks=pytest.mark.thorough),
         pytest.param(partly_separable, "float64", marks=pytest.mark.thorough),
-        # The next test has this case with a penalty.
+        # `test_a_penalty_makes_the_optimum_finite_except_in_an_unpenalised_bias` has this case with a penalty.
         pytest.param(without_counts, "float64", marks=pytest.mark.thorough),
     ],
 )
@@ -501,7 +502,7 @@ def test_a_float64_layer_in_a_float32_model_is_solved(kit):
 ENDS = [("KeyboardInterrupt", "float32"), ("MemoryError", "float64")]
 
 
-@pytest.mark.thorough  # covered by the next test, which also interrupts `fit_lbfgs`
+@pytest.mark.thorough  # `test_an_interrupted_initialization_keeps_the_weights` also interrupts `fit_lbfgs`
 @pytest.mark.parametrize(("kit", "case"), alternately(ENDS))
 def test_an_interrupted_search_keeps_the_best_weights(kit, case, monkeypatch):
     end, dtype = getattr(builtins, case[0]), case[1]

@@ -92,7 +92,7 @@ def test_a_penalty_of_add_loss_is_minimised(of_layer):
     np.testing.assert_allclose(layer.get_weights()[0], ridge, rtol=1e-3, atol=1e-5)  # the search is in float32
 
 
-@pytest.mark.thorough  # covered by the test above: `model.losses` also contains penalties of `add_loss`
+@pytest.mark.thorough  # covered by the test of `add_loss` above: `model.losses` also contains activity penalties
 @mainly(keras)
 def test_the_activity_penalty_of_any_layer_is_minimised(kit):
     """In tf_keras, the config of an `Activation` does not contain the penalty."""

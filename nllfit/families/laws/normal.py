@@ -116,8 +116,9 @@ def _mean_minimum(a: tfd.Normal, b: tfd.Normal) -> tf.Tensor:
 def _log_normal_mean_minimum(a: tfd.LogNormal, b: tfd.LogNormal) -> tf.Tensor:
     """Returns `E[min(X, X')] = E[X; X < X'] + E[X'; X' < X]`, where `E[X; A]` is the integral of `X` over event `A`.
 
-    In the formula of the CRPS, `-E|X - X'| / 2` may replace `E[min(X, X')]` (see `Facts.mean_minimum`). We do not use
-    it, because for a large scale it is far larger than the CRPS, and the CRPS would lose all digits.
+    `-E|X - X'| / 2` would give the same CRPS, because it differs from `E[min(X, X')]` by a term that cancels (see
+    `Facts.mean_minimum`). But for a large scale, `E|X - X'|` is far larger than the CRPS. The CRPS would
+    then lose all digits to rounding errors.
     """
     spread = tf.sqrt(tf.square(a.scale) + tf.square(b.scale))
 
@@ -199,7 +200,8 @@ NORMAL: Mapping[type, Facts] = {
         mean_minimum=_mean_minimum,
     ),
     tfd.SinhArcsinh: Facts(log_tails=_sinh_arcsinh_log_tails),
-    # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
+    # The likelihood is largest if `low` is the smallest outcome and `high` is the largest outcome. A user may also fix
+    # `low` or `high` at a value, even at infinity.
     tfd.TruncatedNormal: Facts(
         links=HIGH,
         endless=("low", "high"),
