@@ -47,7 +47,7 @@ def on_device(kit, case, device):
 
 
 def check(kit, case, device):
-    """Checks that a device and the first CPU compute the same, up to the order of sums in float32."""
+    """Checks that a device and the first CPU give the same numbers, apart from rounding errors of float32."""
     for found, expected in zip(on_device(kit, case, device), on_device(kit, case, "CPU:0"), strict=True):
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

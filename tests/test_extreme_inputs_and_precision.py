@@ -123,8 +123,8 @@ MADE_OF_COUNTS = {
 }
 
 
-# Only the case (ZeroInflated, float32) is in every run. `but` exempts both cases of ZeroInflated from the mark below,
-# and `parametrize` marks the case (ZeroInflated, float64).
+# Only the case (ZeroInflated, float32) is in every run: the first decorator marks all other families, and `parametrize`
+# marks (ZeroInflated, float64).
 @pytest.mark.thorough(but="ZeroInflated")
 @pytest.mark.parametrize(
     ("name", "dtype"),

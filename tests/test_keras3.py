@@ -115,7 +115,7 @@ def _like(tensor, masked):
     return tensor
 
 
-@pytest.mark.thorough  # `tests/experiments` tests tf_keras, whose losses equal those of Keras 3 up to 1e-12
+@pytest.mark.thorough  # in every run, `tests/test_equivalence.py` compares the losses themselves
 @pytest.mark.parametrize("row", EQUIVALENCES[:4], ids=lambda row: row.loss.split("(")[0])
 def test_training_with_keras_own_losses_and_their_twins_stays_equal(row):
     x, digit = datasets.load_digits(return_X_y=True)

@@ -36,8 +36,9 @@ class Coordinates:
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: the names of the held parameters. The parameters that are neither in `held` nor in `family.fixed` are free.
-        Methods take the values of the held parameters as a dict, which is also called `held`.
+      held: the names of the parameters that are held fixed. The parameters that are neither in `held` nor in
+        `family.fixed` are free. Methods take the values of the parameters that are held fixed as a dict, which is also
+        called `held`.
 
     Attributes:
       family: a copy of the family that does not check outcomes. In this copy, the positive parameters that have no
@@ -45,8 +46,8 @@ class Coordinates:
       shapes: maps the name of each free parameter to the shape of its constrained value.
       size: the length of `w`.
       point_size: the total number of elements in the constrained values of all free parameters.
-      held: maps the name of each held parameter to a random value. A trace needs the shapes of these values, and
-        `Density.rank` is computed at these values.
+      held: maps the name of each parameter that is held fixed to a random value. A trace needs the shapes of these
+        values, and `Density.rank` is computed at these values.
       are_logarithms: whether each coordinate is the logarithm of a positive parameter, `[size]`.
     """
 
@@ -121,7 +122,7 @@ class Coordinates:
     def from_natural(self, natural: Numbers) -> np.ndarray:
         """Returns the coordinates `w` `[..., size]`.
 
-        `natural` contains the free parameters and the held parameters on the natural scale, by name.
+        `natural` contains the free parameters and the parameters that are held fixed on the natural scale, by name.
         """
         if not self.size:
             return np.zeros([0])

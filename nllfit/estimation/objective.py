@@ -42,9 +42,9 @@ class Objective:
       coordinates: the `Coordinates` that map `w` to parameters.
       y: the sample, `[n, *event]`. For a discrete family, these are the distinct outcomes.
       weights: the number of times that each outcome in `y` counts, `[n]`.
-      held: the values of the held parameters by name.
+      held: the values, by name, of the parameters that are held fixed.
       profiled: the value at which a profile likelihood holds one element, as `{HeldCoordinates.VALUE: value}`. It is
-        empty if no element is held.
+        empty if no element is held fixed.
       log_volume: the log-density of an outcome in scaled units minus its log-density in the user's units. It is
         subtracted from the mean log-likelihood, which therefore refers to the user's units.
       exact: whether TensorFlow computes the derivatives; otherwise they are finite differences.

@@ -34,8 +34,8 @@ class Problem:
       y: the observations of positive weight, `[n, *event]`, in float64.
       weights: the weights of these observations, `[n]`, in float64.
       units: the map that scales the sample and the parameters for `objective`.
-      held: the values of the held parameters by name. The search does not vary these parameters, because the likelihood
-        is not smooth in them. Parameters that the user holds at a value are in `family.fixed` instead.
+      held: the values, by name, of the parameters that the search holds fixed, because the likelihood is not smooth in
+        them. Parameters that the user holds at a value are in `family.fixed` instead.
       objective: the log-likelihood as a function of the coordinates of the free parameters.
     """
 

@@ -1,7 +1,7 @@
 """Traced functions of a family's log-density and its derivatives, for samples of any size.
 
 TensorFlow takes a few tenths of a second to trace a density and its derivatives. The traces depend only on the family
-and on which parameters are held, so they are cached, and all samples of a bootstrap use the same traces.
+and on which parameters are held fixed, so they are cached, and all samples of a bootstrap use the same traces.
 """
 
 import functools
@@ -24,7 +24,7 @@ _MOST_COPIES = 10
 
 @functools.lru_cache(_CACHED_FAMILIES)
 def density_of(family: ParametricFamily, held: tuple[str, ...] = ()) -> "Density":
-    """Returns, from a cache, the `Density` of a family. `held` contains the names of the held parameters."""
+    """Returns, from a cache, the `Density` of a family. `held` are the names of the parameters that are held fixed."""
     return Density(family, held)
 
 
@@ -34,11 +34,11 @@ class Density:
     A *point* is the vector of the constrained values of all free parameters. `Family.build` takes constrained values.
     `w` is the vector of unconstrained coordinates from which a point is computed. In the shapes below, `s` is the
     number of points, `q` the number of elements of a point, and `p` the length of `w`. The functions below have an
-    argument `held`, a dict of the values of the held parameters.
+    argument `held`, a dict of the values of the parameters that are held fixed.
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.
-      held: the names of the held parameters.
+      held: the names of the parameters that are held fixed.
 
     Attributes:
       coordinates: the `Coordinates` of the free parameters.
