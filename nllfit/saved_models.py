@@ -54,8 +54,11 @@ def load_model(path: pathlib.Path) -> Model:
 
 
 def _keras_of_file(path):
-    """Returns the package that can load a file: `tf_keras` for files of Keras 2, otherwise `keras`."""
+    """Checks the checksums of a file. Returns the package that can load it: `tf_keras` for Keras 2, otherwise `keras`."""
     with zipfile.ZipFile(path) as archive:
+        # From Python 3.13 on, `zipfile` does not check the checksum of a file in which h5py jumps to the weights.
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):
         return tf_keras

@@ -26,6 +26,20 @@ def zipped(parts):
 
 
 @mainly(keras)
+def test_a_weight_that_the_disk_changed_is_noticed(kit, tmp_path):
+    model = kit.keras.Sequential([kit.keras.Input((2,)), kit.keras.layers.Dense(2), kit.heads.Normal()])
+    weight = np.float32(0.7261038)
+    model.set_weights([np.full([2, 2], weight), np.zeros(2)])
+    Ensemble([model]).save(tmp_path)
+    path = tmp_path / "member-000.keras"
+    content = path.read_bytes()
+    assert content.count(weight.tobytes()) == 4
+    path.write_bytes(content.replace(weight.tobytes(), np.float32(0.5).tobytes(), 1))
+    with pytest.raises(ValueError, match=r"not a complete \.keras file.*the checksum of model.weights.h5 is wrong"):
+        Ensemble.load(tmp_path)
+
+
+@mainly(keras)
 @pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.thorough)])
 @pytest.mark.filterwarnings("ignore")  # Keras warns about the contents of the files
 def test_a_damaged_model_file_is_refused_or_harmless(kit, count, tmp_path):
