@@ -54,7 +54,10 @@ def load_model(path: pathlib.Path) -> Model:
 
 
 def _keras_of_file(path):
-    """Checks the checksums of a file. Returns the package that can load it: `tf_keras` for Keras 2, otherwise `keras`."""
+    """Returns the package that can load a file: `tf_keras` for files of Keras 2, otherwise `keras`.
+
+    Raises a `BadZipFile` if a checksum of the file is wrong.
+    """
     with zipfile.ZipFile(path) as archive:
         # From Python 3.13 on, `zipfile` does not check the checksum of a file in which h5py jumps to the weights.
         if damaged := archive.testzip():
