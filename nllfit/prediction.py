@@ -157,7 +157,7 @@ def joined_origins(models: Sequence[Model], x: Any, batch_size: int = 32, num_sa
 
 
 def origin_of(output: Any) -> Origin:
-    """Returns the origin (family and parameters) of the distribution in a head's output.
+    """Returns the `Origin` of a head's output. It contains the family and the parameters of the distribution.
 
     Raises a `TypeError` for other outputs.
     """
@@ -237,9 +237,10 @@ def _tensor(floatx, leaf):
 
 
 def _head(origin, output):
-    """Copies an origin without its tensors.
+    """Returns an `Origin` without parameters, or None for an output without a head.
 
-    The parameters become None, and the mask becomes a bool: whether there is a mask.
+    The parameters are left out, because they differ between batches. The attribute `mask` is True if the output has a
+    mask, and False otherwise.
     """
     return origin and Origin(origin.family, None, origin.shared, mask_of(output) is not None)
 

@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
-    """Prints which tests marked `thorough` this run contains: all, or the twentieth (1/20) that `--turn` selects.
+    """Prints whether this run contains all tests marked `thorough`, or only the group of them that `--turn` selects.
 
     With `-q`, pytest would omit a line that `pytest_report_header` returns.
     """

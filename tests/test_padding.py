@@ -180,7 +180,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 def sequences(kit, padding=(100.0, np.nan)):
     """A model with a head at each time step, sequences of word indices, and outcomes.
 
-    A word index of 0 is padding. The outcomes of these steps are the numbers in `padding`, repeated.
+    A time step is padding if its word index is 0. The outcomes of such steps are the numbers in `padding`, repeated.
     """
     kit.keras.utils.set_random_seed(0)
     words = np.tile([[1, 2, 3, 1], [2, 1, 2, 0], [3, 1, 0, 0], [3, 2, 1, 0]], [10, 1])

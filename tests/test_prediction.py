@@ -209,7 +209,8 @@ def test_a_model_may_have_a_head_and_a_plain_output(kit):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])  # nllfit converts lists for both versions
+# One Keras version is enough, because nllfit converts the lists, by the same code for both versions.
+@pytest.mark.parametrize("kit", KITS[1:], ids=["keras"])
 def test_prediction_and_evaluation_accept_lists_like_fit(kit):
     x, y = rng_rows()
     model = kit.keras.Sequential([kit.keras.layers.Input((3,)), kit.keras.layers.Dense(2), kit.heads.Normal()])

@@ -54,9 +54,10 @@ def _data(k, x, y, batch, source):
 
 
 def _each_epoch(k, held_out, path):
-    """Returns the arguments of `fit` to evaluate held-out rows after each epoch, and to run a callback.
+    """Returns arguments for `fit`: held-out rows, which `fit` evaluates after each epoch, and a callback.
 
-    If `path` is None, the callback keeps the best weights. Otherwise it writes the model to `path` after each epoch.
+    If `path` is None, the callback keeps the best weights. Otherwise it writes the model to `path` after each epoch. If
+    `held_out` is None, the result is empty.
     """
     if held_out is None:
         return {}

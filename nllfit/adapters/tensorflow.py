@@ -69,9 +69,9 @@ def clear_kernel_cache() -> None:
 def seen_by_autograph(function: Callable) -> Callable:
     """Marks a function as already converted by AutoGraph, and returns it.
 
-    AutoGraph still converts the functions that `function` calls. Without `autograph_info__`, AutoGraph also converts
-    `function` itself, and a trace takes longer. The public `do_not_convert` is no alternative, because AutoGraph would
-    then not convert the user's code that `function` calls.
+    If `function` gives another function to TensorFlow, such as to `strategy.run`, AutoGraph still converts the other
+    function. Without `autograph_info__`, AutoGraph also converts `function` itself, and a trace takes longer. The
+    public `do_not_convert` is no alternative, because AutoGraph would then not convert the other function either.
     """
     function.autograph_info__ = {}  # type: ignore[attr-defined]
     return function

@@ -38,8 +38,8 @@ def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
     The weighted sum of a function over the points approximates its expectation under a standard Normal. For a `size` of
     at most 4, the points are a grid: the tensor product of Gauss-Hermite points. For a larger `size`, a grid of at most
     `_MAX_POINTS` points would have fewer than three points per axis. Then we use random points and their negatives. The
-    mean of all these points is exactly 0. If `size` is at most `_MAX_POINTS / 2`, their covariance is exactly the
-    identity.
+    mean of all these points is exactly 0. If `size` is at most `_MAX_POINTS / 2`, the covariance of the points is
+    exactly the identity.
     """
     per_axis = min(_MAX_PER_AXIS, int(_MAX_POINTS ** (1 / size) + 1e-9))
     if per_axis >= 3:
@@ -47,6 +47,6 @@ def _points(size: int) -> tuple[np.ndarray, np.ndarray]:
         points = np.array(list(itertools.product(nodes, repeat=size)))
         return points, np.prod(list(itertools.product(weights / weights.sum(), repeat=size)), axis=1)
     half = np.random.default_rng(0).normal(size=[_MAX_POINTS // 2, size])
-    if size <= len(half):  # orthogonal columns make the covariance of the points the identity
+    if size <= len(half):  # with orthogonal columns, the covariance of the points is the identity
         half = np.linalg.qr(half)[0] * np.sqrt(len(half))
     return np.concatenate([half, -half]), np.full(_MAX_POINTS, 1 / _MAX_POINTS)

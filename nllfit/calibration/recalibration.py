@@ -93,10 +93,10 @@ class Recalibrated(Calibrated):
         ascending order.
 
     Raises:
-      ValueError: if `predicted` or `observed` is not in ascending order or has a score below -40 or above 40, or if
-        the two have different lengths.
-      ValueError: in a call of the model, if the outcomes have another shape than `predicted`, or `recalibrate` does not
-        support them.
+      ValueError: if `predicted` or `observed` is not strictly ascending, or has a score that is not between -40 and 40;
+        or if the last axis of `predicted` is not as long as `observed`.
+      ValueError: in a call of the model, if the event shape of the outcomes is not the `[*event]` of `predicted`, or if
+        `recalibrate` does not support the outcomes.
 
     Example:
       >>> twice_as_wide = Recalibrated(model, [[-2.0, 0.0, 2.0]], [-1.0, 0.0, 1.0])

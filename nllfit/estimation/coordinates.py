@@ -122,7 +122,8 @@ class Coordinates:
     def from_natural(self, natural: Numbers) -> np.ndarray:
         """Returns the coordinates `w` `[..., size]`.
 
-        `natural` contains the free parameters and the parameters that are held fixed on the natural scale, by name.
+        `natural` maps the names of parameters to values on the natural scale. It contains the free parameters and the
+        parameters that are held fixed.
         """
         if not self.size:
             return np.zeros([0])

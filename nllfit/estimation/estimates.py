@@ -36,7 +36,7 @@ class Estimate(MaximumLikelihoodFit):
       covariance: the covariance matrix `[q, q]` of the `q` numbers in `parameters`, in the order of `parameters`. It is
         the inverse of the observed information, transformed to `parameters` by the delta method. If a parameter has no
         standard error, the rows and columns of the parameter are NaN, and `message` says why.
-      log_likelihood: the maximum in nats, the sum over the sample.
+      log_likelihood: the maximum of the log-likelihood, in nats, summed over the sample.
       num_observations: the number of observations. If weights were given, it is their sum.
       num_parameters: the number of estimated parameters. Redundant ones do not count: for example, `k` class
         probabilities sum to 1 and count as `k - 1`.
@@ -133,9 +133,8 @@ class Estimate(MaximumLikelihoodFit):
     def profile(self, name: str, values: ArrayLike, index: int | tuple[int, ...] = ()) -> np.ndarray:
         """The profile log-likelihood of a parameter: at each value, the maximum over all other parameters.
 
-        If the likelihood has corners in another parameter, such as the `loc` of a `GeneralizedNormal`, this other
-        parameter keeps its estimate. The result may then be a little too low, because it is not the maximum over this
-        other parameter.
+        Exception: if the likelihood has corners in one of the other parameters, such as the `loc` of a
+        `GeneralizedNormal`, this parameter keeps its estimate. The result may then be a little too low.
 
         Args:
           name: a parameter's name, as in `parameters`.
@@ -143,7 +142,8 @@ class Estimate(MaximumLikelihoodFit):
           index: the index of one element, if the parameter is an array.
 
         Returns:
-          An array `[m]`, in nats, the sum over the sample; -inf outside the parameter's domain.
+          An array `[m]` of log-likelihoods in nats, summed over the sample. The log-likelihood of a value outside the
+          parameter's domain is -inf.
 
         Raises:
           ValueError: if the family has no such name or index, if `values` is neither a number nor a list of numbers, or

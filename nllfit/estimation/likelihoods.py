@@ -23,9 +23,11 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
     It is `sum_i log p(y_i | theta)`. Unlike the product of densities, the sum of their logarithms does not underflow.
 
-    In eager mode, outcomes outside the support are found with or without `validate_args=True`. If the density of an
-    outcome is computed as 0, for example beyond the bounds of a Uniform, the log-likelihood is -inf. Otherwise, for
-    example for a negative number under a Gamma, a `ValueError` is raised. In eager mode, the result is never NaN.
+    In eager mode, outcomes outside the support are found with or without `validate_args=True`. If `log_prob` of the
+    distribution is -inf at such an outcome, for example beyond the bounds of a Uniform, the log-likelihood is -inf. If
+    `log_prob` is not -inf, for example at a negative number under a Gamma, a `ValueError` is raised. A `ValueError` is
+    also raised if `log_prob` itself raises an error, as it usually does with `validate_args=True`. In eager mode, the
+    result is never NaN.
 
     Inside a `tf.function`, `y` must be an array, not a tensor of the graph. Outcomes are then checked only with
     `validate_args=True`; without it, the result may be NaN.
@@ -41,13 +43,13 @@ def log_likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       y: the sample, `[n, *event]`.
 
     Returns:
-      A tensor `[*grid]` in float64, in nats, the sum over the sample.
+      A float64 tensor `[*grid]` of log-likelihoods in nats, summed over the sample.
 
     Raises:
       TypeError: if `distribution` is not a `tfd.Distribution`.
       ValueError: if one of these is true:
         - `y` is empty, is not numeric, contains a NaN, or has another event shape than the distribution.
-        - An outcome is outside the support and its density is not computed as 0 (see above).
+        - An outcome is outside the support, and `log_prob` of the distribution is not -inf or raises an error.
         - An outcome is at an edge of the support where the density is not defined.
         - A parameter is outside its domain, such as a scale of 0.
         - The distribution is in float32 and cannot be rebuilt in float64, and rounding to float32 would change an
@@ -104,7 +106,7 @@ def likelihood(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
       y: the sample, `[n, *event]`.
 
     Returns:
-      A tensor `[*grid]` in float64, the product over the sample.
+      A float64 tensor `[*grid]` of likelihoods, each a product over the sample.
 
     Raises:
       TypeError, ValueError: in the cases in which `log_likelihood` raises them.
@@ -165,7 +167,10 @@ def _outcomes(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
 
 
 def _check_support(distribution, outcomes):
-    """Raises a `ValueError` for an outcome that fails TFP's checks, unless its density is computed as 0."""
+    """Raises a `ValueError` if an outcome fails TFP's checks, but its log-density is not -inf.
+
+    An outcome whose log-density is -inf needs no error, because the log-likelihood is then -inf.
+    """
     # We check each component of a mixture separately, because an outcome may have density 0 in some components and a
     # positive density in others.
     if isinstance(distribution, MIXTURE_SAME_FAMILY):

@@ -15,7 +15,8 @@ from nllfit.optimum.optimum_and_verdict import Optimum, Verdict
 
 __all__ = ["search"]
 
-# Starts are sorted, the most likely first. If the search from the first start fails, we try the starts in this slice.
+# The starts are sorted by their likelihoods, the highest first. If the search from the first start fails, we try the
+# starts in this slice.
 _RETRIES = slice(5, 100, 40)
 # If the likelihood may have several maxima, we search from each start in this slice.
 _STARTS_FOR_SEVERAL_MAXIMA = slice(0, 100, 10)
@@ -35,9 +36,10 @@ _SUBSAMPLE_SIZE_FOR_SEVERAL_MAXIMA = 2_000
 def search(problem: Problem) -> Fit:
     """Maximises the likelihood of a problem.
 
-    The problem of the returned `Fit` may differ from the argument `problem`. If exact derivatives are wrong, or slow to
-    trace, the returned problem uses finite differences. If the maximum is at a corner of the likelihood (a point where
-    its slope jumps), the parameter that has this corner is fixed at its estimate in the returned problem.
+    The problem of the returned `Fit` may differ from the argument `problem`. If TensorFlow's automatic derivatives are
+    missing, wrong or slow to trace, the returned problem uses finite differences. A corner of the likelihood is a
+    point where its slope in one parameter jumps. If the maximum is at a corner, the returned problem holds this
+    parameter fixed at its estimate.
     """
     fit = _fit_without_support_check(problem)
     optimum = fit.optimum
@@ -90,7 +92,10 @@ def _climbed(problem: Problem, subsample: Objective, candidates: np.ndarray) -> 
 
 
 def _from_the_best_start(objective: Objective, candidates: np.ndarray) -> Optimum:
-    """Searches from the first candidate and, until a search converges, from later ones. Returns the highest optimum."""
+    """Searches from one candidate after another, and returns the highest optimum.
+
+    The searches end when the highest optimum so far has converged.
+    """
     best = maximize(objective, candidates[0])
     for start in candidates[_RETRIES]:
         if best.converged:
@@ -123,7 +128,7 @@ def _or_second_maximum(objective: Objective, optimum: Optimum) -> Optimum:
     Some families have another family as a limit: the InverseGaussian is a limit of the NormalInverseGaussian. The
     likelihood then often has a local maximum, and higher values near the limit. A valley separates these values from
     the local maximum, at a distance of several standard errors. So we also search from two points that are
-    `_RESTART_DISTANCE` standard errors from the local maximum, one on either side.
+    `_RESTART_DISTANCE` standard errors from the local maximum, one on each side.
     """
     if not optimum.converged or not optimum.rank:
         return optimum

@@ -38,9 +38,8 @@ def evaluate(
     """Scores the distributions that a model predicts for `x` against the outcomes `y`.
 
     Args:
-      model: a Keras 2 or Keras 3 model that ends in a head, an `Ensemble`, a `Laplace` or a calibrated model; or,
-        without `x`, a distribution of batch `[n]` and event `[*event]`, or a head's output: `evaluate(distribution,
-        y=y)`.
+      model: an `Ensemble`, a `Laplace`, a calibrated model, or a Keras 2 or Keras 3 model that ends in a head. Without
+        `x`, a distribution of batch `[n]` and event `[*event]`, or a head's output: `evaluate(distribution, y=y)`.
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
@@ -186,7 +185,7 @@ class Evaluation:
 
 
 def _class_evaluation(rows, log_probs):
-    probs = np.minimum(np.exp(rows.counted(log_probs)), 1.0)  # rounding may exceed 1
+    probs = np.minimum(np.exp(rows.counted(log_probs)), 1.0)  # rounding errors may give more than 1
     labels = rows.counted(class_labels(rows.y, rows.distribution))
     is_class, is_correct = labels[..., None] == np.arange(probs.shape[-1]), probs.argmax(-1) == labels
     brier = np.sum((probs - is_class) ** 2, -1) / (2 if probs.shape[-1] == 2 else 1)
@@ -207,7 +206,7 @@ def _number_evaluation(rows, levels, seed):
     rng = np.random.default_rng(seed)
     block_scores = [_by_row(block, levels, rng) for block in rows.blocks(max(1, 2 * len(levels)))]
     by_name = {name: np.concatenate([part[name] for part in block_scores]) for name in block_scores[0]}
-    pit = np.clip(by_name.pop("pit"), 0, 1) if "pit" in by_name else None  # rounding may exceed 1
+    pit = np.clip(by_name.pop("pit"), 0, 1) if "pit" in by_name else None  # rounding errors may give more than 1
     mean = {name: float(np.mean(values)) for name, values in by_name.items()}
     losses = [name for name in by_name if name == "crps" or "error" in name or "score" in name]
     with_intervals = [level for level in levels if f"width_{level}" in by_name]

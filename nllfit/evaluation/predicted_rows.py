@@ -34,7 +34,7 @@ class PredictedRows(NamedTuple):
     """The predictions and outcomes of `n` rows.
 
     Attributes:
-      distribution: the predictions, of batch `[n, ...]`.
+      distribution: the predictions, as one distribution of batch `[n, ...]`.
       y: the outcomes. Where the mask is False, an arbitrary outcome in the support replaces them.
       nll: the negative log-likelihood of each outcome, in float64.
       mask: Keras's mask `[n, ...]`, True where an outcome counts; None if all outcomes count.
@@ -166,10 +166,11 @@ def _likelihoods(distribution, y):
     If a check fails, the negative log-likelihoods are None.
     """
     not_finite = "Its log-likelihood is not finite."
-    # A family that TFP checks correctly only in float32, such as VonMisesFisher, gets no checks.
-    trusted = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
+    # `checked` turns on TFP's assertions. In float64, the assertions of some families, such as VonMisesFisher, fail for
+    # valid outcomes. So we do not call `checked` for these families.
+    as_is = distribution.validate_args or facts_of(type(distribution)).checked_in_float32
     try:
-        nll = np.asarray(negative_log_likelihood(y, distribution if trusted else checked(distribution)), np.float64)
+        nll = np.asarray(negative_log_likelihood(y, distribution if as_is else checked(distribution)), np.float64)
     except tf.errors.InvalidArgumentError:  # a check of a parameter failed
         return None, not_finite
     except ValueError as error:

@@ -85,7 +85,7 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution is a flow whose dtype is not `dtype`. The flow's bijector may not work in `dtype`."""
+    """Whether a distribution must keep its own dtype, because it is a flow whose bijector may not work in `dtype`."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 

@@ -1,4 +1,4 @@
-"""`InflatedDistribution`, a distribution mixed with zeros, and its law."""
+"""`InflatedDistribution`, a distribution mixed with zeros, and the `Law` class with its formulas."""
 
 import math
 from typing import Any
@@ -83,13 +83,13 @@ class InflatedDistribution(DistributionOf):
 
 @has_law(InflatedDistribution)
 class InflatedLaw(Law):
-    """The law of an `InflatedDistribution`."""
+    """The `Law` of an `InflatedDistribution`."""
 
     distribution: InflatedDistribution
 
     @property
     def base(self) -> Law:
-        """The law of the distribution that is mixed with zeros, broadcast to the batch of the mixture."""
+        """The `Law` of the distribution that is mixed with zeros. Its batch is the batch of the mixture."""
         return law_of(over_batch(self.distribution.distribution, self.distribution))
 
     @property
@@ -140,7 +140,7 @@ class InflatedLaw(Law):
         return log_probability
 
     def crps(self, y: tf.Tensor) -> tf.Tensor:
-        # This follows from `CRPS = E|Y - y| - E|Y - Y'| / 2`, where `Y` and `Y'` are independent draws.
+        # The formula follows from `CRPS = E|Y - y| - E|Y - Y'| / 2`, where `Y` and `Y'` are independent draws.
         share, at_zero = self.distribution.zero_probs, self.base.crps(tf.zeros_like(y))
         rest = tf.where(tf.math.is_inf(at_zero), at_zero, self.base.crps(y) - share * at_zero)  # avoids `inf - inf`
         return share * tf.abs(y) + (1 - share) * rest
@@ -155,7 +155,7 @@ class InflatedLaw(Law):
 
 @has_law(tfd.ZeroInflatedNegativeBinomial)
 class _ZeroInflatedNegativeBinomialLaw(Law):
-    """The law of TFP's `ZeroInflatedNegativeBinomial`. `marginals` converts it to an `InflatedDistribution`."""
+    """The `Law` of TFP's `ZeroInflatedNegativeBinomial`. `marginals` converts it to an `InflatedDistribution`."""
 
     def marginals(self) -> tfd.Distribution:
         d = self.distribution

@@ -49,7 +49,7 @@ class Law:
     def marginals(self) -> tfd.Distribution:
         """Returns the scalar distribution of each element of an outcome. Its batch is `[*batch, *event]`.
 
-        The result has no assertions, because searches also look outside the support. Unless it is a flow, the result is
+        The result has no assertions, because a search may leave the support. Unless it is a flow, the result is
         in float64: in float32, an incomplete gamma function of shape 1e4 has only two correct digits.
 
         Raises:
@@ -73,7 +73,7 @@ class Law:
         return law_of(constant(self.distribution))
 
     def constant_but(self, rows: tf.Tensor) -> "Law":
-        """Returns the `Law` of a copy whose parameters get a gradient only where `rows` is True."""
+        """Returns the `Law` of a copy of the distribution. Parameters get gradients only where `rows` is True."""
         return law_of(constant_but(self.distribution, rows))
 
     @property
@@ -181,9 +181,9 @@ class Law:
         return crps_by_sums(self, y) if self.is_discrete else sum(tail_integrals(self, y, lambda p, _: tf.square(p)))
 
     def quantile(self, levels: Any, rests: Any = None) -> tf.Tensor:
-        """Returns the least number at which the CDF reaches each level. `levels` broadcasts with the batch.
+        """Returns the smallest number at which the CDF reaches each level. `levels` broadcasts with the batch.
 
-        `rests` is `1 - levels`. Pass `rests` if you know it with more digits than the subtraction would give.
+        `rests` are `1 - levels`. Pass `rests` if you know them with more digits than the subtraction would give.
         """
         return root_of(self, levels, rests)
 

@@ -1,4 +1,4 @@
-"""Functions that TensorFlow does not have, or computes with fewer digits or without a derivative."""
+"""Functions that TensorFlow does not have, or whose values or derivatives it computes inaccurately."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,8 @@ __all__ = [
 
 _LOG_2 = math.log(2)
 
-# Near a hole, `across` interpolates between the values of the function at the points `hole + _STEP * _NODES`.
+# Near the point `hole`, where the formula of a function is 0 / 0, `across` interpolates between the values of the
+# function at the points `hole + _STEP * _NODES`.
 _STEP = 3e-3
 _NODES = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 
@@ -57,8 +58,8 @@ def log1mexp(x: tf.Tensor) -> tf.Tensor:
 def across(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, hole: tf.Tensor | float) -> tf.Tensor:
     """Evaluates a smooth function whose formula is 0 / 0 at `hole` and inexact near `hole`.
 
-    Within 0.003 of the hole, the function is interpolated by a polynomial through six points around the hole. The
-    error is about 1e-13 if the function changes little over distances below 0.5.
+    `hole` is a removable singularity. Within 0.003 of `hole`, the function is interpolated by a polynomial through six
+    points around `hole`. The error is about 1e-13 if the function changes little over distances below 0.5.
     """
     hole = hole + tf.zeros_like(x)
     near = tf.abs(x - hole) < _STEP

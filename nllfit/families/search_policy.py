@@ -30,15 +30,18 @@ class SearchPolicy:
       statistics: maps the name of a parameter to a function of a sample `[n, *event]` and weights `[n]`. The likelihood
         is not smooth in this parameter. For any values of the other parameters, the likelihood is largest if this
         parameter equals the value of the function.
-      corner: a parameter. As a function of it, the likelihood has a corner at every observation and is largest at one
-        of the observations.
+      corner: a parameter. As a function of this parameter, the likelihood has a corner (a point where its slope jumps)
+        at every observation, and is largest at one of the observations.
       bounds: the two parameters that are the lower and the upper end of the support, if there is a `corner`. At the
         maximum of the likelihood, the parameter `corner` may equal the smallest observation, with the lower end just
         below this observation. It may also equal the largest observation, with the upper end just above it.
       has_corners: a function of a dict of parameter values. It returns whether, for these values, the likelihood has
-        corners in every element of `corner`. None means that it always has corners, if there is a `corner`.
-      scattered: the parameter in which the likelihood may have a maximum at any observation, or between any two.
-      several_maxima: whether the likelihood may have several maxima for other reasons. Then one search is not enough.
+        corners as a function of every element of the parameter `corner`. If there is a `corner`, but `has_corners` is
+        None, the likelihood has corners for all parameter values.
+      scattered: a parameter. As a function of this parameter, the likelihood may have a local maximum near any
+        observation, or between any two observations.
+      several_maxima: whether the likelihood may have several maxima for a reason that `scattered` does not cover. Then
+        one search is not enough.
       circular: the parameter that is an angle in radians. Angles that differ by `2 pi` are the same.
       kinks: the parameters in which the likelihood is not smooth, but neither `statistics` nor `corner` gives the
         maximum. For example, a mixture has kinks if the family of the components has `statistics` or a `corner`.

@@ -30,7 +30,9 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-_MAX_NUMBERS = 2**20  # to limit memory, one call of `log_prob` has at most this many rows times parameters
+# To limit memory, one call of `log_prob` computes with at most this many numbers. Each row of outcomes counts as the
+# number of the distribution's parameters, or as the number of its own elements if this is larger.
+_MAX_NUMBERS = 2**20
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)
 
@@ -45,13 +47,14 @@ class _Strict:
 
 
 class _Lenient:
-    """A mix-in class for a component of a mixture. An outcome outside its support has density 0 and raises no error."""
+    """A mix-in class for a component of a mixture. Outcomes outside its support get density 0 and raise no error."""
 
     def log_prob(self: Any, value: Any, name: str = "log_prob") -> tf.Tensor:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
-        # At an end of the support, some of TFP's log-densities are NaN. We treat such an outcome as impossible. The
-        # constant copy is used, because its `log_prob` has no assertions that would raise an error for the outcome.
+        # At an end of the support, some of TFP's log-densities are NaN. If the log-density of an outcome is NaN, the
+        # outcome gets density 0. We compute this log-density with a constant copy, because the copy has no assertions
+        # that would raise an error for the outcome.
         is_possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
         some_outcome = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(is_possible, lambda y: log_prob(y, name), value, some_outcome, -math.inf)
@@ -61,7 +64,7 @@ class _Lenient:
 
 
 class _Mixed:
-    """A mix-in class for a mixture with `_Lenient` components. An outcome must be in the support of one of them."""
+    """A mix-in class for a mixture with `_Lenient` components. An outcome must be in the support of a component."""
 
     def _sample_control_dependencies(self: Any, value: tf.Tensor, **_: Any) -> tuple:
         return (_assertion_of_support(self, value),) if self.validate_args else ()

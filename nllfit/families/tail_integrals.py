@@ -1,4 +1,4 @@
-"""Integrates functions of the tails of any continuous distribution. It uses double-exponential quadrature."""
+"""Integrates functions of the tails of any continuous distribution by double-exponential quadrature."""
 
 from collections.abc import Callable
 from typing import Any
@@ -88,7 +88,10 @@ def _in_groups(tails, points):
 
 
 def corners_of(law: Any) -> list[tf.Tensor]:
-    """Implements `Law.corners`: returns the parameter at which the density has a corner, if there is one."""
+    """Implements `Law.corners`. Returns the point at which the density has a corner, or an empty list.
+
+    The point is the value of a parameter, such as the `loc` of a Laplace.
+    """
     d, corner = law.distribution, law.facts.density_corner
     return [] if corner is None else [tf.broadcast_to(d.parameters[corner], d.batch_shape_tensor())[None]]
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # If a component is not a `CompositeTensor`, `tfd.Independent(...)` and similar calls return an object of a private base
-# class. Most users' classes are not `CompositeTensor`s. The constants below are these base classes.
+# class. Most users' classes are not `CompositeTensor`s. The constants below are the private base classes.
 INDEPENDENT: type[tfd.Distribution] = tfd.Independent.__mro__[1]
 MIXTURE: type[tfd.Distribution] = tfd.Mixture.__mro__[1]
 MIXTURE_SAME_FAMILY: type[tfd.Distribution] = tfd.MixtureSameFamily.__mro__[1]
@@ -48,7 +48,7 @@ def derived(cls: Any, mixins: tuple[type, ...] = (), methods: Mapping[str, Any] 
 
 
 def plain_class(cls: Any) -> Any:
-    """Returns the class from which calls of `derived` made `cls`, or `cls` itself if `derived` did not make it."""
+    """Returns the original class if `derived` made `cls` in one or more calls. Otherwise returns `cls`."""
     while cls in _ORIGINALS:
         cls = _ORIGINALS[cls]
     return cls

@@ -59,7 +59,7 @@ def standard_errors(
     valid if the outcomes do not have the head's distribution. A head stores a shared parameter, such as a `scale`, as
     an unconstrained weight. The table shows the value of the parameter; its standard error comes from the delta method.
     Non-trainable weights, including the statistics of normalisation layers, are treated as known. The computation is in
-    float64, except for models that `fit_lbfgs` searches in their own dtype, such as subclassed models.
+    float64. But models that cannot be copied exactly, such as subclassed models, are computed in their own dtype.
 
     A regularizer is a prior (see `nllfit.equivalence.PRIORS`). If the model has a regularizer, `H` is the Hessian of
     the negative log posterior, and `inv(H)` is the covariance of the posterior's Laplace approximation. The standard

@@ -1,4 +1,4 @@
-"""Names the elements of a model's weights after its layers, the columns of its inputs and the head's parameters."""
+"""Makes names for the elements of a model's weights from the names of layers, input columns and head parameters."""
 
 import itertools
 from collections.abc import Sequence

@@ -34,14 +34,14 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     then starts at about the negative log-likelihood of the marginal distribution. With random weights, the loss may
     start 1e15 nats higher if the outcomes are large.
 
-    The estimate is the maximum-likelihood estimate from all outcomes, or from 20000 random ones if the head has more
-    than 20 parameters, with two changes. A bound of the support moves outward from the end of the sample, because a
-    training step could otherwise move the bound past an outcome. A large parameter at which the likelihood is flat
-    moves toward 0, because training could not change a parameter whose gradient is about 0.
+    The estimate maximises the likelihood of the outcomes. If the head has more than 20 parameters, at most 20000 random
+    outcomes are used. The estimate is then changed in two ways. A bound of the support moves outward from the end of
+    the sample, because a training step could otherwise move the bound past an outcome. A large parameter at which the
+    likelihood is flat moves toward 0, because training could not change a parameter whose gradient is about 0.
 
     If a mixture has more than 20 parameters, the search for the estimate starts with each component at a different part
-    of the sample. If a component could then concentrate at a value that is often repeated, the likelihood has no bound.
-    In this case we do not search: the estimate is the point at which the search would have started.
+    of the sample. If a value is repeated so often that a component could concentrate at this value, the likelihood has
+    no upper bound. In this case we do not search: the estimate is the point at which the search would have started.
 
     Args:
       model: a Keras 2 or Keras 3 model in which each head follows a layer with a bias, such as `Dense`. The model need

@@ -32,10 +32,10 @@ def qq(ax: Axes, estimate: Estimate) -> Axes:
     family's tails are too light or too heavy. The band is simultaneous: it contains *all* dots in 95% of samples from
     the fitted distribution. The CDF at the `i`-th of `n` sorted outcomes follows a Beta(i, n + 1 - i) distribution. The
     ends of the band at dot `i` are two quantiles of this Beta distribution, mapped by the fitted quantile function. The
-    levels of the two quantiles are the same for all `i`. In a sample of more than 200, the band is computed at 200 dots
-    and interpolated. The band is computed as if the distribution were known. But the fitted distribution is closer to
-    the sample than the true distribution is. So, if the family is correct, the band contains all dots in more than 95%
-    of samples.
+    levels of the two quantiles are the same for all `i`. If there are more than 200 outcomes, the band is computed at
+    200 dots and interpolated. The band is computed as if the distribution were known. But the fitted distribution is
+    closer to the sample than the true distribution is. So, if the family is correct, the band contains all dots in more
+    than 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.
@@ -203,7 +203,10 @@ def _pairs(time, observed):
 
 
 def _refuse_rows(wrong, y, advice):
-    """Raises a `ValueError` that names the first row for which `wrong` is true. `y` is the argument `time` `[n, k]`."""
+    """Raises a `ValueError` that names the first row for which `wrong` is true.
+
+    `y` is the user's argument `time` of `survival_curve`, as an array `[n]` or `[n, k]`.
+    """
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"`time` has {y[row].tolist()} at row {row}: {advice}.")

@@ -22,8 +22,8 @@ _MOST_NAMES = 4  # the maximum number of coefficients that the message names
 # After a long move, a log-likelihood that is lower by at most this number of nats counts as not lower. The direction of
 # the move is not exact, because the search ended before infinity.
 _TOLERANCE = 0.1
-# The message calls the limit of a parameter 0 if its absolute value is smaller than this number, and infinity or
-# -infinity if its absolute value is larger than the inverse of this number.
+# If the value of a parameter after a long move is closer to 0 than this number, the message gives the limit as 0. If
+# the value is farther from 0 than the inverse of this number, the message gives the limit as infinity or -infinity.
 _NEAR_0 = 1e-6
 
 

@@ -106,8 +106,8 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
         The dict contains, for each parameter, the name of its reported form (such as `probs` for `logits`), its values
         in this form, and their Jacobian with respect to the linear predictors. The array is true for each linear
-        predictor whose coefficients are logarithms of ratios. If such a linear predictor grows by 1, one of these
-        numbers grows by a factor of `e`:
+        predictor whose coefficients are logarithms of ratios. If such a linear predictor grows by 1, one of the
+        following numbers is multiplied by `e`:
 
         - the reported value `p` of the parameter, or its odds `p / (1 - p)`;
         - the odds of a class relative to the first class, for the logits of classes;

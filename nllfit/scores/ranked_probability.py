@@ -1,7 +1,7 @@
 """The continuous ranked probability score of outcomes.
 
-`Law.crps` computes the score by a closed form in `families.laws`, a sum (`tail_sums`) or an integral
-(`tail_integrals`).
+`Law.crps` computes the score of scalar outcomes in one of three ways: by a closed form (`families.laws`), by a sum over
+counts (`crps_of_counts`), or by an integral (`tail_integrals`). `energy_score` computes the score of vectors.
 """
 
 from typing import Any

@@ -262,8 +262,9 @@ class Search:
 
     def _tested(self, key, fold):
         """Trains a predictor on the rows outside a fold. Returns the predictor, and its loss for each spread."""
-        # The best spread depends on the initial weights of the network. So each fold's network has different initial
-        # weights, as each member of an ensemble has, and the spread does not depend on only one network's weights.
+        # The best spread depends on the initial weights of a network. Therefore the network of each fold starts from
+        # different weights, as the members of an ensemble do. The spread comes from all folds, so it does not depend on
+        # the initial weights of a single network.
         predictor, rows = self._trained(key, [self.folds.index(fold)], fold), self.rows[slice(*fold)]
         outputs = predictor.model.outputs(rows.x)
         return predictor, predictor.target.losses(outputs, predictor.doubt, rows.y, rows.weights)

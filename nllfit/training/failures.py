@@ -15,12 +15,15 @@ from nllfit.adapters.tensorflow import reason_of
 
 __all__ = ["failed", "first_not_finite", "lost_worker_named", "not_finite", "unfrozen_weight_explained"]
 
-_CHECKS = "Assert", "CheckNumerics"  # operations in which a head checks that parameters are finite
+_CHECKS = "Assert", "CheckNumerics"  # a head uses these operations to check that its parameters are finite
 _UNCHANGED = "The model is as it was before the epoch."
 
 
 def failed(model: Model, epoch: int, error: tf.errors.OpError) -> Exception:
-    """Returns the error to raise after an operation failed: training diverged, or the data or the model are wrong."""
+    """Converts TensorFlow's error to an error that says why a step failed.
+
+    There are three cases: training diverged, XLA cannot compile the step, or the data or the model are wrong.
+    """
     nodes = re.findall(r"\{\{node (?:\S*/)?(\w+?)(?:_\d+)?\}\}", error.message)
     if first_not_finite(model) or any(node in _CHECKS for node in nodes):
         return FloatingPointError(not_finite(model, epoch, np.nan))

@@ -145,11 +145,12 @@ def fit(
         does, this is true only if a `BackupAndRestore` resumes the run, because a saved model does not contain the
         state of random generators. By default the seed comes from NumPy's global generator.
       compile: `"xla"`; `"graph"`, without XLA; or `"auto"`, which trains in the graph until XLA has compiled in another
-        thread, and then in the faster of the two. A reproducible run (see above) switches to XLA at the start of the
-        epoch that contains its 2001st step, and waits for XLA there. It stays in the graph if the model has
-        convolutions or embeddings, or if the number of steps is unknown. Under `"auto"`, any run stays in the graph if
-        there are several replicas, if data hold strings, if XLA cannot compile a step, or if layers draw from a state
-        that is not in a variable. tf_keras's dropout does so unless
+        thread, and then in the faster of the two. If `seed` is given, if `callbacks` has a `BackupAndRestore`, or if
+        TensorFlow's op determinism is enabled, an `"auto"` run switches to XLA at the start of the epoch that contains
+        step 2001 (counted from epoch 0), and waits for XLA there. But such a run stays in the graph if the model has
+        convolutions or embeddings, or if the number of steps is unknown. Every `"auto"` run stays in the graph if there
+        are several replicas, if data hold strings, if XLA cannot compile a step, or if layers draw random numbers from
+        a state that is not in a variable. tf_keras's dropout uses such a state unless
         `tf_keras.backend.experimental.enable_tf_random_generator()` was called.
 
     Returns:

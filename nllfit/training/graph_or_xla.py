@@ -15,10 +15,12 @@ __all__ = ["Call", "Request", "Timings", "draws_outside_variables", "next_call"]
 MAX_CALL_SECONDS = 0.25
 # The number of steps in a call if the duration of a step is not known yet.
 UNTIMED_CALL_STEPS = 4
-# The number of steps in each call, if several machines train: their clocks differ, but their calls must be the same.
+# The number of steps in each call if several machines train one model. All machines must make the same calls, so the
+# number of steps must not depend on measured times, which differ between machines.
 LOCKSTEP_CALL_STEPS = 32
-# XLA compiles a program if the graph needs more than this number of seconds in total: for the past calls of all models
-# that share the program, and for the remaining steps of this run.
+# XLA compiles a program if the sum of two times is more than this number of seconds. The first time is the duration of
+# the program's timed calls in the graph, for all models that share the program. The second time is the expected
+# duration of this run's remaining steps in the graph.
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
 # The assumed duration of a step in the graph, in seconds, before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4
@@ -113,11 +115,12 @@ class Call:
 def next_call(request: Request, operations: Collection[str], timings: Timings) -> Call:
     """Returns the next call of a program.
 
-    Under `"auto"` a program first runs in the graph. If these calls take long (`MIN_GRAPH_SECONDS_FOR_XLA`), XLA
-    compiles the program in another thread. Then XLA is timed, and the program uses the faster of the two. A repeatable
-    run switches to XLA at the start of an epoch, and waits there until XLA has compiled. The choice of the epoch
-    depends only on numbers of steps. A step stays in the graph if it draws random numbers from a state that is not in
-    a variable, because XLA's draws from such a state cannot be repeated.
+    Under `"auto"`, a program first runs in the graph. If the past and remaining steps together take long in the graph
+    (see `MIN_GRAPH_SECONDS_FOR_XLA`), XLA compiles the program in another thread. Then XLA is timed, and the program
+    runs in the graph or in XLA, whichever is faster. If the request is `repeatable`, the run switches to XLA at the
+    start of an epoch, and waits there until XLA has compiled. The choice of the epoch depends only on numbers of steps.
+    A step stays in the graph if it draws random numbers from a state that is not in a variable, because XLA's draws
+    from such a state cannot be repeated.
 
     Args:
       request: the request of a run.

@@ -82,7 +82,7 @@ class Found:
       rounding_change: the change of the loss when the last digit of the weights changes.
       axes: the axes of the Hessian at `w`, or None.
       num_corners: the number of weights that are 0 at a corner of the loss. An L1 penalty has such corners.
-      rounded: the weights with the lowest loss after rounding to the model's dtype.
+      rounded: weights rounded to the model's dtype, with the lowest loss of all rounded weights so far.
       loss: the loss at `rounded`.
     """
 
@@ -261,8 +261,8 @@ def _end(surface, found, num_leaps, previous):
 def _polished(surface, found, gradient):
     """Returns the optimum after more steps with the same Hessian.
 
-    A step is kept if the gain after the step is less than half of the gain before it. The search ends at the first step
-    that is not kept, or after `_MAX_POLISHING_STEPS` steps.
+    The gain is the predicted decrease of the loss by the next step. A step is kept if it more than halves the gain. The
+    search ends at the first step that is not kept, or after `_MAX_POLISHING_STEPS` steps.
     """
     for _ in range(_MAX_POLISHING_STEPS):
         w = found.w - found.axes.directions @ (found.axes.directions.T @ gradient)
@@ -288,9 +288,9 @@ def _noise(surface, nearby, value, gradient, axes):
 
 
 def _lower_aside(surface, found):
-    """Returns the lowest of several points on both sides of `found.w`, along each axis of negative curvature.
+    """Tries points on both sides of `found.w`, along each axis of negative curvature. Returns the lowest of all points.
 
-    Returns None if the loss is not clearly lower at any of these points.
+    Returns None if no point has a clearly lower loss than `found.w`.
     """
     downwards = found.axes.directions[:, found.axes.curvatures < 0]
     moves = (downwards[:, :, None] * _STEPS_ASIDE).reshape(len(found.w), -1).T

@@ -49,9 +49,9 @@ def knows_determinism():
 
 
 def marks_as_converted():
-    """AutoGraph does not convert a function that has this mark, so an `if` on a tensor in its body fails.
+    """AutoGraph skips a function that has the attribute `autograph_info__`, so an `if` on a tensor in its body fails.
 
-    AutoGraph still converts the functions that the marked function calls.
+    If such a function gives another function to `strategy.run`, AutoGraph still converts the other function.
     """
 
     def branches(x):

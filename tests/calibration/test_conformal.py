@@ -150,8 +150,9 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
     for moved, upper in ((wider, 13), (point, 6)):
         found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
         np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
-    # Inside the widest interval, the CDF at a count is the middle of the model's step at this count. It is rescaled, so
-    # that it rises from 0.05 to 0.95 between the ends of the interval.
+    # The widest interval of `still` is from 2 to 10. For a count from 2 to 9, take the mean of the model's CDF at this
+    # count and at the count before. The calibrated CDF is a linear function of this mean. The function maps the model's
+    # CDF at 1 to 0.05, and the model's CDF at 9 to 0.95.
     still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
     reached = (below(counts - 1) + below(counts)) / 2 - below(1)
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)

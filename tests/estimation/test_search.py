@@ -240,7 +240,7 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
 def test_two_independent_elements_reach_the_maxima_of_two_fits():
     """The best peak of each element is at an observation, where the likelihood has a corner.
 
-    The two observations are in different rows of `y`, even if each column is sorted separately.
+    The two best peaks are in different rows of `y`. They would also be in different rows if each column were sorted.
     """
     rng = np.random.default_rng(0)
     y = np.stack([rng.triangular(0, 0.1, 1, 200), rng.triangular(0, 0.9, 1, 200)], axis=1)

@@ -1,4 +1,4 @@
-"""Tests the experiment `binary` on a table and on photographs, the reading of data, and the run folder."""
+"""Tests the reading of data, the run folder, and the experiment `binary` on a table and on photographs."""
 
 import numpy as np
 import pytest

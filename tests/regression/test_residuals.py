@@ -52,7 +52,10 @@ def test_schoenfeld_residuals_match_statsmodels():
 
 @pytest.mark.thorough
 def test_quantile_residuals_of_the_zeros_of_a_hurdle_are_random():
-    """`F` jumps at 0 from 0 to the share of zeros. Above 0 it follows SciPy's Gamma, which is continuous."""
+    """At the outcome 0, the CDF jumps from 0 to the share of zeros. Each zero gets a random level in this range.
+
+    For positive outcomes, the CDF is continuous, and SciPy's Gamma is the reference.
+    """
     rng = np.random.default_rng(0)
     y = np.where(np.arange(400) % 2, 0.0, rng.gamma(2.0, size=400))
     fit = nllfit.regression("y ~ 1", {"y": y}, nllfit.Hurdle("Gamma", event_shape=1))
@@ -87,7 +90,7 @@ def test_influence_of_the_only_row_of_a_level_is_unknown(scale):
 
 @pytest.mark.thorough
 def test_intervals_of_a_new_outcome_include_the_uncertainty_of_the_coefficients(votes):
-    """With a known scale, the outcome is Normal; its variance is that of the noise plus that of the mean."""
+    """With a known scale, a new outcome is Normal. Its variance is the variance of the noise plus that of the mean."""
     data = votes.iloc[:12]
     fit = nllfit.regression("YES ~ COUTAX", data, scale=5.0)
     plain, wide = fit.predict_interval(level=0.9), fit.predict_interval(level=0.9, num_draws=2000)

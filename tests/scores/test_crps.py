@@ -123,10 +123,12 @@ WITHOUT_DIGITS = ("HalfCauchy", "TruncatedNormal")  # TFP's survival function is
 
 
 def moved(params, y):
-    """Returns `(rows, steps)`, with the size of a step for the outcome and for each parameter.
+    """Moves the outcomes and each parameter by small steps. Returns a tuple `(rows, steps)`.
 
-    The first row has the given outcome and parameters. In each other row, one of these numbers is moved by one or two
-    steps.
+    `rows` contains the outcomes and each parameter after each move, `[1 + len(params), num_moves, len(y)]`. The first
+    move changes nothing. Each other move changes the outcomes or one parameter by -2, -1, 1 or 2 steps.
+
+    `steps` contains the size of a step for the outcomes and for each parameter.
     """
     values = [y, *params]
     steps = [1e-3, *(1e-3 * (abs(value) or 1e-3) if np.isfinite(value) else 0.0 for value in params)]

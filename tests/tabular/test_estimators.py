@@ -82,7 +82,8 @@ def test_samples_follow_the_distribution_and_are_reproducible(regressor):
 def test_weights_in_a_score_count_rows(regressor, rng):
     weights = rng.integers(0, 3, 120)
     repeated = regressor.score(X.repeat(weights, axis=0), Y.repeat(weights))
-    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)  # a sum of float32 terms of size 1
+    # The networks compute in float32, and their rounding errors may depend on the number of rows.
+    assert regressor.score(X, Y, weights) == pytest.approx(repeated, abs=1e-7)
 
 
 def test_trials_record_the_choices(regressor):

@@ -70,7 +70,8 @@ def test_each_row_is_in_one_batch_of_an_epoch(rng):
 def test_one_program_serves_trials_and_ensembles(rng):
     """The two trials, each on the first 4/5 of the rows, and the ensemble, on all rows, share one trace."""
     model = DistributionRegressor(network=Network((6,)), num_members=3, max_epochs=2, shuffle=False, random_state=0)
-    y = rng.normal(size=40) * np.where(np.arange(40) < 32, 1.0, 3.0)  # the held-out rows need a spread above 1
+    # The held-out rows vary more than the other rows, so the first trial is overconfident, and there is a second trial.
+    y = rng.normal(size=40) * np.where(np.arange(40) < 32, 1.0, 3.0)
     model.fit(rng.normal(size=[40, 4]), y)
     assert len(model.trials_) == 2
     program = perceptron._program(model.predictor_.model.perceptron, False, 2 ** round((np.log2(40) + 1) / 2))

@@ -1,4 +1,8 @@
-"""Trials: for small tables, cross-validation chooses the spread; only comparable likelihoods are compared."""
+"""Trials of networks, distributions and regularizations.
+
+In a small table, cross-validation chooses the spread, a factor on the width of the predictions. If the likelihoods of
+two distributions cannot be compared, the CRPS compares them.
+"""
 
 import types
 
@@ -46,8 +50,8 @@ def test_folds_are_as_many_as_a_spread_needs():
     assert held_out(50, 0.99) == [(1, 50)]
 
 
-def test_the_network_of_each_fold_starts_like_another_network_of_the_ensemble(monkeypatch, rng):
-    """If all folds start from the same weights, and these weights happen to be good, intervals are too narrow.
+def test_the_networks_of_different_folds_start_from_different_weights(monkeypatch, rng):
+    """If the networks of all folds start from the same weights, and this start is lucky, intervals are too narrow.
 
     In one table, such intervals had a coverage of 72% instead of 90%.
     """
@@ -79,7 +83,7 @@ def rounded(distributions, is_rounded=True):
     return Rows(X, np.round(y) if is_rounded else y), distributions
 
 
-# Rows, two distributions, and whether the CRPS compares these. It does if their likelihoods cannot be compared.
+# Rows, two distributions, and True if the CRPS must compare these, because their likelihoods cannot be compared.
 COMPARED = {
     "counts": (*rounded(["NegativeBinomial", "Values"]), False),
     "counts and peaks": (*rounded(["Values", "Histogram"]), True),

@@ -122,7 +122,7 @@ def test_evaluate_refuses_another_number_of_outcomes_than_rows():
 
 
 def test_a_training_row_of_weight_0_may_lack_a_value():
-    """The warning of missing values is for new rows. A warning would fail the test."""
+    """Missing values cause a warning only in new rows, so `fit` must not warn. A warning would fail the test."""
     table = X.copy()
     table[0, 1] = np.nan
     DistributionRegressor("Normal", **QUICK).fit(table, Y, sample_weight=np.r_[0.0, np.ones(23)])

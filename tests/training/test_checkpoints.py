@@ -93,7 +93,7 @@ def train_to_be_killed(k, path):
 
 @pytest.mark.thorough
 def test_a_process_killed_during_a_write_keeps_the_last_good_model(tmp_path):
-    """One program forks a process for each Keras version, because its imports take longer than the training."""
+    """One program does all imports, which take longer than the training. It forks a process for each Keras version."""
     command = [sys.executable, "-m", "tests.training.test_checkpoints", str(tmp_path)]
     ends = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     for k, end in zip(VERSIONS, ends, strict=True):

@@ -98,7 +98,7 @@ def test_an_interrupted_run_ends_like_one_that_never_stopped(k, tmp_path, monkey
 @ONE
 def test_a_backup_is_deleted_at_the_end_and_only_fits_its_model(k, tmp_path):
     model, other = (k.Sequential([k.Input((3,)), k.layers.Dense(units), k.layers.Dense(1)]) for units in (8, 9))
-    for each in (model, other):  # smaller than the network of the other tests, so that its trace takes less time
+    for each in (model, other):  # they are smaller than `network(k)`, so tracing them takes less time
         each.compile("sgd", "mse")
     with pytest.raises(KeyboardInterrupt):
         train(model, k, k.callbacks.BackupAndRestore(tmp_path), raises_at(k, 1))

@@ -376,7 +376,7 @@ def test_a_model_in_a_strategy_with_one_device_matches_keras(kit):
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.thorough  # `test_failures.py` has other losses that are not finite
+@pytest.mark.thorough  # in every run, `test_failures.py` tests another loss that is not finite
 @mainly(tf_keras)
 def test_an_overflowing_rate_is_not_blamed_on_the_outcomes(kit, rng):
     k = kit.keras

@@ -12,11 +12,12 @@ from nllfit.families.numerics import log1mexp
 __all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
 
 _LOG_2 = math.log(2)
-_TINY = 1e-300  # replaces 0, whose logarithm has no derivative
+# `positive_part` returns at least this number, because the logarithm has no derivative at 0.
+_TINY = 1e-300
 
 
 def distance(y: tf.Tensor) -> tf.Tensor:
-    """Returns `|y|`. At 0, the derivative is 1, as the formulas of the CRPS require, and not 0, as for `tf.abs`."""
+    """Returns `|y|`. At 0, the derivative is 1, as the formulas of the CRPS require. With `tf.abs`, it would be 0."""
     return tf.where(y < 0, -y, y)
 
 

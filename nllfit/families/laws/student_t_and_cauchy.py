@@ -61,7 +61,9 @@ def _standard_crps(df, z):
     """Returns the CRPS `|z| P(|T| < |z|) + 2 (f(z) (df + z^2) - c) / (df - 1)`. It is finite for `df > 1/2`.
 
     `T` is a StudentT with density `f`, and `c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df/2)^2`. The last term is 0 / 0 at
-    `df = 1`. So the term is computed as `2 c (exp(e) - 1) / (df - 1)`, where `e` is a multiple of `df - 1`.
+    `df = 1`. It equals `2 c rate (exp(e) - 1) / e`, where `rate = log(f(z) (df + z^2) / c) / (df - 1)` and
+    `e = (df - 1) rate`. At `df = 1`, `across` computes the limit of `rate`, and `expm1_ratio` computes
+    `(exp(e) - 1) / e`, which is 1.
     """
     is_finite = df > 0.5
     df = tf.where(is_finite, df, 2.0)
