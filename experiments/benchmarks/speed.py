@@ -186,7 +186,7 @@ def whole_job(contender, job, seed):
 
 
 def whole_jobs(arguments, job):
-    """Runs a job of each contender in several processes.
+    """Lets each contender do the tasks of a job, each task in several processes.
 
     Returns `{name: {contender: median seconds}}` for the names in `JOBS[job]`.
     """

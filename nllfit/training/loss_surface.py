@@ -22,7 +22,7 @@ from nllfit.training.tensorflow_memory import drop_kernels
 
 __all__ = ["Surface", "assign", "flat_weights", "set_weights", "surface_over"]
 
-# The maximum number of rows times directions in one call of `_curvature`.
+# The largest product of the number of rows and the number of directions in one call of `_curvature`.
 _BLOCK = 2**21
 
 
