@@ -28,6 +28,10 @@ from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
 
+# If a search ended before infinity, a long move to infinity may lower the log-likelihood by this number of nats. The
+# reason is that the direction of the move is not exact.
+_TOLERANCE = 0.1
+
 
 def regression(
     formula: str,
@@ -190,22 +194,23 @@ def _start(objective):
 def _fitted(objective, model, names):
     """Fits the model. Returns its coefficients, and an error message or None."""
     coefficients, is_maximum = maximum(objective, _start(objective))
-    if is_maximum:
-        set_coefficients(model, objective.predictors, coefficients)
-        return coefficients, None
-    x = {
-        key: value
-        for predictor, design in zip(objective.predictors, objective.designs, strict=True)
-        for key, value in predictor.inputs(*design).items()
-    }
-    history = fit_lbfgs(model, x, objective.y, sample_weight=objective.weights)
-    coefficients = flat_weights(model)[places_of(model, objective.predictors)]
-    if not history.converged:
-        return coefficients, infinite_coefficients.reason(objective, coefficients, names) or history.message
-    coefficients, is_maximum = maximum(objective, coefficients)
+    if not is_maximum:
+        x = {
+            key: value
+            for predictor, design in zip(objective.predictors, objective.designs, strict=True)
+            for key, value in predictor.inputs(*design).items()
+        }
+        history = fit_lbfgs(model, x, objective.y, sample_weight=objective.weights, verbose=0)
+        coefficients = flat_weights(model)[places_of(model, objective.predictors)]
+        if not history.converged:
+            infinite = infinite_coefficients.reason(objective, coefficients, names, _TOLERANCE)
+            return coefficients, infinite or history.message
+        coefficients, is_maximum = maximum(objective, coefficients)
     set_coefficients(model, objective.predictors, coefficients)
+    # In separable data, a search can end where the likelihood rises by less than rounding errors.
+    infinite = infinite_coefficients.reason(objective, coefficients, names, 0.0 if is_maximum else _TOLERANCE)
     fault = "the coefficients are not a maximum: the likelihood does not fall in all directions from them"
-    return coefficients, None if is_maximum else fault
+    return coefficients, infinite or (None if is_maximum else fault)
 
 
 def _predictors(family, formulas, right, data, offset, labels):

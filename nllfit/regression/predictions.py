@@ -110,7 +110,11 @@ class Predictions(LinearPredictors):
         The delta method gives the standard error `se` of the quantile `y`. The confidence interval is `y +- z se`. If
         no outcome can be negative, it is `y exp(+- z se / y)`, which has no negative end. If the quantile depends only
         on the main parameter, as for an Exponential, the ends are the smallest and the largest quantile in the Wald
-        interval of the linear predictor. If the fit did not converge, the standard error and the ends are NaN.
+        interval of the linear predictor. An end outside the support, such as a share above 1, is replaced by the end of
+        the support. If the fit did not converge, the standard error and the ends are NaN.
+
+        If a value has positive probability, as 0 does in a `Hurdle` of amounts, the interval is meaningless for a
+        quantile near this value: the quantile jumps there, so it has no derivative.
 
         The confidence interval is for the quantile of the population that has the same column values as the row.
         `predict_interval` returns the prediction interval of a single new outcome, which is wider.
@@ -152,8 +156,9 @@ class Predictions(LinearPredictors):
         def quantiles(numbers):
             return np.ravel(quantile(traced_distribution(self.family, tf.constant(numbers)), q))
 
-        lowest = np.min(elements_of(self.predict_distribution(data)).ends()[0])
-        columns = self._with_confidence(quantiles, self._designs(data), level, on_log_scale=lowest >= 0)
+        low, high = (np.ravel(end)[:, None] for end in elements_of(self.predict_distribution(data)).ends())
+        columns = self._with_confidence(quantiles, self._designs(data), level, on_log_scale=low.min() >= 0)
+        columns[:, 2:] = np.clip(columns[:, 2:], low, high)
         names = ["quantile", "quantile_se", "quantile_lower", "quantile_upper"]
         return pd.DataFrame(columns, self._index(data), names)
 
@@ -178,7 +183,8 @@ class Predictions(LinearPredictors):
         elif on_log_scale:
             # A quantile at the end 0 of the support does not change with the parameters, so its error is 0.
             relative = np.divide(error, values, out=np.zeros_like(values), where=values != 0)
-            ends = values[:, None] * np.exp(wald_interval(np.zeros_like(values), relative, level))
+            with np.errstate(over="ignore"):
+                ends = values[:, None] * np.exp(wald_interval(np.zeros_like(values), relative, level))
         else:
             ends = wald_interval(values, error, level)
         return np.column_stack([values, error, ends])

@@ -109,6 +109,12 @@ def test_a_quantile_that_is_always_0_is_known_without_error():
     assert (fit.predict_quantile({"x": [0.0, 1.0]}, 0.9) > 0).all(axis=None)
 
 
+def test_the_interval_of_a_quantile_of_shares_ends_at_1():
+    data = {"y": [0.02, 0.9, 0.97, 0.6, 0.99, 0.95], "x": [-2.0, 0.0, 1.0, -1.0, 2.0, 0.5]}
+    ours = nllfit.regression("y ~ x", data, "Beta").predict_quantile({"x": [2.0]}, 0.05).iloc[0]
+    assert ours["quantile_lower"] < ours["quantile"] < ours["quantile_upper"] == 1.0
+
+
 @pytest.mark.thorough
 def test_intervals_of_a_median_cover_it_in_95_percent_of_censored_samples():
     """With 400 samples, the standard error of the measured coverage is 1.1%."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 import nllfit
 
@@ -74,3 +75,46 @@ def test_a_parameter_without_a_formula_is_named_with_its_limit(family, name, lim
 def test_times_that_are_all_censored_have_no_maximum():
     fit = nllfit.regression("Surv(x, seen) ~ 1", {"x": [1.0, 2.0, 3.0], "seen": [0, 0, 0]}, "Exponential")
     assert fit.message.startswith(RISES + "`Intercept` goes to infinity")
+
+
+@pytest.mark.thorough(but="Poisson")
+@pytest.mark.parametrize(
+    ("family", "outcome"), [("Poisson", "zeros"), ("Bernoulli", "zeros"), ("LogNormal", "censored")]
+)
+def test_if_all_outcomes_are_at_one_end_only_the_intercept_is_named(family, outcome, rng):
+    data = {"x": rng.normal(size=40), "t": rng.exponential(size=40), "zero": np.zeros(40)}
+    fit = nllfit.regression(f"{'zero' if outcome == 'zeros' else 'Surv(t, zero)'} ~ x", data, family)
+    sign = "-" if outcome == "zeros" else ""
+    assert fit.message.startswith(f"{RISES}`Intercept` goes to {sign}infinity: all outcomes are at the same end (0,")
+
+
+def test_a_column_that_separates_all_but_two_equal_rows_is_named():
+    """The search ends where all losses but those of the two rows are exactly 0, so only their slopes are known."""
+    x = [*np.linspace(-2, -0.1, 20), 0, 0, *np.linspace(0.1, 2, 20)]
+    fit = nllfit.regression("y ~ x", {"x": x, "y": [0] * 20 + [0, 1] + [1] * 20}, "Bernoulli")
+    assert fit.message.startswith(RISES + "`x` goes to infinity: these columns")
+    assert np.isnan(fit.bse).all()
+
+
+def has_maximum(x, y):
+    """Whether no direction separates the classes, by linear programming.
+
+    Source: Albert and Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984.
+    """
+    margins = np.column_stack([np.ones(len(x)), x]) * (2 * y - 1)[:, None]
+    found = optimize.linprog(-margins.sum(0), A_ub=-margins, b_ub=np.zeros(len(y)), bounds=(-1, 1))
+    return -found.fun < 1e-7
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(1, 20))])
+def test_a_fit_converges_if_and_only_if_no_direction_separates_the_classes(seed):
+    rng = np.random.default_rng(seed)
+    found, expected = [], []
+    for _ in range(10):
+        columns = [rng.normal(size=20), rng.integers(0, 2, 20), rng.integers(-2, 3, 20)]
+        x = np.column_stack(columns[: rng.integers(1, 4)]).astype(float)
+        y = (rng.random(20) < 1 / (1 + np.exp(-3 * x.sum(1)))).astype(float)
+        data = {"y": y} | {f"x{i}": column for i, column in enumerate(x.T)}
+        found.append(nllfit.regression("y ~ " + " + ".join([*data][1:]), data, nllfit.Family("Bernoulli")).converged)
+        expected.append(has_maximum(x, y))
+    assert found == expected
