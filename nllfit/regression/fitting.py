@@ -194,6 +194,7 @@ def _start(objective):
 def _fitted(objective, model, names):
     """Fits the model. Returns its coefficients, and an error message or None."""
     coefficients, is_maximum = maximum(objective, _start(objective))
+    fault = "the coefficients are not a maximum: the likelihood does not fall in all directions from them"
     if not is_maximum:
         x = {
             key: value
@@ -202,14 +203,13 @@ def _fitted(objective, model, names):
         }
         history = fit_lbfgs(model, x, objective.y, sample_weight=objective.weights, verbose=0)
         coefficients = flat_weights(model)[places_of(model, objective.predictors)]
-        if not history.converged:
-            infinite = infinite_coefficients.reason(objective, coefficients, names, _TOLERANCE)
-            return coefficients, infinite or history.message
-        coefficients, is_maximum = maximum(objective, coefficients)
+        if history.converged:
+            coefficients, is_maximum = maximum(objective, coefficients)
+        else:
+            fault = history.message
     set_coefficients(model, objective.predictors, coefficients)
     # In separable data, a search can end where the likelihood rises by less than rounding errors.
     infinite = infinite_coefficients.reason(objective, coefficients, names, 0.0 if is_maximum else _TOLERANCE)
-    fault = "the coefficients are not a maximum: the likelihood does not fall in all directions from them"
     return coefficients, infinite or (None if is_maximum else fault)
 
 

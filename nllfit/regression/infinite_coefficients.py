@@ -64,7 +64,7 @@ def reason(
 
 
 def _directions(coefficients: np.ndarray, axes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields directions that may lead to infinity: first those whose description is short.
+    """Yields directions that may lead to infinity. The first ones are the easiest to describe.
 
     They are the single coefficients, the axes of the information, beginning with the smallest curvature, and the vector
     of all coefficients, which leads to infinity if a linear predictor separates the classes.

@@ -98,7 +98,7 @@ class Predictions(LinearPredictors):
             )
         designs, index = self._designs(data), self._index(data)
         numbers = numbers_of(self.predictors, designs, self._coefficients)
-        mean = self._with_confidence(self._central, designs, level)
+        mean = self._with_confidence(self._central, designs, numbers, level)
         distribution = traced_distribution(self.family, tf.constant(numbers))
         low, high = (np.ravel(end) for end in interval(self._mixed(distribution, designs, num_draws, seed), level))
         columns = np.column_stack([mean, low, high])
@@ -156,19 +156,21 @@ class Predictions(LinearPredictors):
         def quantiles(numbers):
             return np.ravel(quantile(traced_distribution(self.family, tf.constant(numbers)), q))
 
-        low, high = (np.ravel(end)[:, None] for end in elements_of(self.predict_distribution(data)).ends())
-        columns = self._with_confidence(quantiles, self._designs(data), level, on_log_scale=low.min() >= 0)
+        designs, index = self._designs(data), self._index(data)
+        numbers = numbers_of(self.predictors, designs, self._coefficients)
+        distribution = traced_distribution(self.family, tf.constant(numbers))
+        low, high = (np.ravel(end)[:, None] for end in elements_of(distribution).ends())
+        columns = self._with_confidence(quantiles, designs, numbers, level, on_log_scale=low.min() >= 0)
         columns[:, 2:] = np.clip(columns[:, 2:], low, high)
         names = ["quantile", "quantile_se", "quantile_lower", "quantile_upper"]
-        return pd.DataFrame(columns, self._index(data), names)
+        return pd.DataFrame(columns, index, names)
 
-    def _with_confidence(self, point, designs, level, on_log_scale=False):
+    def _with_confidence(self, point, designs, numbers, level, on_log_scale=False):
         """Returns a prediction of each row, its standard error, and the ends of its confidence interval, `[m, 4]`.
 
         `point(numbers)` returns the predictions `[m]` for linear predictors `[m, params_size]`. With `on_log_scale`, no
         prediction is negative, and the delta method is applied to the logarithms.
         """
-        numbers = numbers_of(self.predictors, designs, self._coefficients)
         values, gradients = point(numbers), self._gradients(point, numbers)
         error = self._error(designs, gradients)
         main = self.predictors[0].start

@@ -37,16 +37,16 @@ class Column:
     fill: float = 0.0
     has_gaps: bool = False
 
-    def unknown(self, values: np.ndarray) -> np.ndarray:
-        """Returns the distinct categories in `values` that the training rows do not have.
+    def unknown(self, values: np.ndarray, encoded: np.ndarray) -> np.ndarray:
+        """Returns the distinct categories in `values` that the training rows do not have, from the `encoded` values.
 
         The result is empty if 50 categories have an indicator. Then the training rows may have had other, rarer
         categories, which are not stored.
         """
         if not self.categories or len(self.categories) == _MOST_CATEGORIES:
             return np.array([])
-        seen = [text for category in self.categories for text in _spellings(category, self.categories)]
-        return np.setdiff1d(values[~is_missing(values)].astype(str), seen)
+        without = values[~np.any(encoded[:, : len(self.categories)], axis=1)]
+        return np.unique(without[~is_missing(without)].astype(str))
 
     def encoded(self, values: np.ndarray) -> np.ndarray:
         """Returns the column `[n]` as numbers `[n, k]`. A category without an indicator counts as missing."""
@@ -111,8 +111,8 @@ class Columns:
                 incomplete.append(column.name)
             if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
-            unknown += [f"{text!r} in {column.name}" for text in column.unknown(values).tolist()]
             parts.append(column.encoded(values))
+            unknown += [f"{text!r} in {column.name}" for text in column.unknown(values, parts[-1]).tolist()]
         if incomplete and warns:
             warnings.warn(
                 f"`X` lacks values of {', '.join(incomplete)}, and no row lacked them in training: the intervals of "

@@ -9,11 +9,11 @@ import nllfit
 RISES = "no finite maximum: the log-likelihood goes on rising as "
 
 
-def rows(n=90):
+def rows():
     """Returns a table: numbers `x`, groups `g`, Poisson counts `count`, and outcomes `label` of three classes."""
     rng = np.random.default_rng(0)
-    x, g = rng.normal(size=n), np.repeat(["a", "b", "c"], n // 3)
-    return {"x": x, "g": g, "count": rng.poisson(np.exp(0.5 + 0.3 * x)), "label": rng.choice(["p", "q", "r"], n)}
+    x, g = rng.normal(size=90), np.repeat(["a", "b", "c"], 30)
+    return {"x": x, "g": g, "count": rng.poisson(np.exp(0.5 + 0.3 * x)), "label": rng.choice(["p", "q", "r"], 90)}
 
 
 def test_a_column_that_separates_the_classes_is_named():
