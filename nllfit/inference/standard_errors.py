@@ -15,7 +15,7 @@ from nllfit.inference.shared_parameter_values import named_parameters
 from nllfit.inference.weight_names import feature_names
 from nllfit.inference.weight_table import Coefficients
 from nllfit.optimum.corners import corners
-from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around, points_nearby
+from nllfit.optimum.curvature import LEAST_DROP, Axes, axes_of, drops_around, falls_enough, points_nearby
 from nllfit.training.fit_arguments import check_trainable
 from nllfit.training.loss_surface import flat_weights, set_weights, surface_over
 
@@ -220,7 +220,9 @@ def _maximum(likelihood: Likelihood, w: np.ndarray) -> tuple[np.ndarray, Axes, s
         )
     elif axes.flat.all():
         fault = f"there are no standard errors, because no weight changes the {likelihood.of}"
-    elif drops_around(log_likelihoods, maximum, -likelihood.value(maximum), _identified(axes))[0].min() < least:
+    elif not falls_enough(
+        drops_around(log_likelihoods, maximum, -likelihood.value(maximum), _identified(axes))[0], least
+    ):
         fault = (
             f"there are no standard errors, because the log-{likelihood.of} does not fall at a distance of one "
             "standard error: its maximum is elsewhere, or at infinity, as when classes are separable or all outcomes "

@@ -15,6 +15,7 @@ __all__ = [
     "Axes",
     "axes_of",
     "drops_around",
+    "falls_enough",
     "newton_step",
     "points_nearby",
     "principal_axes",
@@ -25,6 +26,9 @@ FLAT = 1e-13  # curvatures below this count as zero, after the information is sc
 # At a distance of one standard error from a maximum, the log-likelihood must be lower by at least this number of nats.
 # Usually it is lower by 1/2.
 LEAST_DROP = 1e-4
+# The mean drop of two opposite moves must be at least this number of nats. Usually it is close to 1/2, because terms of
+# odd order cancel. If it is far below 1/2, the curvature in the Hessian is a rounding error.
+_LEAST_MEAN_DROP = 0.05
 
 _DISTANCES = np.array([0.0, 1.0, 4.0, 16.0])  # `rises_along` compares the values at these distances from a point
 
@@ -92,6 +96,18 @@ def drops_around(
     moves = np.concatenate([axes.T, covariance[errors > 0] / errors[errors > 0, None]])
     moves = np.concatenate([moves, -moves])
     return value - function(w + moves), moves
+
+
+def falls_enough(drops: np.ndarray, least: float = LEAST_DROP) -> bool:
+    """Whether a log-likelihood falls around a point as it does around a maximum. NaN does not count as a fall.
+
+    Args:
+      drops: the drops from `drops_around`, in nats, `[m]`. The moves of the second half are opposite to those of the
+        first.
+      least: the smallest drop that counts as a fall.
+    """
+    there, back = np.split(drops, 2)
+    return bool(drops.min() >= least and (there / 2 + back / 2).min() >= _LEAST_MEAN_DROP)
 
 
 def rises_along(

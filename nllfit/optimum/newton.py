@@ -13,7 +13,15 @@ import dataclasses
 import numpy as np
 
 from nllfit.optimum.backtracking import backtrack
-from nllfit.optimum.curvature import FLAT, LEAST_DROP, drops_around, newton_step, principal_axes, rises_along
+from nllfit.optimum.curvature import (
+    FLAT,
+    LEAST_DROP,
+    drops_around,
+    falls_enough,
+    newton_step,
+    principal_axes,
+    rises_along,
+)
 from nllfit.optimum.optimum_and_verdict import Function, Optimum, Verdict
 
 __all__ = ["climb", "maximize", "rounding_noise", "standard_axes"]
@@ -52,7 +60,7 @@ def maximize(function: Function, w: np.ndarray, steps: int = 60) -> Optimum:
     The verdict is MAXIMUM if the search ends with a short step and these conditions hold:
 
     - The information is positive definite, apart from directions along which the likelihood is constant.
-    - The log-likelihood is lower at all points of `drops_around`, one standard error away.
+    - The log-likelihood falls enough in all directions, one standard error away (see `falls_enough`).
     - No logarithm of a parameter has a standard error above `_WIDE`.
     - The log-likelihood does not seem to rise without end (see `_LEAPS`).
 
@@ -221,10 +229,9 @@ def _verified(function: Function, optimum: Optimum) -> Optimum:
         uphill = aside[function.values(optimum.w + aside).argmax()]
         return _at_infinity_or_hidden(function, optimum, uphill)
     drops, moves = drops_around(function.values, optimum.w, optimum.value, axes)
-    drops = function.total_weight * drops
-    if drops.min() < LEAST_DROP:
-        return _at_infinity_or_hidden(function, optimum, moves[drops.argmin()])
-    return optimum
+    if falls_enough(function.total_weight * drops):
+        return optimum
+    return _at_infinity_or_hidden(function, optimum, moves[drops.argmin()])
 
 
 def _at_infinity_or_hidden(function: Function, optimum: Optimum, direction: np.ndarray) -> Optimum:

@@ -19,7 +19,7 @@ from nllfit.families.outcome_shapes import has_finite_likelihoods
 from nllfit.families.support_checks import checked, first_refused
 from nllfit.losses import negative_log_likelihood
 from nllfit.optimum.backtracking import backtrack
-from nllfit.optimum.curvature import LEAST_DROP, drops_around, newton_step, principal_axes
+from nllfit.optimum.curvature import drops_around, falls_enough, newton_step, principal_axes
 from nllfit.regression.coefficient_derivatives import Designs, by_coefficients, numbers_of, summed
 from nllfit.regression.keras_model import Predictor
 from nllfit.regression.row_losses import RowLosses
@@ -70,7 +70,8 @@ class Objective:
     def value(self, coefficients: np.ndarray) -> float:
         """Returns the summed negative log-likelihood in nats, or NaN if a parameter of a row is outside its domain."""
         (losses,) = self._masked(self._rows.losses(numbers_of(self.predictors, self.designs, coefficients)))
-        return float(self.weights @ losses)
+        with np.errstate(over="ignore"):
+            return float(self.weights @ losses)
 
     def losses_at(self, number: float) -> np.ndarray:
         """Returns the unweighted losses `[n]` of the rows if all linear predictors are equal to `number`."""
@@ -183,4 +184,4 @@ def _polished(objective, w, step):
         return -np.nan_to_num(np.array([objective.value(point) for point in points]), nan=np.inf)
 
     drops, _ = drops_around(log_likelihoods, w, -objective.value(w), transform @ axes / np.sqrt(curvature))
-    return w, bool(drops.min() >= LEAST_DROP)
+    return w, falls_enough(drops)

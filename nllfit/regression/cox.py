@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.optimum.backtracking import backtrack
-from nllfit.optimum.curvature import LEAST_DROP, drops_around, newton_step, principal_axes
+from nllfit.optimum.curvature import drops_around, falls_enough, newton_step, principal_axes
 from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_times, as_weights
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.formula_outcomes import survival_times
@@ -289,4 +289,4 @@ def _falls_around(value, w, axes, curvature):
         return np.nan_to_num(np.array([value(point) for point in points]), nan=np.inf)
 
     drops, _ = drops_around(values, w, value(w), axes / np.sqrt(curvature))
-    return bool(drops.min() >= LEAST_DROP)
+    return falls_enough(drops)

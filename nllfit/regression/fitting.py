@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nllfit.initialization.marginal_estimate import marginal_numbers
+from nllfit.optimum.curvature import LEAST_DROP
 from nllfit.regression import infinite_coefficients
 from nllfit.regression.coefficient_search import Objective, maximum
 from nllfit.regression.data_columns import as_clusters, as_frame, as_weights
@@ -29,7 +30,8 @@ from nllfit.training.loss_surface import flat_weights
 __all__ = ["regression"]
 
 # If a search ended before infinity, a long move to infinity may lower the log-likelihood by this number of nats. The
-# reason is that the direction of the move is not exact.
+# reason is that the direction of the move is not exact. After a search that ended at a maximum, the number is
+# `LEAST_DROP`, because a smaller drop does not distinguish a maximum from a rise without end.
 _TOLERANCE = 0.1
 
 
@@ -206,11 +208,23 @@ def _fitted(objective, model, names):
         if history.converged:
             coefficients, is_maximum = maximum(objective, coefficients)
         else:
-            fault = history.message
+            fault = _kink(objective.family) or history.message
     set_coefficients(model, objective.predictors, coefficients)
     # In separable data, a search can end where the likelihood rises by less than rounding errors.
-    infinite = infinite_coefficients.reason(objective, coefficients, names, 0.0 if is_maximum else _TOLERANCE)
+    infinite = infinite_coefficients.reason(objective, coefficients, names, LEAST_DROP if is_maximum else _TOLERANCE)
     return coefficients, infinite or (None if is_maximum else fault)
+
+
+def _kink(family):
+    """Returns a sentence if the likelihood is not smooth in the family's main parameter, otherwise None."""
+    policy, name = family.search, main_parameter(family)
+    if name not in (*policy.statistics, policy.corner, *policy.kinks):
+        return None
+    return (
+        f"the coefficients are not estimates: the likelihood of {family.name} is not smooth in `{name}`, so the search "
+        f"found no maximum: choose a smooth family, such as StudentT in place of Laplace, or for a regression of "
+        f"medians, statsmodels' QuantReg"
+    )
 
 
 def _predictors(family, formulas, right, data, offset, labels):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from nllfit.regression.coefficient_derivatives import numbers_of
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
-from nllfit.regression.family_and_main_parameter import natural_values
+from nllfit.regression.family_and_main_parameter import CUTPOINTS, natural_values
 
 __all__ = ["reason"]
 
@@ -34,7 +34,7 @@ def reason(
     """Returns a sentence that says which coefficients go to infinity, or None if none does.
 
     After a long move in the direction to infinity, the log-likelihood is not lower; after the opposite move, it is
-    lower. So the result is None at a maximum.
+    lower. So the result is None at a maximum. The moves are straight lines in the coordinates of `_Coordinates`.
 
     Args:
       objective: the negative log-likelihood.
@@ -48,34 +48,87 @@ def reason(
     curvatures, axes = np.linalg.eigh(information)
     if curvatures.min() > _LEAST_CURVATURE:
         return None
-    numbers = numbers_of(objective.predictors, objective.designs, coefficients)
-    highest_loss = objective.value(coefficients) + tolerance
-    for direction in _directions(coefficients, objective.basis[1] @ axes[:, np.argsort(np.abs(curvatures))]):
-        change = numbers_of(objective.predictors, objective.designs, coefficients + direction) - numbers
+    coordinates = _Coordinates(objective)
+    start, highest_loss = coordinates.of(coefficients), objective.value(coefficients) + tolerance
+    axes = coordinates.directions(coefficients, objective.basis[1] @ axes[:, np.argsort(np.abs(curvatures))])
+    numbers = numbers_of(objective.predictors, objective.designs, start)
+    for direction in _directions(start, axes):
+        change = numbers_of(objective.predictors, objective.designs, start + direction) - numbers
         # The linear predictor that changes most ends at least `_FAR` from 0 after the move and after the opposite move,
         # on opposite sides of 0.
         move = direction * (_FAR + 2 * np.abs(numbers).max()) / np.abs(change).max()
-        with np.errstate(over="ignore"):
-            losses = [objective.value(coefficients + sign * move) for sign in (1, -1)]
+        losses = [objective.value(coordinates.coefficients(start + sign * move)) for sign in (1, -1)]
         is_flat, is_flat_back = (loss <= highest_loss for loss in losses)
         if is_flat != is_flat_back:
-            return _sentence(objective, coefficients, move if is_flat else -move, names)
+            move = move if is_flat else -move
+            return _sentence(objective, coordinates.coefficients(start + move), move, names)
     return None
 
 
-def _directions(coefficients: np.ndarray, axes: np.ndarray) -> Iterator[np.ndarray]:
+class _Coordinates:
+    """Replaces the coefficients of the cutpoints of ordered classes by the cutpoints themselves.
+
+    The coefficients are the first cutpoint and the logarithms of the distances between cutpoints. If a linear predictor
+    separates the classes, the likelihood rises as it and all cutpoints are multiplied by the same factor. This move is
+    a straight line for the cutpoints, but not for the logarithms.
+    """
+
+    def __init__(self, objective: Objective):
+        self._family, self._place, self._indices, end = objective.family, slice(0), [], 0
+        for predictor, (matrix, _) in zip(objective.predictors, objective.designs, strict=True):
+            end += predictor.free * matrix.shape[1]
+            if predictor.parameter == CUTPOINTS and predictor.is_constant:
+                self._place, self._indices = slice(end - predictor.free, end), [*predictor.indices]
+
+    def of(self, coefficients: np.ndarray) -> np.ndarray:
+        """Returns the coordinates `[q]` of coefficients `[q]`."""
+        return self._replaced(coefficients, lambda part: self._cutpoints_and_jacobian(part)[0])
+
+    def directions(self, coefficients: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Converts directions of the coefficients, the columns of `directions`, to directions of the coordinates."""
+        part = coefficients[self._place]
+        return self._replaced(directions, lambda moves: self._cutpoints_and_jacobian(part)[1] @ moves)
+
+    def coefficients(self, coordinates: np.ndarray) -> np.ndarray:
+        """Returns the coefficients `[q]` at coordinates `[q]`. They are NaN if the cutpoints do not increase."""
+
+        def unconstrained(cutpoints):
+            parameters = self._family.parameters(tf.zeros([self._family.params_size], tf.float64))
+            return self._family.unconstrained(parameters | {CUTPOINTS: cutpoints}).numpy()[self._indices]
+
+        return self._replaced(coordinates, unconstrained)
+
+    def _cutpoints_and_jacobian(self, part):
+        vector = np.zeros(self._family.params_size)
+        vector[self._indices] = part
+        vector = tf.constant(vector)
+        with tf.GradientTape() as tape:
+            tape.watch(vector)
+            cutpoints = self._family.parameters(vector)[CUTPOINTS]
+        return cutpoints.numpy(), tape.jacobian(cutpoints, vector).numpy()[:, self._indices]
+
+    def _replaced(self, array, change):
+        if not self._indices:  # the family has no cutpoints, or they have a formula
+            return array
+        array = array.copy()
+        array[self._place] = change(array[self._place])
+        return array
+
+
+def _directions(start: np.ndarray, axes: np.ndarray) -> Iterator[np.ndarray]:
     """Yields directions that may lead to infinity. The first ones are the easiest to describe.
 
-    They are the single coefficients, the axes of the information, beginning with the smallest curvature, and the vector
-    of all coefficients, which leads to infinity if a linear predictor separates the classes.
+    They are the single coordinates, the axes of the information, beginning with the smallest curvature, and the vector
+    of all coordinates, which leads to infinity if a linear predictor separates the classes.
     """
-    yield from np.eye(len(coefficients))
+    yield from np.eye(len(start))
     yield from axes.T
-    if coefficients.any():
-        yield coefficients
+    if start.any():
+        yield start
 
 
 def _sentence(objective, coefficients, move, names):
+    """Returns the sentence for the coordinates' `move` to infinity. `coefficients` are those after the move."""
     blocks = zip(objective.predictors, objective.designs, names, strict=True)
     owners = [
         (predictor, place, name, np.abs(column).max())
@@ -88,8 +141,8 @@ def _sentence(objective, coefficients, move, names):
     for index in moving[:_MOST_NAMES]:
         predictor, place, name, _ = owners[index]
         end = (
-            _limit(objective, coefficients + move, predictor, place)
-            if predictor.is_constant
+            _limit(objective, coefficients, predictor, place)
+            if predictor.is_constant and predictor.parameter != CUTPOINTS
             else _infinity(move[index])
         )
         ends.append(f"`{name}` goes to {end}")

@@ -214,7 +214,7 @@ def _newton(surface, found, max_iterations, tolerance):
         try:
             axes = axes_of(surface.curvature, w, nearby, surface.curvature_eps)
         except np.linalg.LinAlgError:  # the Hessian is not finite
-            return dataclasses.replace(found, w=w, value=value, iterations=iterations, end="stuck")
+            return found.at(surface, w, value, iterations=iterations, end="stuck")
         axis_gradient = axes.directions.T @ gradient
         step, gain = -axes.directions @ axis_gradient, float(axis_gradient @ axis_gradient) / 2
         noise, change = _noise(surface, nearby[0], value, gradient, axes)

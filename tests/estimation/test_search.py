@@ -46,6 +46,16 @@ class Surface:
         return Derivatives(self.value(w), rng.normal(size=2), hessian + hessian.T, True)
 
 
+@pytest.mark.parametrize("curvature", [1.0, 1e-3])
+def test_a_point_is_a_maximum_only_if_the_values_fall_as_the_hessian_says(curvature):
+    class Parabola(Surface):
+        def derivatives(self, w):
+            return Derivatives(self.value(w), np.zeros(2), -np.eye(2), True)
+
+    found = maximize(Parabola(lambda w: -curvature * (w**2).sum() / 2), np.zeros(2))
+    assert found.converged == (curvature == 1.0)
+
+
 def test_derivatives_stay_finite_differences_while_a_parameter_is_held():
     """Finite differences are used if exact derivatives take too long to trace, such as those of a `HalfStudentT`."""
     problem = problem_of("Laplace", [1.0, 2.0, 4.0])

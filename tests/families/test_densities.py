@@ -1,5 +1,6 @@
 """Log-densities that replace TFP's: values are compared with SciPy, derivatives with finite differences."""
 
+import decimal
 import itertools
 
 import numpy as np
@@ -108,6 +109,37 @@ def test_an_exponentially_modified_gaussian_of_any_rate_matches_scipy(dtype, rto
     values = {"loc": tf.zeros([6, 1], dtype), "scale": tf.ones([6, 1], dtype), "rate": tf.constant(rate, dtype)}
     found = Family("ExponentiallyModifiedGaussian").build(values, dtype).log_prob(tf.constant(z, dtype))
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=2 * np.log(1e9) * np.finfo(dtype.as_numpy_dtype).eps)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 2e-6), ("float64", 1e-12)])
+@pytest.mark.parametrize("loc", [-150.0, -40.0, -18.0, 0.5, 18.0, 40.0, 150.0])
+def test_ordered_classes_have_gradients_however_far_loc_is_from_the_cutpoints(dtype, rtol, loc):
+    with decimal.localcontext(prec=200):
+        tails = [1 / (1 + (decimal.Decimal(loc) - c).exp()) for c in (-1, 2)]  # P(Y <= 0) and P(Y <= 1)
+        slopes = [tail * (tail - 1) for tail in tails]  # their derivatives by `loc`
+        ordered = [tails[0], tails[1] - tails[0], 1 - tails[1]], [slopes[0], slopes[1] - slopes[0], -slopes[1]]
+        ratio = (
+            [tails[0], (1 - tails[0]) * tails[1], (1 - tails[0]) * (1 - tails[1])],
+            [
+                slopes[0],
+                (1 - tails[0]) * slopes[1] - slopes[0] * tails[1],
+                -slopes[0] * (1 - tails[1]) - slopes[1] * (1 - tails[0]),
+            ],
+        )
+        expected = {
+            name: ([float(p.ln()) for p in probs], [float(d / p) for d, p in zip(changes, probs, strict=True)])
+            for name, (probs, changes) in {"OrderedLogistic": ordered, "StoppingRatioLogistic": ratio}.items()
+        }
+    for name, (values, derivatives) in expected.items():
+        locs = tf.fill([3], tf.constant(loc, dtype))
+        with tf.GradientTape() as tape:
+            tape.watch(locs)
+            parameters = {"cutpoints": tf.constant([-1.0, 2.0], dtype), "loc": locs}
+            found = Family(name, num_classes=3).build(parameters, tf.as_dtype(dtype)).log_prob([0, 1, 2])
+        # Classes whose probability is nearly 1 have a log-probability near 0, with the rounding error of 1.
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(found, values, rtol=rtol, atol=2 * eps)
+        np.testing.assert_allclose(tape.gradient(found, locs), derivatives, rtol=rtol, atol=2 * eps)
 
 
 def test_a_cdf_works_for_a_single_outcome():

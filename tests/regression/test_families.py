@@ -72,6 +72,14 @@ def test_zero_inflated_regression_from_a_formula_matches_statsmodels():
     assert ours.ratios.all()
 
 
+def test_a_family_whose_likelihood_is_not_smooth_has_no_estimates(rng):
+    x = rng.normal(size=61)
+    fit = nllfit.regression("y ~ x", {"x": x, "y": x + rng.standard_t(3, size=61)}, "Laplace")
+    assert not fit.converged
+    assert fit.message.startswith("the coefficients are not estimates: the likelihood of Laplace is not smooth in `loc`")
+    assert np.isnan(fit.bse).all()
+
+
 def test_a_formula_for_the_scale_matches_scipys_optimum():
     data = sm.datasets.engel.load_pandas().data / 1000
     ours = nllfit.regression("foodexp ~ income", data, scale="~ income")

@@ -97,24 +97,34 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
 
 
 def has_maximum(x, y):
-    """Whether no direction separates the classes, by linear programming.
+    """Whether no direction separates ordered classes 0, 1, ..., by linear programming.
+
+    A direction changes the coefficients and the cutpoints between classes. It separates the classes if no row comes
+    closer to a cutpoint beside its class, and a row goes away from one. For two classes, the cutpoint is minus the
+    intercept.
 
     Source: Albert and Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984.
     """
-    margins = np.column_stack([np.ones(len(x)), x]) * (2 * y - 1)[:, None]
-    found = optimize.linprog(-margins.sum(0), A_ub=-margins, b_ub=np.zeros(len(y)), bounds=(-1, 1))
+    cutpoints = np.eye(y.max() + 1)[:, :-1]
+    above = np.column_stack([x, -cutpoints[y - 1]])[y > 0]
+    below = np.column_stack([-x, cutpoints[y]])[y < y.max()]
+    margins = np.concatenate([above, below])
+    found = optimize.linprog(-margins.sum(0), A_ub=-margins, b_ub=np.zeros(len(margins)), bounds=(-1, 1))
     return -found.fun < 1e-7
 
 
+@pytest.mark.parametrize("family", ["Bernoulli", "OrderedLogistic"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(1, 20))])
-def test_a_fit_converges_if_and_only_if_no_direction_separates_the_classes(seed):
+def test_a_fit_converges_if_and_only_if_no_direction_separates_the_classes(seed, family):
     rng = np.random.default_rng(seed)
+    cutpoints = [0.0] if family == "Bernoulli" else [-1.5, 1.5]
     found, expected = [], []
     for _ in range(10):
         columns = [rng.normal(size=20), rng.integers(0, 2, 20), rng.integers(-2, 3, 20)]
         x = np.column_stack(columns[: rng.integers(1, 4)]).astype(float)
-        y = (rng.random(20) < 1 / (1 + np.exp(-3 * x.sum(1)))).astype(float)
+        labels = np.digitize(3 * x.sum(1) + rng.logistic(size=20), cutpoints)
+        y = np.unique(labels, return_inverse=True)[1]  # a class may have no rows
         data = {"y": y} | {f"x{i}": column for i, column in enumerate(x.T)}
-        found.append(nllfit.regression("y ~ " + " + ".join([*data][1:]), data, nllfit.Family("Bernoulli")).converged)
+        found.append(nllfit.regression("y ~ " + " + ".join([*data][1:]), data, family).converged)
         expected.append(has_maximum(x, y))
     assert found == expected

@@ -64,3 +64,21 @@ def test_an_exact_fit_ends():
     is_exact = "the fit is exact" in history.message
     assert is_exact or "the optimum is at infinity" in history.message
     assert history.history["loss"][-1] < (1e-14 if is_exact else 1e-9)
+
+
+def test_a_step_to_weights_without_a_finite_hessian_is_kept(monkeypatch):
+    """Before, the search returned the weights before this step, and said that the weights have too few digits."""
+    curvature, points = Surface.curvature, []
+
+    def finite_at_the_start(self, w, directions):
+        points.append(w)
+        at_the_start = np.array_equal(w, points[0])
+        return curvature(self, w, directions) if at_the_start else np.full(directions.shape, np.nan)
+
+    monkeypatch.setattr(Surface, "curvature", finite_at_the_start)
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    model = network(KITS[0], KITS[0].heads.Bernoulli(), 1, hidden=1)
+    history = nllfit.fit_lbfgs(model, x, x[:, :1] > 0.5, max_iterations=1, verbose=0)
+    before, after = history.history["loss"]
+    assert after < before
+    assert history.message.startswith(f"after 1 steps the loss is {after:.6g}")

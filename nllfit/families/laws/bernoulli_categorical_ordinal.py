@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from nllfit.families.facts import Facts, Tails
@@ -50,11 +51,6 @@ def _brier_score_of_labels(d: tfd.Categorical, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(probs - outcome), -1) + 0 * y  # NaN if `y` is NaN
 
 
-def _ranked_probability_score(d: tfd.OrderedLogistic | tfd.StoppingRatioLogistic, y: tf.Tensor) -> tf.Tensor:
-    probs = d.categorical_probs()
-    return _crps_of_finite(tf.range(tf.shape(probs)[-1], dtype=probs.dtype), probs, y)
-
-
 def _crps_of_finite(outcomes, probs, y):
     to_outcome = tf.reduce_sum(probs * tf.abs(outcomes - y[..., None]), -1)
     distances = tf.abs(outcomes[..., :, None] - outcomes[..., None, :])
@@ -65,17 +61,58 @@ def _probs_of_categorical(d):
     return d.probs_parameter()
 
 
-def _probs_of_ordered(d):
-    return d.categorical_probs()
+def _log_probs_of_ordered_logistic(d: tfd.OrderedLogistic) -> tf.Tensor:
+    """Returns the logarithms of `sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))`, `[..., classes]`.
+
+    `a` and `b` are the cutpoints on both sides of a class, minus `loc`. TFP computes the difference on the left. Its
+    gradient is NaN if `loc` is farther than 36 from a cutpoint, or 17 in float32.
+    """
+    gaps = tfp.math.log1mexp(d.cutpoints[..., 1:] - d.cutpoints[..., :-1])
+    below, above = _log_odds_tails(d)
+    return _padded(below, 0, 1) + _padded(above, 1, 0) + _padded(gaps, 1, 1)
 
 
-# The parameter is the vector of cutpoints between classes. A label's shape does not show the number of cutpoints.
-_ORDERED = Facts(
-    class_axis=lambda num_classes: num_classes - 1,
-    center=_probs_of_ordered,
-    cdf=_cdf_of_classes(_probs_of_ordered),
-    crps=_ranked_probability_score,
-)
+def _log_probs_of_stopping_ratio(d: tfd.StoppingRatioLogistic) -> tf.Tensor:
+    below, above = _log_odds_tails(d)  # TFP computes `above` from `below`, and its gradient is NaN far from a cutpoint
+    return _padded(below, 0, 1) + _padded(tf.cumsum(above, -1), 1, 0)
+
+
+def _log_odds_tails(d):
+    """Returns `log sigmoid(cutpoints - loc)` and `log sigmoid(loc - cutpoints)`."""
+    logits = d.cutpoints - d.loc[..., None]
+    return tf.math.log_sigmoid(logits), tf.math.log_sigmoid(-logits)
+
+
+def _padded(values, before, after):
+    """Adds zeros before and after the last axis."""
+    return tf.pad(values, [[0, 0]] * (len(values.shape) - 1) + [[before, after]])
+
+
+def _facts_of_ordered_classes(log_probs: Callable[[Any], tf.Tensor]) -> Facts:
+    """Returns the facts about a family of labels `0, 1, ...` from the logarithms of the labels' probabilities."""
+
+    def log_prob(d, y):
+        """Returns `log P(Y = y)`, which is -inf if there is no class `y`."""
+        values = log_probs(d)
+        exists = (y >= 0) & (y < tf.cast(tf.shape(values)[-1], y.dtype))
+        found = tfd.Categorical(values).log_prob(tf.where(exists, y, tf.zeros_like(y)))
+        return tf.where(exists, found, tf.constant(-math.inf, found.dtype))
+
+    def probs(d):
+        return tf.exp(log_probs(d))
+
+    def ranked_probability_score(d, y):
+        return _crps_of_finite(tf.range(tf.shape(probs(d))[-1], dtype=y.dtype), probs(d), y)
+
+    return Facts(
+        # The parameter is the vector of cutpoints between classes. A label's shape does not show their number.
+        class_axis=lambda num_classes: num_classes - 1,
+        center=probs,
+        log_prob=log_prob,
+        cdf=_cdf_of_classes(probs),
+        crps=ranked_probability_score,
+    )
+
 
 LABELS: Mapping[type, Facts] = {
     tfd.Bernoulli: Facts(cdf=_bernoulli_cdf, crps=_brier_score),
@@ -90,7 +127,7 @@ LABELS: Mapping[type, Facts] = {
         crps=lambda d, y: tf.abs(y - d.loc),
     ),
     tfd.FiniteDiscrete: Facts(crps=lambda d, y: _crps_of_finite(d.outcomes, d.probs_parameter(), y)),
-    tfd.OrderedLogistic: _ORDERED,
+    tfd.OrderedLogistic: _facts_of_ordered_classes(_log_probs_of_ordered_logistic),
     tfd.ProbitBernoulli: Facts(cdf=_probit_bernoulli_cdf, crps=_brier_score),
-    tfd.StoppingRatioLogistic: _ORDERED,
+    tfd.StoppingRatioLogistic: _facts_of_ordered_classes(_log_probs_of_stopping_ratio),
 }
