@@ -1,11 +1,12 @@
 """Names the coefficients that go to infinity, to explain why a regression has no finite maximum."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from nllfit.optimum.curvature import newton_step
 from nllfit.regression.coefficient_derivatives import numbers_of
 from nllfit.regression.coefficient_search import Objective
 from nllfit.regression.designs import INTERCEPT
@@ -42,7 +43,7 @@ def reason(
       names: the names of the coefficients of each linear predictor.
       tolerance: after a long move, a log-likelihood that is lower by at most this number of nats counts as not lower.
     """
-    _, information = objective.local(coefficients)
+    gradient, information = objective.local(coefficients)
     if not np.isfinite(information).all():
         return None
     curvatures, axes = np.linalg.eigh(information)
@@ -50,9 +51,14 @@ def reason(
         return None
     coordinates = _Coordinates(objective)
     start, highest_loss = coordinates.of(coefficients), objective.value(coefficients) + tolerance
-    axes = coordinates.directions(coefficients, objective.basis[1] @ axes[:, np.argsort(np.abs(curvatures))])
     numbers = numbers_of(objective.predictors, objective.designs, start)
-    for direction in _directions(start, axes):
+    weak = curvatures < _LEAST_CURVATURE
+    newton, _ = newton_step(axes[:, weak], curvatures[weak], -gradient)
+    newton = coordinates.direction(coefficients, objective.basis[1] @ newton)
+    # A single coordinate is the easiest to describe. If several go to infinity, Newton's step leads there, until the
+    # slope is lost in rounding errors. Then all linear predictors are far from 0, in the direction of `start`.
+    for direction in filter(np.any, [*np.eye(len(start)), newton, start]):
+        direction = direction / np.abs(direction).max()
         change = numbers_of(objective.predictors, objective.designs, start + direction) - numbers
         # The linear predictor that changes most ends at least `_FAR` from 0 after the move and after the opposite move,
         # on opposite sides of 0.
@@ -82,12 +88,11 @@ class _Coordinates:
 
     def of(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the coordinates `[q]` of coefficients `[q]`."""
-        return self._replaced(coefficients, lambda part: self._cutpoints_and_jacobian(part)[0])
+        return self._replaced(coefficients, lambda part: self._family.parameters(self._vector(part))[CUTPOINTS])
 
-    def directions(self, coefficients: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Converts directions of the coefficients, the columns of `directions`, to directions of the coordinates."""
-        part = coefficients[self._place]
-        return self._replaced(directions, lambda moves: self._cutpoints_and_jacobian(part)[1] @ moves)
+    def direction(self, coefficients: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Converts a direction of the coefficients to a direction of the coordinates."""
+        return self._replaced(direction, lambda part: self._derivative(coefficients[self._place], part))
 
     def coefficients(self, coordinates: np.ndarray) -> np.ndarray:
         """Returns the coefficients `[q]` at coordinates `[q]`. They are NaN if the cutpoints do not increase."""
@@ -98,14 +103,16 @@ class _Coordinates:
 
         return self._replaced(coordinates, unconstrained)
 
-    def _cutpoints_and_jacobian(self, part):
+    def _vector(self, part):
         vector = np.zeros(self._family.params_size)
         vector[self._indices] = part
-        vector = tf.constant(vector)
-        with tf.GradientTape() as tape:
-            tape.watch(vector)
+        return tf.constant(vector)
+
+    def _derivative(self, part, direction):
+        vector = self._vector(part)
+        with tf.autodiff.ForwardAccumulator(vector, self._vector(direction)) as accumulator:
             cutpoints = self._family.parameters(vector)[CUTPOINTS]
-        return cutpoints.numpy(), tape.jacobian(cutpoints, vector).numpy()[:, self._indices]
+        return accumulator.jvp(cutpoints).numpy()
 
     def _replaced(self, array, change):
         if not self._indices:  # the family has no cutpoints, or they have a formula
@@ -113,18 +120,6 @@ class _Coordinates:
         array = array.copy()
         array[self._place] = change(array[self._place])
         return array
-
-
-def _directions(start: np.ndarray, axes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields directions that may lead to infinity. The first ones are the easiest to describe.
-
-    They are the single coordinates, the axes of the information, beginning with the smallest curvature, and the vector
-    of all coordinates, which leads to infinity if a linear predictor separates the classes.
-    """
-    yield from np.eye(len(start))
-    yield from axes.T
-    if start.any():
-        yield start
 
 
 def _sentence(objective, coefficients, move, names):

@@ -114,7 +114,7 @@ def test_an_exponentially_modified_gaussian_of_any_rate_matches_scipy(dtype, rto
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 2e-6), ("float64", 1e-12)])
 @pytest.mark.parametrize("loc", [-150.0, -40.0, -18.0, 0.5, 18.0, 40.0, 150.0])
 def test_ordered_classes_have_gradients_however_far_loc_is_from_the_cutpoints(dtype, rtol, loc):
-    with decimal.localcontext(prec=200):
+    with decimal.localcontext(decimal.Context(prec=200)):
         tails = [1 / (1 + (decimal.Decimal(loc) - c).exp()) for c in (-1, 2)]  # P(Y <= 0) and P(Y <= 1)
         slopes = [tail * (tail - 1) for tail in tails]  # their derivatives by `loc`
         ordered = [tails[0], tails[1] - tails[0], 1 - tails[1]], [slopes[0], slopes[1] - slopes[0], -slopes[1]]
