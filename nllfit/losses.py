@@ -1,4 +1,4 @@
-"""The losses for tf_keras models, which compare an outcome with a predicted distribution."""
+"""Losses that compare an outcome with a predicted distribution, for tf_keras models."""
 
 import functools
 from typing import Any

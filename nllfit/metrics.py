@@ -1,4 +1,4 @@
-"""The metrics for tf_keras models, which compare an outcome with a predicted distribution."""
+"""Metrics that compare an outcome with a predicted distribution, for tf_keras models."""
 
 import functools
 from typing import Any

@@ -59,7 +59,7 @@ def _keras_of_file(path):
     Raises a `BadZipFile` if a checksum of the file is wrong.
     """
     with zipfile.ZipFile(path) as archive:
-        # From Python 3.13 on, `zipfile` does not check the checksum of a file in which h5py jumps to the weights.
+        # From Python 3.13 on, `zipfile` does not check a file's checksum after a seek, and h5py seeks to the weights.
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         version = json.loads(archive.read("metadata.json"))["keras_version"]

@@ -53,7 +53,8 @@ def test_fit_evaluate_and_predict(kit, cases, eagerly):
     joined = nllfit.predict_distribution(model, x, batch_size=3)
     symbolic = dict(zip(model.output_names, model.outputs, strict=True))
     for case, name in zip(cases, y, strict=True):
-        # `fit` and `predict` run other programs, with other batches, than `model(x)`, so float32 rounds differently.
+        # `fit`, `predict` and `predict_distribution` do not run the same program as `model(x)`, so the rounding errors
+        # of float32 differ.
         def assert_near(value, expected, atol=0.0, case=case):
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=atol, err_msg=case.id)
 

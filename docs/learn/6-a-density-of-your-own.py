@@ -68,8 +68,8 @@ figure
 # the result is a Normal.
 #
 # To get another shape, we bend the line. `tfb.SinhArcsinh` is an increasing function with two parameters: one for the
-# skewness of the result, and one for the weight of its tails. Its inverse and its slope have formulas. Our *flow* is a
-# sequence of two layers. Each layer applies a bend and then a line:
+# skewness of the result, and one for the weight of the tails. The inverse and the slope of `tfb.SinhArcsinh` have
+# formulas. Our *flow* is a sequence of two layers. Each layer applies a bend and then a line:
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
@@ -96,8 +96,8 @@ def bent_normal(params):
 #
 # ## Three heads
 #
-# The networks have the same hidden layer. `nllfit.initialize` starts training at the marginal
-# distribution of the anomalies.
+# We train one network for each head. Each network has its own hidden layer of 16 units. `nllfit.initialize` starts
+# training at the marginal distribution of the anomalies.
 
 # %%
 choices = {

@@ -33,10 +33,10 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # ## Three lines
 #
 # `fit` holds out a fifth of the training rows to compare models: two kinds of network and a forest, each with Normal
-# distributions. If the better network predicts distributions that are too narrow, `fit` tries it again with stronger
-# regularization, and likewise for the forest. `fit` always tries the forest with histograms instead of Normal
-# distributions, too. Then `fit` trains the best model on all training rows. If this model is a network, `fit` trains an
-# ensemble of five such networks.
+# distributions. If the better network predicts distributions that are too narrow, `fit` tries this network again with
+# stronger regularization. `fit` does the same for the forest. Then `fit` tries a forest that predicts histograms.
+# Finally, `fit` trains the best model on all training rows. If this model is a network, `fit` trains an ensemble of
+# five such networks.
 #
 # A model is usually too confident about rows that it was not trained on. So `fit` also finds a factor for the width of
 # the predicted distributions. On a small table like this one, the factor comes from cross-validation.

@@ -1,6 +1,7 @@
 """The reference: a page for each public module, generated from docstrings.
 
-We read the docstrings from the imported objects and not from the source, because code creates the classes of heads.
+We read the docstrings from the imported objects and not from the source files, because the classes of heads are not in
+the source files. They are created when the module is imported.
 """
 
 import importlib

@@ -221,7 +221,7 @@ def _as_arrays(frame):
 
 
 def print_table(name, rows):
-    """Prints the mean scores of each package on a table. The package with the best CRPS comes first."""
+    """Prints the mean scores of each package on the data table `name`. The package with the best CRPS comes first."""
     print(f"\n{name:20}" + "".join(f"{score:>13}" for score in SCORES))
     for peer, row in sorted(rows.items(), key=lambda item: item[1]["crps"]):
         print(f"{peer:20}" + "".join(f"{np.nan if row[score] is None else row[score]:13.4g}" for score in SCORES))

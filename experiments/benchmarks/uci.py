@@ -46,7 +46,10 @@ DISTRIBUTIONS = {"normal": ["Normal"], "free": ["Normal", "Mixture"]}
 
 
 def fit_split(x, y, train, test, seed):
-    """Returns the scores of the test rows for both result tables, the selected models, and the elapsed seconds."""
+    """Fits one split. Returns a dict with the elapsed `seconds` and an entry for each result table.
+
+    The entry of a result table has the scores of the test rows and the name of the selected model (`chosen`).
+    """
     start = time.perf_counter()
     result = {}
     # With `warm_start`, the second fit reuses the networks of the first.

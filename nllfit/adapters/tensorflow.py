@@ -42,8 +42,8 @@ def trace(function: Any, *specs: Any) -> Any:
     """Returns `function.get_concrete_function(*specs)`. A lock lets only one thread trace at a time.
 
     Some functions of TFP, such as `lbeta`, are `tf.function`s, which TensorFlow traces once in a process. TensorFlow
-    adds their derivatives when another trace first needs them. TensorFlow fails if two threads add them at once. After
-    the trace, TFP's bijectors forget the traced tensors, as in `forget_graph`.
+    creates the derivatives of such a function when another trace first needs them, and fails if two threads do this at
+    once. After the trace, `forget_graph` makes TFP's bijectors forget the traced tensors.
     """
     with _TRACING:
         traced = function.get_concrete_function(*specs)

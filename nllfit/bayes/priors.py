@@ -45,7 +45,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def example(self) -> tfd.Distribution | None:
-        """Returns a distribution of the prior's class and shapes, or None if these depend on a call of the layers."""
+        """Returns a distribution of the prior's class and shapes, or None if only a call of the layers reveals them."""
 
     @abc.abstractmethod
     def config(self) -> Any:

@@ -17,7 +17,8 @@ from nllfit.families.wrapped_family import as_family
 
 __all__ = ["Comparison", "compare"]
 
-# The value of `Measure.columns` for a family whose outcomes do not contain the ends of an interval or a window.
+# The value of `Measure.columns` for a family whose outcomes are plain numbers or vectors. Such outcomes are not
+# intervals and do not come with a truncation window.
 _NUMBER = Measure().columns
 
 
@@ -38,8 +39,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     Returns:
       A `Comparison`. A family that cannot produce the sample raises no error: `Comparison.refused` has the reason. If
-      the outcomes of one family are intervals, or numbers with the ends of a truncation window, `refused` also lists
-      every family whose outcomes do not contain such ends.
+      the outcomes of one family are intervals, or come with a truncation window for each row, `refused` also lists
+      every family whose outcomes are plain numbers or vectors.
 
     Raises:
       ValueError: before any fit, if one of these is true:
@@ -118,8 +119,8 @@ def _check_comparable(families: list[ParametricFamily]) -> None:
     has_columns = any(family.measure.columns != _NUMBER for family in families)
     labels: dict[Measure, list[str]] = {}
     for family in families:
-        # If the outcomes of one family contain the ends of an interval or a window, `compare` refuses every family
-        # whose outcomes do not contain such ends. So the kind of likelihood of the refused families does not matter.
+        # If the outcomes of one family are intervals or come with a window, `compare` refuses every family whose
+        # outcomes are plain numbers or vectors. So the kind of likelihood of the refused families does not matter.
         if not has_columns or family.measure.columns != _NUMBER:
             labels.setdefault(family.measure, []).append(family.label)
     if len(labels) > 1:

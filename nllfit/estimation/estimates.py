@@ -29,7 +29,7 @@ class Estimate(MaximumLikelihoodFit):
 
     Attributes:
       distribution: the fitted `tfd.Distribution`, in float64.
-      parameters: a dict from the name of a parameter to its estimate, a number or an array. The names are those of
+      parameters: a dict from the name of a parameter to its estimate, a number or an array. The names are usual in
         statistics, such as `rate` instead of TFP's `log_rate`.
       standard_errors: the square roots of the diagonal of `covariance`, by name. A standard error is infinite if the
         parameter is not identified: other values of the parameter give the same densities.

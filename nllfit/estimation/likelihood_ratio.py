@@ -179,8 +179,8 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
         if type(inner_a) is type(inner_b) and _window(inner_a) == _window(inner_b):
             held_a, held_b, inner_a = held_a | _held_share(inner_a), held_b | _held_share(inner_b), inner_a.family
         elif isinstance(inner_b, ZeroInflated) and not _held_share(inner_b):
-            # `special` has no extra zeros, so their share is 0, which is a bound. For a hurdle family of counts,
-            # `special` is not at a bound, because a hurdle's share of zeros can also be smaller than in `special`.
+            # `inner_a` has no extra zeros, so their share is 0, which is a bound. But in a hurdle family of counts, the
+            # share is the probability of 0. `inner_a` has a positive probability of 0, so it is not at a bound.
             num_at_bound += not (isinstance(inner_b, Hurdle) and inner_b.is_discrete)
             held_a |= {_ZERO_SHARE: None}
         else:

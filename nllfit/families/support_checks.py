@@ -30,8 +30,8 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-# To limit memory, one call of `log_prob` computes with at most this many numbers. Each row of outcomes counts as the
-# number of the distribution's parameters, or as the number of its own elements if this is larger.
+# The maximum number of rows in one call of `log_prob`, times the size of a row. The size of a row is the number of its
+# elements or the number of elements of the distribution's parameters, whichever is larger. The maximum limits memory.
 _MAX_NUMBERS = 2**20
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)

@@ -12,8 +12,8 @@ from nllfit.families.truncated_distribution import TruncatedDistribution
 
 __all__ = ["TfpTruncatedLaw"]
 
-# In units of the scale: the closed form of the CRPS has fewer than 9 correct digits if the window is narrower than
-# `_NARROW`, or if the distance of the window from `loc` is larger than `_FAR`.
+# Both constants are in units of the scale. The closed form of the CRPS has fewer than 9 correct digits if the window is
+# narrower than `_NARROW`, or if the distance of the window from `loc` is larger than `_FAR`.
 _NARROW, _FAR = 1e-2, 30.0
 
 

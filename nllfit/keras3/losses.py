@@ -1,4 +1,4 @@
-"""The losses for Keras 3 models, which compare an outcome with a predicted distribution.
+"""Losses that compare an outcome with a predicted distribution, for Keras 3 models.
 
 `nllfit.losses` defines the same losses for tf_keras.
 """

@@ -1,4 +1,4 @@
-"""The metrics for Keras 3 models, which compare an outcome with a predicted distribution.
+"""Metrics that compare an outcome with a predicted distribution, for Keras 3 models.
 
 `nllfit.metrics` defines the same metrics for tf_keras.
 """

@@ -3,9 +3,10 @@
 A distribution has few parameters, so Newton's method with the observed information reaches the optimum in a few passes
 over the data. The standard errors also need this information.
 
-`scipy.optimize` does not suffice. Its Newton methods stop at a small gradient or step in units of the coordinates, not
-in standard errors. They need a likelihood that changes in all directions. They do not report that a likelihood rises
-without end and so has no maximum. SciPy's quasi-Newton methods only approximate the Hessian.
+`scipy.optimize` does not suffice. SciPy's Newton methods stop when the gradient or the step is small, measured in units
+of the coordinates and not in standard errors. These methods need a likelihood that changes in all directions. They do
+not report that a likelihood rises without end and so has no maximum. SciPy's quasi-Newton methods only approximate the
+Hessian.
 """
 
 import dataclasses
@@ -156,11 +157,12 @@ class _Climb:
         return scale > 0
 
     def _can_leap(self) -> bool:
-        """Whether steps become shorter only slowly, and a step `_LEAP` times as long as `step` is no worse than `step`.
+        """Whether the log-likelihood seems to rise far beyond the next step.
 
-        The longer step is no worse if the function is at least as high after the longer step as after `step`. Steps
-        become shorter only slowly if the Newton step is longer than a quarter of the previous Newton step. Newton steps
-        that are longer than one standard error do not count.
+        The result is True if both conditions hold:
+
+        - The Newton step is shorter than one standard error, but longer than a quarter of the previous Newton step.
+        - The log-likelihood at `w + _LEAP * step` is at least as high as at `w + step`.
         """
         slow = self._last_distance / 4 < self.distance < 1
         value = self._function.value

@@ -57,8 +57,9 @@ class Objective:
         try:
             negative_log_likelihood(self.y, distribution)
         except ValueError:
-            # The coefficients are 0, so without offsets all rows have the same distribution. Therefore we check all
-            # outcomes against the distribution of the first row, to find the first invalid outcome.
+            # To find the first invalid outcome, we check all outcomes against the distribution of the first row. All
+            # coefficients are 0, so the distributions of the rows differ only if there are offsets. We ignore such
+            # differences, because the support of few families depends on an offset.
             row, reason = first_refused(checked(batch_rows(distribution, slice(1))), self.y, finite=True)
             if row is None or not has_finite_likelihoods(distribution):
                 raise

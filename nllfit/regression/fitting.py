@@ -29,9 +29,10 @@ from nllfit.training.loss_surface import flat_weights
 
 __all__ = ["regression"]
 
-# If a search ended before infinity, a long move to infinity may lower the log-likelihood by this number of nats. The
-# reason is that the direction of the move is not exact. After a search that ended at a maximum, the number is
-# `LEAST_DROP`, because a smaller drop does not distinguish a maximum from a rise without end.
+# If the log-likelihood rises without end, the search stops at finite coefficients. `infinite_coefficients.reason` then
+# tries long moves to larger coefficients. Because the direction of a move is not exact, the log-likelihood may be lower
+# after the move, by at most this number of nats. If the search ended at a maximum, `LEAST_DROP` replaces this number,
+# because a smaller drop does not distinguish a maximum from a rise without end.
 _TOLERANCE = 0.1
 
 

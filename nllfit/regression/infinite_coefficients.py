@@ -55,8 +55,10 @@ def reason(
     weak = curvatures < _LEAST_CURVATURE
     newton, _ = newton_step(axes[:, weak], curvatures[weak], -gradient)
     newton = coordinates.direction(coefficients, objective.basis[1] @ newton)
-    # A single coordinate is the easiest to describe. If several go to infinity, Newton's step leads there, until the
-    # slope is lost in rounding errors. Then all linear predictors are far from 0, in the direction of `start`.
+    # The single coordinates come first, because a move along one of them is the easiest to describe. If several
+    # coordinates go to infinity together, the Newton step leads to infinity. Close to the limit of the log-likelihood,
+    # rounding errors hide the slope, so the Newton step has no use. But the coordinates are then already large, so
+    # `start` itself is a direction to infinity.
     for direction in filter(np.any, [*np.eye(len(start)), newton, start]):
         direction = direction / np.abs(direction).max()
         change = numbers_of(objective.predictors, objective.designs, start + direction) - numbers
@@ -75,8 +77,8 @@ class _Coordinates:
     """Replaces the coefficients of the cutpoints of ordered classes by the cutpoints themselves.
 
     The coefficients are the first cutpoint and the logarithms of the distances between cutpoints. If a linear predictor
-    separates the classes, the likelihood rises as it and all cutpoints are multiplied by the same factor. This move is
-    a straight line for the cutpoints, but not for the logarithms.
+    separates the classes, the likelihood rises when the predictor and all cutpoints are multiplied by the same growing
+    factor. This move is a straight line for the cutpoints, but not for the logarithms.
     """
 
     def __init__(self, objective: Objective):
@@ -123,7 +125,7 @@ class _Coordinates:
 
 
 def _sentence(objective, coefficients, move, names):
-    """Returns the sentence for the coordinates' `move` to infinity. `coefficients` are those after the move."""
+    """Returns the sentence for the coordinates' `move` to infinity. `coefficients` are the values after the move."""
     blocks = zip(objective.predictors, objective.designs, names, strict=True)
     owners = [
         (predictor, place, name, np.abs(column).max())

@@ -98,9 +98,10 @@ def _topology(model):
 
 
 def _config_of(part):
-    """Returns the config of a layer, optimizer, loss or metric, with the constructor arguments and `_UNSAVED` added.
+    """Returns the config of a layer, optimizer, loss or metric, with some attributes added.
 
-    Raises an `_UnknownError` if the config is incomplete.
+    These are the attributes in `_UNSAVED`, and the attributes with the names of constructor arguments. Raises an
+    `_UnknownError` if there is no config, or if the config is incomplete.
     """
     try:
         config = part.get_config()

@@ -12,10 +12,13 @@ __all__ = ["atomic_file"]
 
 @contextlib.contextmanager
 def atomic_file(path: Any) -> Iterator[Any]:
-    """A context with a path for a `.keras` or `.h5` file. The file replaces the one at `path` only when it is complete.
+    """A context manager that yields a temporary path, so that `path` never holds an incomplete file.
 
-    Keras overwrites the previous file, so a process killed during a write would leave no complete file. A format with
-    several files, such as TensorFlow's, is written directly to `path`.
+    If the block ends without an error, the file at the temporary path replaces the file at `path`.
+
+    Without the temporary path, Keras would overwrite the previous file, so a process killed during a write would leave
+    no complete file. Only `.keras` and `.h5` files get a temporary path. For formats with several files, such as
+    TensorFlow's, the context manager yields `path` itself.
     """
     folder, name = os.path.split(os.fspath(path))
     if not name.endswith((".keras", ".h5")) or tf.io.gfile.isdir(path):

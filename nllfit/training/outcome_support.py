@@ -119,9 +119,9 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
-    `head` is the distribution of a single row. It is used to find the first suspicious outcome. But the support may
-    depend on the parameters of a row, as for a Uniform. So the distribution of the suspicious row, `head_of_row(row)`,
-    then decides.
+    `head`, the distribution of one example row, finds the first outcome that may be impossible. The support may depend
+    on the parameters of a row, as for a Uniform. So `head_of_row(row)`, the distribution of the outcome's own row, then
+    decides whether the outcome is impossible.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:

@@ -88,7 +88,8 @@ class TracedEpochs:
                 written = _written(log_arrays, epoch, logs), _written(score_arrays, epoch, scores)
                 return epoch + 1, finite, *written, _written(state_arrays, epoch, _joined(self._changed))
 
-            # An explicit `while_loop`, because AutoGraph took longer than the rest of the trace.
+            # We call `while_loop` ourselves, because AutoGraph's conversion of a Python loop took longer than the rest
+            # of the trace.
             arrays = [self._arrays(values) for values in (no_logs, no_scores, _joined(self._changed))]
             epoch, finite, log_arrays, score_arrays, state_arrays = tf.while_loop(
                 lambda epoch, finite, *_: (epoch < bounds.epochs) & finite, one_epoch, (0, True, *arrays)
@@ -143,7 +144,7 @@ def _repeated(step, batch, first, last, logs):
 
     Returns the logs of the last step, or `logs` if there is no step.
     """
-    # A `while_loop`, because XLA would compile a loop over `tf.range(last)` again for each value of `last`.
+    # We use a `while_loop`, because XLA would compile a loop over `tf.range(last)` again for each value of `last`.
     return tf.while_loop(lambda i, _: i < last, lambda i, _: (i + 1, step(batch(i))), (first, logs))[1]
 
 

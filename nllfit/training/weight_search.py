@@ -20,10 +20,10 @@ from nllfit.training.loss_surface import Surface
 
 __all__ = ["Found", "search"]
 
-# With at most this number of weights, a search begins with Newton's method, which is then faster than L-BFGS if the
-# loss is nearly quadratic. With more weights, it begins with L-BFGS.
+# Up to this number of weights, a search begins with Newton's method and uses L-BFGS only if Newton's method gets stuck,
+# because Newton's method is faster for a nearly quadratic loss. With more weights, a search begins with L-BFGS.
 _MOST_WEIGHTS_FOR_ONLY_NEWTON = 200
-# With more weights than this, no Hessian is computed, so there is no Newton step.
+# With more than this number of weights, a search computes no Hessian and uses only L-BFGS.
 _MOST_WEIGHTS_FOR_A_HESSIAN = 2000
 # The number of L-BFGS steps between two checks. The progress bar is updated only at a check. If the number of rows
 # times the number of weights is at least `_HEAVY`, steps are slow, so checks are ten times as frequent.

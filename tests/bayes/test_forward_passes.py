@@ -23,7 +23,8 @@ def test_a_mixture_over_passes_integrates_the_latent_variable_out(kit):
     mixture = nllfit.predict_distribution(model, X, batch_size=24, num_samples=PASSES)
     assert mixture.batch_shape == [64]
     error = (mixture.mean() - mean) / np.sqrt((variance - 1) / PASSES)
-    assert np.max(np.abs(error)) < 4.5  # the largest of 64 * 5 standardised errors is below 4.5
+    # One of 64 * 5 standardised errors exceeds 4.5 with a probability of 0.002.
+    assert np.max(np.abs(error)) < 4.5
     assert np.max(np.abs(mixture.variance() / variance - 1)) < 4.5 * (2 / PASSES) ** 0.5
     nll = np.mean(nllfit.negative_log_likelihood(X, mixture))
     one_pass = [np.mean(nllfit.negative_log_likelihood(X, nllfit.predict_distribution(model, X))) for _ in range(3)]

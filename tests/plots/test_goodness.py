@@ -1,4 +1,4 @@
-"""Figures of goodness of fit, against SciPy, R and published values."""
+"""Plots of goodness of fit. The plotted numbers are compared with SciPy, R and published values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Survival curves of Kaplan-Meier and Turnbull, against SciPy, R and published values."""
+"""Plots of Kaplan-Meier and Turnbull survival curves, compared with SciPy, R and published values."""
 
 import numpy as np
 import pytest

@@ -89,7 +89,10 @@ def test_if_all_outcomes_are_at_one_end_only_the_intercept_is_named(family, outc
 
 
 def test_a_column_that_separates_all_but_two_equal_rows_is_named():
-    """The search ends where all losses but those of the two rows are exactly 0, so only their slopes are known."""
+    """The two equal rows have `x = 0`, and one of them is in each class.
+
+    At the end of the search, the losses of all other rows are exactly 0. So the slope along `x` is a rounding error.
+    """
     x = [*np.linspace(-2, -0.1, 20), 0, 0, *np.linspace(0.1, 2, 20)]
     fit = nllfit.regression("y ~ x", {"x": x, "y": [0] * 20 + [0, 1] + [1] * 20}, "Bernoulli")
     assert fit.message.startswith(RISES + "`x` goes to infinity: these columns")
@@ -97,10 +100,11 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
 
 
 def has_maximum(x, y):
-    """Whether no direction separates ordered classes 0, 1, ..., by linear programming.
+    """Returns whether the likelihood has a finite maximum: whether no direction separates the classes 0, 1, ...
 
-    A direction changes the coefficients and the cutpoints between classes. It separates the classes if no row comes
-    closer to a cutpoint beside its class, and a row goes away from one. For two classes, the cutpoint is minus the
+    A direction is a change of the coefficients and of the cutpoints between the ordered classes. A direction separates
+    the classes if it moves no row closer to a cutpoint next to the row's class, and moves at least one row away from
+    such a cutpoint. A linear program searches for such a direction. For two classes, the only cutpoint is minus the
     intercept.
 
     Source: Albert and Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984.

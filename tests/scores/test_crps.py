@@ -1,4 +1,4 @@
-"""CRPS: closed forms against `scoringrules` and the integral, and general properties."""
+"""Compares closed forms of the CRPS with `scoringrules` and with numerical integrals, and tests general properties."""
 
 import itertools
 

@@ -183,8 +183,9 @@ def test_a_subclass_of_the_backup_callback_is_refused(tmp_path):
         train(network(keras), keras, Own(tmp_path))
 
 
-# Runs killed by SIGKILL. For each line `KERAS FOLDER` of its input, `python -m tests.training.test_killed_runs_resume`
-# forks a process that trains. The imports take longer than the training, so only the parent does them, once.
+# The next test kills training processes with SIGKILL. Their parent process is
+# `python -m tests.training.test_killed_runs_resume`. For each line `KERAS FOLDER` of its input, the parent forks a
+# process that trains. Only the parent imports TensorFlow and Keras, because the imports take longer than the training.
 
 
 def train_in(k, folder):
