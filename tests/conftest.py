@@ -18,7 +18,8 @@ TURNS = 20  # the number of groups of the tests marked `thorough`; by default, a
 @pytest.fixture
 def rng():
     """A new random generator for each test, because the data of a test must not depend on the tests that ran before."""
-    # Many modules draw inputs such as `X` with the seed 0. With another seed, noise does not repeat these inputs.
+    # Many modules draw inputs such as `X` with the seed 0. This generator has another seed, so that the noise that a
+    # test draws does not equal these inputs.
     return np.random.default_rng(7)
 
 

@@ -203,7 +203,7 @@ class _AxesInOrder(tfb.Bijector):
     """Applies an elementwise bijector to arrays whose axes are permuted.
 
     The parameters of `bijector` broadcast to arrays with the original order of axes. Only the last `len(order)` axes
-    are permuted: among these, axis `i` of a permuted array is axis `order[i]` of the original array.
+    are permuted, as `tf.transpose` with `perm=order` does.
     """
 
     def __init__(self, bijector, order, validate_args=False, name="axes_in_order"):

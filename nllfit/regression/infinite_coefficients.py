@@ -62,8 +62,8 @@ def reason(
     for direction in filter(np.any, [*np.eye(len(start)), newton, start]):
         direction = direction / np.abs(direction).max()
         change = numbers_of(objective.predictors, objective.designs, start + direction) - numbers
-        # The linear predictor that changes most ends at least `_FAR` from 0 after the move and after the opposite move,
-        # on opposite sides of 0.
+        # The move and the opposite move take the linear predictor that changes most to opposite sides of 0, each time
+        # to a distance of at least `_FAR`.
         move = direction * (_FAR + 2 * np.abs(numbers).max()) / np.abs(change).max()
         losses = [objective.value(coordinates.coefficients(start + sign * move)) for sign in (1, -1)]
         is_flat, is_flat_back = (loss <= highest_loss for loss in losses)

@@ -33,9 +33,8 @@ class Target(abc.ABC):
       beta: the loss in training is `BetaNLL(beta)`; for 0 it is the negative log-likelihood.
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
-      marginal: the unconstrained parameters of the marginal distribution of the outcomes, `[params_size]`, or None. If
-        `marginal` is given, the method `mixture` adds the marginal distribution to the members of the ensemble. If it
-        is None, `mixture` adds nothing, and the method `distribution` adds the marginal distribution to the mixture.
+      marginal: the unconstrained parameters `[params_size]` of the marginal distribution that the method `mixture` adds
+        to the members of the ensemble. None if `mixture` adds nothing, because the method `distribution` adds it later.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.

@@ -18,9 +18,9 @@ UNTIMED_CALL_STEPS = 4
 # The number of steps in each call if several machines train one model. All machines must make the same calls, so the
 # number of steps must not depend on measured times, which differ between machines.
 LOCKSTEP_CALL_STEPS = 32
-# XLA compiles a program if the sum of two times is more than this number of seconds. The first time is the duration of
-# the program's timed calls in the graph, for all models that share the program. The second time is the expected
-# duration of this run's remaining steps in the graph.
+# XLA compiles a program if two durations add up to more than this number of seconds: the duration of the program's
+# timed calls in the graph, for all models that share the program, and the expected duration of this run's remaining
+# steps in the graph.
 MIN_GRAPH_SECONDS_FOR_XLA = 0.1
 # The assumed duration of a step in the graph, in seconds, before it is measured.
 ASSUMED_STEP_SECONDS = 2e-4

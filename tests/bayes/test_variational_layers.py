@@ -160,7 +160,8 @@ def test_the_posterior_of_least_divergence_is_reached(kit, posterior, steps, dra
 def test_training_reaches_the_best_posterior_of_its_family():
     """The best posterior of independent Normals has the means of the exact posterior.
 
-    Its standard deviations are `1 / sqrt(diag(precision))`, with the precision matrix of the exact posterior.
+    The standard deviations of this best posterior are `1 / sqrt(diag(precision))`, where `precision` is the precision
+    matrix of the exact posterior.
 
     A batch contains each row two hundred times, so that the local estimator has nearly no noise.
     """
