@@ -102,7 +102,8 @@ def _facts_of_ordered_classes(log_probs: Callable[[Any], tf.Tensor]) -> Facts:
         return tf.exp(log_probs(d))
 
     def ranked_probability_score(d, y):
-        return _crps_of_finite(tf.range(tf.shape(probs(d))[-1], dtype=y.dtype), probs(d), y)
+        values = probs(d)
+        return _crps_of_finite(tf.range(tf.shape(values)[-1], dtype=values.dtype), values, y)
 
     return Facts(
         # The parameter is the vector of cutpoints between classes. A label's shape does not show their number.
