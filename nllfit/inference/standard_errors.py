@@ -117,6 +117,12 @@ def standard_errors(
         try:
             log_likelihood = likelihood.log_likelihood(weights)
             w, axes, fault = _maximum(likelihood, weights)
+            if family.is_discrete and not is_penalized and log_likelihood > -LEAST_DROP:
+                # The log-likelihood of probabilities is at most 0. It reaches 0 only at infinity.
+                fault = (
+                    f"there are no standard errors, because the log-likelihood is {log_likelihood:.1g}, and its "
+                    "maximum, 0, is at infinity, as when classes are separable"
+                )
             directions = _identified(axes)
             meat = np.eye(directions.shape[1])
             if covariance == "sandwich" and fault is None:

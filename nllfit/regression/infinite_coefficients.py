@@ -53,7 +53,8 @@ def reason(
     start, highest_loss = coordinates.of(coefficients), objective.value(coefficients) + tolerance
     numbers = numbers_of(objective.predictors, objective.designs, start)
     weak = curvatures < _LEAST_CURVATURE
-    newton, _ = newton_step(axes[:, weak], curvatures[weak], -gradient)
+    # Even the smallest curvatures are accurate, because they are sums of the curvatures of rows that hardly matter.
+    newton, _ = newton_step(axes[:, weak], curvatures[weak], -gradient, flat=np.finfo(float).tiny)
     newton = coordinates.direction(coefficients, objective.basis[1] @ newton)
     # The single coordinates come first, because a move along one of them is the easiest to describe. If several
     # coordinates go to infinity together, the Newton step leads to infinity. Close to the limit of the log-likelihood,

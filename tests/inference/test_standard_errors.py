@@ -189,6 +189,20 @@ def test_ordinal_regression_matches_statsmodels():
     np.testing.assert_allclose(cutpoints, np.stack([[first, first + np.exp(between)], errors], 1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["OrderedLogistic", "StoppingRatioLogistic"])
+def test_separable_ordered_classes_have_no_standard_errors(family):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.digitize(x[:, :1], [-0.5, 0.5])
+    head = heads.DistributionHead(family, num_classes=3, shared=("cutpoints",), dtype="float64")
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, dtype="float64"), head])
+    model.compile(loss=nllfit.negative_log_likelihood)
+    assert not nllfit.fit_lbfgs(model, x, y, verbose=0).converged
+    found = nllfit.standard_errors(model, x, y)
+    assert not found.converged
+    assert np.isnan(found.standard_errors).all()
+    assert "at infinity" in found.message
+
+
 @mainly(keras)
 def test_linear_regression_has_the_maximum_likelihood_errors(kit):
     data = sm.datasets.stackloss.load_pandas()

@@ -99,6 +99,19 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
     assert np.isnan(fit.bse).all()
 
 
+@pytest.mark.parametrize("seed", [51, pytest.param(90, marks=pytest.mark.thorough)])
+def test_newtons_step_leads_to_infinity_between_directions_of_very_different_curvature(seed):
+    """No axis of the information separates the classes. The directions that do are between two axes."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([rng.integers(0, 3, 60), np.round(rng.normal(size=60), 1)])
+    predictor = x @ rng.normal(size=2) * 80
+    y = np.unique(np.digitize(predictor + rng.logistic(size=60), [-1, 1]), return_inverse=True)[1]
+    fit = nllfit.regression("y ~ a + b", {"y": y, "a": x[:, 0], "b": x[:, 1]}, "OrderedLogistic")
+    assert not has_maximum(x, y)
+    assert not fit.converged
+    assert fit.message.startswith(RISES)
+
+
 def has_maximum(x, y):
     """Returns whether the likelihood has a finite maximum: whether no direction separates the classes 0, 1, ...
 
