@@ -78,7 +78,8 @@ class Run:
     def program(self, mode: str, layout: Layout) -> Program:
         """Returns the program for a layout.
 
-        This is a program that the model used before, a program of another model of its architecture, or a new one.
+        Models of the same architecture share their programs. A new program is built if none of these models has one for
+        this layout.
         """
         if layout.has_strings and self._compile == "xla":
             raise ValueError('The data hold strings, which XLA does not take: fit with `compile="graph"` or `"auto"`.')
