@@ -1,13 +1,13 @@
 """`cox_regression` fits Cox's proportional hazards model, which a formula and a table describe."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nllfit.optimum.backtracking import backtrack
-from nllfit.optimum.curvature import drops_around, falls_enough, newton_step, principal_axes
+from nllfit.regression.cox_search import Strata, maximum
 from nllfit.regression.data_columns import as_clusters, as_column, as_frame, as_numbers, as_times, as_weights
 from nllfit.regression.designs import Design, check_rank, sides
 from nllfit.regression.formula_outcomes import survival_times
@@ -16,12 +16,6 @@ from nllfit.regression.optional_packages import pandas as pd
 from nllfit.regression.partial_likelihood import PartialLikelihood
 
 __all__ = ["CoxRegression", "cox_regression"]
-
-_ITERATIONS = 50
-# The search ends if the predicted gain of a Newton step is at most this share of `1 + |log-likelihood|`.
-_LEAST_GAIN = 1e-10
-# The information is scaled to a unit diagonal. A curvature then counts as zero if it is not above this number.
-_FLAT = 1e-10
 
 
 def cox_regression(
@@ -131,29 +125,35 @@ class CoxRegression(Hypotheses):
         self._likelihoods, self._rows, self._index = likelihoods, rows, data.index
         self.names, self.ratios = design.names, np.ones(len(design.names), bool)
         self.terms = {term: indices for term, indices in design.terms.items() if indices}
-        start = np.zeros(len(self.names))
-        self.null_log_likelihood = self._value(start)
-        self.estimates, self.converged = _maximum(self._value, self._local, start)
-        self.log_likelihood, self.num_parameters = self._value(self.estimates), len(start)
+        # If columns are nearly dependent, such as the powers of a year, derivatives with respect to their coefficients
+        # lose digits. So we fit the coefficients of orthonormal columns `q`. `q @ r` are the columns minus their means.
+        q, r = np.linalg.qr(design.matrix - design.matrix.mean(0))
+        orthonormal = {label: dataclasses.replace(part, x=q[rows[label]]) for label, part in likelihoods.items()}
+        strata, transform, start = Strata(list(orthonormal.values())), np.linalg.inv(r), np.zeros(len(r))
+        coefficients, self.converged = maximum(strata, start)
+        self.estimates, self.num_parameters = transform @ coefficients, len(coefficients)
+        self.log_likelihood, self.null_log_likelihood = strata.value(coefficients), strata.value(start)
         self.num_observations = float(sum(likelihood.weights.sum() for likelihood in likelihoods.values()))
         self.message = (
             "the coefficients are a maximum of the partial likelihood"
             if self.converged
-            else "there is no maximum: the likelihood keeps rising as a coefficient grows, as it does if a group has "
-            "no events, or a column separates the rows with an event from the others"
+            else "no maximum was found. There is none if a group has no events, or if a column separates the rows with "
+            "an event from the others, because the likelihood then keeps rising as a coefficient grows"
         )
-        self.covariance = np.full([len(start)] * 2, np.nan)
+        self.covariance = np.full([len(coefficients)] * 2, np.nan)
         self.kind = "observed information" if clusters is None else f"sandwich, {clusters.max() + 1} clusters"
         if self.converged:
-            bread = np.linalg.inv(self._local(self.estimates)[1])
-            self.covariance = bread if clusters is None else self._sandwich(bread, clusters)
-
-    def _value(self, coefficients):
-        return sum(likelihood.value(coefficients) for likelihood in self._likelihoods.values())
-
-    def _local(self, coefficients):
-        derivatives = [likelihood.local(coefficients) for likelihood in self._likelihoods.values()]
-        return sum(gradient for gradient, _ in derivatives), sum(hessian for _, hessian in derivatives)
+            bread = np.linalg.inv(strata.local(coefficients)[1])
+            if clusters is None:
+                self.covariance = transform @ bread @ transform.T
+            else:
+                sums = np.zeros([clusters.max() + 1, len(bread)])
+                for label, part in orthonormal.items():
+                    np.add.at(sums, clusters[rows[label]], part.scores(coefficients))
+                # Not a product with `sums.T @ sums`, because rounding errors could raise its rank. If there are as many
+                # constraints as clusters, `test` would then return a p-value, where NaN is correct.
+                influences = sums @ bread @ transform.T
+                self.covariance = influences.T @ influences
 
     def _observed(self):
         strata = [
@@ -161,15 +161,6 @@ class CoxRegression(Hypotheses):
             for index, part in enumerate(self._likelihoods.values())
         ]
         return np.concatenate(strata)
-
-    def _sandwich(self, bread, clusters):
-        sums = np.zeros([clusters.max() + 1, len(bread)])
-        for label, likelihood in self._likelihoods.items():
-            np.add.at(sums, clusters[self._rows[label]], likelihood.scores(self.estimates))
-        # Not `bread @ (sums.T @ sums) @ bread`, because rounding errors could raise the rank of this product. If there
-        # are as many constraints as clusters, `test` would then return a p-value, where NaN is correct.
-        influences = sums @ bread
-        return influences.T @ influences
 
     def schoenfeld_residuals(self) -> Any:
         """Returns the Schoenfeld residuals of the events.
@@ -209,9 +200,14 @@ class CoxRegression(Hypotheses):
           of each stratum.
         """
         frames = [
-            pd.DataFrame({"stratum": label, "time": part.times, "cumulative_hazard": np.cumsum(hazard) * np.exp(-u)})
+            pd.DataFrame(
+                {
+                    "stratum": label,
+                    "time": part.times,
+                    "cumulative_hazard": np.exp(part.log_cumulative_hazard(self.estimates)),
+                }
+            )
             for label, part in self._likelihoods.items()
-            for hazard, u in [part.hazards(self.estimates)]
         ]
         return pd.concat(frames, ignore_index=True)
 
@@ -247,12 +243,12 @@ class CoxRegression(Hypotheses):
         if stratum not in list(self._likelihoods):  # a dict would raise a TypeError if `stratum` is not hashable
             raise ValueError(f"`stratum` is {stratum!r}: give one of {', '.join(map(str, self._likelihoods))}.")
         likelihood = self._likelihoods[stratum]
-        hazard, u = likelihood.hazards(self.estimates)
-        cumulative = np.concatenate([[0.0], np.cumsum(hazard)])
+        cumulative = np.append(-np.inf, likelihood.log_cumulative_hazard(self.estimates))
         times = as_times(times)
         at_times = cumulative[np.searchsorted(likelihood.times, times, "right")]
-        ratios = np.exp(self._linear_predictors(data) - u)
-        return pd.DataFrame(np.outer(ratios, at_times), ratios.index, times)
+        linear_predictors = self._linear_predictors(data)
+        hazards = np.exp(linear_predictors.to_numpy()[:, None] + at_times)
+        return pd.DataFrame(hazards, linear_predictors.index, times)
 
     def survival(self, data: Any, times: ArrayLike, stratum: Any = None) -> Any:
         """Returns the probability that the event comes after each time, `exp(-cumulative hazard)`.
@@ -260,33 +256,3 @@ class CoxRegression(Hypotheses):
         The arguments and errors are those of `cumulative_hazard`.
         """
         return np.exp(-self.cumulative_hazard(data, times, stratum))
-
-
-def _maximum(value, local, w):
-    """Runs Newton's method. Returns the last coefficients, and whether they are a maximum."""
-    log_likelihood = value(w)
-    for _ in range(_ITERATIONS):
-        gradient, hessian = local(w)
-        if not np.isfinite(hessian).all():
-            return w, False
-        axes, curvature = principal_axes(hessian)
-        step, gain = newton_step(axes, curvature, -gradient)
-        if gain <= _LEAST_GAIN * (1 + abs(log_likelihood)):
-            return w + step, _falls_around(value, w + step, axes, curvature)
-        scale, log_likelihood = backtrack(value, w, step, log_likelihood, -gradient @ step)
-        if not scale:
-            return w, False
-        w = w + scale * step
-    return w, False
-
-
-def _falls_around(value, w, axes, curvature):
-    """Returns whether the log-likelihood falls in all directions from `w`. A change to NaN does not count as a fall."""
-    if curvature.min() <= _FLAT:
-        return False
-
-    def values(points):
-        return np.nan_to_num(np.array([value(point) for point in points]), nan=np.inf)
-
-    drops, _ = drops_around(values, w, value(w), axes / np.sqrt(curvature))
-    return falls_enough(drops)

@@ -13,10 +13,16 @@ tree. So there is no array with an element for each pair of a row and an event t
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 
 __all__ = ["PartialLikelihood"]
+
+# Sums of risks are computed for groups of event times. In a group, the logarithms of the largest risks differ by at
+# most this number. It is less than 708, so the exponential of a difference is a float with all its digits.
+_RANGE = 300.0
+_MOST_TERMS = 2**22  # the log-likelihood counts as NaN if the rows times the groups of event times are more than this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,22 +126,29 @@ class PartialLikelihood:
             rows, low, high = (array[low < high] for array in (rows, low, high))
         return pairs
 
-    def at_risk(self, values: np.ndarray) -> np.ndarray:
-        """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`."""
+    def at_risk(self, values: np.ndarray, combine: np.ufunc = np.add, empty: float = 0.0) -> np.ndarray:
+        """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`.
+
+        Args:
+          values: the values to sum.
+          combine: `np.maximum` returns the largest value in place of the sum.
+          empty: the result for no rows.
+        """
         first, last = self._risk_ranges
-        ends = np.zeros([len(self.times) + 1, *values.shape[1:]])
-        np.add.at(ends, last[first == 0], values[first == 0])
-        sums = np.cumsum(ends[::-1], 0)[::-1][1:]
+        ends = np.full([len(self.times) + 1, *values.shape[1:]], empty)
+        combine.at(ends, last[first == 0], values[first == 0])
+        sums = combine.accumulate(ends[::-1], 0)[::-1][1:]
         if not self._nodes:
             return sums
-        tree = np.zeros([2 * self._num_leaves, *values.shape[1:]])
+        tree = np.full([2 * self._num_leaves, *values.shape[1:]], empty)
         for rows, nodes in self._nodes:
-            np.add.at(tree, nodes, values[rows])
+            combine.at(tree, nodes, values[rows])
         level = 1
         while level < self._num_leaves:
-            tree[2 * level : 4 * level] += np.repeat(tree[level : 2 * level], 2, 0)
+            children = slice(2 * level, 4 * level)
+            tree[children] = combine(tree[children], np.repeat(tree[level : 2 * level], 2, 0))
             level *= 2
-        return sums + tree[self._num_leaves : self._num_leaves + len(sums)]
+        return combine(sums, tree[self._num_leaves : self._num_leaves + len(sums)])
 
     def over_times(self, values: np.ndarray) -> np.ndarray:
         """Sums values `[m, ...]` over the times at which each row is at risk. Returns `[n, ...]`."""
@@ -165,61 +178,77 @@ class PartialLikelihood:
         return self._centred @ coefficients + self.offset
 
     def value(self, coefficients: np.ndarray) -> float:
-        """Returns the partial log-likelihood in nats, or NaN if a sum of risks underflows."""
+        """Returns the partial log-likelihood in nats, or NaN if the risks differ by too many orders of magnitude."""
         u = self.numbers(coefficients)
-        top = u.max()
-        risk = self.weights * np.exp(u - top)
-        time_id, fractions, weight = self._ties
-        sums = self.at_risk(risk)[time_id] - fractions * self.tied(risk)[time_id]
-        if not (sums > 0).all():
+        if not np.isfinite(u).all() or len(u) * len(np.unique(self._ranges(u))) > _MOST_TERMS:
             return np.nan
-        return float((self.weights * u)[self.event].sum() - (weight * (np.log(sums) + top)).sum())
+        log_sums, _ = self._log_sums_and_means(u)
+        return float((self.weights * u)[self.event].sum() - self._ties[2] @ log_sums)
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
-        risk, sums, means, weight = self._means(coefficients)
-        time_id, fractions, _ = self._ties
-        outer = risk[:, None, None] * self._centred[:, :, None] * self._centred[:, None]
-        outer_sums = self.at_risk(outer)[time_id] - fractions[:, None, None] * self.tied(outer)[time_id]
-        covariances = outer_sums / sums[:, None, None] - means[:, :, None] * means[:, None]
-        gradient = weight @ means - self.weights[self.event] @ self._centred[self.event]
-        return gradient, np.einsum("l,lpq->pq", weight, covariances)
+        x, weight = self._centred, self._ties[2]
+        products = x[:, :, None] * x[:, None]
+        _, (means, mean_products) = self._log_sums_and_means(self.numbers(coefficients), x, products)
+        gradient = weight @ means - self.weights[self.event] @ x[self.event]
+        return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
-    def _means(self, coefficients):
-        """Returns four arrays: `r` for each row, and three arrays with an element for each event, as in `_ties`.
+    def _ranges(self, u):
+        """The group of each event, `[events]`. The largest linear predictor at risk is similar in all of a group."""
+        tops = self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]
+        return np.floor((u.max() - tops) / _RANGE)
 
-        The second array contains the sums of risks `S - (l / d) T`. The third contains the means of `x`, weighted by
-        the risks in these sums. The fourth contains `mean(w)`. All risks are divided by the largest `exp(u)`, to avoid
-        overflow.
+    def _scaled_risks(self, u: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+        """Yields three values for each group of events: a mask `[events]` of them, risks `[n]`, and a number.
+
+        The risks are divided by the exponential of this number, to avoid overflow and underflow. The risk of a row that
+        is not at risk at any event of the group may be wrong.
         """
-        u = self.numbers(coefficients)
-        risk = self.weights * np.exp(u - u.max())
-        time_id, fractions, weight = self._ties
-        sums = self.at_risk(risk)[time_id] - fractions * self.tied(risk)[time_id]
-        weighted = risk[:, None] * self._centred
-        means = (self.at_risk(weighted)[time_id] - fractions[:, None] * self.tied(weighted)[time_id]) / sums[:, None]
-        return risk, sums, means, weight
+        groups = self._ranges(u)
+        for group in np.unique(groups):
+            shift = u.max() - group * _RANGE
+            yield groups == group, self.weights * np.exp(np.minimum(u - shift, 0.0)), shift
+
+    def _log_sums_and_means(self, u, *arrays):
+        """Returns `log(S - (l / d) T)` for each event, and for each array `[n, ...]` its means `[events, ...]`.
+
+        The means are weighted by the risks in the sum `S - (l / d) T`.
+        """
+        time_id, fractions, _ = self._ties
+        log_sums, means = np.empty(len(time_id)), [np.empty([len(time_id), *array.shape[1:]]) for array in arrays]
+        for events, risk, shift in self._scaled_risks(u):
+            of_events = time_id[events], fractions[events]
+            sums = self._sums(risk, *of_events)
+            log_sums[events] = np.log(sums) + shift
+            for mean, array in zip(means, arrays, strict=True):
+                mean[events] = (self._sums((risk * array.T).T, *of_events).T / sums).T
+        return log_sums, means
+
+    def _sums(self, values, time_id, fractions):
+        """The sum of values `[n, ...]` in place of the risks in `S - (l / d) T`, for some of the events."""
+        return self.at_risk(values)[time_id] - (fractions * self.tied(values)[time_id].T).T
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the weighted score residuals `[n, q]`. They sum to the gradient of the log-likelihood."""
-        risk, sums, means, weight = self._means(coefficients)
-        time_id, fractions, _ = self._ties
-        size = len(self.times)
+        u = self.numbers(coefficients)
+        log_sums, (means,) = self._log_sums_and_means(u, self._centred)
+        time_id, fractions, weight = self._ties
+        size, row_time_id = len(self.times), np.searchsorted(self.times, self.stop[self.event])
 
         def by_time(values):  # sums over the events of each time
             result = np.zeros([size, *values.shape[1:]])
             np.add.at(result, time_id, values)
             return result
 
-        hazard = weight / sums
-        expected = self._centred * self.over_times(by_time(hazard))[:, None]
-        expected -= self.over_times(by_time(hazard[:, None] * means))
-        row_time_id = np.searchsorted(self.times, self.stop[self.event])
-        shared, shared_means = by_time(hazard * fractions), by_time((hazard * fractions)[:, None] * means)
-        expected[self.event] -= self._centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
-        result = -risk[:, None] * expected
-        counts = np.bincount(time_id, minlength=size)
-        average = by_time(means) / counts[:, None]
+        result = np.zeros_like(self._centred)
+        for events, risk, shift in self._scaled_risks(u):
+            hazard = np.where(events, weight * np.exp(np.where(events, shift - log_sums, 0.0)), 0.0)
+            expected = self._centred * self.over_times(by_time(hazard))[:, None]
+            expected -= self.over_times(by_time(hazard[:, None] * means))
+            shared, shared_means = by_time(hazard * fractions), by_time((hazard * fractions)[:, None] * means)
+            expected[self.event] -= self._centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
+            result -= risk[:, None] * expected
+        average = by_time(means) / np.bincount(time_id, minlength=size)[:, None]
         result[self.event] += self.weights[self.event, None] * (self._centred[self.event] - average[row_time_id])
         return result
 
@@ -229,20 +258,18 @@ class PartialLikelihood:
         The residual of a row with an event is its columns minus their risk-weighted mean over the rows at risk. At a
         time with ties, the mean is the average of the means from `_means`.
         """
-        _, _, means, _ = self._means(coefficients)
+        _, (means,) = self._log_sums_and_means(self.numbers(coefficients), self._centred)
         time_id = self._ties[0]
         sums = np.zeros([len(self.times), means.shape[1]])
         np.add.at(sums, time_id, means)
         row_time_id = np.searchsorted(self.times, self.stop[self.event])
         return self._centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
 
-    def hazards(self, coefficients: np.ndarray) -> tuple[np.ndarray, float]:
-        """Returns Breslow's estimate of a row's hazard at each event time, `[m]`, and the row's linear predictor.
+    def log_cumulative_hazard(self, coefficients: np.ndarray) -> np.ndarray:
+        """The logarithm of Breslow's estimate of the cumulative hazard at each event time, `[m]`.
 
-        We choose the row with the largest linear predictor in the stratum, because the hazard of a row with the linear
-        predictor 0 may overflow.
+        It is the hazard of a row whose columns and offset are 0. The hazard itself may overflow.
         """
-        u = self.numbers(coefficients)
-        top = u.max()
-        hazard = self.tied(self.weights) / self.at_risk(self.weights * np.exp(u - top))
-        return hazard, float(top + self.x.mean(0) @ coefficients)
+        log_sums, _ = self._log_sums_and_means(self.numbers(coefficients))
+        hazards = np.log(self.tied(self.weights)) - log_sums[self._ties[1] == 0]
+        return np.logaddexp.accumulate(hazards) - self.x.mean(0) @ coefficients

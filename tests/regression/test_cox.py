@@ -10,7 +10,7 @@ import pytest
 import statsmodels.api as sm
 import tensorflow as tf
 import tf_keras
-from scipy import special
+from scipy import optimize, special
 
 import nllfit
 from nllfit.regression.partial_likelihood import PartialLikelihood
@@ -118,7 +118,7 @@ def test_invalid_arguments_are_refused(heart, changed, message):
 def test_a_column_that_separates_the_events_has_no_maximum(heart):
     fit = nllfit.cox_regression("Surv(t, censors) ~ early", heart.assign(t=heart.time, early=-heart.time))
     assert not fit.converged
-    assert "there is no maximum" in fit.message
+    assert "no maximum was found" in fit.message
 
 
 def _by_groups(**columns):
@@ -133,7 +133,7 @@ def test_a_coefficient_at_infinity_is_no_maximum(term):
     data = _by_groups()
     fit = nllfit.cox_regression(f"Surv(t, e) ~ {term}", data.assign(t=np.ceil(data.t / 4)))
     assert not fit.converged
-    assert "there is no maximum" in fit.message
+    assert "no maximum was found" in fit.message
     assert fit.bse.isna().all()
 
 
@@ -261,6 +261,55 @@ def test_late_entry_loses_no_small_risks():
     np.testing.assert_allclose(part.at_risk(np.exp(u)), is_at_risk.T @ np.exp(u), rtol=1e-12)
     hazards = np.exp(-0.8 * part.times)
     np.testing.assert_allclose(part.over_times(hazards), is_at_risk @ hazards, rtol=1e-12)
+
+
+def test_powers_of_a_year_fit_like_powers_of_a_centred_year():
+    rng = np.random.default_rng(0)
+    year = rng.integers(1990, 2021, 300).astype(float)
+    data = {"t": rng.exponential(np.exp(-0.03 * (year - 2005))), "e": np.ones(300), "y": year, "c": (year - 2005) / 10}
+    raw, centred = (nllfit.cox_regression(f"Surv(t, e) ~ {x} + I({x}**2) + I({x}**3)", data) for x in "yc")
+    assert raw.converged
+    assert raw.log_likelihood == pytest.approx(centred.log_likelihood, abs=1e-7)
+    np.testing.assert_allclose(
+        [raw.estimates[2] * 1e3, raw.bse.iloc[2] * 1e3], [centred.estimates[2], centred.bse.iloc[2]], rtol=1e-5
+    )
+    sandwich, expected = (
+        nllfit.cox_regression(f"Surv(t, e) ~ {x} + I({x}**2)", data, covariance="sandwich").bse.iloc[1] for x in "yc"
+    )
+    assert sandwich * 100 == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_row_whose_risk_is_tiny_changes_nothing():
+    """The last row has no other row at risk, so its event adds 0 to the log-likelihood."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=200)
+    t = rng.exponential(size=200) * np.exp(-x)
+    data = pd.DataFrame({"t": t, "x": np.where(t == t.max(), -999.0, x), "e": 1, "start": 0.0})
+    for formula in "Surv(t, e) ~ x", "Surv(start, t, e) ~ x":
+        fit, expected = (nllfit.cox_regression(formula, rows) for rows in (data, data[data.x > -999]))
+        np.testing.assert_allclose([fit.estimates, fit.bse], [expected.estimates, expected.bse], rtol=1e-9)
+        assert fit.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-12)
+    robust, expected = (
+        nllfit.cox_regression("Surv(t, e) ~ x", rows, covariance="sandwich") for rows in (data, data[data.x > -999])
+    )
+    np.testing.assert_allclose(robust.bse, expected.bse, rtol=1e-9)
+
+
+def test_a_large_coefficient_is_a_maximum():
+    """Rows are sorted by `x`, except two neighbours. The expected value is a bounded search over `logaddexp` sums."""
+    rng = np.random.default_rng(2)
+    x = np.sort(rng.normal(size=100))
+    x[[49, 50]] = x[50] + 1e-4, x[50]
+    fit = nllfit.cox_regression("Surv(t, e) ~ x", {"t": np.arange(100.0, 0.0, -1.0), "e": np.ones(100), "x": x})
+
+    def loss(b):  # the times fall along the rows, so the rows at risk are those up to the row of the event
+        return np.sum(np.logaddexp.accumulate(b * x) - b * x)
+
+    best = optimize.minimize_scalar(loss, bounds=(1e2, 1e6), method="bounded", options={"xatol": 1e-3})
+    assert fit.converged
+    assert fit.estimates[0] * np.ptp(x) > 1000
+    assert fit.estimates[0] == pytest.approx(best.x, rel=1e-4)
+    assert fit.log_likelihood == pytest.approx(-best.fun, abs=1e-8)
 
 
 def test_a_missing_number_in_a_row_of_weight_0_leaves_a_column_of_numbers():
