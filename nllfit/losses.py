@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from nllfit import shared_losses
 from nllfit.adapters.tensorflow import mask_of
+from nllfit.families.outcome_shapes import as_outcomes
 from nllfit.head_outputs import as_distribution, no_distribution
 from nllfit.outcome_losses import counted
 from nllfit.shared_classes import completed
@@ -60,7 +61,8 @@ class _OfEachOutcome:
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = _ABSENT) -> tf.Tensor:
         if sample_weight is not _ABSENT:
             return super().__call__(y_true, y_pred, sample_weight)  # type: ignore[misc]  # the next base is a loss
-        outcomes, weights = counted(y_true, y_pred)
+        # `counted` reshapes outcomes `[n]` to `[n, 1]`, as Keras does in training. A direct call refuses them.
+        outcomes, weights = counted(as_outcomes(y_true, _tf_keras_distribution(y_pred)), y_pred)
         losses = self.call(outcomes, y_pred)  # type: ignore[attr-defined]
         return losses if weights is None else tf.where(weights != 0, losses, tf.zeros_like(losses))
 

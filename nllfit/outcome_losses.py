@@ -12,6 +12,7 @@ from nllfit.families.arguments import as_numbers
 from nllfit.families.broadcast_checks import checking
 from nllfit.families.law import law_of
 from nllfit.families.outcome_shapes import (
+    as_column,
     as_outcomes,
     finite_part,
     has_finite_likelihoods,
@@ -33,7 +34,7 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
     loss and weight is 0 and not NaN.
 
     Args:
-      y_true: outcomes, `[*batch, *event]`.
+      y_true: outcomes, `[*batch, *event]`; for batch shape `[n]` and event shape `[1]` also `[n]`.
       y_pred: the output of a head, with Keras's mask.
       sample_weight: None, or weights of rows, `[B]`, or of outcomes, `[*batch]`.
 
@@ -47,11 +48,10 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, t
         do not fit `[*batch, *event]`.
     """
     distribution, mask = distribution_of(y_pred), mask_of(y_pred)
-    if tf.is_tensor(y_pred) and distribution is not None:  # Keras 3 does not convert outcomes before it calls a loss
+    if distribution is not None:
         y_true = as_numbers("y_true", y_true, distribution.dtype if distribution.dtype.is_floating else None)
-        y_true = (
-            y_true[:, None] if y_pred.shape[1:] == [1] and y_true.shape.is_compatible_with(y_pred.shape[:1]) else y_true
-        )
+        if y_true.shape.is_compatible_with(distribution.batch_shape):
+            y_true = as_column(y_true, distribution)
     if distribution is None or (mask is None and sample_weight is None):
         return y_true, sample_weight
     shapes = distribution.batch_shape, distribution.batch_shape_tensor()

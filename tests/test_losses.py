@@ -64,6 +64,27 @@ def test_fit_accepts_flat_targets_like_keras():
     np.testing.assert_allclose(np.concatenate(model.get_weights(), axis=None), [2, 1], atol=0.01)
 
 
+@each_keras
+def test_heads_whose_tensor_is_not_a_column_accept_flat_labels(kit):
+    """The tensor of an ordered head contains the probabilities of the classes, so Keras does not reshape labels."""
+    k = kit.keras
+    x = np.linspace(-2, 2, 60)[:, None]
+    labels = np.digitize(x[:, 0] + np.tile([-0.8, 0.5, 0.1], 20), [-0.5, 0.5])
+    found = []
+    for y in labels, labels[:, None]:
+        head = kit.heads.DistributionHead("OrderedLogistic", num_classes=3, shared=("cutpoints",))
+        model = k.Sequential([k.layers.Input([1]), k.layers.Dense(1, use_bias=False, kernel_initializer="ones"), head])
+        model.compile("sgd", kit.loss, weighted_metrics=[kit.metrics.CRPS()])
+        history = model.fit(x, y, sample_weight=np.ones(60), shuffle=False, verbose=0)
+        trained = nllfit.fit(model, x, y, shuffle=False, verbose=0)
+        nllfit.fit_lbfgs(model, x, y, verbose=0)
+        errors = nllfit.standard_errors(model, x, y)
+        found.append(
+            [*history.history["loss"], *history.history["crps"], *trained.history["loss"], *np.diag(errors.covariance)]
+        )
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
 def test_integers_and_other_floats_are_cast():
     distribution = heads.Normal(2)(tf.zeros([1, 4]))
     expected = nllfit.negative_log_likelihood([[1.0, 2.0]], distribution)

@@ -22,9 +22,12 @@ __all__ = [
 
 
 def as_column(y: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
-    """Reshapes outcomes `[n]` to `[n, 1]` if the distribution has event shape `[1]`. Keras's `fit` does the same."""
-    is_column = y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
-    return y[:, None] if is_column else y
+    """Reshapes outcomes `[n]` to `[n, 1]` if the distribution has event shape `[1]` and batch shape `[n]`.
+
+    Keras does the same if the output of the model has the shape `[n, 1]`. Outcomes of unknown rank count as `[n]`.
+    """
+    has_columns = distribution.batch_shape.rank == 1 and distribution.event_shape == [1]
+    return y[:, None] if has_columns and y.shape.rank in (None, 1) else y
 
 
 def as_outcomes(

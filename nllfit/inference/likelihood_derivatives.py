@@ -103,8 +103,6 @@ def weighted_losses(output: Any, data: tuple) -> tuple[tf.Tensor, tf.Tensor | No
     """
     _, y, sample_weight = [*data, None][:3]
     distribution = as_distribution(output, "The model's output")
-    if y.shape.rank == distribution.batch_shape.rank == 1 and distribution.event_shape == [1]:
-        y = y[:, None]  # as Keras does before it calls a loss
     outcomes, weights = counted(y, output, sample_weight)
     losses = log_loss(outcomes, distribution)
     if weights is not None:

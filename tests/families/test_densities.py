@@ -142,6 +142,19 @@ def test_ordered_classes_have_gradients_however_far_loc_is_from_the_cutpoints(dt
         np.testing.assert_allclose(tape.gradient(found, locs), derivatives, rtol=rtol, atol=2 * eps)
 
 
+@pytest.mark.parametrize("width", [0.0, 1e-40])
+def test_equal_cutpoints_leave_the_gradients_of_the_other_classes_finite(width):
+    cutpoints = tf.constant([[0.0, width, 2.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(cutpoints)
+        law = Family("OrderedLogistic", num_classes=4).build({"cutpoints": cutpoints, "loc": [0.5]}, tf.float32)
+        found = law.log_prob([[0], [2], [3]])
+    expected = np.log(np.diff([0.0, *special.expit([-0.5, -0.5, 1.5]), 1.0])[[0, 2, 3], None])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.isfinite(tape.gradient(found, cutpoints)).all()
+    assert law.log_prob([1]) < -80
+
+
 def test_a_cdf_works_for_a_single_outcome():
     distribution = heads.DistributionHead("Deterministic")(tf.constant([[1.0], [2.0]]))
     np.testing.assert_array_equal(nllfit.cdf(distribution, 1.5), [[1.0], [0.0]])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
@@ -67,7 +68,10 @@ def _log_probs_of_ordered_logistic(d: tfd.OrderedLogistic) -> tf.Tensor:
     `a` and `b` are the cutpoints on both sides of a class, minus `loc`. TFP computes the difference on the left. Its
     gradient is NaN if `loc` is farther than 36 from a cutpoint, or 17 in float32.
     """
-    gaps = tfp.math.log1mexp(d.cutpoints[..., 1:] - d.cutpoints[..., :-1])
+    widths = d.cutpoints[..., 1:] - d.cutpoints[..., :-1]
+    # The gradient at the width 0 is infinite, and NaN after a multiplication by 0, which other classes do.
+    is_wide = widths > np.finfo(widths.dtype.as_numpy_dtype).tiny
+    gaps = tf.where(is_wide, tfp.math.log1mexp(tf.where(is_wide, widths, 1.0)), -math.inf)
     below, above = _log_odds_tails(d)
     return _padded(below, 0, 1) + _padded(above, 1, 0) + _padded(gaps, 1, 1)
 
