@@ -62,10 +62,11 @@ def reason(
     # `start` itself is a direction to infinity.
     for direction in filter(np.any, [*np.eye(len(start)), newton, start]):
         direction = direction / np.abs(direction).max()
-        change = numbers_of(objective.predictors, objective.designs, start + direction) - numbers
-        # The move and the opposite move take the linear predictor that changes most to opposite sides of 0, each time
-        # to a distance of at least `_FAR`.
-        move = direction * (_FAR + 2 * np.abs(numbers).max()) / np.abs(change).max()
+        change = np.abs(numbers_of(objective.predictors, objective.designs, start + direction) - numbers).max(0)
+        # The move and the opposite move take a linear predictor of some row to opposite sides of 0, each time to a
+        # distance of at least `_FAR`.
+        changing = change > 0
+        move = direction * np.min((_FAR + 2 * np.abs(numbers).max(0)[changing]) / change[changing])
         losses = [objective.value(coordinates.coefficients(start + sign * move)) for sign in (1, -1)]
         is_flat, is_flat_back = (loss <= highest_loss for loss in losses)
         if is_flat != is_flat_back:

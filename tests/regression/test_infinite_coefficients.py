@@ -71,6 +71,15 @@ def test_a_parameter_without_a_formula_is_named_with_its_limit(family, name, lim
     )
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e3])
+def test_a_parameter_that_goes_to_infinity_is_named_whatever_the_unit_of_the_outcome(unit):
+    """Uniform noise has lighter tails than any StudentT, so the best `df` is infinite."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    fit = nllfit.regression("y ~ x", {"x": x, "y": unit * (x + rng.uniform(-1, 1, 60))}, "StudentT")
+    assert fit.message.startswith(RISES + "`df` goes to infinity: hold the parameter at a value")
+
+
 @pytest.mark.thorough
 def test_times_that_are_all_censored_have_no_maximum():
     fit = nllfit.regression("Surv(x, seen) ~ 1", {"x": [1.0, 2.0, 3.0], "seen": [0, 0, 0]}, "Exponential")
