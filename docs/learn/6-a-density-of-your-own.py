@@ -157,7 +157,7 @@ for ax, name in zip(figure.subplots(1, 2, sharey=True), ("Normal", "flow"), stri
 figure
 
 # %%
-# Left: predicted densities for January over the histogram. Right: the flow's function y = g(z) in four months
+# Left: predicted densities for January over the histogram. Right: the flow's function y = g(z) for each of four months
 figure = Figure(figsize=(11, 3.8), layout="constrained")
 left, right = figure.subplots(1, 2)
 degrees = np.linspace(-2.5, 4.5, 300)

@@ -163,7 +163,7 @@ def _impossible(distribution, y, first, last):
 def _likelihoods(distribution, y):
     """Returns the negative log-likelihoods, and an error message that is "" if all of them are finite.
 
-    If a check fails, the negative log-likelihoods are None.
+    If the distribution refuses the outcomes or its own parameters, None replaces the negative log-likelihoods.
     """
     not_finite = "Its log-likelihood is not finite."
     # `checked` turns on TFP's assertions. In float64, the assertions of some families, such as VonMisesFisher, fail for
