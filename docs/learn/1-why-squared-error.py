@@ -114,8 +114,8 @@ figure
 #
 # $$ -\log L(\theta) = -\sum_i \log p(y_i; \theta) $$
 #
-# So the explanation that makes the sample least surprising is the one with the largest likelihood. The unit of surprise
-# is the *nat*: an outcome of probability $1 / e$ has a surprise of one nat.
+# So the sample is least surprising for the parameter with the largest likelihood. The unit of surprise is the *nat*:
+# an outcome of probability $1 / e$ has a surprise of one nat.
 #
 # Programs that train networks minimise a number, the *loss*. From here on, the loss is the negative log-likelihood. The
 # programs minimise the mean of the surprises instead of their sum. The mean and the sum have their minimum at the same
@@ -232,9 +232,9 @@ classifier.compile(tf_keras.optimizers.Adam(0.01), loss=nllfit.negative_log_like
 nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 passes over the pictures
 
 # %% [markdown]
-# If you call the model with pictures, it returns a distribution for each picture. How good are these distributions for
-# pictures that the model was not trained on? The next lines print the loss, which is the mean surprise at a picture,
-# and the share of pictures for which the more probable answer is right.
+# If you call the model with pictures, it returns a distribution for each picture. How good are these distributions
+# for pictures that the model was not trained on? The next lines print the loss, which is the mean surprise at the
+# answers, and the share of pictures for which the more probable answer is right.
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])
@@ -245,7 +245,7 @@ print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy
 # is the predicted probability of an eight.
 
 # %%
-# The test pictures with the two largest probabilities of an eight, the two nearest to 1/2, and the two smallest
+# Test pictures: two with the largest probability of an eight, two with one near 1/2, two with the smallest
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
 unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]
@@ -272,7 +272,7 @@ assert abs(keras - ours) < 1e-5
 # Now the outcome is a real number. We simulate a straight line, $2 x - 1$, with noise that grows with $x$. The smallest
 # network is sufficient: a weighted sum $w x + b$ for each number that the head takes. We compare three models:
 #
-# - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. So its loss is squared error, and the line with the
+# - the network computes $\mu(x)$, and $\sigma$ is fixed at 1. So the loss is squared error, and the line with the
 #   smallest squared error is called the line of *least squares*;
 # - the network computes $\mu(x)$, and one $\sigma$ is learned for all inputs;
 # - the network computes both $\mu(x)$ and $\sigma(x)$. The head makes $\sigma$ positive: $\sigma = \log(1 + e^v)$,

@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 10. Latent variables: from a mixture to a VAE
 #
-# A *latent variable* $z$ is an unrecorded cause of an outcome, such as the kind of a customer or the slant of
-# handwriting. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$ depends on $z$.
-# The likelihood of an outcome averages over all values of $z$:
+# A *latent variable* $z$, such as the kind of a customer or the slant of handwriting, is a cause of an outcome that
+# the data do not record. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$
+# depends on $z$. The likelihood of an outcome averages over all values of $z$:
 #
 # $$ p(y) = \int p(z) \, p(y \mid z) \, dz $$
 #
@@ -62,7 +62,8 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 # arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
-# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the mean divergence of its rows to the loss.
+# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the divergence from the prior to the
+#   loss, as a mean over the rows.
 
 # %%
 prior = tfd.MultivariateNormalDiag(tf.zeros(2))

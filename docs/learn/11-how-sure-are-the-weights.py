@@ -153,7 +153,7 @@ assert scores["Laplace"][1] < scores["ensemble"][1] < scores["most probable weig
 assert max(score[0] for score in scores.values()) < 0
 
 # %% [markdown]
-# At the data all four methods are good. In the gap they differ:
+# At the data, the most probable weights and all three methods predict well. In the gap they differ:
 #
 # - The most probable weights are confident and wrong.
 # - The band of the ensemble is a little wider than the band with the most probable weights, but still too narrow.
@@ -161,7 +161,7 @@ assert max(score[0] for score in scores.values()) < 0
 # - The band of the variational network is too narrow, a known weakness of independent Normal weights (Foong et al., *On
 #   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With one hidden ReLU layer, a
 #   prediction that is certain on both sides of a gap cannot be much less certain in the gap. With more layers, as here,
-#   the prediction can be less certain in the gap, but training may not find such weights. The ELBO of the
+#   the prediction can be less certain in the gap, but training may end at weights for which it is not. The ELBO of the
 #   variational network is also hundreds of nats below the log evidence that Laplace's approximation gives.
 #
 # | method | cost | use it for | limits |

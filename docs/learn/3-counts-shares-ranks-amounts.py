@@ -41,11 +41,11 @@ def print_both(names, ours, theirs):
 # %% [markdown]
 # ## Counts, with an exposure
 #
-# The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice as
-# many cases. A number to which the expected count is proportional, such as this population, is called an *exposure*. Is
-# the number of cases *per woman* the same in large and small counties? We assume that the number of cases has a
-# *Poisson* distribution. Its rate is the expected number of cases. A Poisson head takes the logarithm of the rate as
-# its input. So we add the logarithm of the exposure to the output of the dense layer:
+# The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice
+# as many cases. A number to which the expected count is proportional, here the number of people, is called an
+# *exposure*. Is the number of cases *per woman* the same in large and small counties? We assume that the number of
+# cases has a *Poisson* distribution. Its rate is the expected number of cases. A Poisson head takes the logarithm of
+# the rate as its input. So we add the logarithm of the exposure to the output of the dense layer:
 #
 # $$ \log \mathrm{rate} = \log \mathrm{population} + b + w \, x $$
 #

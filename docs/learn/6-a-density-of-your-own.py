@@ -73,7 +73,8 @@ figure
 #
 # $$ g = \mathrm{line}_1 \circ \mathrm{bend}_1 \circ \mathrm{line}_2 \circ \mathrm{bend}_2 $$
 #
-# Each layer has four parameters, and the network computes all of them. If all parameters are 0, $g(z) = z$.
+# The network computes four numbers for each layer: the line's $\mu$ and $\log \sigma$, the skewness, and the logarithm
+# of the weight of the tails. If all of these numbers are 0, $g(z) = z$.
 
 # %%
 LAYERS = 2

@@ -75,8 +75,9 @@ assert negative_binomial.aic < poisson.aic
 # ## What if the family is still wrong?
 #
 # The *sandwich* computes standard errors from the scatter of gradients: one gradient of the log-likelihood for each
-# row. These standard errors are valid even if the family's variance is wrong. If rows depend on each other, such as the
-# members of one household, use `cluster=` with the name of the column that identifies the household.
+# row. These standard errors are valid even if the family's variance is wrong. If rows depend on each other, for
+# example because they are members of one household, use `cluster=` with the name of the column that identifies the
+# household.
 
 # %%
 robust = nllfit.regression(
