@@ -77,7 +77,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def licences(session: nox.Session) -> None:
-    """Writes docs/licences.md: the licence of each package in `requirements/test.txt`, on Linux."""
+    """Writes docs/licences.md: the licence of each package that `requirements/test.txt` installs on Linux."""
     session.install("pip-licenses")
     options = ["--from=mixed", "--format=json", "--with-system", "--ignore-packages", "pip"]
     found = str(session.run("pip-licenses", "--python", _locked(session), *options, silent=True))

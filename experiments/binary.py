@@ -1,7 +1,7 @@
 """What is a classifier's cross-entropy? The negative log-likelihood of a Bernoulli head.
 
     python -m experiments.binary                     # scikit-learn's breast cancer data
-    python -m experiments.binary --data FOLDER       # photographs; each class has a subfolder, such as cats and dogs
+    python -m experiments.binary --data FOLDER       # photographs; one subfolder for each class
     python -m experiments.binary --data FILE.npz     # arrays x_train, y_train, x_test, y_test
 
 Expected on the breast cancer data: a test accuracy of about 97% and a mean negative log-likelihood near 0.1 nats.

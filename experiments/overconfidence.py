@@ -13,8 +13,8 @@ an ensemble. The scales of the ensemble are also multiplied by a factor that is 
 Finally, `nllfit.tabular.DistributionRegressor` chooses both the factor and the regularization.
 
 Expected: training with the NLL gives a test NLL of about 8. A Normal that ignores the inputs has a test NLL of 1.4.
-Other losses do not help: with beta-NLL and the CRPS, networks learn the mean faster, so they overfit more, and their
-test NLL ends above 40. The floor and the ensemble each lower the test NLL to 2.8, and the factor lowers the ensemble's
+Beta-NLL and the CRPS do not help: with them, networks learn the mean faster, so they overfit more, and their test NLL
+ends above 40. The floor and the ensemble each lower the test NLL to 2.8, and the factor lowers the ensemble's
 test NLL to 1.7. A network needs regularization to be better than the Normal that ignores the inputs: the test NLL of
 the `DistributionRegressor` is 1.0.
 """

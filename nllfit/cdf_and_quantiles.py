@@ -97,7 +97,8 @@ def interval(distribution: tfd.Distribution, level: float = 0.9) -> tuple[tf.Ten
 
     Args:
       distribution: a distribution of batch `[*batch]` and event `[*event]`, or a head's output.
-      level: the probability that an outcome is inside, between 0 and 1; for counts, a lower bound of this probability.
+      level: the probability that an outcome is inside the interval. It is a number between 0 and 1. For counts, it is a
+        lower bound of the probability.
 
     Returns:
       The lower and the upper end, each `[*batch, *event]`, in the unit of the outcome.

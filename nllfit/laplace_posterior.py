@@ -172,7 +172,7 @@ def laplace(
     Each weight has the prior `Normal(0, s)`. The posterior is `Normal(mean, inv(F + I / s^2))`, where `F` is the Fisher
     information of the `n` outcomes about the weights. `F` is estimated from at least 100 draws for each row if TFP has
     no formula for the KL divergence between two distributions of the head's family, as for a StudentT, or if the
-    density is not smooth, as for a Laplace. The error of `F` is then about 2% for 30 rows.
+    density is not smooth, as for a Laplace head. The error of `F` is then about 2% for 30 rows.
 
     - With `layers="last"`, the mean is the maximum of the posterior. Newton's method finds it, starting at the model's
       weights.

@@ -17,7 +17,7 @@ _MAX_ARCHITECTURES = 32
 
 
 class LeastRecentlyUsed:
-    """A cache that keeps the objects that were used most recently, at most `most` of them.
+    """A cache that keeps only the objects that were used last. `most` is the largest number of objects.
 
     Attributes:
       lock: a reentrant lock. A thread that makes missing objects holds the lock from `get` to `put`, so that no other

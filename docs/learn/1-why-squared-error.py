@@ -234,7 +234,7 @@ nllfit.fit(classifier, x[train], y[train], epochs=30, seed=0, verbose=0)  # 30 p
 # %% [markdown]
 # If you call the model with pictures, it returns a distribution for each picture. How good are these distributions
 # for pictures that the model was not trained on? The next lines print the loss, which is the mean surprise at the
-# answers, and the share of pictures for which the more probable answer is right.
+# true classes, and the share of pictures for which the more probable class is the true one.
 
 # %%
 result = nllfit.evaluate(classifier, x[test], y[test])
@@ -245,7 +245,7 @@ print(f"{len(test)} pictures: {result.nll:.4f} nats each, {100 * result.accuracy
 # is the predicted probability of an eight.
 
 # %%
-# Test pictures: two with the largest probability of an eight, two with one near 1/2, two with the smallest
+# Test pictures: two with the largest probability of an eight, two with a probability near 1/2, two with the smallest
 probability = nllfit.predict_distribution(classifier, x[test]).mean().numpy()[:, 0]
 ranked = np.argsort(-probability)
 unsure = [i for i in ranked if i in np.argsort(np.abs(probability - 0.5))[:2]]

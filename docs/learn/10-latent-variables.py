@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 10. Latent variables: from a mixture to a VAE
 #
-# A *latent variable* $z$, such as the kind of a customer or the slant of handwriting, is a cause of an outcome that
-# the data do not record. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$
-# depends on $z$. The likelihood of an outcome averages over all values of $z$:
+# A *latent variable* $z$ is an unrecorded cause of an outcome. The kind of a customer and the slant of handwriting
+# are examples. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$ depends on
+# $z$. The likelihood of an outcome averages over all values of $z$:
 #
 # $$ p(y) = \int p(z) \, p(y \mid z) \, dz $$
 #
@@ -62,8 +62,8 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 # arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
-# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds the divergence from the prior to the
-#   loss, as a mean over the rows.
+# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds to the loss the divergence of
+#   its distribution from the prior, averaged over the rows.
 
 # %%
 prior = tfd.MultivariateNormalDiag(tf.zeros(2))
@@ -163,7 +163,7 @@ assert bound < log_likelihood
 # | the latent variable | use | the likelihood is |
 # | --- | --- | --- |
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
-# | numbers, with a linear model | factor analysis, or the first autoencoder above | exact |
+# | numbers, with a linear model | factor analysis, or the first autoencoder above | exact, or nearly so |
 # | numbers, with a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | replaced by a lower bound |
 # | classes inside a network | the same, with the family `RelaxedOneHotCategorical` | replaced by a lower bound |
 #

@@ -41,8 +41,8 @@ def print_both(names, ours, theirs):
 # %% [markdown]
 # ## Counts, with an exposure
 #
-# The data are cases of breast cancer among women in 301 counties. A county with twice as many people has about twice
-# as many cases. A number to which the expected count is proportional, here the number of people, is called an
+# The data are cases of breast cancer among women in 301 counties. A county with twice as many women has about twice
+# as many cases. A number to which the expected count is proportional, here the number of women, is called an
 # *exposure*. Is the number of cases *per woman* the same in large and small counties? We assume that the number of
 # cases has a *Poisson* distribution. Its rate is the expected number of cases. A Poisson head takes the logarithm of
 # the rate as its input. So we add the logarithm of the exposure to the output of the dense layer:
@@ -85,10 +85,10 @@ print(nllfit.standard_errors(model, *data).summary())
 # ## Overdispersed counts
 #
 # The variance of a Poisson is equal to its mean. Most real counts vary more, which is called overdispersion. A
-# *negative binomial* has one more parameter, `total_count`, and its variance is larger than its mean. In this model
-# `total_count` has the same value in all rows. Such a parameter is called *shared*, and is a weight of the head. The
-# outcome is the number of doctor visits in a year, for 4000 people of the RAND experiment. The inputs describe their
-# health and their insurance.
+# *negative binomial* has one more parameter, `total_count`, and its variance is larger than its mean. We model the
+# number of doctor visits in a year, for 4000 people of the RAND experiment. The inputs describe their health and their
+# insurance. In our model, `total_count` has the same value in all rows. Such a parameter is called *shared*, and is a
+# weight of the head.
 
 # %%
 table = sm.datasets.randhie.load_pandas().data.sample(4000, random_state=0)

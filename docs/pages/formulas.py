@@ -50,7 +50,10 @@ class _Parser:
         self.advance()
 
     def advance(self):
-        """Advances to the next token. Returns the old token. `kind` is number, word or sign, or empty at the end."""
+        """Advances to the next token and returns the old one.
+
+        `kind` is the kind of the next token: number, word or sign, or empty at the end.
+        """
         old = getattr(self, "token", "")
         self.spaced = self.text[self.end : self.end + 1].isspace()
         if self.end == len(self.text):

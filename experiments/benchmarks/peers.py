@@ -11,7 +11,7 @@ column, and an indicator marks it. Rows without a target are left out.
 
 NGBoost and CatBoost (`RMSEWithUncertainty`) predict a Normal, with early stopping. Treeffuser draws samples.
 LightGBM, scikit-learn's gradient boosting and quantile-forest predict quantiles. Packages that are not installed are
-skipped. The table has these columns:
+skipped. The table of results has these columns:
 
 - `nll`: the mean negative log-likelihood, in nats, if the package predicts a density;
 - `crps`, `pinball_5`, `pinball_50`, `pinball_95`: the CRPS and the pinball losses in the unit of the target, computed
@@ -142,7 +142,7 @@ def gradient_boosting(x, y, seed):
 
 
 def between(models, x):
-    """Returns a `Prediction`. Each model predicts one of the `FEW` levels; the sorted quantiles are interpolated."""
+    """Sorts and interpolates the quantiles of the models, one for each of the levels `FEW`. Returns a `Prediction`."""
     quantiles = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in quantiles]))
 

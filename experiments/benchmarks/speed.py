@@ -1,7 +1,7 @@
 """How fast is training when an epoch is one program? `nllfit.fit` compared with Keras, PyTorch and JAX.
 
     python -m experiments.benchmarks.speed                     # everything, for all contenders that are installed
-    python -m experiments.benchmarks.speed --models            # only parts 2 and 3
+    python -m experiments.benchmarks.speed --models            # no models: only parts 2 and 3
     python -m experiments.benchmarks.speed --models small cnn --jobs --contenders nllfit tf_keras --json
 
 There are three parts:

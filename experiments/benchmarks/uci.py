@@ -6,15 +6,15 @@ The folder contains tables NAME.txt: numbers separated by blanks, with the targe
 split at random into 90% training and 10% test rows. A table has 20 splits, or 5 if it has more than 40,000 rows. The
 splits equal those of Hernandez-Lobato and Adams (2015). A `nllfit.tabular.DistributionRegressor` is fitted to each
 split. From the training rows, the regressor selects a network, a weight decay and a factor for the predicted scales.
-The table shows four scores of the test rows:
+The results are four scores of the test rows:
 
 - the mean negative log-likelihood (NLL), in nats;
 - the root mean squared error (RMSE), in the unit of the target;
 - the continuous ranked probability score (CRPS), in the unit of the target;
 - the calibration error: the area between the distribution function of the PITs and the uniform distribution function.
 
-There are two result tables. In *Normal heads*, all heads are Normal. In *free*, the head is a mixture of Normals if the
-mixture is better on held-out training rows. The tables are separate because narrow spikes in a flexible density can
+They are shown in two tables. In *Normal heads*, all heads are Normal. In *free*, the head is a mixture of Normals if
+the mixture is better on held-out training rows. The tables are separate because narrow spikes in a flexible density can
 lower the NLL of rounded targets without bound. If the folder contains a `published.json`, the results in this file are
 shown next to ours. The networks use Keras 3.
 

@@ -69,8 +69,8 @@ def clear_kernel_cache() -> None:
 def seen_by_autograph(function: Callable) -> Callable:
     """Marks a function as already converted by AutoGraph, and returns it.
 
-    If `function` gives another function to TensorFlow, such as to `strategy.run`, AutoGraph still converts the other
-    function. Without `autograph_info__`, AutoGraph also converts `function` itself, and a trace takes longer. The
+    If `function` passes another function to TensorFlow, for example to `strategy.run`, AutoGraph still converts the
+    other function. Without `autograph_info__`, AutoGraph also converts `function` itself, and a trace takes longer. The
     public `do_not_convert` is no alternative, because AutoGraph would then not convert the other function either.
     """
     function.autograph_info__ = {}  # type: ignore[attr-defined]

@@ -164,7 +164,7 @@ def _keras_of(value):
 
 
 def _plain_distribution(value):
-    """Converts a distribution to a dict of the name of its class and its arguments. Arrays keep their dtypes."""
+    """Converts a distribution to a dict that contains its class name and its arguments. Arrays keep their dtypes."""
     if isinstance(value, tfd.Distribution):
         cls = plain_class(type(value))
         name = cls.__name__.lstrip("_")

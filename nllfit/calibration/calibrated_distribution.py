@@ -19,7 +19,7 @@ from nllfit.families.wrapped_distribution import DistributionOf
 
 __all__ = ["CalibratedDistribution", "normal", "quantiles_at", "scores_of", "with_knots"]
 
-_LARGEST_SCORE = 37.0  # `P(Z > 37)` is 6e-300, near the smallest number in float64
+_LARGEST_SCORE = 37.0  # `P(Z > 37)` is 6e-300, near the smallest positive float64
 _MOMENT_SCORES = np.arange(-7, 7.25, 0.25)  # a moment is a weighted sum over the quantiles at these scores
 _MOMENT_WEIGHTS = np.exp(-(_MOMENT_SCORES**2) / 2) / np.exp(-(_MOMENT_SCORES**2) / 2).sum()
 

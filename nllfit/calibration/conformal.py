@@ -62,7 +62,7 @@ def conformalize(
     Raises:
       TypeError: if `model` is not a model, or does not end in a head.
       ValueError: if one of these is true:
-        - `levels` is empty, a level is not between 0 and 1, or there are too few rows for this level.
+        - `levels` is empty, a level is not between 0 and 1, or there are too few rows for a level.
         - The outcomes are classes, angles, amounts that are 0 with a positive probability, or intervals, or they have
           several dependent elements.
         - So many outcomes are at an end of the support that an interval would have to reach this end.

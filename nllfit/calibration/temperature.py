@@ -57,7 +57,7 @@ def scale_temperature(model: Model, x: Any, y: ArrayLike | None = None, *, batch
     rows = rows_for_calibration(model, x, y, batch_size)
     log_probs = rows.counted(_class_log_probs(rows.distribution))
     labels = rows.counted(class_labels(rows.y, rows.distribution))
-    log_probs = tf.maximum(log_probs, -1e300)  # -inf, of a class of probability 0, would make 0 * -inf = NaN
+    log_probs = tf.maximum(log_probs, -1e300)  # a probability of 0 would lead to 0 * -inf = NaN
     observed = tf.gather(log_probs, labels, batch_dims=labels.ndim)
 
     # The derivative of the NLL with respect to 1 / T. The NLL is convex in 1 / T, so the derivative increases, and the

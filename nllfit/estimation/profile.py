@@ -46,7 +46,7 @@ class Profile:
         self._error_scale = standard_error if smooth else spread / math.sqrt(self.problem.weights.sum())
 
     def __call__(self, value: float) -> float:
-        """Returns the profile log-likelihood at `value` in nats, the sum over the sample.
+        """Returns the profile log-likelihood at `value`. It is a sum over the sample, in nats.
 
         Outside the domain it is -inf.
         """

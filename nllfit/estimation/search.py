@@ -54,7 +54,7 @@ def search(problem: Problem) -> Fit:
 def _fit_without_support_check(problem: Problem) -> Fit:
     """Maximises the likelihood, but does not check that all outcomes are in the support of the fit."""
     objective = problem.objective
-    if not objective.coordinates.size:  # all estimates are statistics of the sample
+    if not objective.coordinates.size:  # each parameter is a statistic, such as the sample's minimum
         problem.check_support(np.zeros([0]))
         return Fit(problem, maximize(objective, np.zeros([0])))
     closed_form = problem.closed_form()
@@ -70,7 +70,7 @@ def _fit_without_support_check(problem: Problem) -> Fit:
     if not subsample.is_differentiable(candidates[0]):
         problem, subsample = problem.by_differences(), subsample.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and policy.has_corners is None:  # `None` means that corners occur at all parameter values
+    if corner and policy.has_corners is None:  # `None`: with corners, whatever the other parameters are
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, subsample, candidates))
     optimum = _or_second_maximum(problem.objective, optimum)

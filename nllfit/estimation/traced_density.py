@@ -33,8 +33,8 @@ class Density:
 
     A *point* is the vector of the constrained values of all free parameters. `Family.build` takes constrained values.
     `w` is the vector of unconstrained coordinates from which a point is computed. In the shapes below, `s` is the
-    number of points, `q` the number of elements of a point, and `p` the length of `w`. The functions below have an
-    argument `held`, a dict of the values of the parameters that are held fixed.
+    number of points, `q` the number of elements of a point, and `p` the length of `w`. The argument `held` of the
+    functions below is a dict. It contains the values of the parameters that are held fixed.
 
     Args:
       family: a family object, such as a `Family` or a `Censored`.

@@ -14,7 +14,8 @@ def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) 
     """Splits rows into consecutive blocks, so that memory does not grow with their number.
 
     Args:
-      distribution: a distribution of batch `[num_rows, ...]`. The largest parameter determines the block size.
+      distribution: a distribution of batch `[num_rows, ...]`. The parameter with the most
+        elements determines the block size.
       num_rows: the number of rows.
       repeats: the number of values that are computed at once for each element, such as the number of quantiles.
     """

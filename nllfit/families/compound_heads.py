@@ -36,7 +36,7 @@ class _HeadOf(Head):
 
 
 class Censored(_HeadOf):
-    """A number that is known exactly or is only known to lie in an interval, such as a survival time.
+    """A number, such as a survival time, that is known exactly or is only known to lie in an interval.
 
     Domain: y = [lower, upper] with lower <= upper, `[B, 2]`; see `nllfit.Censored`. Links: the links of the family.
     Formula: -log p(y) if lower = upper, else -log(F(upper) - F(lower)). F is the CDF.

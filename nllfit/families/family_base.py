@@ -68,7 +68,7 @@ class ParametricFamily(abc.ABC):
         such as the ends of an interval. Otherwise it is 0.
       has_unit: whether a change of the unit of the outcomes changes all log-likelihoods by the same constant. This
         holds for densities, but not for probabilities of intervals.
-      takes_infinity: whether a number in an outcome may be infinite, such as the end of an interval.
+      takes_infinity: whether a number in an outcome, such as the end of an interval, may be infinite.
     """
 
     name: str

@@ -22,7 +22,7 @@ _TEST_ROWS = 3  # rows in a test call of the function; with one row, a wrong bat
 
 
 class DistributionLambda(Head):
-    """A head whose distribution is made by a user's function from the layer's inputs, for example a normalizing flow.
+    """A head whose distribution, such as a normalizing flow, is made from the layer's inputs by a user's function.
 
     The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y).
     As a tensor, the output is the mean of the distribution, or the median or mode if there is no mean. If TFP knows

@@ -39,7 +39,7 @@ class Parameter:
     """One parameter of a family.
 
     Attributes:
-      name: TFP's name of the constrained value, such as `log_rate` or `logits`.
+      name: TFP's name of the value that the link returns, such as `scale`, `log_rate` or `logits`.
       shape: the shape of the unconstrained numbers, without `components`.
       link: makes the bijector from the unconstrained numbers to the constrained value.
       natural: the name on the natural scale, such as `rate` or `probs`. It is empty if this name is the same as `name`.

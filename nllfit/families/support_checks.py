@@ -30,8 +30,9 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-# The maximum number of rows in one call of `log_prob`, times the size of a row. The size of a row is the number of its
-# elements or the number of elements of the distribution's parameters, whichever is larger. The maximum limits memory.
+# To limit memory, one call of `log_prob` gets at most this number divided by the size of a row, as a number of rows.
+# The size of a row is the number of its elements or of the elements of the distribution's parameters, whichever is
+# larger.
 _MAX_NUMBERS = 2**20
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)

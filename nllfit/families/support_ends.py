@@ -69,7 +69,7 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 
 
 def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Casts real numbers to an integer dtype. Numbers that the dtype cannot hold are clipped, because a cast wraps."""
+    """Casts real numbers to an integer dtype. Numbers beyond the ends of the dtype are clipped to these ends."""
     # If a dtype is large, only half of its range is used: `dtype.max` would round up to a number beyond the range.
     low, high = (end if dtype.size < 4 else end // 2 for end in (dtype.min, dtype.max))
     return tf.cast(tf.clip_by_value(y, float(low), float(high)), dtype)

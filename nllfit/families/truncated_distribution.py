@@ -113,9 +113,9 @@ class TruncatedLaw(Law):
     def window(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns both ends of the window. An end is infinite if there is no bound.
 
-        The probability of the window is `P(low < Y <= high)`, without `low` itself. But if the outcome 0 has a positive
-        probability, a window that starts at 0 must contain 0. So a `low` of 0 is replaced by `-tiny`, where `tiny` is
-        the smallest positive number that TensorFlow does not treat as 0.
+        The probability of the window is `P(low < Y <= high)`, without `low` itself. But if a distribution of amounts
+        has a positive probability at 0, a window that starts at 0 must contain 0. So a `low` of 0 is replaced by
+        `-tiny`, where `tiny` is the smallest positive number that TensorFlow does not treat as 0.
         """
         d = self.distribution
         infinity = tf.constant(math.inf, d.dtype)

@@ -26,8 +26,8 @@ _NEAR = 0.1
 # The number of Newton steps that undo the rounding of the weights. All use the same Hessian.
 _POLISHING_STEPS = 3
 # At a distance of one standard error from a maximum, the log-likelihood is lower by about 1/2 nat. A maximum is
-# verified only if this drop is at least `LEAST_DROP`. The drop must also be at least `_ROUNDINGS` times the rounding
-# error of the log-likelihood, or at least `_MOST_NOISE` nats.
+# verified only if this drop is at least `LEAST_DROP`. The drop must also be at least as large as the smaller of two
+# numbers: `_ROUNDINGS` times the rounding error of the log-likelihood, and `_MOST_NOISE` nats.
 _ROUNDINGS = 8
 _MOST_NOISE = 0.1
 # The likelihood is constant along flat directions of the weights. A coefficient is not identified if more than this
@@ -118,7 +118,7 @@ def standard_errors(
             log_likelihood = likelihood.log_likelihood(weights)
             w, axes, fault = _maximum(likelihood, weights)
             if family.is_discrete and not is_penalized and log_likelihood > -LEAST_DROP:
-                # The log-likelihood of probabilities is at most 0. It reaches 0 only at infinity.
+                # The likelihood is a probability, so its logarithm is at most 0. It is 0 only for infinite weights.
                 fault = (
                     f"there are no standard errors, because the log-likelihood is {log_likelihood:.1g}, and its "
                     "maximum, 0, is at infinity, as when classes are separable"

@@ -25,7 +25,7 @@ class Coefficients(MaximumLikelihoodFit):
       estimates: `[q]`, the weights of the model; for a shared parameter its value on the natural scale, such as
         `scale`, or `rate` if the distribution's argument is `log_rate`.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
-        coefficient is not identified, because other weights give the same likelihood.
+        coefficient is not identified, which means that other values of the weights give the same likelihood.
       covariance: `[q, q]`. All elements are NaN if the covariance does not exist; `message` gives the reason. For
         a coefficient that is not identified, the variance is infinite and the covariances are NaN.
       kind: the estimator of the covariance: "observed information" or "sandwich". It is "sandwich, 12 groups" for 12

@@ -35,9 +35,10 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
     start 1e15 nats higher if the outcomes are large.
 
     The estimate maximises the likelihood of the outcomes. If the head has more than 20 parameters, at most 20000 random
-    outcomes are used. The estimate is then changed in two ways. A bound of the support moves outward from the end of
-    the sample, because a training step could otherwise move the bound past an outcome. A large parameter at which the
-    likelihood is flat moves toward 0, because training could not change a parameter whose gradient is about 0.
+    outcomes are used. In all cases, the estimate is then changed in two ways. A bound of the support moves outward from
+    the end of the sample, because a training step could otherwise move the bound past an outcome. A large parameter at
+    which the likelihood is flat moves toward 0, because training could not change a parameter whose gradient is about
+    0.
 
     If a mixture has more than 20 parameters, the search for the estimate starts with each component at a different part
     of the sample. If a value is repeated so often that a component could concentrate at this value, the likelihood has

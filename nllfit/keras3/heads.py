@@ -1,4 +1,4 @@
-"""Heads for Keras 3. A head is the last layer of a model. Its output is a tensor with the attribute `distribution`.
+"""Heads for Keras 3: layers, usually the last of a model, whose output is a tensor with the attribute `distribution`.
 
 The heads have the same names and arguments as the heads for tf_keras in `nllfit.heads`, but do not take
 `input_shape`, `batch_input_shape` and `batch_size`. Examples in their docstrings use the output as a distribution, as

@@ -48,8 +48,8 @@ class DistributionLoss(keras.losses.Loss):
 def scored(score: Any, y_true: Any, y_pred: Any) -> tf.Tensor:
     """Returns `score(y_true, y_pred.distribution)`.
 
-    Raises a `TypeError` if `y_pred` has no distribution. Exception: while Keras only infers shapes, `y_pred` never has
-    a distribution, and the result is zeros.
+    Raises a `TypeError` if `y_pred` has no distribution. But while Keras only infers shapes, `y_pred` never has a
+    distribution. The result is then zeros.
     """
     if tf.is_tensor(y_pred) and hasattr(y_pred, "distribution"):
         return score(y_true, y_pred.distribution)

@@ -22,7 +22,7 @@ __all__ = [
     "rises_along",
 ]
 
-FLAT = 1e-13  # curvatures below this count as zero, after the information is scaled to a unit diagonal
+FLAT = 1e-13  # smaller curvatures are treated as zero, after the information is scaled to a unit diagonal
 # At a distance of one standard error from a maximum, the log-likelihood must be lower by at least this number of nats.
 # Usually it is lower by 1/2.
 LEAST_DROP = 1e-4

@@ -231,7 +231,7 @@ def rank_band(n):
     The band contains all of `n` sorted uniform numbers in 95% of samples.
     """
     ranks = np.unique(np.linspace(1, n, min(n, _RANKS)).round().astype(int))
-    # Sums of Gamma variables, divided by their total, have the distribution of sorted uniform numbers at these ranks.
+    # Cumulative sums of Gamma variables, divided by the last sum, are distributed like sorted uniform numbers.
     gaps = np.diff(ranks, prepend=0, append=n + 1)
     sums = np.cumsum(np.random.default_rng(0).gamma(gaps, size=[_SAMPLES, len(gaps)]), axis=1)
     uniform = sums[:, :-1] / sums[:, -1:]

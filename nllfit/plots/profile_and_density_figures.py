@@ -69,7 +69,7 @@ def profile_curve(
     ends = max(low, values[0]), min(high, values[-1])
     ax.axvspan(*ends, alpha=0.15, label=f"{100 * level:g}% interval: {low:.4g} to {high:.4g}")
     ax.set(xlabel=name, ylabel="profile log-likelihood - maximum (nats)", xlim=(values[0], values[-1]))
-    ax.legend(loc="lower center")  # below the peak of the curve, where nothing is drawn
+    ax.legend(loc="lower center")  # below the peak, where there is no part of the curve
     return ax
 
 

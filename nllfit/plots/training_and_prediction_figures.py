@@ -36,8 +36,8 @@ def predictive_band(
       `ax`.
 
     Raises:
-      ValueError: if `x`, `y` or the distribution does not have one finite number per row (the message names the row),
-        or if a level is not between 0 and 1.
+      ValueError: if `x`, `y` or the outcomes of the distribution are not one number per row, or such a number is not
+        finite (the message names the row), or if a level is not between 0 and 1.
       TypeError, NotImplementedError: in the cases in which `nllfit.quantile` raises them.
 
     Example:

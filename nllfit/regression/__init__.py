@@ -1,4 +1,4 @@
-"""Regressions that a formula and a table describe. Results have coefficient tables, tests and diagnostics."""
+"""Regressions: a formula describes them, and a table contains the data. Results have coefficients and tests."""
 
 from nllfit.regression.competing_risks import cause_specific_risks
 from nllfit.regression.cox import CoxRegression, cox_regression

@@ -100,7 +100,7 @@ class Objective:
         """Orthonormal designs `Q`, and the matrix `[q, q]` that maps coefficients of `Q` to coefficients of `designs`.
 
         Let `X = Q R` be the QR decomposition of a matrix of `designs`. Then `inv(R)` is a diagonal block of the
-        returned matrix. If columns of `X` are nearly dependent, such as the powers of a year, derivatives with respect
+        returned matrix. If columns of `X`, such as the powers of a year, are nearly dependent, derivatives with respect
         to the coefficients of `X` lose digits. Derivatives with respect to the coefficients of `Q` do not.
         """
         factors = [np.linalg.qr(matrix) for matrix, _ in self.designs]

@@ -125,7 +125,7 @@ class CoxRegression(Hypotheses):
         self._likelihoods, self._rows, self._index = likelihoods, rows, data.index
         self.names, self.ratios = design.names, np.ones(len(design.names), bool)
         self.terms = {term: indices for term, indices in design.terms.items() if indices}
-        # If columns are nearly dependent, such as the powers of a year, derivatives with respect to their coefficients
+        # If columns, such as the powers of a year, are nearly dependent, derivatives with respect to their coefficients
         # lose digits. So we fit the coefficients of orthonormal columns `q`. `q @ r` are the columns minus their means.
         q, r = np.linalg.qr(design.matrix - design.matrix.mean(0))
         orthonormal = {label: dataclasses.replace(part, x=q[rows[label]]) for label, part in likelihoods.items()}
@@ -150,7 +150,7 @@ class CoxRegression(Hypotheses):
                 sums = np.zeros([clusters.max() + 1, len(bread)])
                 for label, part in orthonormal.items():
                     np.add.at(sums, clusters[rows[label]], part.scores(coefficients))
-                # Not a product with `sums.T @ sums`, because rounding errors could raise its rank. If there are as many
+                # We do not compute `sums.T @ sums`, because rounding errors could raise its rank. If there are as many
                 # constraints as clusters, `test` would then return a p-value, where NaN is correct.
                 influences = sums @ bread @ transform.T
                 self.covariance = influences.T @ influences

@@ -19,7 +19,7 @@ _FLAT = 1e-10
 
 @dataclasses.dataclass(frozen=True)
 class Strata:
-    """The partial likelihood of all strata: the sum of theirs."""
+    """The partial log-likelihood of the data: the sum over the strata."""
 
     parts: list[PartialLikelihood]
 

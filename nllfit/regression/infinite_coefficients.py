@@ -34,8 +34,9 @@ def reason(
 ) -> str | None:
     """Returns a sentence that says which coefficients go to infinity, or None if none does.
 
-    After a long move in the direction to infinity, the log-likelihood is not lower; after the opposite move, it is
-    lower. So the result is None at a maximum. The moves are straight lines in the coordinates of `_Coordinates`.
+    A coefficient goes to infinity if a long move does not lower the log-likelihood and the opposite move does. At a
+    maximum, both moves lower it, so the result is None. The moves are straight lines in the coordinates of
+    `_Coordinates`.
 
     Args:
       objective: the negative log-likelihood.
@@ -53,7 +54,7 @@ def reason(
     start, highest_loss = coordinates.of(coefficients), objective.value(coefficients) + tolerance
     numbers = numbers_of(objective.predictors, objective.designs, start)
     weak = curvatures < _LEAST_CURVATURE
-    # Even the smallest curvatures are accurate, because they are sums of the curvatures of rows that hardly matter.
+    # Even the smallest curvatures are accurate, because each is a sum of positive terms.
     newton, _ = newton_step(axes[:, weak], curvatures[weak], -gradient, flat=np.finfo(float).tiny)
     newton = coordinates.direction(coefficients, objective.basis[1] @ newton)
     # The single coordinates come first, because a move along one of them is the easiest to describe. If several

@@ -19,10 +19,10 @@ import numpy as np
 
 __all__ = ["PartialLikelihood"]
 
-# Sums of risks are computed for groups of event times. In a group, the logarithms of the largest risks differ by at
-# most this number. It is less than 708, so the exponential of a difference is a float with all its digits.
+# Sums of risks are computed for groups of event times. Each event time has a largest risk. In a group, the logarithms
+# of these risks differ by at most this number. It is below 708, so the exponential of a difference has all its digits.
 _RANGE = 300.0
-_MOST_TERMS = 2**22  # the log-likelihood counts as NaN if the rows times the groups of event times are more than this
+_MOST_TERMS = 2**22  # the largest number of rows multiplied by groups; above it, the log-likelihood is NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +194,7 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
     def _ranges(self, u):
-        """The group of each event, `[events]`. The largest linear predictor at risk is similar in all of a group."""
+        """The group of each event, `[events]`. In a group, the largest linear predictors at risk are similar."""
         tops = self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]
         return np.floor((u.max() - tops) / _RANGE)
 
@@ -210,7 +210,7 @@ class PartialLikelihood:
             yield groups == group, self.weights * np.exp(np.minimum(u - shift, 0.0)), shift
 
     def _log_sums_and_means(self, u, *arrays):
-        """Returns `log(S - (l / d) T)` for each event, and for each array `[n, ...]` its means `[events, ...]`.
+        """Returns `log(S - (l / d) T)` for each event, and the means `[events, ...]` of each array `[n, ...]`.
 
         The means are weighted by the risks in the sum `S - (l / d) T`.
         """
@@ -225,7 +225,7 @@ class PartialLikelihood:
         return log_sums, means
 
     def _sums(self, values, time_id, fractions):
-        """The sum of values `[n, ...]` in place of the risks in `S - (l / d) T`, for some of the events."""
+        """Returns `S - (l / d) T` for some of the events. `S` and `T` are sums of `values` `[n, ...]`, not of risks."""
         return self.at_risk(values)[time_id] - (fractions * self.tied(values)[time_id].T).T
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:

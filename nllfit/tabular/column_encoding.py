@@ -38,7 +38,7 @@ class Column:
     has_gaps: bool = False
 
     def unknown(self, values: np.ndarray, encoded: np.ndarray) -> np.ndarray:
-        """Returns the distinct categories in `values` that the training rows do not have, from the `encoded` values.
+        """Returns the distinct categories in `values` that have no indicator in `encoded`, the encoding of `values`.
 
         The result is empty if 50 categories have an indicator. Then the training rows may have had other, rarer
         categories, which are not stored.
@@ -109,7 +109,7 @@ class Columns:
                 )
             if not column.has_gaps and not was_empty and is_missing(values).any():
                 incomplete.append(column.name)
-            if is_text != was_text:  # all values are missing, or count as missing (`was_empty`)
+            if is_text != was_text:  # so all values are missing, or `was_empty` and they count as missing
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
             unknown += [f"{text!r} in {column.name}" for text in column.unknown(values, parts[-1]).tolist()]

@@ -20,8 +20,8 @@ from nllfit.outcome_losses import log_loss, variance_weighted_log_loss
 
 __all__ = ["Perceptron", "Trainer", "batches_of"]
 
-# XLA compiles only a training with at least this number of steps. With fewer steps, compilation takes longer than it
-# saves.
+# Training is compiled with XLA if it has at least this number of steps. With fewer steps, compilation takes more time
+# than it saves.
 _MIN_STEPS_FOR_XLA = 500
 # One call of the program gets at most `_CALL_ROWS` rows, whose inputs have at most `_CALL_NUMBERS` elements in total.
 # Only a call with a single batch may exceed these limits. A call must be short, because Ctrl-C cannot interrupt it.

@@ -28,15 +28,15 @@ __all__ = ["DistributionRegressor"]
 class DistributionRegressor(RegressorMixin, TabularEstimator):
     """Predicts the distribution of one or several numbers from a table, by an ensemble of networks or a forest.
 
-    The defaults need no tuning. Inputs are standardised, and so are the outcomes of location-scale families. Two
-    networks, a smooth one and one with binned inputs, and a forest of randomised trees are compared on held-out rows.
-    The better network and the trees are also tried with stronger regularizations if their distributions are too narrow
-    for the held-out rows. These rows also determine the spread, a factor on the width of the predicted distributions.
-    If fewer than 500 rows are held out (by default, if the table has fewer than 2500 rows), the spread comes from
-    cross-validation. Finally, the best model is trained on all rows. If this model is a network, `num_members` networks
-    are trained, and the prediction is the mixture of their distributions. The prediction also contains the marginal
-    distribution of the training set, with the weight `1 / (validation_fraction * n)`. Without this component, the
-    negative log-likelihood of an unusual new row could be hundreds of nats.
+    The defaults need no tuning. Inputs are standardised, and so are the outcomes of location-scale families. Three
+    models are compared on held-out rows: a smooth network, a network with binned inputs, and a forest of randomised
+    trees. The better network and the trees are also tried with stronger regularizations if their distributions are too
+    narrow for the held-out rows. These rows also determine the spread, a factor on the width of the predicted
+    distributions. If fewer than 500 rows are held out (by default, if the table has fewer than 2500 rows), the spread
+    comes from cross-validation. Finally, the best model is trained on all rows. If this model is a network,
+    `num_members` networks are trained, and the prediction is the mixture of their distributions. The prediction also
+    contains the marginal distribution of the training set, with the weight `1 / (validation_fraction * n)`. Without
+    this component, the negative log-likelihood of an unusual new row could be hundreds of nats.
 
     `X` is an array of numbers or a frame of pandas or polars with columns of numbers, booleans, text or categories.
     A missing number becomes the median of its column. If a column lacks values in training rows, one more input marks
@@ -51,14 +51,14 @@ class DistributionRegressor(RegressorMixin, TabularEstimator):
           location-scale family, divided by the spread, is at least 0.001 standard deviations of the outcomes.
         - `"Mixture"`: a mixture of five Normals.
         - `"Histogram"`: a probability for each interval between quantiles of the outcomes, or for each value if there
-          are few. The number of intervals is about `sqrt(n) / 2`, at least 5 and at most 50. A histogram follows any
-          shape, such as a second mode or many zeros. Only trees predict it.
+          are few. The number of intervals is about `sqrt(n) / 2`, at least 5 and at most 50. A histogram can
+          have any shape, for example two modes or many zeros. Only trees predict it.
         - `"Values"`: a probability for each distinct outcome of the training set. Other outcomes have probability 0.
         - a family object, such as `nllfit.Truncated("Normal", 0.0, event_shape=1)`, which is used unchanged.
-        - a list of these. The one with the best log-likelihood of the held-out rows is selected. There are four groups,
-          and likelihoods can be compared only within a group: counts and `"Values"`; densities; densities with zeros,
-          such as `nllfit.ZeroInflated("Gamma")`; a `"Histogram"` of few values. If the list is from several groups, the
-          best CRPS decides. Censored outcomes have no CRPS, so they need a list from one group. But if no outcome is
+        - a list of these. The one with the best log-likelihood of the held-out rows is selected. Likelihoods
+          can be compared only within one of four groups: counts and `"Values"`; densities; densities with zeros, such
+          as `nllfit.ZeroInflated("Gamma")`; a `"Histogram"` of few values. If the list is from several groups, the best
+          CRPS decides. Censored outcomes have no CRPS, so they need a list from one group. But if no outcome is
           known exactly, all likelihoods are probabilities and can be compared, so any list is allowed. A distribution
           that no `network` can predict is left out, but raises an error if it is the first.
         - `"auto"`: a list of the common families whose support contains the outcomes.

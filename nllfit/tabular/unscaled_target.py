@@ -22,7 +22,7 @@ from nllfit.tabular.targets import SPREADS, Target
 
 __all__ = ["OwnUnit"]
 
-# `_widened` defines its map at these Normal scores. `Recalibrated` allows scores between -40 and 40.
+# The knots, as Normal scores, of the map in `_widened`. `Recalibrated` allows scores between -40 and 40.
 _KNOTS = np.linspace(-39, 39, 33)
 
 

@@ -168,7 +168,7 @@ def fit(
         - The replicas cannot share a batch equally.
         - A dataset or an iterable ends within an epoch of `steps_per_epoch` steps, or a dataset is infinite and
           `steps_per_epoch` is not given.
-        - A callback needs batches, or a number of epochs, rows or steps is invalid.
+        - A callback acts on every batch, or a number of epochs, rows or steps is invalid.
         - `compile` is "xla", and XLA cannot compile a step, data hold strings, or there are several replicas.
         - A backup belongs to a run with another model, optimizer or seed.
         - A weight that was frozen in the first fit, when the optimizer created its variables, is trainable now.

@@ -28,7 +28,7 @@ def warn_of_untrained(model: Model, name: str | int, x: Any) -> None:
         outputs = model(rows_of(x, 0, 1), training=False)
         output = tf.nest.flatten(outputs)[names_of(model, outputs).index(name)]
         mean = tf.convert_to_tensor(output)
-        # Each element gets a different factor, because the sum of class probabilities is 1 and has the gradient 0.
+        # Each element gets a different factor. With equal factors, a sum of class probabilities would have no gradient.
         target = tf.reduce_sum(mean * tf.cast(np.sin(1.0 + np.arange(tf.size(mean))).reshape(mean.shape), mean.dtype))
     origin: Any = origin_of(output)
     sources = [origin.params] if origin.shared is None else [origin.params, variable_of(origin.shared)]

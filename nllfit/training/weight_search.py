@@ -69,7 +69,7 @@ class Found:
         "optimum": the gain is at most a rounding error or the tolerance;
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
-        "zero": the loss seems to fall towards 0 by a similar factor in each step, without an optimum nearby. The gain
+        "zero": each step seems to divide the loss by about the same factor, without an optimum nearby. The gain
           is then at most the rounding error of `start - value`, but it is above `noise` and above 1/16 of the gain of
           the previous step;
         "stuck": no lower loss was found;

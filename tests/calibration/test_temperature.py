@@ -1,4 +1,4 @@
-"""Temperature scaling: the optimum against SciPy, invariants, extreme temperatures, all heads of classes."""
+"""Temperature scaling: the optimum against SciPy, invariants, extreme temperatures, all heads for class labels."""
 
 import keras
 import numpy as np

@@ -57,7 +57,7 @@ def test_a_point_is_a_maximum_only_if_the_values_fall_as_the_hessian_says(curvat
 
 
 def test_derivatives_stay_finite_differences_while_a_parameter_is_held():
-    """Finite differences are used if exact derivatives take too long to trace, such as those of a `HalfStudentT`."""
+    """Finite differences are used if exact derivatives, such as those of a `HalfStudentT`, take too long to trace."""
     problem = problem_of("Laplace", [1.0, 2.0, 4.0])
     assert problem.with_held({"loc": np.array(1.0)}).objective.exact
     assert not problem.by_differences().with_held({"loc": np.array(1.0)}).objective.exact

@@ -136,7 +136,7 @@ def test_ordered_classes_have_gradients_however_far_loc_is_from_the_cutpoints(dt
             tape.watch(locs)
             parameters = {"cutpoints": tf.constant([-1.0, 2.0], dtype), "loc": locs}
             found = Family(name, num_classes=3).build(parameters, tf.as_dtype(dtype)).log_prob([0, 1, 2])
-        # Classes whose probability is nearly 1 have a log-probability near 0, with the rounding error of 1.
+        # If a probability is nearly 1, its logarithm has the rounding error of a number near 1.
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(found, values, rtol=rtol, atol=2 * eps)
         np.testing.assert_allclose(tape.gradient(found, locs), derivatives, rtol=rtol, atol=2 * eps)

@@ -69,7 +69,7 @@ def _log_probs_of_ordered_logistic(d: tfd.OrderedLogistic) -> tf.Tensor:
     gradient is NaN if `loc` is farther than 36 from a cutpoint, or 17 in float32.
     """
     widths = d.cutpoints[..., 1:] - d.cutpoints[..., :-1]
-    # The gradient at the width 0 is infinite, and NaN after a multiplication by 0, which other classes do.
+    # At the width 0 the gradient is infinite. For an outcome in another class, it is multiplied by 0, which gives NaN.
     is_wide = widths > np.finfo(widths.dtype.as_numpy_dtype).tiny
     gaps = tf.where(is_wide, tfp.math.log1mexp(tf.where(is_wide, widths, 1.0)), -math.inf)
     below, above = _log_odds_tails(d)
@@ -88,7 +88,7 @@ def _log_odds_tails(d):
 
 
 def _padded(values, before, after):
-    """Adds zeros before and after the last axis."""
+    """Adds `before` zeros at the start of the last axis and `after` zeros at its end."""
     return tf.pad(values, [[0, 0]] * (len(values.shape) - 1) + [[before, after]])
 
 
@@ -110,7 +110,7 @@ def _facts_of_ordered_classes(log_probs: Callable[[Any], tf.Tensor]) -> Facts:
         return _crps_of_finite(tf.range(tf.shape(values)[-1], dtype=values.dtype), values, y)
 
     return Facts(
-        # The parameter is the vector of cutpoints between classes. A label's shape does not show their number.
+        # The parameter is the vector of cutpoints. A label's shape does not show the number of classes.
         class_axis=lambda num_classes: num_classes - 1,
         center=probs,
         log_prob=log_prob,

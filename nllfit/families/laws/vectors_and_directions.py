@@ -112,6 +112,6 @@ VECTORS: Mapping[type, Facts] = {
     ),
     # TFP's assertions compare outcomes with a float32 number. If outcomes have another dtype, this raises an error.
     tfd.VonMisesFisher: Facts(checked_in_float32=True, log_prob=_von_mises_fisher_log_prob, surface=_SPHERE),
-    # If outcomes are multiplied by 4, the scale of a Wishart is multiplied by 2. So `scales` is empty.
+    # If outcomes are multiplied by 4, `scale_tril` is multiplied by only 2. So `scales` is empty.
     tfd.WishartTriL: Facts(surface="symmetric matrices", search=SearchPolicy(scales=())),
 }
