@@ -54,7 +54,7 @@ def _blocks(u, count):
 
 
 def _elementwise(count, log_density):
-    """A log-likelihood `(u, y, eps)`: the sum over the event of a scalar log-density with `count` parameters."""
+    """A log-likelihood `(u, y, eps)`: a scalar log-density with `count` parameters, summed over the event."""
     return lambda u, y, eps: log_density(y, eps, *_blocks(u, count)).sum(-1)
 
 

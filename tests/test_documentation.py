@@ -148,7 +148,7 @@ PRINTED = {"How good is it?": "calibration error", "Likelihood and maximum likel
 
 
 def names_of_nllfit(program):
-    """Pairs of a module and a name that a program uses, such as `nllfit` and `fit`, including imported names."""
+    """The pairs of a module and a name, such as `(nllfit, fit)`, that a program uses. Imports count, too."""
     nodes = list(ast.walk(ast.parse(program)))
     imported = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("nllfit")]
     pairs = {(node.module, alias.name) for node in imported for alias in node.names}

@@ -178,7 +178,7 @@ def test_a_weight_of_2_equals_a_repeated_row(kit):
 
 
 def sequences(kit, padding=(100.0, np.nan)):
-    """A model with a head at each time step, sequences of word indices, and outcomes.
+    """Returns three values: a model with a head at each time step; sequences of word indices; their outcomes.
 
     A time step is padding if its word index is 0. The outcomes of such steps are the numbers in `padding`, repeated.
     """
@@ -215,7 +215,7 @@ def test_recalibration_ignores_padding():
     distribution = nllfit.predict_distribution(model, words)
     pits = np.asarray(nllfit.cdf(distribution, y))[counts]
     calibrated = nllfit.recalibrate(model, words, y)
-    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the map of the rows without padding
+    of_counted = recalibration._predicted(scipy.stats.norm.ppf(pits[:, 0]))  # the map for steps without padding
     np.testing.assert_allclose(calibrated.predicted[0], of_counted, atol=1e-3)  # the CDFs are in float32
     assert nllfit.evaluate(calibrated, words, y).num_rows == counts.sum()  # the calibrated distributions keep the mask
     conformal = nllfit.conformalize(model, words, y, levels=[0.8])

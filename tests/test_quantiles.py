@@ -241,7 +241,8 @@ def test_quantiles_work_with_an_unknown_batch_size():
 
 
 # If differences of CDF values have too few digits for one window, the CDFs of all windows in its batch are computed
-# from logarithms. So the windows with enough digits and the other windows are in two batches.
+# from logarithms. So the windows whose differences have enough digits
+# and the other windows are in two batches.
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "ends",

@@ -105,7 +105,7 @@ def _config_of(part):
     """
     try:
         config = part.get_config()
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # for example, an activation is a `partial`
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # an activation may be a `partial`
         raise _UnknownError from error
     # In tf_keras every layer takes an `activity_regularizer`, but few configs contain it. If a config lacks it, two
     # layers with equal configs may have different losses.

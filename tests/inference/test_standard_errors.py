@@ -337,7 +337,7 @@ class Subclass(tf_keras.Model):
 @pytest.mark.parametrize(
     ("make", "head", "outcome", "kernel"),
     [
-        # At 7.69, the Hessian would give a standard error of 33.
+        # With a kernel of 7.69, the Hessian would give a standard error of 33.
         (
             lambda *layers: tf_keras.Sequential(layers),
             heads.Bernoulli,

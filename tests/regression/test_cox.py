@@ -280,7 +280,7 @@ def test_powers_of_a_year_fit_like_powers_of_a_centred_year():
 
 
 def test_a_row_whose_risk_is_tiny_changes_nothing():
-    """The last row has no other row at risk, so its event adds 0 to the log-likelihood."""
+    """At the last time, only one row is at risk, so its event adds 0 to the log-likelihood."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=200)
     t = rng.exponential(size=200) * np.exp(-x)
@@ -296,7 +296,7 @@ def test_a_row_whose_risk_is_tiny_changes_nothing():
 
 
 def test_a_large_coefficient_is_a_maximum():
-    """Rows are sorted by `x`, except two neighbours. The expected value is a bounded search over `logaddexp` sums."""
+    """Rows are sorted by `x`, except two neighbours. The expected value minimises a sum of `logaddexp` terms."""
     rng = np.random.default_rng(2)
     x = np.sort(rng.normal(size=100))
     x[[49, 50]] = x[50] + 1e-4, x[50]

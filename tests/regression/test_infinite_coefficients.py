@@ -110,7 +110,7 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
 
 @pytest.mark.parametrize("seed", [51, pytest.param(90, marks=pytest.mark.thorough)])
 def test_newtons_step_leads_to_infinity_between_directions_of_very_different_curvature(seed):
-    """No axis of the information separates the classes. The directions that do are between two axes."""
+    """No eigenvector of the information separates the classes. The directions that do lie between two eigenvectors."""
     rng = np.random.default_rng(seed)
     x = np.column_stack([rng.integers(0, 3, 60), np.round(rng.normal(size=60), 1)])
     predictor = x @ rng.normal(size=2) * 80

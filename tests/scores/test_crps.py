@@ -201,7 +201,7 @@ def test_mixtures_of_positive_families_and_their_derivatives_match_quadrature(fa
 
 
 def test_mixtures_of_wide_log_normals_keep_their_digits():
-    """The references are quadratures of the CDF in the logarithm of the outcome. The last component has no weight."""
+    """The references are integrals of the CDF over the logarithm of the outcome. The last component has no weight."""
     probs, locs = np.array([[0.3, 0.7], [0.3, 0.7], [1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
     scales = np.array([[10.0, 10.0], [12.0, 12.0], [1.0, 40.0]])
     found = nllfit.crps(np.ones(3), tfd.MixtureSameFamily(tfd.Categorical(probs=probs), tfd.LogNormal(locs, scales)))

@@ -83,7 +83,7 @@ def rounded(distributions, is_rounded=True):
     return Rows(X, np.round(y) if is_rounded else y), distributions
 
 
-# Rows, two distributions, and True if the CRPS must compare these, because their likelihoods cannot be compared.
+# Rows, two distributions, and True if their likelihoods cannot be compared, so that the CRPS must compare them.
 COMPARED = {
     "counts": (*rounded(["NegativeBinomial", "Values"]), False),
     "counts and peaks": (*rounded(["Values", "Histogram"]), True),

@@ -127,7 +127,7 @@ def test_a_run_that_a_callback_stopped_goes_on_only_without_it(k, tmp_path):
     checkpoint = k.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor="loss", save_best_only=True)
     before = checkpoint.best
     trained(checkpoint, epochs=2)
-    assert checkpoint.best == before  # it has not become the best loss of `EarlyStopping`
+    assert checkpoint.best == before  # it is not the `best` of `EarlyStopping`
     assert trained(epochs=4) == [2, 3]
 
 

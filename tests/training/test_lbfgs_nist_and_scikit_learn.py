@@ -128,8 +128,8 @@ def test_splits_of_the_uci_benchmark_match_least_squares(name):
             assert train_nll + units < row[columns.index("train_nll")]
             continue
         assert history.history["loss"][-1] + units == pytest.approx(row[columns.index("train_nll")], abs=1e-8)
-        # At the optimum of the training rows, the score of the test rows has a slope, so an error of the weights
-        # changes this score more than the training loss.
+        # At the optimum of the training rows, the gradient of the test NLL is not 0, so an error of the weights
+        # changes the test NLL more than it changes the training loss.
         assert test_nll + units == pytest.approx(row[columns.index("test_nll")], abs=1e-5)
 
 

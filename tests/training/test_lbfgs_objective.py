@@ -47,7 +47,7 @@ def test_a_frozen_head_keeps_its_scale(kit):
 
 
 def line(kit, *before):
-    """Returns a compiled model, the layers `before` followed by a `Dense` layer, and also this `Dense` layer."""
+    """Returns a compiled model and its last layer: a `Dense` layer after the layers `before`."""
     layer = kit.keras.layers.Dense(1)
     model = kit.keras.Sequential([kit.keras.layers.Input((2,)), *before, layer])
     model.compile("sgd", "mse")

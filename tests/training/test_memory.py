@@ -43,7 +43,7 @@ def test_variables_with_new_names_do_not_leak(monkeypatch):
     make("warm", 60)
     before = mebibytes()
     make("new", 250)
-    assert mebibytes() - before < 5  # MiB; 9 MiB if `fit` does not drop kernels
+    assert mebibytes() - before < 5  # MiB; it would grow by 9 MiB if `fit` kept kernels
 
 
 @pytest.mark.thorough

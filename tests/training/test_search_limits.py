@@ -67,7 +67,7 @@ def test_an_exact_fit_ends():
 
 
 def test_a_step_to_weights_without_a_finite_hessian_is_kept(monkeypatch):
-    """Before, the search returned the weights before this step, and said that the weights have too few digits."""
+    """The search must not undo this step, nor say that the weights have too few digits."""
     curvature, points = Surface.curvature, []
 
     def finite_at_the_start(self, w, directions):
