@@ -202,8 +202,8 @@ print(estimate.parameters, "and sqrt(2/3) is", np.sqrt(2 / 3))
 # and the loss is still its negative logarithm. Training searches for the weights with the smallest loss.
 #
 # The last layer of a network computes arbitrary real numbers, but many parameters have bounds. So the numbers go
-# through a *head*, a function that turns them into a distribution with valid parameters. In this lesson, the library
-# adds only the head to a network.
+# through a *head*, a function that turns them into a distribution with valid parameters. In this lesson, only the
+# head comes from the library. Everything else is plain Keras.
 #
 # ### A classifier
 #

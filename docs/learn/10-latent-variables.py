@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 10. Latent variables: from a mixture to a VAE
 #
-# A *latent variable* $z$ is an unrecorded cause of an outcome. The kind of a customer and the slant of handwriting
-# are examples. A model with a latent variable specifies the distribution of $z$, and how an outcome $y$ depends on
-# $z$. The likelihood of an outcome averages over all values of $z$:
+# A *latent variable* $z$ is an unrecorded cause of an outcome. Examples are the group to which a customer belongs,
+# and the slant of handwriting. A model with a latent variable specifies the distribution of $z$, and how an outcome
+# $y$ depends on $z$. The likelihood of an outcome averages over all values of $z$:
 #
 # $$ p(y) = \int p(z) \, p(y \mid z) \, dz $$
 #
@@ -116,7 +116,7 @@ by_pixel = tfd.Independent(tfd.Bernoulli(probs=train.mean(0).clip(0.001, 0.999))
 print(f"independent pixels:            {-np.mean(by_pixel.log_prob(test)):.1f} nats")
 
 # %%
-# Left: codes of test digits, coloured by label (not used in training). Right: the decoder's images of a grid of codes
+# Left: codes of test digits, coloured by label (not used in training). Right: images of a grid of codes, by the decoder
 encode = tf_keras.Sequential(vae.layers[:4])
 decode = tf_keras.Sequential(vae.layers[4:])
 codes = encode(test).mean().numpy()

@@ -164,9 +164,10 @@ figure
 
 # %% [markdown]
 # Recalibration improves the coverage of the intervals. The CRPS of the recalibrated model is no worse than the CRPS
-# of any of the five models above. But before recalibration, the negative log-likelihood of the larger network is very
-# high, because the surprise at a few rows is very large. Recalibration cannot repair single rows, because it uses the
-# same map for all rows. The next lines compare the median row and the worst row of the larger network:
+# of any of the five models above. But the negative log-likelihood of the larger network is very high before
+# recalibration, and equally high after it, because the surprise at a few rows is very large. Recalibration cannot
+# repair single rows, because it uses the same map for all rows. The next lines compare the median row and the worst
+# row of the larger network:
 
 # %%
 rows = nllfit.negative_log_likelihood(y[test], nllfit.predict_distribution(overfit, x[test]))

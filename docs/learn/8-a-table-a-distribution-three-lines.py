@@ -99,10 +99,10 @@ assert low.min() > 0
 print(f"mean log-likelihood: {model.score(X_test, y_test):.3f} and {positive.score(X_test, y_test):.3f}")
 
 # %% [markdown]
-# Another way to predict only positive outcomes is to train on their logarithms, as scikit-learn's
-# `TransformedTargetRegressor` does. The regressor in it predicts a density of the logarithm. `transformed_log_density`
-# returns log-densities of the outcomes themselves. You can compare the mean of these log-densities with the two mean
-# log-likelihoods above.
+# Another way to predict only positive outcomes is to train on their logarithms, with scikit-learn's
+# `TransformedTargetRegressor`. The regressor inside it then predicts a density of the logarithm.
+# `transformed_log_density` returns log-densities of the outcomes themselves. You can compare the mean of these
+# log-densities with the two mean log-likelihoods above.
 
 # %%
 regressor = DistributionRegressor("Normal", network="smooth", random_state=0)
