@@ -86,7 +86,7 @@ def licences(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], default=False)
 def release(session: nox.Session) -> None:
-    """Writes the wheel, the sdist and an SBOM (CycloneDX) of the packages in `requirements/test.txt` to dist/.
+    """Writes to dist/ the wheel, the sdist, and an SBOM (CycloneDX) of the packages of `requirements/test.txt`.
 
     The session needs the address of the repository: `nox -s release -- https://github.com/OWNER/nllfit`.
     """

@@ -69,8 +69,8 @@ def build(tools, shape, arguments):
 def bounds_and_likelihoods(tools, encoder, decoder, x, num_samples):
     """Estimates the evidence lower bound and the log-likelihood of each image.
 
-    Both estimates use draws `z` from the encoder's distribution `q` and the ratio `p(x | z) p(z) / q(z | x)`. The bound
-    is the mean of the logarithm of the ratio, also if `--weight` was not 1 in training. The log-likelihood is the
+    Both estimates draw `z` from the encoder's distribution `q` and compute the ratio `p(x | z) p(z) / q(z | x)`. The
+    bound is the mean of the logarithm of the ratio, also if `--weight` was not 1 in training. The log-likelihood is the
     logarithm of the mean of the ratio (importance sampling). The number of draws is `num_samples`, rounded up to a
     multiple of `DRAWS`.
     """

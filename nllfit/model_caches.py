@@ -40,7 +40,7 @@ class LeastRecentlyUsed:
             return self._kept.get(key)
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Stores an object. A full cache evicts the object that was not used for the longest time."""
+        """Stores an object. A full cache evicts the object whose last use was the longest ago."""
         with self.lock:
             self._kept[key] = value
             self._kept.move_to_end(key)

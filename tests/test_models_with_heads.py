@@ -99,7 +99,7 @@ def test_shared_scale_is_the_root_mean_squared_residual(kit):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(kit.losses(residuals, head(tf.zeros([50, 1], tf.float64))))
     assert head.weights[0].name.endswith(("shared", "shared:0"))
-    assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # rounding errors of a mean of order 1
+    assert abs(tape.gradient(loss, head.trainable_weights)[0][0]) < 1e-14  # rounding errors of numbers of order 1
 
 
 @pytest.mark.parametrize(("kit", "policy"), in_turn(["mixed_float16", "mixed_bfloat16"], left_out=["mixed_bfloat16"]))
@@ -108,7 +108,7 @@ def test_heads_compute_in_float32_under_a_mixed_policy(kit, policy):
     try:
         layers = [kit.keras.Input((3,)), kit.keras.layers.Dense(1), kit.heads.Normal(shared=("scale",))]
         model = kit.keras.Sequential(layers)
-        model.layers[-1].set_weights([np.array([-50.0])])  # softplus(-50) is 0 in 16 bits
+        model.layers[-1].set_weights([np.array([-50.0])])  # softplus(-50) is 0 in float16
         distribution = kit.distribution(model(np.zeros([1, 3])))
         assert distribution.dtype == tf.float32
         assert np.isfinite(distribution.log_prob([[0.0]])).all()

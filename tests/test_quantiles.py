@@ -155,7 +155,7 @@ def test_a_mixture_of_mixtures_has_marginal_quantiles():
 
 @pytest.mark.parametrize("event", [(), (1,)])
 def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
-    """A network may predict only the weights of fixed components. TFP then broadcasts the components."""
+    """If the components are fixed, a network predicts only their weights, and TFP broadcasts the components."""
     rows = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]), np.array([[1.0, 2.0, 3.0], [2.0, 5.0, 9.0]])
     y = np.full([2, *event], 1.5)
     for probs, place in ((rows[0], rows[1][0]), (rows[0][0], rows[1])):
@@ -241,8 +241,8 @@ def test_quantiles_work_with_an_unknown_batch_size():
 
 
 # If differences of CDF values have too few digits for one window, the CDFs of all windows in its batch are computed
-# from logarithms. So the windows whose differences have enough digits
-# and the other windows are in two batches.
+# from logarithms. So the windows whose differences have enough digits are one batch, and
+# the other windows are a second batch.
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "ends",

@@ -70,7 +70,7 @@ def test_a_saved_head_gives_the_numbers_it_gave(key, suffix, tmp_path):
     model = kit.keras.models.load_model(path, safe_mode=True)
     output = model(np.array(KNOWN["x"], "float32"))
     log_prob = kit.distribution(output).log_prob(np.array(known["y"])).numpy()
-    # Identical on the machine that saved the file. Other vector instructions round differently.
+    # The numbers are identical on the machine that saved the file. Other processors may round differently.
     np.testing.assert_allclose(log_prob, known["log_prob"], rtol=2e-6)
     np.testing.assert_allclose(tf.convert_to_tensor(output), known["prediction"], rtol=2e-6, atol=1e-7)
 

@@ -62,8 +62,8 @@ print("means  ", np.round(fit.distribution.components_distribution.mean(), 1))
 # arguments:
 #
 # - `as_tensor="sample"`: the head passes a draw, not the mean, to the next layer. The gradient flows through the draw.
-# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds to the loss the divergence of
-#   its distribution from the prior, averaged over the rows.
+# - `activity_regularizer=nllfit.KLDivergence(prior)`: the head adds a term to the loss. It is the
+#   divergence of the head's distribution from the prior, averaged over the rows.
 
 # %%
 prior = tfd.MultivariateNormalDiag(tf.zeros(2))
@@ -116,7 +116,7 @@ by_pixel = tfd.Independent(tfd.Bernoulli(probs=train.mean(0).clip(0.001, 0.999))
 print(f"independent pixels:            {-np.mean(by_pixel.log_prob(test)):.1f} nats")
 
 # %%
-# Left: codes of test digits, coloured by label (not used in training). Right: images of a grid of codes, by the decoder
+# Left: codes of test digits, coloured by label. (Labels are not used in training.) Right: images that the decoder makes
 encode = tf_keras.Sequential(vae.layers[:4])
 decode = tf_keras.Sequential(vae.layers[4:])
 codes = encode(test).mean().numpy()

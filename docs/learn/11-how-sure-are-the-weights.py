@@ -107,7 +107,7 @@ print(f"ELBO {-N * np.mean(history.history['loss'][-100:]):.1f} nats, a lower bo
 #
 # ## An ensemble
 #
-# The ensemble has five networks. Each network begins at other random weights, so it may end near another maximum of
+# The ensemble has five networks. Each network begins at different random weights, so it may end near another maximum of
 # the posterior:
 
 # %%

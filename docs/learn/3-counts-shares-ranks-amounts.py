@@ -153,10 +153,10 @@ figure
 #
 # ## Ranks
 #
-# In 1996 American voters placed themselves on a scale of seven steps, from strong Democrat to strong Republican. The
+# In 1996, American voters placed themselves on a scale of seven steps, from strong Democrat to strong Republican. The
 # steps have an order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each
-# step. A weighted sum of the inputs is the position of a voter on the line. The voter's step is the piece that contains
-# this position plus random noise. The *cutpoints* between the pieces are the same for all voters.
+# step. A weighted sum of the inputs is the position of a voter on the line. Random noise is added to this position.
+# The piece that contains the sum is the voter's step. The *cutpoints* between the pieces are the same for all voters.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data
@@ -196,6 +196,6 @@ figure
 # ## Summary
 #
 # 1. The values that an outcome can have determine the family.
-# 2. Add the logarithm of an exposure to the logarithm of the rate.
+# 2. Add the logarithm of an exposure to the output of the dense layer.
 # 3. A parameter that is the same for all rows is called shared: give its name as `shared=`.
 # 4. A dense layer followed by a head is a regression. `nllfit.standard_errors` computes its standard errors.

@@ -142,7 +142,7 @@ def gradient_boosting(x, y, seed):
 
 
 def between(models, x):
-    """Sorts and interpolates the quantiles of the models, one for each of the levels `FEW`. Returns a `Prediction`."""
+    """Returns a `Prediction` from one model for each level in `FEW`. Sorts and interpolates their quantiles."""
     quantiles = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in quantiles]))
 

@@ -255,7 +255,7 @@ def in_this_process(arguments):
 
 
 def ours(name, rows):
-    """Returns the contender with which `name` is compared: `nllfit` with the same Keras, else the first of `rows`."""
+    """Returns the contender to compare with `name`: `nllfit` with the same Keras, or else the first of `rows`."""
     rival = "nllfit_keras3" if name in ("keras", "nllfit_keras3") else "nllfit"
     return rival if rival in rows else next(iter(rows))
 

@@ -118,7 +118,7 @@ def mask_of(output: Any) -> tf.Tensor | None:
 
 
 def with_mask(output: Any, mask: tf.Tensor | None) -> Any:
-    """Attaches a mask, if there is one, to an output or a distribution, and returns the output."""
+    """Attaches a mask, if there is one, to a tensor or a distribution, and returns this object."""
     if mask is not None:
         output._keras_mask = mask
     return output

@@ -59,7 +59,8 @@ class KLDivergence(HeadRegularizer):
         - The prior has another event shape than the head, or is a batch of several distributions.
         - The prior's support is bounded on a side on which the support of the head's family is unbounded.
         - The divergence must be estimated, but draws of the head's family have no gradient.
-      NotImplementedError: when the model is saved or cloned, if the prior contains variables or a bijector.
+      NotImplementedError: when the model is saved or cloned, if the prior is a `tfd.Distribution` that contains
+        variables or a bijector.
 
     Example:
       >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))

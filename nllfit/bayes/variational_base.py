@@ -58,7 +58,7 @@ class Variational:
     loss only once, even if the layer is called several times.
     """
 
-    _declared: list[_Declared] | None = None  # None, except while the Keras layer is built
+    _declared: list[_Declared] | None = None  # None, except during `build` of the layer
     _first: Any  # the mix-in defines this and the next three attributes
     _add_vector: Any
     _start_draws: Any
@@ -220,7 +220,7 @@ class Variational:
 
 
 class _Slots:
-    """The recorded weights: `by_name[name]` is the one in the layer's attribute `name`.
+    """The recorded weights: `by_name[name]` is the weight in the layer's attribute `name`.
 
     This class is not a dict, because Keras tracks the dicts in a layer's attributes.
     """

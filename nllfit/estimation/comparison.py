@@ -27,8 +27,8 @@ def compare(y: ArrayLike, distributions: Iterable[Any], *, weights: ArrayLike | 
 
     The likelihoods of all families must be of one kind: probabilities, densities, or densities with a probability at 0
     (a `ZeroInflated` or `Hurdle` of a continuous family). AICs of different kinds cannot be compared, because a change
-    of the unit of `y` shifts the AIC from a density, but not the AIC from a probability. If `y` has columns, a
-    column must have the same meaning in all families, such as the lower end of an interval.
+    of the unit of `y` shifts an AIC of densities, but not an AIC of probabilities. If `y` has columns, a column must
+    have the same meaning, such as the lower end of an interval, in all families.
 
     Args:
       y: the sample, `[n, *event]`.

@@ -243,9 +243,9 @@ def maximum_likelihood(distribution: Any, y: ArrayLike, *, weights: ArrayLike | 
         - `y` is empty, is not numeric, has another event shape than the family, or contains fewer numbers than there
           are parameters.
         - `y` contains NaN, an infinite value or an outcome outside the support.
-        - All values are equal, or columns are linearly dependent, so the likelihood is unbounded.
+        - The likelihood is unbounded. Usual reasons are equal values, or linearly dependent columns.
         - `weights` have the wrong length, are negative or are all zero.
-        - `distribution` is not a family, cannot be fitted to a sample, or shares parameters over inputs.
+        - `distribution` is not a family, cannot be fitted to a sample, or has `shared` parameters.
         - `fixed` names an unknown parameter, has a value outside its domain, leaves no parameter free, or is given with
           a family object.
 

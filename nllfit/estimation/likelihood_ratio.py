@@ -77,10 +77,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Args:
       a: the `Estimate` of the special case. The special case is either the family of `b` with at least one more
-        parameter held at a value, or a known special case, such as the Exponential of the Gamma. Two wrapped families
-        (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) must have the same wrapper and window, and the inner
-        family of `a` must be a special case of the inner family of `b`. A family of counts is a special case of the
-        `ZeroInflated` and `Hurdle` families that wrap it.
+        parameter held at a value, or a known special case. (For example, the Exponential is one of the Gamma.) Two
+        wrapped families (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) must have the same wrapper and window,
+        and the inner family of `a` must be a special case of the inner family of `b`. A family of counts is a special
+        case of the `ZeroInflated` and `Hurdle` families that wrap it.
       b: the `Estimate` of the general family.
 
     Returns:

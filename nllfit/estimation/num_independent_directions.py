@@ -1,4 +1,4 @@
-"""The number of parameters that a likelihood can determine, if some are redundant, such as one logit of a softmax."""
+"""The number of parameters that a likelihood can determine. One logit of a softmax, for example, is redundant."""
 
 from collections.abc import Callable
 from typing import Any

@@ -70,7 +70,7 @@ def _fit_without_support_check(problem: Problem) -> Fit:
     if not subsample.is_differentiable(candidates[0]):
         problem, subsample = problem.by_differences(), subsample.by_differences()
     corner = corner_near(problem, candidates[0])
-    if corner and policy.has_corners is None:  # `None`: with corners, whatever the other parameters are
+    if corner and policy.has_corners is None:  # `None`: corners exist at all parameter values
         return at_the_best_corner(problem, corner, candidates[0], None)
     optimum = over_scattered_maxima(problem, _climbed(problem, subsample, candidates))
     optimum = _or_second_maximum(problem.objective, optimum)

@@ -11,7 +11,7 @@ _MOST_NUMBERS = 2**20  # the maximum number of elements in a tensor; 8 MiB in fl
 
 
 def row_blocks(distribution: tfd.Distribution, num_rows: int, repeats: int = 1) -> Iterator[slice]:
-    """Splits rows into consecutive blocks, so that memory does not grow with their number.
+    """Splits rows into consecutive blocks, so that memory does not grow with the number of rows.
 
     Args:
       distribution: a distribution of batch `[num_rows, ...]`. The parameter with the most

@@ -131,7 +131,8 @@ class Hurdle(_HeadOf):
     """A count or an amount that is 0 with probability pi. Otherwise it follows the family, conditional on not being 0.
 
     Domain: 0, and the domain of the family except negative counts. Links: logit(pi) = u, and the links of the family.
-    Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - p_family(0)).
+    Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - P_family(0)), where
+    P_family(0) is the probability of 0, which is 0 for an amount.
     If the family has negative counts, as Skellam has, only its counts above 0 are possible, and the last term is
     log P_family(Y > 0).
 

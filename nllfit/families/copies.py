@@ -85,7 +85,7 @@ def with_parameters(
 
 
 def _keeps_dtype(distribution, dtype):
-    """Whether a distribution must keep its own dtype, because it is a flow whose bijector may not work in `dtype`."""
+    """Whether a distribution is a flow whose bijector may not work in `dtype`. It must then keep its own dtype."""
     is_flow = plain_class(type(distribution)) in (tfd.TransformedDistribution, TRANSFORMED)
     return is_flow and dtype not in (None, distribution.dtype)
 
@@ -132,8 +132,8 @@ def constant_but(distribution: tfd.Distribution, rows: tf.Tensor) -> tfd.Distrib
     """Returns a copy without assertions. The parameters of a row get a gradient only if `rows` is True for the row.
 
     `rows` has shape `[..., *batch]`. Use the copy in a branch of `tf.where` that is selected only for these rows. With
-    the original distribution, a row that is not selected would get the gradient 0 times a derivative, which is NaN if
-    the derivative is infinite.
+    the original distribution, the gradient of a row that is not selected would be the product of 0 and a derivative.
+    This product is NaN if the derivative is infinite.
     """
 
     def change(value, event_ndims):

@@ -49,7 +49,7 @@ class ParametricFamily(abc.ABC):
 
     - unconstrained numbers, which are elements of the vector `params`;
     - the constrained value, which `build` takes under the name that TFP prefers, such as `scale` or `log_rate`.
-      Some constrained values can be any number, such as a `log_rate`;
+      Some constrained values, such as a `log_rate`, can be any number;
     - the value on the natural scale, such as `scale` or `rate`, which tables of estimates show.
 
     Attributes:

@@ -24,7 +24,7 @@ def holds_dates(values: Any) -> bool:
 
 
 def refuse_dates(label: str, values: Any) -> None:
-    """Raises a `ValueError` for dates and durations, some of which NumPy would convert to numbers in another unit."""
+    """Raises a `ValueError` for dates and durations. NumPy would convert some of them to numbers of nanoseconds."""
     if holds_dates(values):
         raise ValueError(f"{label} holds dates or durations: give numbers, such as the number of days.")
 

@@ -31,7 +31,7 @@ def root_of(law: Any, levels: Any, rests: Any = None) -> tf.Tensor:
         below, above = tails(y)
         return tf.where(is_lower, below - level, rest - above)
 
-    if not tf.executing_eagerly():  # in a graph, the CDF is then traced only once
+    if not tf.executing_eagerly():  # so that a graph contains the CDF only once
         excess = tf.function(excess, autograph=False)
 
     def root():

@@ -30,9 +30,8 @@ from nllfit.families.tfp_classes import (
 
 __all__ = ["asserted", "assertion_text", "assertions_of", "checked", "first_refused", "mixed", "refusal", "strict"]
 
-# To limit memory, one call of `log_prob` gets at most this number divided by the size of a row, as a number of rows.
-# The size of a row is the number of its elements or of the elements of the distribution's parameters, whichever is
-# larger.
+# To limit memory, one call of `log_prob` gets at most `_MAX_NUMBERS / size` rows. Here `size` is the number of elements
+# of a row's outcome or of its parameters, whichever is larger.
 _MAX_NUMBERS = 2**20
 # These two classes have no assertions about outcomes. Their subclasses, such as `tfd.LogNormal`, have assertions.
 _FLOWS = (tfd.TransformedDistribution, TRANSFORMED)

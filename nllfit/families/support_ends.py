@@ -69,8 +69,8 @@ def cdf_on_line(law: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 
 
 def as_labels(y: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Casts real numbers to an integer dtype. Numbers beyond the ends of the dtype are clipped to these ends."""
-    # If a dtype is large, only half of its range is used: `dtype.max` would round up to a number beyond the range.
+    """Casts real numbers to an integer dtype. Numbers beyond the range of the dtype are clipped before the cast."""
+    # For 4 and 8 bytes, the limits are half of the range: as a float, `dtype.max` would round up beyond the range.
     low, high = (end if dtype.size < 4 else end // 2 for end in (dtype.min, dtype.max))
     return tf.cast(tf.clip_by_value(y, float(low), float(high)), dtype)
 

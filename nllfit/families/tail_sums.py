@@ -23,7 +23,7 @@ def tail_sums(
     heavy tails, such as those of a `Zipf`.
 
     Args:
-      law: the `Law` of a scalar distribution of counts of batch `[*batch]`, such as the result of `Law.elements`.
+      law: the `Law` of a scalar distribution of counts, with the batch shape `[*batch]`.
       count: `[*batch]`, whole numbers in float64.
       function: the function `f` of a probability and a distance. It must be 0 if the probability is 0.
     """

@@ -30,10 +30,10 @@ class Truncated(FamilyOf):
     with `low="row"`, `[y, high]` with `high="row"`, and `[y, low, high]` with both. Then the prediction, `cdf`,
     `survival` and `quantile` describe the distribution of `y` before truncation.
 
-    The family of a `Censored` family may be a `Truncated` family. An outcome is then the pair `[lower, upper]`,
-    followed by the ends of the window that differ between rows. If both differ, it is `[lower, upper, low, high]`. The
-    log-likelihood is conditional on the window: `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In this formula,
-    `lower` and `upper` are clipped to the window.
+    A `Censored` family may wrap a `Truncated` family. An outcome is then the pair `[lower, upper]`, followed by the
+    ends of the window that differ between rows. If both differ, it is `[lower, upper, low, high]`. The log-likelihood
+    is conditional on the window: `log((F(upper) - F(lower)) / (F(high) - F(low)))`. In this formula, `lower` and
+    `upper` are clipped to the window.
 
     Args:
       family: a family with a CDF, as for `Censored`. It must not be a `Censored` family, and must not be a `Truncated`

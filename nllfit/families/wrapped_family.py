@@ -62,7 +62,8 @@ class FamilyOf(ParametricFamily):
     def search(self) -> SearchPolicy:
         # The `statistics` of the inner family, `self.family`, do not maximise the likelihood of `self`. The maximum may
         # be at any outcome that is known exactly, or between two such outcomes. So `of_component` clears `statistics`
-        # and `corner`, and lists their parameters in `kinks`. If it lists only one parameter, we make it the `corner`.
+        # and `corner`, and lists their parameters in `kinks`. If `kinks` has only one parameter,
+        # this parameter becomes the `corner`.
         inner_policy, policy = self.family.search, self.family.search.of_component
         policy = dataclasses.replace(policy, several_maxima=inner_policy.several_maxima)
         if self.component_shape or len(policy.kinks) != 1:

@@ -22,8 +22,8 @@ class Coefficients(MaximumLikelihoodFit):
     Attributes:
       names: the names of the `q` coefficients: `kernel[age]`, `dense/bias`, and `scale` for a head's shared parameter.
         If two names would be equal, the second one gets a number: `dense/bias (2)`.
-      estimates: `[q]`, the weights of the model; for a shared parameter its value on the natural scale, such as
-        `scale`, or `rate` if the distribution's argument is `log_rate`.
+      estimates: `[q]`, the weights of the model; for a shared parameter, its value on the natural scale. If the
+        distribution's argument is `log_rate`, this is the `rate`.
       standard_errors: `[q]`, the square roots of the diagonal of `covariance`. A standard error is infinite if the
         coefficient is not identified, which means that other values of the weights give the same likelihood.
       covariance: `[q, q]`. All elements are NaN if the covariance does not exist; `message` gives the reason. For

@@ -23,8 +23,8 @@ def backtrack(
     """Halves a step until it increases the value of a function.
 
     Returns the scale 1, 1/2, 1/4, ... of the step, and the value after the scaled step. The increase must be at least a
-    ten-thousandth of the increase that the slope predicts. If the increase is smaller than that at all scales, the
-    scale 0 and the value at `w` are returned.
+    ten-thousandth of the increase that the slope predicts. If no scale reaches this increase, the scale 0 and the
+    value at `w` are returned.
 
     Args:
       function: maps points `[..., p]` to numbers `[...]`. A change to NaN does not count as an increase.

@@ -83,9 +83,9 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
     """Plots the histogram of probability integral transforms (PITs), which is flat if the model is correct.
 
-    A hump shows that the predicted distributions are too wide, a U shape that they are too narrow, and a slope that
-    they are biased. A gray band shows the chance variation of a single bar: if the model is correct and the outcomes
-    are independent, the top of any one bar is inside the band in at least 95% of samples.
+    A hump shows that the predicted distributions are too wide. A U shape shows that they are too narrow. A slope shows
+    that they are biased. A gray band shows the chance variation of a single bar: if the model is correct and the
+    outcomes are independent, the top of any one bar is inside the band in at least 95% of samples.
 
     Args:
       ax: a `matplotlib.axes.Axes`.

@@ -74,7 +74,7 @@ class CoefficientTable(MaximumLikelihoodFit):
         return self.num_observations
 
     def cov_params(self) -> Any:
-        """The covariance of the coefficients, as a `DataFrame` by name."""
+        """The covariance of the coefficients, a `DataFrame` with their names."""
         return pd.DataFrame(self.covariance, self.names, self.names)
 
     def conf_int(self, alpha: float = 0.05) -> Any:

@@ -111,7 +111,7 @@ def as_numbers(name: str, value: Any, data: Any) -> np.ndarray:
 
 
 def as_times(times: Any) -> np.ndarray:
-    """Returns one time or several times as an array `[k]`. Raises a `ValueError` if one is NaN or not a number."""
+    """Returns one time or several times as an array `[k]`. Raises a `ValueError` if one is missing or not numeric."""
     array = np.atleast_1d(times)
     is_numeric = array.dtype.kind in "uif"
     if not is_numeric or np.isnan(array).any():

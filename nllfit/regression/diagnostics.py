@@ -40,7 +40,7 @@ class Diagnostics(LinearPredictors):
         - deviance: `sign(y - mean) sqrt(2 (log p(y | mean = y) - log p(y | mean)))`. The other parameters are at their
           estimates.
 
-        Response and Pearson residuals are NaN in rows whose distribution has no mean, such as a Cauchy.
+        Response and Pearson residuals are NaN in rows whose distribution, such as a Cauchy, has no mean.
         Pearson and deviance residuals equal those of statsmodels' GLM, divided by the square root of the dispersion.
         The dispersion is `scale^2` for a Normal and `1 / concentration` for a Gamma.
 

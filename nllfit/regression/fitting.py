@@ -30,8 +30,8 @@ from nllfit.training.loss_surface import flat_weights
 __all__ = ["regression"]
 
 # If the log-likelihood rises without end, the search stops at finite coefficients. `infinite_coefficients.reason` then
-# tries long moves to larger coefficients. Because the direction of a move is not exact, the log-likelihood may be lower
-# after the move, by at most this number of nats. If the search seems to have ended at a maximum, `LEAST_DROP` replaces
+# tries long moves to larger coefficients. Because the direction of a move is not exact, we accept that it lowers the
+# log-likelihood by up to this number of nats. If the search seems to have ended at a maximum, `LEAST_DROP` replaces
 # this number: a fall by more than `LEAST_DROP` then confirms the maximum.
 _TOLERANCE = 0.1
 

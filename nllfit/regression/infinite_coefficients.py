@@ -165,7 +165,7 @@ def _infinity(sign):
 
 
 def _limit(objective, coefficients, predictor, place):
-    """Returns the limit of a parameter without a formula as text, such as "0" or "infinity".
+    """Returns, as text, the limit of a parameter that has no formula, such as "0" or "infinity".
 
     The limit is the value of the parameter for `coefficients`, the coefficients after a long move.
     """

@@ -22,7 +22,7 @@ __all__ = ["PartialLikelihood"]
 # Sums of risks are computed for groups of event times. Each event time has a largest risk. In a group, the logarithms
 # of these risks differ by at most this number. It is below 708, so the exponential of a difference has all its digits.
 _RANGE = 300.0
-_MOST_TERMS = 2**22  # the largest number of rows multiplied by groups; above it, the log-likelihood is NaN
+_MOST_TERMS = 2**22  # if rows times groups are more, the log-likelihood is NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ class PartialLikelihood:
     def _centred(self) -> np.ndarray:
         """The columns minus their means, `[n, q]`.
 
-        A constant that is added to a column cancels in the likelihood. If a column is far from 0, such as a year, the
-        squares of the column would lose digits, and the exponentials of `x b` would overflow.
+        A constant that is added to a column cancels in the likelihood. Without centring, the squares of years would
+        lose digits, for example, and the exponentials of `x b` could overflow.
         """
         return self.x - self.x.mean(0)
 
@@ -194,12 +194,12 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
     def _ranges(self, u):
-        """The group of each event, `[events]`. In a group, the largest linear predictors at risk are similar."""
+        """The group of each event, `[events]`. Events of a group have similar largest risks; see `_RANGE`."""
         tops = self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]
         return np.floor((u.max() - tops) / _RANGE)
 
     def _scaled_risks(self, u: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-        """Yields three values for each group of events: a mask `[events]` of them, risks `[n]`, and a number.
+        """Yields three values for each group: a mask `[events]` of its events, risks `[n]`, and a number.
 
         The risks are divided by the exponential of this number, to avoid overflow and underflow. The risk of a row that
         is not at risk at any event of the group may be wrong.
@@ -268,7 +268,7 @@ class PartialLikelihood:
     def log_cumulative_hazard(self, coefficients: np.ndarray) -> np.ndarray:
         """The logarithm of Breslow's estimate of the cumulative hazard at each event time, `[m]`.
 
-        It is the hazard of a row whose columns and offset are 0. The hazard itself may overflow.
+        The estimate is for a row whose columns and offset are 0. Without the logarithm, it may overflow.
         """
         log_sums, _ = self._log_sums_and_means(self.numbers(coefficients))
         hazards = np.log(self.tied(self.weights)) - log_sums[self._ties[1] == 0]

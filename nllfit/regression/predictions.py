@@ -121,7 +121,7 @@ class Predictions(LinearPredictors):
 
         Args:
           data: a table with the columns of the formulas and offsets; by default the fitted rows.
-          q: the probability of an outcome below the quantile, above 0 and below 1; 0.5 for the median.
+          q: the probability that an outcome is below the quantile, a number above 0 and below 1; 0.5 for the median.
           level: the confidence level.
 
         Returns:

@@ -27,7 +27,7 @@ def sandwich(bread: np.ndarray, scores: np.ndarray, weights: np.ndarray, cluster
     np.add.at(sums, clusters, weights[:, None] * scores)
     rows = weights.sum()
     factor = len(sums) / (len(sums) - 1) * (rows - 1) / (rows - len(bread))
-    # Not `bread @ (sums.T @ sums) @ bread`, because rounding errors could raise the rank of this product. If there are
-    # as many constraints as clusters, `test` would then return a p-value, where NaN is correct.
+    # We do not compute `bread @ (sums.T @ sums) @ bread`, because rounding errors could raise its rank. If there are as
+    # many constraints as clusters, `test` would then return a p-value, where NaN is correct.
     influences = sums @ bread
     return factor * influences.T @ influences

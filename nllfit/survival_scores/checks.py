@@ -47,7 +47,7 @@ def _floats(name, values):
     refuse_dates(f"`{name}`", values)
     try:
         return np.asarray(values, float)
-    except (TypeError, ValueError) as error:  # text, None or pandas's NA
+    except (TypeError, ValueError) as error:  # text or pandas's NA
         raise ValueError(f"`{name}` has values that are not numbers ({error}): give numbers.") from None
 
 

@@ -109,7 +109,7 @@ class Columns:
                 )
             if not column.has_gaps and not was_empty and is_missing(values).any():
                 incomplete.append(column.name)
-            if is_text != was_text:  # so all values are missing, or `was_empty` and they count as missing
+            if is_text != was_text:  # then all values are missing or count as missing
                 values = np.full(len(values), None, object) if was_text else np.full(len(values), np.nan)
             parts.append(column.encoded(values))
             unknown += [f"{text!r} in {column.name}" for text in column.unknown(values, parts[-1]).tolist()]

@@ -34,7 +34,8 @@ class Target(abc.ABC):
       step, offset: arrays `[params_size]`. If `output` is the output of a network, `offset + step * output` are the
         unconstrained parameters of the family.
       marginal: the unconstrained parameters `[params_size]` of the marginal distribution that the method `mixture` adds
-        to the members of the ensemble. None if `mixture` adds nothing, because the method `distribution` adds it later.
+        to the members of the ensemble. None if the method `distribution` adds the marginal distribution later. Then
+        `mixture` adds nothing.
       spreads: the factors to try on the width of the predicted distributions.
       is_for_networks: whether networks can predict the target. If False, only trees can.
       is_discrete: whether outcomes have probabilities and not a density.

@@ -124,7 +124,7 @@ class Program:
         return [variables[index] for index in self._changed] if self.is_shared else self._changed
 
     def next_call(self, request: Request) -> Call:
-        """Returns the next call, in the graph or in XLA, and its maximum number of steps, from the timings so far."""
+        """Chooses the next call from the timings so far: in the graph or in XLA, and with how many steps at most."""
         with self._lock:
             return next_call(request, self.operations, self.timings)
 

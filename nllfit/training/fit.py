@@ -113,7 +113,7 @@ def fit(
         `PyDataset` whose batches depend only on their index, the resumed run ends with exactly the weights of an
         uninterrupted run. But a backup does not contain the position in an iterable, such as a `tf.data.Dataset` or a
         generator, or in a `PyDataset` with `steps_per_epoch`. In a resumed run, a generator goes on from its current
-        position. All others begin again at their first batch, and a `tf.data.Dataset` also at its first shuffle. With
+        position. All others begin again at their first batch, and a `tf.data.Dataset` also repeats its shuffles. With
         these data, the weights are the same only if every epoch reads the same batches in the same order. A backup
         contains the state of Keras's `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, but not of other
         callbacks. If a callback had stopped the run, the same call trains no more epochs, but a call with callbacks of

@@ -76,7 +76,7 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
     count and is not finite is replaced by an outcome in the support. If an outcome that counts is not finite, or is
     outside the support, a `ValueError` is raised. The `metrics` of `compile` change these rules: see `outcome_check`.
     """
-    outputs = known_outputs(model, x)[0] if has_loss else []  # for each batch, because sequences may differ in length
+    outputs = known_outputs(model, x)[0] if has_loss else []  # not cached: sequences may differ in length
     replacements = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]

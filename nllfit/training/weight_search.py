@@ -70,8 +70,7 @@ class Found:
         "infinity": the loss keeps falling as the weights grow;
         "exact": the optimum needs more digits than the weights have;
         "zero": each step seems to divide the loss by about the same factor, without an optimum nearby. The gain
-          is then at most the rounding error of `start - value`, but it is above `noise` and above 1/16 of the gain of
-          the previous step;
+          is then too small to change `start - value`, but it is above `noise` and above 1/16 of the previous gain;
         "stuck": no lower loss was found;
         "cut short": `max_iterations` steps were taken;
         "out of time": `max_seconds` have passed.

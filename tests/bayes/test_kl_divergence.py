@@ -34,7 +34,7 @@ def of_rows(output, kit):
 def test_the_mean_divergence_is_added_once(kit):
     """`nllfit.KLDivergence` adds the mean divergence over rows, and adds it once.
 
-    In tf_keras, TFP's regularizer is added twice, and TFP's exact `KLDivergenceAddLoss` adds the sum over rows.
+    In tf_keras, TFP's regularizer is added twice, and TFP's `KLDivergenceAddLoss` adds the sum over rows.
     """
     layers = kit.keras.layers
     head = kit.heads.Normal(2, as_tensor="sample", activity_regularizer=nllfit.KLDivergence(PRIOR, weight=0.5))

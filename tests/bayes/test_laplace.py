@@ -137,7 +137,7 @@ def hidden(kit, units, head, penalty=0.0):
 
 @pytest.mark.thorough
 def test_the_last_layer_is_at_the_maximum_of_the_posterior():
-    """`fit_lbfgs` from the same weights finds the same maximum. The loss is not convex: it contains a learned scale."""
+    """From the same weights, `fit_lbfgs` finds this maximum, too. The loss is not convex: it has a learned scale."""
     kit = KITS[1]
     x, y, _ = line()
     model = hidden(kit, 2, kit.heads.Normal(), 1 / (2 * len(x) * PRIOR**2))

@@ -151,8 +151,8 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
         found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
         np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
     # The widest interval of `still` is from 2 to 10. For a count from 2 to 9, take the mean of the model's CDF at this
-    # count and at the count before. The calibrated CDF is a linear function of this mean. The function maps the model's
-    # CDF at 1 to 0.05, and the model's CDF at 9 to 0.95.
+    # count and at the count before. The calibrated CDF is a linear function of this mean. It is 0.05 for the model's
+    # CDF at 1, and 0.95 for the model's CDF at 9.
     still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
     reached = (below(counts - 1) + below(counts)) / 2 - below(1)
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)
@@ -202,7 +202,7 @@ def test_a_flow_that_decreases_is_conformalized():
     reach = np.sort(np.abs(errors), axis=0)[17]  # 18 = (19 + 1) 0.9
     assert conformal.corrections[0.9] == pytest.approx(reach - stats.norm.ppf(0.95), rel=1e-4)
     # We compare the CDF at the expected ends with the levels, because a search for the quantiles would take most of the
-    # time. A relative error of 1e-3 in an end would change the CDF by 1e-4.
+    # test's time. A relative error of 1e-3 in an end would change the CDF by 1e-4.
     ends = -np.exp(np.stack([x[:2] + reach, x[:2] - reach]))
     levels = np.broadcast_to(np.reshape([0.05, 0.95], [2, 1, 1]), ends.shape)
     np.testing.assert_allclose(nllfit.cdf(predict_distribution(conformal, x[:2]), ends), levels, atol=1e-4)

@@ -56,7 +56,7 @@ def test_the_temperature_matches_scipys_optimum(kit, factor):
 def test_scaling_never_lowers_the_likelihood_nor_changes_the_order_of_classes(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(scale=10.0 ** rng.uniform(-3, 3), size=[20, 4]).astype("float32")
-    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # the second logit is the larger by one bit
+    x[0] = [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, 0.0]  # the second logit exceeds the first by one bit
     labels = rng.integers(0, 4, 20)
     model = classifier(KITS[0], "Categorical", 4)
     scaled = scale_temperature(model, x, labels)

@@ -96,7 +96,7 @@ ODD = [
 
 
 def odd_sample(seed):
-    """A few numbers with a random location and spread; some samples are rounded, positive or have an outlier."""
+    """A few numbers with a random location and spread. A sample may be rounded or positive, or have an outlier."""
     rng = np.random.default_rng(seed)
     y = 10 ** rng.uniform(-3, 5) * rng.normal(size=rng.integers(4, 12)) + rng.choice([0.0, 1.0, -3.0, 1e4])
     y[0] *= rng.choice([1.0, 1e5])
@@ -248,7 +248,7 @@ def test_each_element_of_an_outcome_has_a_corner_of_its_own():
 
 
 def test_two_independent_elements_reach_the_maxima_of_two_fits():
-    """The best peak of each element is at an observation, where the likelihood has a corner.
+    """The likelihood of each element has a corner at each observation, and is largest at one of them.
 
     The two best peaks are in different rows of `y`. They would also be in different rows if each column were sorted.
     """

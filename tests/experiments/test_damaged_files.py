@@ -49,7 +49,7 @@ READERS = {
 
 
 def mutants(content, count):
-    """Variants of a file's content with bytes changed, removed, repeated or truncated."""
+    """Variants of a file's content: some bytes are changed, removed or repeated, or the end is missing."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         mutant = bytearray(content)

@@ -181,7 +181,7 @@ def test_both_tails_of_a_beta_are_accurate():
 
 
 def special_log_beta(a, b, y):
-    """The logarithm of SciPy's CDF. If the CDF underflows, the logarithm of the first term of its power series."""
+    """The logarithm of SciPy's CDF or, if this underflows, of the first term of its power series."""
     below = special.betainc(a, b, y)
     return np.where(below > 0, np.log(np.maximum(below, 1e-320)), a * np.log(y) - np.log(a) - special.betaln(a, b))
 

@@ -46,8 +46,8 @@ def test_the_contrasts_to_a_group_of_zeros_are_named():
 def test_a_group_of_one_class_is_named():
     """All rows of group b have class q, so its logit goes to infinity in this group.
 
-    But the axis with the smallest curvature does not lead to infinity. Along this axis, the logits of q and r in group
-    b rise or fall together, and the logit of r changes more than the logit of q. So a long move in either direction
+    But the eigenvector of the smallest curvature does not lead to infinity. Along it, the logits of q and r in group b
+    rise or fall together, and the logit of r changes more than the logit of q. So a long move in either direction
     lowers the likelihood. The next axis leads to infinity.
     """
     data = rows()
@@ -98,7 +98,7 @@ def test_if_all_outcomes_are_at_one_end_only_the_intercept_is_named(family, outc
 
 
 def test_a_column_that_separates_all_but_two_equal_rows_is_named():
-    """The two equal rows have `x = 0`, and one of them is in each class.
+    """The two equal rows have `x = 0`, and each class contains one of them.
 
     At the end of the search, the losses of all other rows are exactly 0. So the slope along `x` is a rounding error.
     """
@@ -110,7 +110,7 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
 
 @pytest.mark.parametrize("seed", [51, pytest.param(90, marks=pytest.mark.thorough)])
 def test_newtons_step_leads_to_infinity_between_directions_of_very_different_curvature(seed):
-    """No eigenvector of the information separates the classes. The directions that do lie between two eigenvectors."""
+    """No eigenvector of the information separates the classes. The directions that separate them are between two."""
     rng = np.random.default_rng(seed)
     x = np.column_stack([rng.integers(0, 3, 60), np.round(rng.normal(size=60), 1)])
     predictor = x @ rng.normal(size=2) * 80

@@ -28,7 +28,7 @@ def test_a_wide_table_is_not_binned():
 
 
 def test_the_forest_matches_scikit_learn(rng):
-    """The outcomes are 0, 1 and 2. So the trees predict `y`, standardised, and the indicators `y <= 0` and `y <= 1`."""
+    """Outcomes are 0, 1 and 2. So the trees predict the standardised `y` and the indicators `y <= 0` and `y <= 1`."""
     x, y = rng.normal(size=[80, 3]), rng.integers(0, 3, [80, 1]).astype(float)
     # We give scikit-learn exactly these targets, because rounding errors decide between splits of equal gain.
     targets = forest._targets(y[:, 0])

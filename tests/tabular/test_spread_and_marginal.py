@@ -222,7 +222,7 @@ def test_weights_count_rows(rng):
 
 @pytest.mark.parametrize("weights", [None, np.arange(1.0, 31.0)])
 def test_equal_outcomes_have_the_unit_1(weights):
-    """The mean of thirty outcomes of 0.1 has a rounding error. It must not be taken for a standard deviation."""
+    """The mean of thirty outcomes of 0.1 has a rounding error, which must not be taken for a standard deviation."""
     target = standardised_target.LocationScale(nllfit.Family("Normal", 1), rows_of(np.full([30, 1], 0.1), weights))
     assert (target.loc, target.unit) == (0.1, 1.0)
     np.testing.assert_array_equal(forest._targets(np.full(30, 0.1))[:, 0], 0.0)

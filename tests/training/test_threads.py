@@ -1,4 +1,4 @@
-"""Models in different threads do not affect each other, also while one of them reads data."""
+"""Models in different threads do not affect each other, even while one of the threads reads data."""
 
 import concurrent.futures
 import threading

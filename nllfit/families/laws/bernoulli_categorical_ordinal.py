@@ -77,7 +77,7 @@ def _log_probs_of_ordered_logistic(d: tfd.OrderedLogistic) -> tf.Tensor:
 
 
 def _log_probs_of_stopping_ratio(d: tfd.StoppingRatioLogistic) -> tf.Tensor:
-    below, above = _log_odds_tails(d)  # TFP computes `above` from `below`, and its gradient is NaN far from a cutpoint
+    below, above = _log_odds_tails(d)  # far from a cutpoint, TFP's `above` has a NaN as gradient
     return _padded(below, 0, 1) + _padded(tf.cumsum(above, -1), 1, 0)
 
 

@@ -67,7 +67,7 @@ def _skellam_cdf(d: tfd.Skellam, k: tf.Tensor) -> Tails:
     stride = tf.math.ceil((smaller_rate + 10 * tf.sqrt(smaller_rate) + 20 - low) / 128)
     j = low + stride * tf.range(128, dtype=k.dtype)
     weights = stride * tf.exp(j * tf.math.log(smaller_rate) - smaller_rate - tf.math.lgamma(j + 1))
-    upper = tf.where(first >= second, k + j, j - k - 1)  # N1 - N2 <= k means N1 <= k + N2, or N2 > N1 - k - 1
+    upper = tf.where(first >= second, k + j, j - k - 1)  # N1 - N2 <= k if N1 <= k + N2, that is, if N2 > N1 - k - 1
     is_valid = upper >= 0
     above, below = gamma_tails(tf.nn.relu(upper) + 1, larger_rate)
     poisson = tf.where(is_valid, below, 0.0), tf.where(is_valid, above, 1.0)

@@ -12,7 +12,7 @@ from nllfit.families.numerics import log1mexp
 __all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
 
 _LOG_2 = math.log(2)
-# `positive_part` returns at least this number, because the logarithm has no derivative at 0.
+# The least value of the first part that `positive_part` returns, because the logarithm has no derivative at 0.
 _TINY = 1e-300
 
 
@@ -70,7 +70,7 @@ def _stretched_crps(standard, y, left, right):
     The halves have the probabilities `left / (left + right)` and `right / (left + right)`, so the density is continuous
     at 0. On the side of `y`, the tail probability is a multiple of the tail probability of the symmetric distribution.
     So the integral of the tail from 0 to `y` follows from `standard`, the CRPS of the symmetric distribution. With
-    `left = 0`, only the upper half remains.
+    `left = 0`, only the right half remains.
     """
     at_mode = standard(tf.zeros_like(y))
     scale, distance_to_mode = tf.where(y < 0, left, right), distance(y)

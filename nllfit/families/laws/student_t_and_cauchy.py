@@ -116,7 +116,7 @@ STUDENT_T: Mapping[type, Facts] = {
         crps=lambda d, y: d.scale * _standard_crps(d.df + tf.zeros_like(y), _standard(d, y)),
         search=SearchPolicy(scattered="loc"),
     ),
-    # The likelihood is largest for the narrowest interval that contains the sample. An end may be infinite.
+    # The likelihood is largest for the narrowest interval that contains the sample. A user may hold an end at infinity.
     tfd.TruncatedCauchy: Facts(
         links=HIGH,
         endless=("low", "high"),
