@@ -97,8 +97,8 @@ def bent_normal(params):
 #
 # ## Three heads
 #
-# We train one network for each head. Each network has its own hidden layer of 16 units. `nllfit.initialize` starts
-# training at the marginal distribution of the anomalies.
+# We train one network for each head. Each network has its own hidden layer of 16 units. `nllfit.initialize` sets
+# the weights so that training starts at the marginal distribution of the anomalies.
 
 # %%
 choices = {

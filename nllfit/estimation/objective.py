@@ -17,10 +17,10 @@ from nllfit.optimum.optimum_and_verdict import Derivatives
 
 __all__ = ["Objective"]
 
-# The largest number of elements in a chunk of `y`, which limits the memory for intermediate results.
+# To limit memory, `y` is processed in chunks of at most this number of elements.
 _CHUNK_SIZE = 1 << 18
-# The largest number of log-densities in one call for several points, which limits the memory. A log-density that is
-# computed by quadrature takes the memory of 340 numbers.
+# To limit memory, a call that evaluates several points computes at most this number of log-densities. A log-density
+# that is computed by quadrature takes the memory of 340 numbers.
 _LOG_DENSITIES_AT_ONCE = 1 << 14
 # A subsample of this size suffices to check derivatives and to choose the step sizes of finite differences.
 _FEW_OBSERVATIONS = 200

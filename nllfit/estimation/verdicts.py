@@ -1,4 +1,4 @@
-"""Describes the result of a search in words: it converged, or the reason why it found no maximum."""
+"""Says in words how a search ended: that it converged, or why it found no maximum."""
 
 import numpy as np
 

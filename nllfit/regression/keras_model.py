@@ -68,7 +68,7 @@ class Predictor:
 
 
 def sizes(family: ParametricFamily) -> dict[str, int]:
-    """Returns the number of elements of each parameter, in the order of the family's vector."""
+    """Returns the number of elements of each parameter. The parameters are in the order of `family.parameter_names`."""
     values = family.parameters(tf.zeros([family.params_size], tf.float64))
     num_elements = {name: math.prod(values[name].shape) for name in family.parameter_names}
     if sum(num_elements.values()) != family.params_size or family.shared:
