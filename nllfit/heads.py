@@ -2,8 +2,8 @@
 
 A head is a `tfp.layers.DistributionLambda` that makes the distributions of a `Family`. The docstring of each head
 documents its family and arguments. Where a tensor is needed (in `predict`, in Keras's own metrics and in an exported
-model), the output is converted to the distribution's `central_value`: the mean, the probabilities of classes, or the
-median if the mean is not finite or the distribution is truncated to a fixed interval (`Truncated`). If TFP has no
+model), the output is converted to the distribution's `central_value`. It is the mean or, for classes, their
+probabilities. If the mean is not finite, and for a `Truncated` with a fixed window, it is the median. If TFP has no
 median, the mode replaces it. The `central_value` of a mixture is the weighted mean of the central values of its
 components. A head computes in the dtype of its input, or in float32 if the input has 16 bits.
 

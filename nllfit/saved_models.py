@@ -27,7 +27,7 @@ _ERRORS_OF_DAMAGED_FILES = (
 
 @contextlib.contextmanager
 def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Creates a folder to write files to. If an error ends the block, the folder is empty again.
+    """Creates a folder to write files to. If an error ends the `with` block, the folder is emptied.
 
     Raises a `ValueError` if the folder exists and is not empty.
     """

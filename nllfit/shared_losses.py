@@ -114,7 +114,7 @@ class BetaNLL:
       name: name of the loss.
 
     Raises:
-      ValueError: in the cases in which `nllfit.negative_log_likelihood` raises it, and if one of these is true:
+      ValueError: in the cases in which `nllfit.negative_log_likelihood` raises it, or if one of these is true:
         - `beta` is not between 0 and 1.
         - The elements of the outcome depend on each other, or are class labels.
         - A variance is infinite. (In a graph this is a `tf.errors.InvalidArgumentError`. XLA does not check it.)

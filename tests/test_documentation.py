@@ -65,7 +65,7 @@ def namespace(examples):
 
 
 def model():
-    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # with other seeds, outcomes may be 40 sigma away
+    initializer = tf_keras.initializers.GlorotUniform(seed=0)  # other seeds may predict means 40 sigma away
     dense = tf_keras.layers.Dense(2, input_shape=(3,), kernel_initializer=initializer)
     return tf_keras.Sequential([dense, heads.Normal()])
 

@@ -176,7 +176,7 @@ def test_weights_or_components_of_a_mixture_may_be_common_to_all_rows(event):
 @pytest.mark.thorough
 @pytest.mark.parametrize("event", [(), (2,)])
 def test_a_mixture_of_censored_families_has_the_quantiles_of_the_uncensored_mixture(event):
-    """The outcomes of a censored family have one more axis, of the two ends of an interval."""
+    """The outcomes of a censored family have one more axis, which holds the two ends of an interval."""
     rng = np.random.default_rng(0)
     normal = nllfit.Family("Normal", event)
     params = [tf.constant(rng.normal(size=[3, normal.params_size])) for _ in range(4)]

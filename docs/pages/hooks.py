@@ -21,7 +21,7 @@ logging.getLogger("tensorflow").setLevel("ERROR")  # hides warnings about TFP's 
 def on_files(files, config):
     """Adds the generated pages and their figures."""
     logging.getLogger("mkdocs").info("Running the tutorials that have changed")
-    sys.path.insert(0, _ROOT)  # MkDocs undid the first change; new processes inherit this one
+    sys.path.insert(0, _ROOT)  # again: MkDocs resets the path, which new processes inherit
     with tutorials.running():
         generated = dict(reference.pages())
         generated["index.md"] = home.page()

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.peers --data FOLDER
 
-The tables are the files of the folder and three data sets: diabetes from scikit-learn, and fair and randhie from
+The tables are the files of the folder and three data sets: `diabetes` from scikit-learn, and `fair` and `randhie` from
 statsmodels. A file NAME.txt contains numbers separated by blanks. A file NAME.csv has a header. Its text fields are
 categories, and its empty fields are missing values. The target is the last column. Each split of a table has 90%
 training and 10% test rows. The number of splits is `--splits`, but at most 20, and at most 5 for a table with more than

@@ -61,7 +61,7 @@ MODELS = {  # hidden layers, input shape, classes, batch size, steps per epoch, 
 }
 TITLES = {"small": "16-64-2, batch 32", "medium": "16-256-256-2, batch 128", "large": "784-512-512-10, batch 128"}
 TITLES |= {"cnn": "CNN on 28x28, batch 64", "dataset": "small, a tf.data.Dataset", "sequence": "small, a Sequence"}
-# The number of seconds for which a contender trains before its time is measured, while XLA compiles in the background.
+# Before its time is measured, a contender trains for this number of seconds, while XLA compiles in the background.
 SETTLE = 3.0
 JOBS = {  # the times that each job measures, and their titles
     "fresh": {"fresh": "a fresh model, 40 epochs"},

@@ -5,7 +5,8 @@ Methods that subclasses of `tfd.Distribution` override, such as `_log_prob`, do 
     adapter.py       the interface to a model of either Keras version
     keras2.py        private names of tf_keras, in an implementation of the interface
     keras3.py        private names of Keras 3, in an implementation of the interface
-    tensorflow.py    private names of TensorFlow and TensorFlow Probability
+    tensorflow.py    private names of TensorFlow
+    tensorflow_probability.py  private names of TensorFlow Probability
     keras_models.py  functions that use only public names of both Keras versions
 
 `adapter_of(model)` returns the adapter for the Keras version of a model, so other modules need not know the version.

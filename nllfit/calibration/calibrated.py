@@ -40,7 +40,7 @@ class Calibrated(abc.ABC):
     the attribute `distribution`.
 
     Attributes:
-      model: a Keras 2 or Keras 3 model that ends in one head, an `Ensemble`, a `Laplace`, or another calibrated model.
+      model: an `Ensemble`, a `Laplace`, another calibrated model, or a Keras 2 or Keras 3 model that ends in one head.
     """
 
     def __init__(self, model: Any):

@@ -37,8 +37,8 @@ class Coordinates:
     Args:
       family: a family object, such as a `Family` or a `Censored`.
       held: the names of the parameters that are held fixed. The parameters that are neither in `held` nor in
-        `family.fixed` are free. Methods take the values of the parameters that are held fixed as a dict, which is also
-        called `held`.
+        `family.fixed` are free. Methods have an argument `held`, too: a dict of the values of these
+        parameters.
 
     Attributes:
       family: a copy of the family that does not check outcomes. In this copy, the positive parameters that have no

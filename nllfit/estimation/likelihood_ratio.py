@@ -77,10 +77,10 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
 
     Args:
       a: the `Estimate` of the special case. The special case is either the family of `b` with at least one more
-        parameter held at a value, or a known special case. (For example, the Exponential is one of the Gamma.) Two
-        wrapped families (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) must have the same wrapper and window,
-        and the inner family of `a` must be a special case of the inner family of `b`. A family of counts is a special
-        case of the `ZeroInflated` and `Hurdle` families that wrap it.
+        parameter held at a value, or a known special case. (For example, the Exponential is a special case of the
+        Gamma.) Two wrapped families (`Censored`, `Truncated`, `ZeroInflated` or `Hurdle`) must have the same wrapper
+        and window, and the inner family of `a` must be a special case of the inner family of `b`. A family of counts is
+        a special case of the `ZeroInflated` and `Hurdle` families that wrap it.
       b: the `Estimate` of the general family.
 
     Returns:
@@ -180,7 +180,7 @@ def _num_at_bound(special: ParametricFamily, general: ParametricFamily) -> int:
             held_a, held_b, inner_a = held_a | _held_share(inner_a), held_b | _held_share(inner_b), inner_a.family
         elif isinstance(inner_b, ZeroInflated) and not _held_share(inner_b):
             # `inner_a` has no extra zeros, so their share is 0, which is a bound. But in a hurdle family of counts, the
-            # share is the probability of 0. `inner_a` has a positive probability of 0, so it is not at a bound.
+            # share is `P(Y = 0)`. This probability is positive for `inner_a`, so the share is not at a bound.
             num_at_bound += not (isinstance(inner_b, Hurdle) and inner_b.is_discrete)
             held_a |= {_ZERO_SHARE: None}
         else:

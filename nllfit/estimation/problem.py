@@ -70,7 +70,7 @@ class Problem:
         return dataclasses.replace(self, objective=self.objective.by_differences())
 
     def coordinates_of(self, natural: Numbers) -> np.ndarray:
-        """Returns the coordinates `[..., p]` of the free parameters. It is the inverse of the method `natural`."""
+        """Returns the coordinates `[..., p]` of the free parameters. This method is the inverse of `natural`."""
         return self.objective.coordinates.from_natural(self.units.inward(natural))
 
     def natural(self, w: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:

@@ -39,7 +39,7 @@ def _limit(objective: Objective, optimum: Optimum) -> str:
     w, direction = optimum.w, optimum.direction
     by_change = np.argsort(-np.abs(direction) / (1 + np.abs(w)))
     single_moves = (np.eye(len(w)) * np.sign(direction))[by_change]
-    # For each coordinate: whether the log-likelihood does not fall if this coordinate moves by 1 and no other moves.
+    # For each coordinate: whether the log-likelihood rises or stays equal if only this coordinate moves, by 1.
     rises = objective.values(w + single_moves) >= objective.value(w)
     fastest = by_change[np.argmax(rises)]
     far = w.copy()

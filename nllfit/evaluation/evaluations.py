@@ -43,7 +43,7 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. Multiples of `2 pi` may be added to angles. For a model with several outputs, a
+        is not masked counts as a row. Angles may differ by multiples of `2 pi`. For a model with several outputs, a
         dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
@@ -59,7 +59,7 @@ def evaluate(
           message names the row.)
         - `y` names an unknown output, the outputs have no names, or the model has several outputs and `y` names none.
         - `x` is missing, is given with a distribution, or contains NaN or an infinite number.
-        - `x` is a dataset that is empty, infinite or has weights, or `y` is given with it.
+        - `x` is a dataset, and it is empty, is infinite, has weights, or is given together with `y`.
         - A prediction is not finite, or a distribution has batch `[]`.
         - A level is not between 0 and 1, `batch_size` is not an int >= 1, or `seed` is not an int >= 0.
 
@@ -93,9 +93,9 @@ class Evaluation:
 
     An attribute that does not apply is None or, for `coverage`, `width` and `interval_score`, an empty dict.
 
-    Smaller scores are better, except for `accuracy`. If an outcome has several elements, a score is the mean over
-    elements, except `nll` and `crps`, which are sums over the outcome. If a row is a sequence, a score is the mean
-    over its steps.
+    Smaller scores are better, except for `accuracy`; `coverage` should be near its level. If an outcome has several
+    elements, a score is the mean over elements, except `nll` and `crps`, which are sums over the outcome. If a row is a
+    sequence, a score is the mean over its steps.
 
     Attributes:
       num_rows: `n`.

@@ -37,7 +37,7 @@ class Facts:
         bijector to this scale. Most parameters need no entry, because `links.twin` infers both from TFP's names, such
         as `logits` and `probs`.
       arguments: values that replace the defaults of the constructor's arguments.
-      of_one_shape: whether all parameters must have the same shape, because the constructor does not broadcast them.
+      of_one_shape: whether all parameters must have the same shape. True if the constructor does not broadcast them.
       class_axis: computes the length of a vector parameter, such as `logits`, from `num_classes`. The shape of a label
         does not show this length. None for families whose outcomes are not class labels.
       endless: the arguments of the constructor that may be infinite.

@@ -35,7 +35,7 @@ class FiniteLaw(Law):
     def cdf(self):
         d = self.distribution
         probs, outcomes = d.probs_parameter(), d.outcomes
-        # As in TFP, a number that is below an outcome by no more than the tolerance counts as this outcome.
+        # As in TFP, a number is equal to an outcome if it is below this outcome by at most the tolerance.
         outcomes -= d.parameters["atol"] + d.parameters["rtol"] * tf.abs(outcomes)
 
         def tails(y):

@@ -24,19 +24,19 @@ _TEST_ROWS = 3  # rows in a test call of the function; with one row, a wrong bat
 class DistributionLambda(Head):
     """A head whose distribution, such as a normalizing flow, is made from the layer's inputs by a user's function.
 
-    The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y).
-    As a tensor, the output is the mean of the distribution, or the median or mode if there is no mean. If TFP knows
-    none of these for a flow, the output is the bijector's value at the mean of the base distribution. A saved model
-    contains only the name of the function. The function must be registered with Keras under this name.
+    The function defines domain and link. Formula: -log p(y) = -make_distribution(params).log_prob(y). Converted to a
+    tensor, the output is the mean of the distribution, or the median or mode if there is no mean. If TFP knows none of
+    these for a flow, the output is the bijector's value at the mean of the base distribution. A saved model contains
+    only the name of the function. The function must be registered with Keras under this name.
 
     Args:
       make_distribution: a function, or its registered name. It maps numbers `[..., params_size]` to a
         `tfd.Distribution` of batch `[...]` and of the event shape of the outcomes. The function must not
         create variables.
       params_size: the number of inputs per row.
-      validate_args: True (the default): an outcome outside the support raises an error, whatever the `validate_args`
-        of the function's distribution. False: the `validate_args` of the function's distribution decides. TFP's default
-        is False, which allows soft labels.
+      validate_args: True (the default): an outcome outside the support raises an error, even if the function's
+        distribution has `validate_args=False`. False: the `validate_args` of the function's distribution decides. TFP's
+        default is False, which allows soft labels.
 
     Raises:
       ValueError: if one of these is true:

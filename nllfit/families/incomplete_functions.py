@@ -184,7 +184,7 @@ def _if_any(rows: tf.Tensor, computed: Callable[[bool], Sequence[tf.Tensor]]) ->
     """Returns `computed(True)` if any row is selected, else `computed(False)`, which omits the costly quadrature.
 
     If derivatives are needed, `computed` must compute and return them itself, because XLA cannot compile the derivative
-    of a `tf.cond` in a `tf.function` that another one calls.
+    of a `tf.cond` if the `tf.cond` is in a `tf.function` that another `tf.function` calls.
     """
     first, second = tf.cond(tf.reduce_any(rows), lambda: list(computed(True)), lambda: list(computed(False)))
     return first, second

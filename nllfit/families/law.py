@@ -232,7 +232,7 @@ class Law:
         return central_value(self.unchecked())
 
     def unchecked(self) -> "Law":
-        """Returns `self`, but in a graph without its assertions, because TensorFlow never prunes assertions."""
+        """Returns `self` or, in a graph, a copy without assertions, because TensorFlow never prunes assertions."""
         if tf.executing_eagerly() or not self.distribution.validate_args:
             return self
         return law_of(unchecked(self.distribution))

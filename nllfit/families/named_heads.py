@@ -1,4 +1,4 @@
-"""The named heads. `nllfit.heads` makes a layer of tf_keras from each, and `nllfit.keras3.heads` a layer of Keras 3.
+"""The named heads. `nllfit.heads` has them as layers of tf_keras, and `nllfit.keras3.heads` as layers of Keras 3.
 
 The docstring of each class gives *domain, link, formula* of its head. `u`, `v`, `w` are the outputs of the layer before
 the head. In `softplus(u) + eps`, `eps` is the resolution of the dtype (1.2e-7 in float32). A `floor` replaces `eps`:
@@ -81,7 +81,7 @@ class Categorical(_OfClasses):
     Domain: y in {0, ..., num_classes - 1}, one label per row. Labels have shape `[B]`, or `[B, 1]` after Keras's `fit`
     has reshaped them.
     Link: p = softmax(u). Formula: -log p(y) = logsumexp(u) - u_y.
-    As a tensor, the output is the probabilities `[B, num_classes]`.
+    Converted to a tensor, the output is the probabilities `[B, num_classes]`.
 
     Args:
       num_classes: the number of classes, at least 2.
@@ -290,7 +290,7 @@ class StudentT(Elementwise):
     Domain: y real. Links: df = softplus(u) + eps, loc = v, scale = softplus(w) + eps.
     Formula: -log p(y) = (df + 1)/2 log(1 + z^2 / df) + log(scale) + log B(1/2, df/2) + log(df) / 2, with
     z = (y - loc) / scale.
-    B is the beta function. As a tensor, the output is loc, which is the median and, for df > 1, also the mean.
+    B is the beta function. Converted to a tensor, the output is loc: the median and, for df > 1, also the mean.
 
     Args:
       event_shape: shape of one outcome, an int or a tuple; by default 1.

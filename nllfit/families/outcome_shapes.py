@@ -75,7 +75,7 @@ def weights_of_outcomes(weights: Any, batch_shape: tf.TensorShape, batch_shape_t
     """
     weights = as_numbers("sample_weight", weights)
     weights = weights if weights.dtype.is_floating else tf.cast(weights, tf.float32)
-    rank = weights.shape.rank  # None if the rank changes between calls of Keras 3
+    rank = weights.shape.rank  # None in Keras 3 if the rank differs from call to call
     if rank == batch_shape.rank + 1 and weights.shape[-1] == 1:
         weights, rank = tf.squeeze(weights, -1), batch_shape.rank
     if rank is not None and not (rank <= batch_shape.rank and _broadcasts(weights.shape, batch_shape)):

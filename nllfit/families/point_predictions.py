@@ -16,7 +16,8 @@ def central_value(law: Any) -> tf.Tensor:
 
     Returns:
       A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If an outcome contains
-      the ends of an interval or a window, the result predicts only the number, before censoring or truncation.
+      the ends of an interval or a window, the result predicts only the number, not
+        the ends, before censoring or truncation.
 
     Raises:
       NotImplementedError: if TFP has no mean, median or mode of the family.
@@ -56,7 +57,7 @@ def _with_fallback(law, mean):
             value = tf.cast(constant_law.center(), mean.dtype)
         except NotImplementedError:
             return constant_mean
-        return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, as the mean does
+        return tf.where(tf.math.is_nan(value), constant_mean, value)  # the center may overflow, too
 
     # A median can be costly, so it is computed only if a mean is not finite.
     fallback = tf.cond(tf.reduce_all(is_finite), lambda: constant_mean, elsewhere)

@@ -167,7 +167,7 @@ class TruncatedLaw(Law):
         start, end = whole(low), whole(high)
 
         def probability_between(first, last):
-            """Returns the probability between two points from their CDF and survival function.
+            """Computes the probability between two points from the CDF and the survival function at these points.
 
             The result is the difference of two CDF values or of two survival-function values. We choose the smaller
             values, because their difference loses fewer digits.

@@ -59,7 +59,7 @@ def weight_names(model: Model, features: Features) -> list[list[str]]:
 
 
 def labels(name: str, indices: Sequence[Sequence[Any]]) -> list[str]:
-    """Returns labels such as `kernel[age, 0]`, one for each combination of one index per axis.
+    """Returns labels such as `kernel[age, 0]`, one for each combination of indices, with one index from each axis.
 
     `indices` has a list of indices for each axis. If `indices` is empty, the only label is `name`.
     """

@@ -29,7 +29,7 @@ class Coefficients(MaximumLikelihoodFit):
       covariance: `[q, q]`. All elements are NaN if the covariance does not exist; `message` gives the reason. For
         a coefficient that is not identified, the variance is infinite and the covariances are NaN.
       kind: the estimator of the covariance: "observed information" or "sandwich". It is "sandwich, 12 groups" for 12
-        groups, and "Laplace approximation" for the information of a model with regularizers.
+        groups. If the model has regularizers, "Laplace approximation" replaces "observed information".
       log_likelihood: in nats, the sum over the rows.
       num_observations: the number of rows, or the sum of their weights.
       num_parameters: the number of trainable weights, minus the number of directions that do not change the likelihood.

@@ -55,7 +55,7 @@ def initialize(model: Model, x: Any, y: Any, sample_weight: Any = None) -> None:
 
     Raises:
       TypeError: if `model` is not a Keras model, or none of its outputs comes from a head.
-      ValueError: in the cases in which `maximum_likelihood` raises it, and if one of these is true:
+      ValueError: in the cases in which `maximum_likelihood` raises it, or if one of these is true:
         - No bias sets the parameters of a head. (The model then keeps its weights.)
         - `x` is a dataset.
         - The data are missing, empty, of different lengths or not finite.

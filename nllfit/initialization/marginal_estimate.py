@@ -44,7 +44,7 @@ def marginal_numbers(family: ParametricFamily, y: np.ndarray, weights: np.ndarra
     labels, L-BFGS estimates them. There is one exception: if a component of a mixture could concentrate at a value that
     is often repeated, L-BFGS does not run, and its initial point is the estimate. Finally the estimate is changed so
     that training can continue from it: bounds of the support move outward from the ends of the sample, and large
-    parameters, at which the likelihood is flat, move toward 0.
+    parameters in which the likelihood is flat move toward 0.
 
     Args:
       family: a family without shared parameters.

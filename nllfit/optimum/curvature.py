@@ -77,8 +77,8 @@ def drops_around(
     If the function is a log-likelihood, each drop is about 1/2. There are two kinds of moves, each in both directions:
 
     - a move along each axis;
-    - for each coordinate, a move that changes this coordinate by its standard error, and the other coordinates to the
-      values that maximise the quadratic approximation. A coordinate whose standard error is 0 has no move.
+    - for each coordinate, a move that changes this coordinate by its standard error. It moves the other coordinates to
+      the values that then maximise the quadratic approximation. A coordinate whose standard error is 0 has no move.
 
     Moves along the axes are not enough. If two axes have the same curvature, `eigh` may return any two orthogonal
     directions in their plane. Suppose that two coordinates lie in this plane, and that the function rises without end

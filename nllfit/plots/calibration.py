@@ -26,8 +26,8 @@ def reliability_diagram(ax: Axes, y: ArrayLike, probabilities: ArrayLike, num_bi
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      y: `[n]`, 1 if the event happened and 0 otherwise; or class labels `[n, ...]`, or one-hot rows `[n, num_classes]`,
-        such as `Evaluation.y`.
+      y: `[n]`, 1 if the event happened and 0 otherwise; or classes, such as `Evaluation.y`: labels `[n, ...]`, or
+        one-hot rows `[n, num_classes]`.
       probabilities: the probability of the event, `[n]`; or class probabilities `[n, ..., num_classes]`, such as
         `Evaluation.probabilities`. For classes, the event is that the most probable class is correct.
       num_bins: the number of bins of equal width; empty bins are not drawn. `Evaluation.calibration_error` uses 15.
@@ -89,7 +89,7 @@ def pit_histogram(ax: Axes, pit: ArrayLike, num_bins: int = 10) -> Axes:
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      pit: the predicted CDF at each outcome, of any shape, such as `Evaluation.pit`.
+      pit: an array of any shape, such as `Evaluation.pit`: the predicted CDF at each outcome.
       num_bins: the number of bins of equal width.
 
     Returns:
@@ -127,8 +127,8 @@ def coverage_curve(ax: Axes, pit: ArrayLike) -> Axes:
 
     Args:
       ax: a `matplotlib.axes.Axes`.
-      pit: the predicted CDF at each outcome, of any shape, such as `Evaluation.pit`. An outcome is in the central
-        interval of probability `p` if `|2 PIT - 1| <= p`.
+      pit: an array of any shape, such as `Evaluation.pit`: the predicted CDF at each outcome. An outcome is in the
+        central interval of probability `p` if `|2 PIT - 1| <= p`.
 
     Returns:
       `ax`.

@@ -81,7 +81,7 @@ def _turnbull(lower, upper):
     starts, ends = np.stack([lower, np.where(is_exact, 0, 2)], 1), np.stack([upper, np.ones(len(upper))], 1)
     endpoints, rank = np.unique(np.concatenate([starts, ends]), axis=0, return_inverse=True)
     first, last = np.split(rank.reshape(-1), 2)
-    # The estimate has mass only between two successive endpoints that are the start and the end of intervals.
+    # The estimate has mass only between the start of an interval and the next endpoint, if this is an interval's end.
     is_start, is_end = (np.isin(np.arange(len(endpoints)), ranks) for ranks in (first, last))
     mass_indices = np.flatnonzero(is_start[:-1] & is_end[1:])
     inside = ((first[:, None] <= mass_indices) & (mass_indices < last[:, None])).astype(float)

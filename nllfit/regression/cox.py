@@ -57,7 +57,7 @@ def cox_regression(
 
     Raises:
       ImportError, TypeError: in the cases that `regression` lists.
-      ValueError: in the cases that `regression` lists, and if one of these is true:
+      ValueError: in the cases that `regression` lists, or if one of these is true:
         - The outcome is not `Surv(...)`, or the formula has no terms.
         - A time is not finite, or a `stop` is not after its `start`.
         - An event is neither 0 nor 1, or there is no event.

@@ -72,9 +72,9 @@ def regression(
         `Surv(time, event)` with `event` 1 for an event and 0 for censoring, `left_censored(y, observed)` or
         `interval_censored(lower, upper)`. A column of text contains class labels.
       data: a pandas `DataFrame`, or a dict of columns. The columns that are used must have no missing values.
-      family: the name or class of a distribution of TFP, or a family object, such as `Family`, `ZeroInflated`,
-        `Hurdle` or `Censored`, without shared parameters. A family object must contain its links and fixed values. For
-        class labels use "Bernoulli" (the second label is 1), "Categorical" (the first label is the reference) or
+      family: the name or class of a distribution of TFP, or a family object, such as `Family`, `ZeroInflated`, `Hurdle`
+        or `Censored`. A family object must have no shared parameters, and contain its links and fixed values. For class
+        labels use "Bernoulli" (the second label is 1), "Categorical" (the first label is the reference) or
         "OrderedLogistic".
       weights: the number of times that each row counts: the name of a column, or `[n]`.
       offset: a term of `u` with coefficient 1, in addition to offsets in the formula: the name of a column, or `[n]`.

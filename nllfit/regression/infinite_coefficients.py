@@ -128,7 +128,7 @@ class _Coordinates:
 
 
 def _sentence(objective, coefficients, move, names):
-    """Returns the sentence for the coordinates' `move` to infinity. `coefficients` are the values after the move."""
+    """Returns the sentence for a `move` of the coordinates. `coefficients` are the coefficients after the move."""
     blocks = zip(objective.predictors, objective.designs, names, strict=True)
     owners = [
         (predictor, place, name, np.abs(column).max())

@@ -60,7 +60,7 @@ class Predictor:
         return INTERCEPT in self.design.names
 
     def inputs(self, matrix: np.ndarray, offset: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Returns the model's inputs for this parameter by name: the columns except the intercept, and the offset."""
+        """Returns the model's inputs for this parameter by name: the offset, and all columns except the intercept."""
         kept = [i for i, name in enumerate(self.design.names) if name != INTERCEPT]
         return {self.parameter: matrix[:, kept]} | (
             {} if offset is None else {f"{self.parameter}_offset": offset[:, None]}

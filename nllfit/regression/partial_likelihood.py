@@ -194,7 +194,7 @@ class PartialLikelihood:
         return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
     def _ranges(self, u):
-        """The group of each event, `[events]`. Events of a group have similar largest risks; see `_RANGE`."""
+        """The group of each event, `[events]`, by the largest risk at the time of the event; see `_RANGE`."""
         tops = self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]
         return np.floor((u.max() - tops) / _RANGE)
 

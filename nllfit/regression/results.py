@@ -159,6 +159,6 @@ class Regression(Hypotheses, Predictions, Diagnostics):
 
 
 def _are_ratios_e(low, high):
-    """Whether, for each element of `low` and `high`, the ratio `high / low` or the ratio of their odds is `e`."""
+    """Whether in every element, the ratio `high / low` or the ratio of the odds of `high` and `low` is `e`."""
     with np.errstate(all="ignore"):
         return bool(np.all(np.isclose(high / low, np.e) | np.isclose(high / (1 - high) * (1 - low) / low, np.e)))

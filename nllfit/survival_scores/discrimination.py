@@ -1,4 +1,4 @@
-"""Discrimination of predicted risks: the concordance index, and the area under the ROC curve at a time."""
+"""Discrimination of predicted risks: the concordance index, and the area under the ROC curve at a given time."""
 
 import bisect
 from typing import Any

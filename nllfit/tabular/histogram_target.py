@@ -24,9 +24,9 @@ class Histogram(Classes):
     the interval. Its scale is `sqrt(3)` times the standard deviation of these outcomes, so that neighbouring Normals
     overlap. If the outcomes are uniform in the interval, this scale is half the width of the interval. The scale is at
     least a thousandth of the standard deviation of all outcomes. The mixture has one more Normal with the mean and the
-    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread is a temperature,
-    as in `Classes`. An infinite temperature gives the marginal frequencies. The models are always trees, because the
-    outputs of a network would be independent logits, which do not use the order of the intervals.
+    standard deviation of all outcomes, because new outcomes can be outside all intervals. The spread is a temperature.
+    Unlike in `Classes`, an infinite temperature gives the marginal frequencies. The models are always trees, because
+    the outputs of a network would be independent logits, which do not use the order of the intervals.
 
     Args:
       y: the outcomes, `[n, 1]`.
@@ -38,7 +38,7 @@ class Histogram(Classes):
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None, has_few: bool):
         self.lower = np.unique(y) if has_few else _lower_ends(y)
-        if len(self.lower) == 1:  # equal outcomes, as a fold may have; a Categorical needs two classes
+        if len(self.lower) == 1:  # a fold may have equal outcomes, but a Categorical needs two classes
             self.lower = np.append(self.lower, np.nextafter(self.lower, np.inf))
         labels = self.training_outcomes(y)
         super().__init__(labels[:, None], len(self.lower), weights, self.lower)

@@ -195,7 +195,7 @@ class Search:
             return self.targets[key]
 
     def _needs_crps(self, distributions):
-        """Whether the likelihoods are of different kinds. Then only the CRPS can compare the distributions."""
+        """Whether the likelihoods are of different kinds. If so, only the CRPS can compare the distributions."""
         y, is_censored = self.rows.y, self.rows.is_censored
         if is_censored and not np.any(y[:, 0] == y[:, 1]):  # all likelihoods are probabilities
             return False

@@ -17,9 +17,9 @@ How `fit` works, file by file:
 
 How to extend it:
 
-- To stop a run by a new rule, write a Keras callback. Its `on_epoch_end` sets `self.model.stop_training = True`. If one
-  of Keras's own callbacks only reads the model, add its name to `_READERS` in callback_checks.py, so that one call
-  still runs many epochs.
+- To stop a run by a new rule, write a Keras callback. Its `on_epoch_end` sets `self.model.stop_training = True`.
+- If one call should still run many epochs although a callback of Keras reads the model, add the callback's name to
+  `_READERS` in callback_checks.py. The callback must not change the model.
 - To switch to XLA by a new rule, change `graph_or_xla.next_call`, or `_is_worth_compiling` if the rule depends on
   measured times. The number of steps in a call is set in `_max_steps`. Add a row for each rule to
   `tests/training/test_graph_or_xla.py`.

@@ -230,7 +230,7 @@ def fit(
 def _compile_mode(compile, replicas):
     """Returns the value of `compile` to use.
 
-    With several replicas the value is always "graph", because XLA does not support sums over replicas.
+    With several replicas, "auto" becomes "graph", and "xla" is refused, because XLA cannot sum over replicas.
     """
     if replicas.count > 1 and compile == "xla":
         raise ValueError('`compile` is "xla", and the model has several replicas: give "graph" or "auto".')
@@ -239,7 +239,7 @@ def _compile_mode(compile, replicas):
 
 @contextlib.contextmanager
 def _rows_counted(model, train):
-    """Tells layers with `kl_weight="1/n"` the number of training rows, for as long as the context is active."""
+    """A context in which layers with `kl_weight="1/n"` know the number of training rows."""
     layers = [layer for layer in adapter_of(model).layers if getattr(layer, "counts_rows", False)]
     count = train.num_rows if layers else None
     for layer in layers:

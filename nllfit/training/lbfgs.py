@@ -51,8 +51,8 @@ def fit_lbfgs(
     three Newton steps in a row that lower the loss by less than a quarter of what gradient and Hessian predict. This
     happens in networks with hidden layers.
 
-    Inputs and outcomes may be in any unit. The search begins at the model's weights, or at the weights that
-    `initialize` sets if the loss is lower there. (With the weights of `initialize`, the model predicts the marginal
+    Inputs and outcomes may be in any unit. The search begins at the model's weights or at the weights that
+    `initialize` sets, wherever the loss is lower. (With the weights of `initialize`, the model predicts the marginal
     distribution of the outcomes.) After Ctrl-C or an error, the model has the best weights found so far. The loss is
     compiled once for all models of one architecture (see `fit`) and any number of rows, so cross-validation compiles
     only once.

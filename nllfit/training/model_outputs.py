@@ -95,7 +95,7 @@ def known_outputs(model: Model, x: Any) -> tuple[list[Output], bool]:
 
 
 def _keeps_state(model):
-    """Returns whether a layer keeps a state from batch to batch, so that the model does not accept single rows."""
+    """Returns whether a layer keeps a state from batch to batch. Such a model does not accept single rows."""
     return any(getattr(layer, "stateful", False) for layer in adapter_of(model).layers)
 
 

@@ -76,7 +76,7 @@ def _checked(model, has_loss, has_metrics, name, x, y=None, sample_weight=None, 
     count and is not finite is replaced by an outcome in the support. If an outcome that counts is not finite, or is
     outside the support, a `ValueError` is raised. The `metrics` of `compile` change these rules: see `outcome_check`.
     """
-    outputs = known_outputs(model, x)[0] if has_loss else []  # not cached: sequences may differ in length
+    outputs = known_outputs(model, x)[0] if has_loss else []  # per batch: sequences may differ in length
     replacements = {}
     leaves = {id(leaf): f"`{name}`" + (f" (array {i})" if i else "") for i, leaf in enumerate(tf.nest.flatten(y))}
     names = [output.name for output in outputs]
@@ -119,9 +119,9 @@ def _refuse_strings(outcomes, head, name):
 def _refuse_outside(outcomes, head, counts, head_of_row, name, where):
     """Raises a `ValueError` for an outcome that the distribution of its row cannot have.
 
-    `head`, the distribution of one example row, finds the first outcome that may be impossible. The support may depend
-    on the parameters of a row, as for a Uniform. So `head_of_row(row)`, the distribution of the outcome's own row, then
-    decides whether the outcome is impossible.
+    The support of `head`, the distribution of one example row, shows the first outcome that may be impossible. The
+    support may depend on the parameters of a row, as for a Uniform. So `head_of_row(row)`, the distribution of the
+    outcome's own row, then decides whether the outcome is impossible.
     """
     row, reason = _first_outside(outcomes, head, counts)
     if row is None:

@@ -162,7 +162,7 @@ def test_shared_parameters_and_a_learned_prior_are_trained_together(kit):
     assert all(np.any(a != b) for a, b in zip(model.get_weights(), before, strict=True))
 
 
-@pytest.mark.thorough  # other tests train a model whose prior is a distribution
+@pytest.mark.thorough  # the case of a prior that is a distribution is in every run
 @mainly(keras)
 def test_a_model_is_a_prior_with_trained_weights(kit, tmp_path):
     layers = kit.keras.layers

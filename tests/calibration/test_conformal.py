@@ -151,8 +151,8 @@ def test_probabilities_of_counts_within_and_above_the_widest_interval_match_the_
         found = nllfit.cdf(predict_distribution(moved, x), counts + upper)
         np.testing.assert_allclose(found, below(counts + 10), rtol=1e-6)
     # The widest interval of `still` is from 2 to 10. For a count from 2 to 9, take the mean of the model's CDF at this
-    # count and at the count before. The calibrated CDF is a linear function of this mean. It is 0.05 for the model's
-    # CDF at 1, and 0.95 for the model's CDF at 9.
+    # count and at the count before. The calibrated CDF is a linear function of this mean. It is 0.05 where the mean
+    # equals the model's CDF at 1, and 0.95 where the mean equals the model's CDF at 9.
     still, counts = predict_distribution(Conformalized(model, {0.9: 0.0}), x), np.arange(2.0, 10.0)[:, None, None]
     reached = (below(counts - 1) + below(counts)) / 2 - below(1)
     np.testing.assert_allclose(nllfit.cdf(still, counts), 0.05 + 0.9 * reached / (below(9) - below(1)), rtol=1e-5)

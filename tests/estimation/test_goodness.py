@@ -48,7 +48,7 @@ def test_counts_are_tested_by_chi_square():
     y = np.random.default_rng(0).poisson(3.0, 200)
     found = goodness_of_fit(maximum_likelihood("Poisson", y))
     law = stats.poisson(y.mean())
-    edges = np.arange(7)  # the largest counts in seven bins; the eighth bin holds larger ones
+    edges = np.arange(7)  # the largest count in each of seven bins; an eighth has the rest
     expected = 200 * np.diff([0, *law.cdf(edges), 1])
     assert expected.min() >= 5
     observed = np.bincount(np.minimum(y, 7), minlength=8)

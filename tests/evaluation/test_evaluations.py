@@ -196,7 +196,7 @@ def test_scores_do_not_depend_on_the_block_size(name, monkeypatch):
     assert parts.to_dict().keys() == whole.to_dict().keys()
     for score, values in whole.scores.items():
         assert values.shape == (5,)
-        # This CRPS is an energy score from random draws. The draws for a row depend on the block that contains the row.
+        # For vectors, the CRPS is an energy score from random draws. The draws for a row depend on the row's block.
         is_of_draws = score == "crps" and name == "MultivariateNormalTriL"
         np.testing.assert_allclose(parts.scores[score], values, **({"atol": 0.5} if is_of_draws else {"rtol": 1e-5}))
     for name in ("coverage", "width", "interval_score"):

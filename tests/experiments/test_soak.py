@@ -24,7 +24,7 @@ def test_a_trial_finds_no_difference(trial):
     assert soak.TRIALS[trial](shop) < soak.TOLERANCE
 
 
-@pytest.mark.thorough  # the next test, which is in every run, tests that a run reports a difference
+@pytest.mark.thorough  # the next test is never left out, and also needs a difference
 def test_a_trial_finds_a_difference(monkeypatch):
     shop = soak.Workshop(soak.Job.drawn(3, 0))
     monkeypatch.setattr(nllfit, "fit", lambda *args, **kwargs: None)

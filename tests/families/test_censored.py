@@ -70,7 +70,7 @@ def check(found, expected, y, known):
     assert fine.sum() >= 4
 
 
-# These families are marked `thorough`, because they run the code of the Gamma or the Beta.
+# These families are marked `thorough`, because their code is that of the Gamma or the Beta, which are always tested.
 BY_QUADRATURE = {"Chi2", "ExpGamma", "InverseGamma", "StudentT"}
 
 

@@ -280,7 +280,7 @@ def test_powers_of_a_year_fit_like_powers_of_a_centred_year():
 
 
 def test_a_row_whose_risk_is_tiny_changes_nothing():
-    """The row with `x = -999` is the last. No other row is then at risk, so its event adds 0 to the log-likelihood."""
+    """The row with `x = -999` has the latest time, when no other row is at risk. So its event adds 0."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=200)
     t = rng.exponential(size=200) * np.exp(-x)

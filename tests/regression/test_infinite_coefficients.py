@@ -48,7 +48,7 @@ def test_a_group_of_one_class_is_named():
 
     But the eigenvector of the smallest curvature does not lead to infinity. Along it, the logits of q and r in group b
     rise or fall together, and the logit of r changes more than the logit of q. So a long move in either direction
-    lowers the likelihood. The next axis leads to infinity.
+    lowers the likelihood. The eigenvector of the next curvature leads to infinity.
     """
     data = rows()
     data["label"][data["g"] == "b"] = "q"
@@ -110,7 +110,7 @@ def test_a_column_that_separates_all_but_two_equal_rows_is_named():
 
 @pytest.mark.parametrize("seed", [51, pytest.param(90, marks=pytest.mark.thorough)])
 def test_newtons_step_leads_to_infinity_between_directions_of_very_different_curvature(seed):
-    """No eigenvector of the information separates the classes. The directions that separate them are between two."""
+    """No eigenvector of the information separates the classes. Directions between two eigenvectors do."""
     rng = np.random.default_rng(seed)
     x = np.column_stack([rng.integers(0, 3, 60), np.round(rng.normal(size=60), 1)])
     predictor = x @ rng.normal(size=2) * 80

@@ -162,7 +162,7 @@ def test_closed_forms_match_the_integral_and_their_gradients_differences(name):
             if h:
                 ends = scores[1 + 4 * i : 5 + 4 * i]
                 difference = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-                # The error of a difference grows as `h**4`, and the contribution of rounding errors as `1 / h`.
+                # The truncation error of a difference is proportional to `h**4`, and its rounding error to `1 / h`.
                 atol = 1e-8 + 1e-13 * np.max(scores) / h
                 np.testing.assert_allclose(derivative[0], difference, rtol=1e-7, atol=atol, err_msg=str(params))
 

@@ -127,7 +127,7 @@ def test_concordance_before_a_time_matches_a_loop_over_pairs():
 
 
 def test_causes_may_be_text_and_censoring_the_number_0():
-    """By hand: the row at time 1 is censored, so the event at time 2 happens to one of two rows."""
+    """The row at time 1 is censored, so the event at time 2 happens to one of two rows."""
     for cause in ([0, "a", "b"], np.array([0, "a", "b"], object)):
         np.testing.assert_allclose(survival_scores.cumulative_incidence([1.0, 2.0, 3.0], cause, "a")([3.0]), 0.5)
 

@@ -19,7 +19,7 @@ def rows_of(y, weights=None, is_censored=False):
 
 
 def mixture(locs, scales, logits=None):
-    """A mixture of Normals like an ensemble's prediction, with `locs` `[n, members]`."""
+    """A mixture of Normals, like an ensemble's prediction. `locs` has the shape `[n, members]`."""
     components = tfd.Independent(tfd.Normal(np.asarray(locs, float)[..., None], np.asarray(scales)[..., None]), 1)
     return tfd.MixtureSameFamily(tfd.Categorical(np.zeros(np.shape(locs)) if logits is None else logits), components)
 

@@ -138,7 +138,7 @@ def test_a_distribution_that_no_network_predicts_does_not_count():
 def test_a_histogram_has_few_values_in_all_folds_or_in_none(rng):
     """10 distinct values count as few among 100 rows, but not among the 80 training rows of a fold.
 
-    All folds must use the result for 100 rows.
+    All folds must decide by the 100 rows.
     """
     x, y = rng.uniform(size=[100, 1]), np.arange(100) % 10.0
     model = DistributionRegressor("Histogram", network="trees", random_state=0, warm_start=True).fit(x, y)

@@ -77,7 +77,7 @@ def _log_probs_of_ordered_logistic(d: tfd.OrderedLogistic) -> tf.Tensor:
 
 
 def _log_probs_of_stopping_ratio(d: tfd.StoppingRatioLogistic) -> tf.Tensor:
-    below, above = _log_odds_tails(d)  # far from a cutpoint, TFP's `above` has a NaN as gradient
+    below, above = _log_odds_tails(d)  # far from a cutpoint, the gradient of TFP's version is NaN
     return _padded(below, 0, 1) + _padded(tf.cumsum(above, -1), 1, 0)
 
 
@@ -128,7 +128,7 @@ LABELS: Mapping[type, Facts] = {
         crps=_brier_score_of_labels,
     ),
     tfd.Deterministic: Facts(
-        ends=lambda d: (-math.inf, math.inf),  # TFP's bijector onto a point fails with NumPy 2.4
+        ends=lambda d: (-math.inf, math.inf),  # TFP's bijector to the support fails with NumPy 2.4
         crps=lambda d, y: tf.abs(y - d.loc),
     ),
     tfd.FiniteDiscrete: Facts(crps=lambda d, y: _crps_of_finite(d.outcomes, d.probs_parameter(), y)),

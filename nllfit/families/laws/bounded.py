@@ -33,8 +33,9 @@ def _logit(y):
 def _beta_log_tails(logit: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
     """Returns a function that computes the log-tails of a `Beta` or a `SigmoidBeta`.
 
-    The log-tails are the logarithms of the CDF and of the survival function. Where one of these is tiny, the function
-    integrates the density of the logit of the Beta variable. `logit` maps an outcome to this logit.
+    The log-tails are the logarithms of the CDF and of the survival function. Where the CDF or the survival function is
+    tiny, the returned function integrates the density of the logit of the Beta variable. `logit` maps an outcome to
+    this logit.
     """
 
     def tails(d, y):

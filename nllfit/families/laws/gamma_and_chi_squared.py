@@ -1,4 +1,4 @@
-"""The Gamma and chi-squared families: powers, inverses and logarithms of their variables, and mixtures of Gammas."""
+"""The Gamma and chi-squared families, and families of powers, inverses, logarithms and mixtures of their variables."""
 
 import math
 from collections.abc import Mapping
@@ -66,7 +66,9 @@ def _gamma_crps(shape, rate, y):
 
 
 def _gamma_mean_minimum(a: tfd.Gamma, b: tfd.Gamma) -> tf.Tensor:
-    """Returns `-E|X - X'| / 2`, where `E|X - X'| = E[X sign(X - X')] + E[X' sign(X' - X)]`.
+    """Returns `-E|X - X'| / 2`, which `Facts.mean_minimum` allows in place of `E[min(X, X')]`.
+
+    `E|X - X'| = E[X sign(X - X')] + E[X' sign(X' - X)]`.
 
     The first term is `E[X] E[sign(X* - X')]`, where `X*` is a Gamma with the rate of `X` and with the concentration of
     `X` plus 1. `X* > X'` means `Z < rate' / (rate + rate')`, where `rate` and `rate'` are the rates of `X` and `X'`.

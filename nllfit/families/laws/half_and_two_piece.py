@@ -12,7 +12,7 @@ from nllfit.families.numerics import log1mexp
 __all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
 
 _LOG_2 = math.log(2)
-# The least value of the first part that `positive_part` returns, because the logarithm has no derivative at 0.
+# `positive_part` replaces smaller values of its first result by this one, because `log` has no derivative at 0.
 _TINY = 1e-300
 
 

@@ -102,8 +102,8 @@ VECTORS: Mapping[type, Facts] = {
     tfd.PowerSpherical: Facts(surface=_SPHERE),
     tfd.RelaxedOneHotCategorical: Facts(surface=_SIMPLEX, center=lambda d: d.probs_parameter()),
     tfd.VectorDeterministic: Facts(marginal=lambda d: tfd.Deterministic(d.loc)),
-    # TFP's bijector and TFP's CDF use different intervals of length 2 pi, so we define the ends. All numbers are
-    # possible outcomes, because angles that differ by 2 pi are the same.
+    # TFP's bijector and TFP's CDF use different intervals of length 2 pi, so we define the ends. Outcomes
+    # beyond the ends are allowed, too, because angles that differ by 2 pi are the same.
     tfd.VonMises: Facts(
         ends=lambda d: (d.loc - math.pi, d.loc + math.pi),
         cdf=_von_mises_cdf,
