@@ -50,9 +50,9 @@ figure
 #
 # In the last row, $\alpha$ is the concentration of the Gamma and $\beta$ is its rate.
 #
-# The network before the head is the same, except for the number of its outputs. `nllfit.initialize` sets the weights
-# of its last layer so that training starts at the *marginal distribution* of the outcomes: one distribution for all
-# people, fitted without the inputs.
+# In all models, the network before the head is the same, except for the number of its outputs. `nllfit.initialize`
+# sets the weights of its last layer so that training starts at the *marginal distribution* of the outcomes: one
+# distribution for all people, fitted without the inputs.
 
 # %%
 choices = {

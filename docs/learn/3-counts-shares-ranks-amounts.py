@@ -156,7 +156,8 @@ figure
 # In 1996, American voters placed themselves on a scale of seven steps, from strong Democrat to strong Republican. The
 # steps have an order but no unit. An *ordered logistic* cuts the line of real numbers into seven pieces, one for each
 # step. A weighted sum of the inputs is the position of a voter on the line. Random noise is added to this position.
-# The piece that contains the sum is the voter's step. The *cutpoints* between the pieces are the same for all voters.
+# The piece that contains the position plus the noise is the voter's step. The *cutpoints* between the pieces are the
+# same for all voters.
 
 # %%
 table = sm.datasets.anes96.load_pandas().data

@@ -88,8 +88,8 @@ for trial in model.trials_:
 # A progression is a positive number. A Gamma has only positive outcomes, so no predicted quantile is below 0. You can
 # also give a list of distributions, or `"auto"`: `fit` then compares several distributions on the held-out rows.
 # `"auto"` tries the common families whose support contains the outcomes. A Normal is one of them, also for positive
-# outcomes. If outcomes are positive and skewed, a list such as `["LogNormal", "Gamma"]` is often better. `fit` then
-# tries the first distribution with all networks, and each other distribution only with the best of these networks.
+# outcomes. If outcomes are positive and skewed, a list such as `["LogNormal", "Gamma"]` is often better. `fit` tries
+# the first distribution with all networks, and each other distribution only with the best of these networks.
 
 # %%
 positive = DistributionRegressor("Gamma", network="smooth", random_state=0).fit(X_train, y_train)

@@ -19,7 +19,7 @@ Y = RNG.normal(size=(64, 1)).astype("float32")
 
 
 def both(make, *data, compile="auto", **arguments):
-    """Trains with `fit` and `model.fit` from the same weights, compares them, and returns the history."""
+    """Trains with `fit` and with `model.fit` from the same weights. Compares both. Returns the history."""
     arguments = {"epochs": 2, "shuffle": False} | arguments
     expected = by_keras(make(), *data, **arguments)
     history = nllfit.fit(make(), *data, verbose=0, compile=compile, **arguments).history
