@@ -122,7 +122,7 @@ ranked = nllfit.compare(y, [nllfit.Censored(name) for name in families])
 print(ranked.summary())
 
 # %%
-# The Kaplan-Meier curve with the best, third and last family. The last one, the Exponential, falls too late and too far
+# The Kaplan-Meier curve and three families. The Exponential has the lowest likelihood: it falls too late and too far
 figure = Figure(figsize=(8, 4), layout="constrained")
 chosen = [ranked.estimates[i] for i in (0, 2, -1)]
 draw(figure.subplots(), {estimate.family.family.name: estimate.distribution for estimate in chosen})

@@ -184,7 +184,7 @@ def default_link(described: Any, name: str, dtype: tf.DType) -> tfb.Bijector | N
 def chosen_link(kind: str, low: float | None, dtype: tf.DType) -> tfb.Bijector:
     """Returns the link named `kind`, shifted so that parameters are above `low`.
 
-    If `low` is None, only `softplus` is shifted. The shift is the resolution of the dtype, 1.2e-7 in float32.
+    If `low` is None, only `softplus` is shifted, by the resolution of the dtype, which is 1.2e-7 in float32.
     """
     if kind == "softplus":
         return Softplus(low=tf.convert_to_tensor(np.finfo(dtype.as_numpy_dtype).eps if low is None else low, dtype))

@@ -145,7 +145,7 @@ def _counts(y, distribution, weights):
 def _as_rows_of(y, distribution, counts, name="y"):
     """Reshapes outcomes to `[n, *steps, *event]` for a distribution of batch shape `[1, *steps]`.
 
-    Outcomes that do not count are replaced by outcomes in the support.
+    Outcomes for which `counts` is False are replaced by outcomes in the support.
     """
     y = as_column(y, distribution)
     first = as_outcomes(y[:1], distribution, name, len(y))
