@@ -47,11 +47,16 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y > y)` of each element of an outcome.
 
     It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where the difference would round to 0.
-    Arguments, the shape of the result and errors are those of `cdf`.
+    Arguments, the shape of the result and errors are those of `cdf`. For a survival curve, call `survival` once for each
+    point of time.
 
     Example:
       >>> nllfit.survival(tfd.Normal([0.0], 1.0), 10.0).numpy() * 1e24
       array([7.619...], dtype=float32)
+      >>> d = tfd.Exponential([0.5, 0.2])  # two rows
+      >>> np.stack([nllfit.survival(d, t) for t in (1.0, 3.0)]).round(3)  # their curves, one column for each row
+      array([[0.607, 0.819],
+             [0.223, 0.549]], dtype=float32)
     """
     return _probabilities(distribution, y)[1]
 
