@@ -47,8 +47,8 @@ def survival(distribution: tfd.Distribution, y: ArrayLike) -> tf.Tensor:
     """The probability `P(Y > y)` of each element of an outcome.
 
     It equals `1 - cdf(distribution, y)`, but stays accurate in the upper tail, where the difference would round to 0.
-    Arguments, the shape of the result and errors are those of `cdf`. For a survival curve, call `survival` once for each
-    point of time.
+    Arguments, the shape of the result and errors are those of `cdf`. For a survival curve, call `survival` once for
+    each point of time.
 
     Example:
       >>> nllfit.survival(tfd.Normal([0.0], 1.0), 10.0).numpy() * 1e24

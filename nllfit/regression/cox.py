@@ -96,7 +96,7 @@ def cox_regression(
     likelihoods = {
         label: PartialLikelihood(*(column[rows] for column in columns)) for label, rows in rows_of_strata.items()
     }
-    compared = np.concatenate([likelihood.compared() for likelihood in likelihoods.values()])
+    compared = np.concatenate([likelihood.centred for likelihood in likelihoods.values()])
     check_rank(right, design.names, compared, np.linalg.norm(design.matrix, axis=0), "the baseline hazard")
     return CoxRegression(formula, design, likelihoods, rows_of_strata, clusters, data)
 
@@ -126,8 +126,11 @@ class CoxRegression(Hypotheses):
         self.names, self.ratios = design.names, np.ones(len(design.names), bool)
         self.terms = {term: indices for term, indices in design.terms.items() if indices}
         # If columns, such as the powers of a year, are nearly dependent, derivatives with respect to their coefficients
-        # lose digits. So we fit the coefficients of orthonormal columns `q`. `q @ r` are the columns minus their means.
-        q, r = np.linalg.qr(design.matrix - design.matrix.mean(0))
+        # lose digits. So we fit the coefficients of orthonormal columns `q`. `q @ r` are the centred columns.
+        columns = np.zeros_like(design.matrix)
+        for label, part in likelihoods.items():
+            columns[rows[label]] = part.centred
+        q, r = np.linalg.qr(columns)
         orthonormal = {label: dataclasses.replace(part, x=q[rows[label]]) for label, part in likelihoods.items()}
         strata, transform, start = Strata(list(orthonormal.values())), np.linalg.inv(r), np.zeros(len(r))
         coefficients, self.converged = maximum(strata, start)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from nllfit.optimum.backtracking import backtrack
-from nllfit.optimum.curvature import drops_around, falls_enough, newton_step, principal_axes
+from nllfit.optimum.curvature import LEAST_DROP, drops_around, falls_enough, newton_step, principal_axes
 from nllfit.regression.partial_likelihood import PartialLikelihood
 
 __all__ = ["Strata", "maximum"]
@@ -15,6 +15,7 @@ _ITERATIONS = 50
 _LEAST_GAIN = 1e-10
 # The information is scaled to a unit diagonal. A curvature then counts as zero if it is not above this number.
 _FLAT = 1e-10
+_FAR = 30.0  # a long move makes the linear predictors of two rows differ by at least this number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,10 @@ def maximum(strata: Strata, w: np.ndarray) -> tuple[np.ndarray, bool]:
         axes, curvature = principal_axes(hessian)
         step, gain = newton_step(axes, curvature, -gradient)
         if gain <= _LEAST_GAIN * (1 + abs(log_likelihood)):
-            return w + step, _falls_around(strata.value, w + step, axes, curvature)
+            # If a curvature is a rounding error, the step is too long, and the log-likelihood falls.
+            if not strata.value(w + step) >= log_likelihood - LEAST_DROP:
+                return w, False
+            return w + step, _falls_around(strata, w + step, axes, curvature) and _falls_far(strata, w + step, step)
         scale, log_likelihood = backtrack(strata.value, w, step, log_likelihood, -gradient @ step)
         if not scale:
             return w, False
@@ -49,13 +53,30 @@ def maximum(strata: Strata, w: np.ndarray) -> tuple[np.ndarray, bool]:
     return w, False
 
 
-def _falls_around(value, w, axes, curvature):
-    """Returns whether the log-likelihood falls in all directions from `w`. A change to NaN does not count as a fall."""
+def _falls_around(strata, w, axes, curvature):
+    """Whether the log-likelihood falls one standard error from `w`. A change to NaN does not count as a fall."""
     if curvature.min() <= _FLAT:
         return False
 
     def values(points):
-        return np.nan_to_num(np.array([value(point) for point in points]), nan=np.inf)
+        return np.nan_to_num(np.array([strata.value(point) for point in points]), nan=np.inf)
 
-    drops, _ = drops_around(values, w, value(w), axes / np.sqrt(curvature))
+    drops, _ = drops_around(values, w, strata.value(w), axes / np.sqrt(curvature))
     return falls_enough(drops)
+
+
+def _falls_far(strata, w, step):
+    """Whether the log-likelihood falls after long moves along `w` and along Newton's step.
+
+    The log-likelihood is concave, so at a maximum it falls without end in all directions. If the columns separate the
+    events, `w` and the step lead to infinity. A standard error is then so long that a move by one may overshoot.
+    """
+
+    def numbers(point):
+        return np.concatenate([part.numbers(point) for part in strata.parts])
+
+    for direction in filter(np.any, (w, step)):
+        length = (_FAR + 2 * np.ptp(numbers(w))) / np.ptp(numbers(w + direction) - numbers(w))
+        if strata.value(w + length * direction) >= strata.value(w) - LEAST_DROP:
+            return False
+    return True

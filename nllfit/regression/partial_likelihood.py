@@ -13,7 +13,7 @@ tree. So there is no array with an element for each pair of a row and an event t
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ __all__ = ["PartialLikelihood"]
 # Sums of risks are computed for groups of event times. Each event time has a largest risk. In a group, the logarithms
 # of these risks differ by at most this number. It is below 708, so the exponential of a difference has all its digits.
 _RANGE = 300.0
-_MOST_TERMS = 2**22  # if rows times groups are more, the log-likelihood is NaN
+# With more than this number of groups, the log-likelihood counts as NaN if rows times groups are above `_MOST_TERMS`.
+_GROUPS, _MOST_TERMS = 8, 2**23
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +44,6 @@ class PartialLikelihood:
     event: np.ndarray
     weights: np.ndarray
     offset: np.ndarray
-
-    @functools.cached_property
-    def _centred(self) -> np.ndarray:
-        """The columns minus their means, `[n, q]`.
-
-        A constant that is added to a column cancels in the likelihood. Without centring, the squares of years would
-        lose digits, for example, and the exponentials of `x b` could overflow.
-        """
-        return self.x - self.x.mean(0)
 
     @functools.cached_property
     def times(self) -> np.ndarray:
@@ -76,24 +68,45 @@ class PartialLikelihood:
         weight = np.bincount(row_time_id, self.weights[self.event], len(counts)) / counts
         return time_id, fractions, weight[time_id]
 
-    def compared(self) -> np.ndarray:
-        """Returns the columns without the part that cancels in the likelihood, for a check of their rank.
+    @functools.cached_property
+    def _chains(self):
+        """Returns the chain of each event time, `[m]`.
 
-        Rows that are never at risk at an event are left out. Two event times belong to one chain if some row is at risk
-        at both. A row belongs to the chain of the event times at which the row is at risk. If a constant is added to
-        `x b` in all rows of one chain, the likelihood does not change. Therefore the mean over the rows of a chain is
-        subtracted from each column.
+        Two event times belong to one chain if some row is at risk at both. If a constant is added to `x b` in all rows
+        that are at risk at times of one chain, the likelihood does not change.
         """
         first, last = self._risk_ranges
         is_at_risk = first < last
         starts = np.bincount(first[is_at_risk], minlength=len(self.times))
         ends = np.bincount(last[is_at_risk] - 1, minlength=len(self.times))
         is_last = np.cumsum(starts - ends) == 0  # no row is at risk at both this time and the next
-        chain = np.concatenate([[0], np.cumsum(is_last)])[first[is_at_risk]]
-        x, sizes = self._centred[is_at_risk], np.bincount(chain)
-        sums = np.zeros([len(sizes), x.shape[1]])
-        np.add.at(sums, chain, x)
-        return x - (sums / sizes[:, None])[chain]
+        return np.cumsum(is_last) - is_last
+
+    @functools.cached_property
+    def _means_and_centred(self):
+        """Returns the means of the columns in each chain, and the columns minus these means, `[n, q]`.
+
+        Without centring, the squares of years would lose digits, for example, and the exponentials of `x b` could
+        overflow. A row that is at risk at no event time belongs to no chain. Its columns are replaced by 0.
+        """
+        first, last = self._risk_ranges
+        is_at_risk = first < last
+        chain, x = self._chains[first[is_at_risk]], self.x - self.x[is_at_risk].mean(0) if is_at_risk.any() else self.x
+        sizes = np.bincount(chain, minlength=1)
+        means = np.zeros([len(sizes), x.shape[1]])
+        np.add.at(means, chain, x[is_at_risk])
+        means /= np.maximum(sizes, 1)[:, None]
+        centred = np.zeros_like(x)
+        centred[is_at_risk] = x[is_at_risk] - means[chain]
+        return means + (self.x - x)[:1], centred
+
+    @property
+    def centred(self) -> np.ndarray:
+        """The columns without the part that cancels in the likelihood, `[n, q]`.
+
+        It is 0 in rows that are never at risk at an event.
+        """
+        return self._means_and_centred[1]
 
     @functools.cached_property
     def _num_leaves(self) -> int:
@@ -175,39 +188,44 @@ class PartialLikelihood:
 
     def numbers(self, coefficients: np.ndarray) -> np.ndarray:
         """The linear predictor of each row for centred columns, `[n]`."""
-        return self._centred @ coefficients + self.offset
+        return self.centred @ coefficients + self.offset
 
     def value(self, coefficients: np.ndarray) -> float:
         """Returns the partial log-likelihood in nats, or NaN if the risks differ by too many orders of magnitude."""
         u = self.numbers(coefficients)
-        if not np.isfinite(u).all() or len(u) * len(np.unique(self._ranges(u))) > _MOST_TERMS:
+        if not np.isfinite(u).all():
             return np.nan
-        log_sums, _ = self._log_sums_and_means(u)
-        return float((self.weights * u)[self.event].sum() - self._ties[2] @ log_sums)
+        num_groups = len(self._groups(u))
+        if num_groups > _GROUPS and num_groups * len(u) > _MOST_TERMS:
+            return np.nan
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_sums, _ = self._log_sums_and_means(u)
+            value = float((self.weights * u)[self.event].sum() - self._ties[2] @ log_sums)
+        return value if np.isfinite(value) else np.nan
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
-        x, weight = self._centred, self._ties[2]
+        x, weight = self.centred, self._ties[2]
         products = x[:, :, None] * x[:, None]
         _, (means, mean_products) = self._log_sums_and_means(self.numbers(coefficients), x, products)
         gradient = weight @ means - self.weights[self.event] @ x[self.event]
         return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
-    def _ranges(self, u):
-        """The group of each event, `[events]`, by the largest risk at the time of the event; see `_RANGE`."""
-        tops = self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]
-        return np.floor((u.max() - tops) / _RANGE)
+    def _groups(self, u: np.ndarray) -> list[tuple[Any, float]]:
+        """Returns groups of events with similar largest risks; see `_RANGE`.
 
-    def _scaled_risks(self, u: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-        """Yields three values for each group: a mask `[events]` of its events, risks `[n]`, and a number.
-
-        The risks are divided by the exponential of this number, to avoid overflow and underflow. The risk of a row that
-        is not at risk at any event of the group may be wrong.
+        A group is an index array or slice of the events, and a number. The risks of rows at risk, divided by the
+        exponential of this number, are at most 1, and the largest is at least `exp(-_RANGE)`.
         """
-        groups = self._ranges(u)
-        for group in np.unique(groups):
-            shift = u.max() - group * _RANGE
-            yield groups == group, self.weights * np.exp(np.minimum(u - shift, 0.0)), shift
+        top = u.max()
+        if top - u.min() < _RANGE:
+            return [(slice(None), top)]
+        groups = np.floor((top - self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]) / _RANGE)
+        return [(np.flatnonzero(groups == group), top - group * _RANGE) for group in np.unique(groups)]
+
+    def _risks(self, u, shift):
+        """Returns the risks, divided by `exp(shift)`. Risks above 1 are of rows that are not at risk, and become 1."""
+        return self.weights * np.exp(np.minimum(u - shift, 0.0))
 
     def _log_sums_and_means(self, u, *arrays):
         """Returns `log(S - (l / d) T)` for each event, and the means `[events, ...]` of each array `[n, ...]`.
@@ -216,22 +234,22 @@ class PartialLikelihood:
         """
         time_id, fractions, _ = self._ties
         log_sums, means = np.empty(len(time_id)), [np.empty([len(time_id), *array.shape[1:]]) for array in arrays]
-        for events, risk, shift in self._scaled_risks(u):
-            of_events = time_id[events], fractions[events]
+        for events, shift in self._groups(u):
+            risk, of_events = self._risks(u, shift), (time_id[events], fractions[events])
             sums = self._sums(risk, *of_events)
             log_sums[events] = np.log(sums) + shift
             for mean, array in zip(means, arrays, strict=True):
-                mean[events] = (self._sums((risk * array.T).T, *of_events).T / sums).T
+                mean[events] = self._sums(_along(risk, array) * array, *of_events) / _along(sums, array)
         return log_sums, means
 
     def _sums(self, values, time_id, fractions):
         """Returns `S - (l / d) T` for some of the events. `S` and `T` are sums of `values` `[n, ...]`, not of risks."""
-        return self.at_risk(values)[time_id] - (fractions * self.tied(values)[time_id].T).T
+        return self.at_risk(values)[time_id] - _along(fractions, values) * self.tied(values)[time_id]
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the weighted score residuals `[n, q]`. They sum to the gradient of the log-likelihood."""
         u = self.numbers(coefficients)
-        log_sums, (means,) = self._log_sums_and_means(u, self._centred)
+        log_sums, (means,) = self._log_sums_and_means(u, self.centred)
         time_id, fractions, weight = self._ties
         size, row_time_id = len(self.times), np.searchsorted(self.times, self.stop[self.event])
 
@@ -240,16 +258,17 @@ class PartialLikelihood:
             np.add.at(result, time_id, values)
             return result
 
-        result = np.zeros_like(self._centred)
-        for events, risk, shift in self._scaled_risks(u):
-            hazard = np.where(events, weight * np.exp(np.where(events, shift - log_sums, 0.0)), 0.0)
-            expected = self._centred * self.over_times(by_time(hazard))[:, None]
+        result = np.zeros_like(self.centred)
+        for events, shift in self._groups(u):
+            risk, hazard = self._risks(u, shift), np.zeros(len(time_id))
+            hazard[events] = weight[events] * np.exp(shift - log_sums[events])
+            expected = self.centred * self.over_times(by_time(hazard))[:, None]
             expected -= self.over_times(by_time(hazard[:, None] * means))
             shared, shared_means = by_time(hazard * fractions), by_time((hazard * fractions)[:, None] * means)
-            expected[self.event] -= self._centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
+            expected[self.event] -= self.centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
             result -= risk[:, None] * expected
         average = by_time(means) / np.bincount(time_id, minlength=size)[:, None]
-        result[self.event] += self.weights[self.event, None] * (self._centred[self.event] - average[row_time_id])
+        result[self.event] += self.weights[self.event, None] * (self.centred[self.event] - average[row_time_id])
         return result
 
     def schoenfeld(self, coefficients: np.ndarray) -> np.ndarray:
@@ -258,12 +277,12 @@ class PartialLikelihood:
         The residual of a row with an event is its columns minus their risk-weighted mean over the rows at risk. At a
         time with ties, the mean is the average of the means from `_means`.
         """
-        _, (means,) = self._log_sums_and_means(self.numbers(coefficients), self._centred)
+        _, (means,) = self._log_sums_and_means(self.numbers(coefficients), self.centred)
         time_id = self._ties[0]
         sums = np.zeros([len(self.times), means.shape[1]])
         np.add.at(sums, time_id, means)
         row_time_id = np.searchsorted(self.times, self.stop[self.event])
-        return self._centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
+        return self.centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
 
     def log_cumulative_hazard(self, coefficients: np.ndarray) -> np.ndarray:
         """The logarithm of Breslow's estimate of the cumulative hazard at each event time, `[m]`.
@@ -272,4 +291,9 @@ class PartialLikelihood:
         """
         log_sums, _ = self._log_sums_and_means(self.numbers(coefficients))
         hazards = np.log(self.tied(self.weights)) - log_sums[self._ties[1] == 0]
-        return np.logaddexp.accumulate(hazards) - self.x.mean(0) @ coefficients
+        return np.logaddexp.accumulate(hazards - self._means_and_centred[0][self._chains] @ coefficients)
+
+
+def _along(vector, array):
+    """Reshapes a vector to multiply the first axis of an array."""
+    return vector.reshape([-1] + [1] * (array.ndim - 1))

@@ -312,6 +312,42 @@ def test_a_large_coefficient_is_a_maximum():
     assert fit.log_likelihood == pytest.approx(-best.fun, abs=1e-8)
 
 
+@pytest.mark.parametrize(("rows", "seeds"), [(8, [14, 17, 18]), (50, [161])])
+def test_columns_that_sort_all_events_have_no_maximum(rows, seeds):
+    """A standard error is then far longer than the estimates, so a move by it may leave the directions to infinity."""
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=[rows, 3])
+        order = np.argsort(x @ rng.normal(size=3))
+        t = np.empty(rows)
+        t[order] = np.arange(rows, 0.0, -1.0)
+        fit = nllfit.cox_regression("Surv(t, e) ~ a + b + c", dict(zip("abc", x.T, strict=True), t=t, e=np.ones(rows)))
+        assert not fit.converged, seed
+
+
+def test_columns_are_compared_within_strata_and_among_rows_at_risk():
+    """The strata differ by 1e7 in `b`, one has no event, and the first row is censored before any event."""
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=[200, 2]), np.arange(200) % 4
+    data = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "t": rng.exponential(np.exp(-x[:, 0])), "e": g < 3, "g": g})
+    data.loc[0, "t"], data.loc[0, "e"] = 1e-9, False
+    expected = nllfit.cox_regression("Surv(t, e) ~ a + b", data, strata="g")
+    far = data.assign(a=data.a + g, b=(data.b + 1e7 * np.array([0, 1, 2, 4])[g]) * np.where(g == 3, 10.0, 1.0))
+    far.loc[0, "b"] = 1e9
+    fit = nllfit.cox_regression("Surv(t, e) ~ a + b", far, strata="g")
+    assert fit.converged
+    np.testing.assert_allclose([fit.estimates, fit.bse], [expected.estimates, expected.bse], rtol=1e-7)
+    rows = data.index[data.g == 1][:3]
+    survival = fit.survival(far.loc[rows], [0.5, 2.0], stratum=1)
+    np.testing.assert_allclose(survival, expected.survival(data.loc[rows], [0.5, 2.0], stratum=1), rtol=1e-6)
+
+
+def test_many_rows_are_no_reason_to_give_up(monkeypatch):
+    monkeypatch.setitem(PartialLikelihood.value.__globals__, "_MOST_TERMS", 5)
+    data = {"t": [6, 7, 10, 15, 19, 25], "e": [1, 0, 1, 1, 0, 1], "x": [3.0, 1.0, 0.5, 2.0, 0.5, 1.0]}
+    assert nllfit.cox_regression("Surv(t, e) ~ x", data).converged
+
+
 def test_a_missing_number_in_a_row_of_weight_0_leaves_a_column_of_numbers():
     data = pd.DataFrame({"t": [3.0, 5.0, 2.0, 8.0, 6.0], "e": [1, 1, 0, 1, 1], "x": [1, 2, 0, 1, 2]})
     fit = nllfit.cox_regression("Surv(t, e) ~ x", data[1:])
