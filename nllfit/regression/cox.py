@@ -206,7 +206,7 @@ class CoxRegression(Hypotheses):
             pd.DataFrame(
                 {
                     "stratum": label,
-                    "time": part.times,
+                    "time": part.risk_sets.times,
                     "cumulative_hazard": np.exp(part.log_cumulative_hazard(self.estimates)),
                 }
             )
@@ -248,7 +248,7 @@ class CoxRegression(Hypotheses):
         likelihood = self._likelihoods[stratum]
         cumulative = np.append(-np.inf, likelihood.log_cumulative_hazard(self.estimates))
         times = as_times(times)
-        at_times = cumulative[np.searchsorted(likelihood.times, times, "right")]
+        at_times = cumulative[np.searchsorted(likelihood.risk_sets.times, times, "right")]
         linear_predictors = self._linear_predictors(data)
         hazards = np.exp(linear_predictors.to_numpy()[:, None] + at_times)
         return pd.DataFrame(hazards, linear_predictors.index, times)

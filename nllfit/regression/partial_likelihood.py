@@ -6,9 +6,6 @@ distinct event time `t`, the rows with `start < t <= stop` are at risk, and `d` 
 these `d` rows. Then
 
     log L = sum_events w_i u_i - sum_t mean(w) sum_{l=0}^{d-1} log(S - (l / d) T)
-
-The sums over the rows at risk are cumulative sums over time. Rows that enter late are summed over the nodes of a binary
-tree. So there is no array with an element for each pair of a row and an event time.
 """
 
 import dataclasses
@@ -16,6 +13,8 @@ import functools
 from typing import Any
 
 import numpy as np
+
+from nllfit.regression.risk_sets import RiskSets
 
 __all__ = ["PartialLikelihood"]
 
@@ -46,14 +45,8 @@ class PartialLikelihood:
     offset: np.ndarray
 
     @functools.cached_property
-    def times(self) -> np.ndarray:
-        """The distinct times of events, `[m]`."""
-        return np.unique(self.stop[self.event])
-
-    @functools.cached_property
-    def _risk_ranges(self):
-        """Returns two index arrays `[n]`, `first` and `last`: a row is at risk at `times[first:last]`."""
-        return np.searchsorted(self.times, self.start, "right"), np.searchsorted(self.times, self.stop, "right")
+    def risk_sets(self) -> RiskSets:
+        return RiskSets(self.start, self.stop, self.event)
 
     @functools.cached_property
     def _ties(self):
@@ -61,26 +54,12 @@ class PartialLikelihood:
 
         The module's docstring explains the symbols. The events are in the order of time, not in the order of rows.
         """
-        row_time_id = np.searchsorted(self.times, self.stop[self.event])
-        counts = np.bincount(row_time_id, minlength=len(self.times))
+        row_time_id = self.risk_sets.row_time_id
+        counts = np.bincount(row_time_id, minlength=len(self.risk_sets.times))
         time_id = np.repeat(np.arange(len(counts)), counts)
         fractions = (np.arange(len(time_id)) - np.repeat(np.cumsum(counts) - counts, counts)) / counts[time_id]
         weight = np.bincount(row_time_id, self.weights[self.event], len(counts)) / counts
         return time_id, fractions, weight[time_id]
-
-    @functools.cached_property
-    def _chains(self):
-        """Returns the chain of each event time, `[m]`.
-
-        Two event times belong to one chain if some row is at risk at both. If a constant is added to `x b` in all rows
-        that are at risk at times of one chain, the likelihood does not change.
-        """
-        first, last = self._risk_ranges
-        is_at_risk = first < last
-        starts = np.bincount(first[is_at_risk], minlength=len(self.times))
-        ends = np.bincount(last[is_at_risk] - 1, minlength=len(self.times))
-        is_last = np.cumsum(starts - ends) == 0  # no row is at risk at both this time and the next
-        return np.cumsum(is_last) - is_last
 
     @functools.cached_property
     def _means_and_centred(self):
@@ -89,9 +68,10 @@ class PartialLikelihood:
         Without centring, the squares of years would lose digits, for example, and the exponentials of `x b` could
         overflow. A row that is at risk at no event time belongs to no chain. Its columns are replaced by 0.
         """
-        first, last = self._risk_ranges
+        first, last = self.risk_sets.ranges
         is_at_risk = first < last
-        chain, x = self._chains[first[is_at_risk]], self.x - self.x[is_at_risk].mean(0) if is_at_risk.any() else self.x
+        chain = self.risk_sets.chains[first[is_at_risk]]
+        x = self.x - self.x[is_at_risk].mean(0) if is_at_risk.any() else self.x
         sizes = np.bincount(chain, minlength=1)
         means = np.zeros([len(sizes), x.shape[1]])
         np.add.at(means, chain, x[is_at_risk])
@@ -108,84 +88,6 @@ class PartialLikelihood:
         """
         return self._means_and_centred[1]
 
-    @functools.cached_property
-    def _num_leaves(self) -> int:
-        """The number of leaves of the binary tree over `times`, a power of two.
-
-        The children of node `i` are the nodes `2 i` and `2 i + 1`.
-        """
-        return 1 << max(len(self.times) - 1, 0).bit_length()
-
-    @functools.cached_property
-    def _nodes(self):
-        """Returns a list of pairs of index arrays, `(rows, nodes)`: rows that enter late, and their nodes of the tree.
-
-        The leaves below the nodes of a row are the times at which the row is at risk. We do not subtract the cumulative
-        sum at `start` from that at `stop`, because the difference would lose the digits of risks that are small
-        compared with risks at other times.
-        """
-        first, last = self._risk_ranges
-        rows, pairs = np.flatnonzero((first > 0) & (first < last)), []
-        low, high = first[rows] + self._num_leaves, last[rows] + self._num_leaves
-        while len(rows):
-            # If the range from `low` to `high - 1` begins with a right child or ends with a left child, the sibling of
-            # this child is outside the range. So no higher node can replace the child, and its own sum is needed.
-            is_right, is_left = (
-                low % 2 == 1,
-                high % 2 == 1,
-            )
-            pairs += [(rows[is_right], low[is_right]), (rows[is_left], high[is_left] - 1)]
-            low, high = (low + 1) // 2, high // 2
-            rows, low, high = (array[low < high] for array in (rows, low, high))
-        return pairs
-
-    def at_risk(self, values: np.ndarray, combine: np.ufunc = np.add, empty: float = 0.0) -> np.ndarray:
-        """Sums values `[n, ...]` over the rows at risk at each time. Returns `[m, ...]`.
-
-        Args:
-          values: the values to sum.
-          combine: `np.maximum` returns the largest value in place of the sum.
-          empty: the result for no rows.
-        """
-        first, last = self._risk_ranges
-        ends = np.full([len(self.times) + 1, *values.shape[1:]], empty)
-        combine.at(ends, last[first == 0], values[first == 0])
-        sums = combine.accumulate(ends[::-1], 0)[::-1][1:]
-        if not self._nodes:
-            return sums
-        tree = np.full([2 * self._num_leaves, *values.shape[1:]], empty)
-        for rows, nodes in self._nodes:
-            combine.at(tree, nodes, values[rows])
-        level = 1
-        while level < self._num_leaves:
-            children = slice(2 * level, 4 * level)
-            tree[children] = combine(tree[children], np.repeat(tree[level : 2 * level], 2, 0))
-            level *= 2
-        return combine(sums, tree[self._num_leaves : self._num_leaves + len(sums)])
-
-    def over_times(self, values: np.ndarray) -> np.ndarray:
-        """Sums values `[m, ...]` over the times at which each row is at risk. Returns `[n, ...]`."""
-        first, last = self._risk_ranges
-        sums = np.concatenate([np.zeros([1, *values.shape[1:]]), np.cumsum(values, 0)])[last]
-        sums[first > 0] = 0.0
-        if not self._nodes:
-            return sums
-        tree = np.zeros([2 * self._num_leaves, *values.shape[1:]])
-        tree[self._num_leaves : self._num_leaves + len(values)] = values
-        level = self._num_leaves
-        while level > 1:
-            level //= 2
-            tree[level : 2 * level] = tree[2 * level : 4 * level : 2] + tree[2 * level + 1 : 4 * level : 2]
-        for rows, nodes in self._nodes:
-            np.add.at(sums, rows, tree[nodes])
-        return sums
-
-    def tied(self, values: np.ndarray) -> np.ndarray:
-        """Sums values `[n, ...]` over the rows with an event at each time. Returns `[m, ...]`."""
-        sums = np.zeros([len(self.times), *values.shape[1:]])
-        np.add.at(sums, np.searchsorted(self.times, self.stop[self.event]), values[self.event])
-        return sums
-
     def numbers(self, coefficients: np.ndarray) -> np.ndarray:
         """The linear predictor of each row for centred columns, `[n]`."""
         return self.centred @ coefficients + self.offset
@@ -199,16 +101,15 @@ class PartialLikelihood:
         if num_groups > _GROUPS and num_groups * len(u) > _MOST_TERMS:
             return np.nan
         with np.errstate(divide="ignore", invalid="ignore"):
-            log_sums, _ = self._log_sums_and_means(u)
-            value = float((self.weights * u)[self.event].sum() - self._ties[2] @ log_sums)
+            log_sums, _ = self._log_sums_and_means(u, order=0)
+            value = float((self.weights * u)[self.event].sum() - (self._ties[2] * log_sums).sum())
         return value if np.isfinite(value) else np.nan
 
     def local(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient `[q]` and the Hessian `[q, q]` of the negative log-likelihood."""
-        x, weight = self.centred, self._ties[2]
-        products = x[:, :, None] * x[:, None]
-        _, (means, mean_products) = self._log_sums_and_means(self.numbers(coefficients), x, products)
-        gradient = weight @ means - self.weights[self.event] @ x[self.event]
+        weight = self._ties[2]
+        _, (means, mean_products) = self._log_sums_and_means(self.numbers(coefficients), order=2)
+        gradient = weight @ means - self.weights[self.event] @ self.centred[self.event]
         return gradient, np.einsum("l,lpq->pq", weight, mean_products - means[:, :, None] * means[:, None])
 
     def _groups(self, u: np.ndarray) -> list[tuple[Any, float]]:
@@ -220,38 +121,43 @@ class PartialLikelihood:
         top = u.max()
         if top - u.min() < _RANGE:
             return [(slice(None), top)]
-        groups = np.floor((top - self.at_risk(u, np.maximum, -np.inf)[self._ties[0]]) / _RANGE)
+        groups = np.floor((top - self.risk_sets.at_risk(u, np.maximum, -np.inf)[self._ties[0]]) / _RANGE)
         return [(np.flatnonzero(groups == group), top - group * _RANGE) for group in np.unique(groups)]
 
     def _risks(self, u, shift):
         """Returns the risks, divided by `exp(shift)`. Risks above 1 are of rows that are not at risk, and become 1."""
         return self.weights * np.exp(np.minimum(u - shift, 0.0))
 
-    def _log_sums_and_means(self, u, *arrays):
-        """Returns `log(S - (l / d) T)` for each event, and the means `[events, ...]` of each array `[n, ...]`.
+    def _log_sums_and_means(self, u, order):
+        """Returns `log(S - (l / d) T)` for each event, and `order` means for each event.
 
-        The means are weighted by the risks in the sum `S - (l / d) T`.
+        These are the mean of the columns `x` and the mean of the products `x x'`, weighted by the risks in the sum
+        `S - (l / d) T`.
         """
         time_id, fractions, _ = self._ties
-        log_sums, means = np.empty(len(time_id)), [np.empty([len(time_id), *array.shape[1:]]) for array in arrays]
+        shapes = [[len(time_id)] + [self.x.shape[1]] * power for power in range(order + 1)]
+        log_sums, *means = map(np.empty, shapes)
         for events, shift in self._groups(u):
-            risk, of_events = self._risks(u, shift), (time_id[events], fractions[events])
-            sums = self._sums(risk, *of_events)
+            values, of_events = self._risks(u, shift), (time_id[events], fractions[events])
+            sums = self._sums(values, *of_events)
             log_sums[events] = np.log(sums) + shift
-            for mean, array in zip(means, arrays, strict=True):
-                mean[events] = self._sums(_along(risk, array) * array, *of_events) / _along(sums, array)
+            for mean in means:
+                values = values[..., None] * self.centred.reshape([len(values)] + [1] * (values.ndim - 1) + [-1])
+                mean[events] = self._sums(values, *of_events) / _along(sums, mean)
         return log_sums, means
 
     def _sums(self, values, time_id, fractions):
         """Returns `S - (l / d) T` for some of the events. `S` and `T` are sums of `values` `[n, ...]`, not of risks."""
-        return self.at_risk(values)[time_id] - _along(fractions, values) * self.tied(values)[time_id]
+        return (
+            self.risk_sets.at_risk(values)[time_id] - _along(fractions, values) * self.risk_sets.tied(values)[time_id]
+        )
 
     def scores(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns the weighted score residuals `[n, q]`. They sum to the gradient of the log-likelihood."""
         u = self.numbers(coefficients)
-        log_sums, (means,) = self._log_sums_and_means(u, self.centred)
+        log_sums, (means,) = self._log_sums_and_means(u, order=1)
         time_id, fractions, weight = self._ties
-        size, row_time_id = len(self.times), np.searchsorted(self.times, self.stop[self.event])
+        size, row_time_id = len(self.risk_sets.times), self.risk_sets.row_time_id
 
         def by_time(values):  # sums over the events of each time
             result = np.zeros([size, *values.shape[1:]])
@@ -262,8 +168,8 @@ class PartialLikelihood:
         for events, shift in self._groups(u):
             risk, hazard = self._risks(u, shift), np.zeros(len(time_id))
             hazard[events] = weight[events] * np.exp(shift - log_sums[events])
-            expected = self.centred * self.over_times(by_time(hazard))[:, None]
-            expected -= self.over_times(by_time(hazard[:, None] * means))
+            expected = self.centred * self.risk_sets.over_times(by_time(hazard))[:, None]
+            expected -= self.risk_sets.over_times(by_time(hazard[:, None] * means))
             shared, shared_means = by_time(hazard * fractions), by_time((hazard * fractions)[:, None] * means)
             expected[self.event] -= self.centred[self.event] * shared[row_time_id][:, None] - shared_means[row_time_id]
             result -= risk[:, None] * expected
@@ -275,23 +181,23 @@ class PartialLikelihood:
         """Returns the Schoenfeld residuals `[events, q]`, in the order of rows.
 
         The residual of a row with an event is its columns minus their risk-weighted mean over the rows at risk. At a
-        time with ties, the mean is the average of the means from `_means`.
+        time with ties, this mean is the average over the `d` sums `S - (l / d) T`.
         """
-        _, (means,) = self._log_sums_and_means(self.numbers(coefficients), self.centred)
+        _, (means,) = self._log_sums_and_means(self.numbers(coefficients), order=1)
         time_id = self._ties[0]
-        sums = np.zeros([len(self.times), means.shape[1]])
+        sums = np.zeros([len(self.risk_sets.times), means.shape[1]])
         np.add.at(sums, time_id, means)
-        row_time_id = np.searchsorted(self.times, self.stop[self.event])
-        return self.centred[self.event] - sums[row_time_id] / np.bincount(time_id)[row_time_id, None]
+        means = sums / np.bincount(time_id)[:, None]
+        return self.centred[self.event] - means[self.risk_sets.row_time_id]
 
     def log_cumulative_hazard(self, coefficients: np.ndarray) -> np.ndarray:
         """The logarithm of Breslow's estimate of the cumulative hazard at each event time, `[m]`.
 
         The estimate is for a row whose columns and offset are 0. Without the logarithm, it may overflow.
         """
-        log_sums, _ = self._log_sums_and_means(self.numbers(coefficients))
-        hazards = np.log(self.tied(self.weights)) - log_sums[self._ties[1] == 0]
-        return np.logaddexp.accumulate(hazards - self._means_and_centred[0][self._chains] @ coefficients)
+        log_sums, _ = self._log_sums_and_means(self.numbers(coefficients), order=0)
+        hazards = np.log(self.risk_sets.tied(self.weights)) - log_sums[self._ties[1] == 0]
+        return np.logaddexp.accumulate(hazards - self._means_and_centred[0][self.risk_sets.chains] @ coefficients)
 
 
 def _along(vector, array):

@@ -251,16 +251,17 @@ def test_late_entry_loses_no_small_risks():
     stop = np.maximum(start, 0) + np.ceil(rng.exponential(6, 80))
     event, u = rng.uniform(size=80) < 0.7, rng.normal(size=80) + 0.8 * np.maximum(start, 0)
     part = PartialLikelihood(np.zeros([80, 1]), start, stop, event, np.ones(80), u)
-    is_at_risk = (start[:, None] < part.times) & (part.times <= stop[:, None])
+    risk_sets, times = part.risk_sets, part.risk_sets.times
+    is_at_risk = (start[:, None] < times) & (times <= stop[:, None])
     expected = u[event].sum()
-    for t, at_risk in zip(part.times, is_at_risk.T, strict=True):
+    for t, at_risk in zip(times, is_at_risk.T, strict=True):
         ends = event & (stop == t)
         shares = 1 - np.arange(ends.sum())[:, None] / ends.sum() * ends
         expected -= special.logsumexp(u, axis=1, b=shares * at_risk).sum()
     assert part.value(np.zeros(1)) == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(part.at_risk(np.exp(u)), is_at_risk.T @ np.exp(u), rtol=1e-12)
-    hazards = np.exp(-0.8 * part.times)
-    np.testing.assert_allclose(part.over_times(hazards), is_at_risk @ hazards, rtol=1e-12)
+    np.testing.assert_allclose(risk_sets.at_risk(np.exp(u)), is_at_risk.T @ np.exp(u), rtol=1e-12)
+    hazards = np.exp(-0.8 * times)
+    np.testing.assert_allclose(risk_sets.over_times(hazards), is_at_risk @ hazards, rtol=1e-12)
 
 
 def test_powers_of_a_year_fit_like_powers_of_a_centred_year():
