@@ -28,7 +28,7 @@ def right_censored(time: ArrayLike, observed: ArrayLike) -> np.ndarray:
       array([[ 1.,  1.],
              [ 2., inf]])
     """
-    times, is_observed = _read(time, observed)
+    times, is_observed = _read("time", time, observed)
     return np.stack([times, np.where(is_observed, times, np.inf)], -1)
 
 
@@ -50,7 +50,7 @@ def left_censored(value: ArrayLike, observed: ArrayLike) -> np.ndarray:
       array([[ 1. ,  1. ],
              [-inf,  0.5]])
     """
-    values, is_observed = _read(value, observed)
+    values, is_observed = _read("value", value, observed)
     return np.stack([np.where(is_observed, values, -np.inf), values], -1)
 
 
@@ -73,7 +73,8 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
       array([[0.1, 0.2],
              [0.5, inf]])
     """
-    low, high = _numbers("lower", lower), _numbers("upper", upper)
+    repair = "give inf or -inf for an open end."
+    low, high = _numbers("lower", lower, repair), _numbers("upper", upper, repair)
     if low.shape != high.shape:
         raise ValueError(f"`lower` has shape {low.shape}, but `upper` {high.shape}: give both ends of each outcome.")
     if np.any(low > high):
@@ -84,17 +85,21 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
     return np.stack([low, high], -1)
 
 
-def _read(time, observed):
-    times, flag = _numbers("time", time), as_labels("observed", observed)
-    flag = np.where(is_missing(flag), -1, flag)  # refused below; a comparison with pandas's NA has no truth value
-    if times.shape != flag.shape:
-        raise ValueError(f"`observed` has shape {flag.shape}, but the numbers have shape {times.shape}: give one each.")
+def _read(name, values, observed):
+    numbers, flag = _numbers(name, values, "drop the row, or fill it in."), as_labels("observed", observed)
+    # NumPy does not compare an array of texts with a number. A comparison with pandas's NA has no truth value, and -1
+    # is refused below.
+    flag = np.where(is_missing(flag), -1, flag.astype(object))
+    if numbers.shape != flag.shape:
+        raise ValueError(
+            f"`observed` has shape {flag.shape}, but the numbers have shape {numbers.shape}: give one each."
+        )
     if not np.all((flag == 0) | (flag == 1)):
         raise ValueError("`observed` holds values other than 0 and 1: give 1 if it was observed, and 0 if it was not.")
-    return times, flag.astype(bool)
+    return numbers, flag.astype(bool)
 
 
-def _numbers(name, values):
+def _numbers(name, values, repair):
     refuse_misread(f"`{name}`", values)
     refuse_dates(f"`{name}`", values)
     array = np.asarray(values)
@@ -105,5 +110,5 @@ def _numbers(name, values):
     except (TypeError, ValueError):
         raise ValueError(f"`{name}` is not an array of numbers: give one for each observation.") from None
     if np.any(np.isnan(values)):
-        raise ValueError(f"`{name}` is NaN at row {np.argwhere(np.isnan(values))[0][0]}: give inf for an open end.")
+        raise ValueError(f"`{name}` is NaN at row {np.argwhere(np.isnan(values))[0][0]}: {repair}")
     return values

@@ -261,8 +261,17 @@ def test_an_uninformative_row_does_not_change_the_fit():
         (np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1], "`time` has 1 masked values: leave their rows out"),
         ([1.0, 2.0], np.ma.array([1, 0], mask=[0, 1]), "`observed` has 1 masked values"),
         ([1.0, 2.0], pd.Series([True, None], dtype="boolean"), "`observed` holds values other than 0 and 1"),
+        ([1.0, 2.0], np.array(["yes", "no"]), "`observed` holds values other than 0 and 1"),
+        ([1.0, np.nan], [1, 0], "`time` is NaN at row 1: drop the row, or fill it in"),
     ],
 )
 def test_pairs_are_made_of_numbers_only(time, observed, message):
     with pytest.raises(ValueError, match=message):
         nllfit.right_censored(time, observed)
+
+
+def test_a_missing_number_is_named_by_its_argument():
+    with pytest.raises(ValueError, match="`value` is NaN at row 0: drop the row"):
+        nllfit.left_censored([np.nan, 2.0], [1, 0])
+    with pytest.raises(ValueError, match="`upper` is NaN at row 1: give inf or -inf for an open end"):
+        nllfit.interval_censored([1.0, 2.0], [2.0, np.nan])
