@@ -42,7 +42,7 @@ _LINKS = {
 
 
 def _sinh_arcsinh_normal(params):
-    """Maps numbers `[..., 3]` to a transformed Normal of batch `[...]`, which is a small flow."""
+    """Maps numbers `[..., 3]` to a small flow: a transformed Normal with batch shape `[...]`."""
     loc, skewness, tail = tf.unstack(params, axis=-1)
     bend = tfb.Chain([tfb.Shift(loc), tfb.SinhArcsinh(skewness, tf.exp(tail))])
     return tfd.TransformedDistribution(tfd.Normal(tf.zeros_like(loc), 1.0), bend)

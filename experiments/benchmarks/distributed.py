@@ -72,7 +72,9 @@ def _clock(keras):
 def work(tools, arguments):
     """Runs one worker, which trains together with the others in TF_CONFIG. The first worker writes the result."""
     if arguments.out is None:
-        raise ValueError("TF_CONFIG makes this a worker of several: give --out, a folder that all of them see.")
+        raise ValueError(
+            "TF_CONFIG makes this process one of several workers: give --out, a folder that all of them see."
+        )
     folder = pathlib.Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()

@@ -142,7 +142,7 @@ def gradient_boosting(x, y, seed):
 
 
 def between(models, x):
-    """Returns a `Prediction` from one model for each level in `FEW`. Sorts and interpolates their quantiles."""
+    """Returns a `Prediction` that combines several models, one for each level in `FEW`, by interpolation."""
     quantiles = np.sort([model.predict(x) for model in models], axis=0).T
     return Prediction(np.stack([np.interp(stats.norm.ppf(LEVELS), stats.norm.ppf(FEW), row) for row in quantiles]))
 

@@ -25,12 +25,12 @@ If a run is interrupted, the same command with `--out` keeps the results of the 
 PyTorch and JAX are included if they are installed (`pip install torch jax`). The whole benchmark takes half an hour, of
 which Keras takes most. With `--repeats 1` it takes about ten minutes.
 
-Ratios are relative to `nllfit` with the same version of Keras or, for PyTorch and JAX, with tf_keras. Expected on two
-cores: on the smallest model, where Python takes most of the time, a step of `tf_keras` takes at least 38 times as long
-as a step of `nllfit`. On the CNN, where arithmetic takes most of the time, this ratio is at least 1.4. A head costs
-nothing: the time per step with a head, divided by the time without a head, is 1.00 +- 0.03. On a 16-256-256-2 network,
-a step of JAX is 10% faster than a step of `nllfit`, because jaxlib 0.10 computes five of the eight matrix products with
-YNNPACK, a library of CPU kernels. TensorFlow 2.21 uses YNNPACK only with
+Ratios are relative to `nllfit` with the same version of Keras. For PyTorch and JAX, they are relative to `nllfit` with
+tf_keras. Expected on two cores: on the smallest model, where Python takes most of the time, a step of `tf_keras` takes
+at least 38 times as long as a step of `nllfit`. On the CNN, where arithmetic takes most of the time, this ratio is at
+least 1.4. A head costs nothing: the time per step with a head, divided by the time without a head, is 1.00 +- 0.03. On
+a 16-256-256-2 network, a step of JAX is 10% faster than a step of `nllfit`, because jaxlib 0.10 computes five of the
+eight matrix products with YNNPACK, a library of CPU kernels. TensorFlow 2.21 uses YNNPACK only with
 `XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+LIBRARY_FUSION_TYPE_DOT` (docs/training.md).
 """
 

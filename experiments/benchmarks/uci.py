@@ -96,7 +96,7 @@ def read_published(path):
 
 
 def start_worker():
-    """Initialises a worker process. It ignores Ctrl-C, because Ctrl-C ends the parent process.
+    """Initialises a worker process. The worker ignores Ctrl-C: the parent process receives it too, and ends.
 
     Each operation of TensorFlow uses only one thread, because the worker processes share the cores.
     """
