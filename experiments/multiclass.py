@@ -60,7 +60,7 @@ def plot(histories, y, probabilities, names, path):
 
 
 def plot_calibration(evaluations, path):
-    """Draws a reliability diagram for each model: the share of correct predictions against their probability."""
+    """Draws a reliability diagram for each model: the share of correct predictions against the probability."""
     figure = Figure(figsize=(4.5 * len(evaluations), 4.8), layout="constrained")
     for ax, (name, evaluation) in zip(np.ravel(figure.subplots(1, len(evaluations))), evaluations.items(), strict=True):
         plots.reliability_diagram(ax, evaluation.y.argmax(-1), evaluation.probabilities).set_title(name)

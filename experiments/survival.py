@@ -101,7 +101,7 @@ def main(argv=None):
         folds = model_selection.KFold(arguments.folds, shuffle=True, random_state=arguments.seed)
         bar = tools.keras.utils.Progbar(arguments.folds, unit_name="fold")
         for i, (train, test) in enumerate(folds.split(x)):
-            fold = functools.partial(held_out_losses, model, name, x, y, train, test)  # fits the model again
+            fold = functools.partial(held_out_losses, model, name, x, y, train, test)  # a call of `fold` fits the model
             fold_losses.append(common.kept(folder / "unfinished" / f"fold-{i}.json", fold))
             bar.update(i + 1)
         held_out = {key: sum(fold[key] for fold in fold_losses) / len(y) for key in fold_losses[0]}

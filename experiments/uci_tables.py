@@ -30,7 +30,9 @@ def read_folder(folder, only=None):
     """
     paths = {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.txt"))}
     if not paths:
-        raise ValueError(f"--data {folder} holds no NAME.txt: name a folder of tables, the target in the last column.")
+        raise ValueError(
+            f"--data {folder} holds no NAME.txt: give a folder of tables with the target in the last column."
+        )
     unknown = set(only or ()) - paths.keys()
     if unknown:
         raise ValueError(f"--only names {', '.join(sorted(unknown))}: --data {folder} holds {', '.join(paths)}.")
@@ -63,12 +65,12 @@ def check(path, num_inputs, target):
     """Raises a `ValueError` if the table of a file is too small, or if the target is constant or not finite."""
     if len(target) < 20:
         raise ValueError(
-            f"{path} has {len(target)} rows with a target: give at least 20, for test rows and held-out training rows."
+            f"{path} has {len(target)} rows with a target: give at least 20, because some are held out from training."
         )
     if not num_inputs:
         raise ValueError(f"{path} has one column: give at least one input and the target in the last column.")
     if not np.isfinite(target).all():
-        raise ValueError(f"{path}: its target, the last column, is infinite in a row; give finite numbers.")
+        raise ValueError(f"{path}: an element of its target, the last column, is infinite; give finite numbers.")
     if np.ptp(target) == 0:
         raise ValueError(f"{path}: its target, the last column, is {target[0]} in every row; nothing can be learned.")
 

@@ -175,8 +175,8 @@ def check_numbers(tensor, label, where="row {}".format):
     if len(bad):
         row = tensor.indices.numpy()[bad[0][0], 0] if is_sparse else bad[0][0]
         raise ValueError(
-            f"{label} has {values.numpy()[tuple(bad[0])]} at {where(row)}: drop such rows or fill them in; {len(bad)} "
-            f"numbers are not finite."
+            f"{label} has {values.numpy()[tuple(bad[0])]} at {where(row)}, and in all, {len(bad)} numbers are not "
+            f"finite: drop such rows, or fill in the numbers."
         )
 
 

@@ -88,7 +88,7 @@ class Ensemble:
         counts = sorted(set(map(len, families)))
         if len(counts) > 1:
             raise ValueError(
-                f"One member has {counts[0]} heads, another {counts[-1]}: give members with equal outputs."
+                f"One member has {counts[0]} heads, another {counts[-1]}: give members with the same heads."
             )
         for heads in zip(*families, strict=True):
             check_same_family(heads)

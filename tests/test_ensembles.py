@@ -198,7 +198,7 @@ def test_members_of_different_kinds_are_refused(kit):
         Ensemble([])
     inputs = kit.keras.Input([3])
     outputs = [kit.heads.Normal(1)(kit.keras.layers.Dense(2)(inputs)) for _ in range(2)]
-    with pytest.raises(ValueError, match="One member has 1 heads, another 2: give members with equal outputs"):
+    with pytest.raises(ValueError, match="One member has 1 heads, another 2: give members with the same heads"):
         Ensemble([normal, kit.keras.Model(inputs, outputs)])
     layers = [kit.keras.layers.Dense(2, dtype="float64"), kit.heads.Normal(1, dtype="float64")]
     with pytest.raises(ValueError, match="`models` compute in float32 and float64: give models of one dtype"):

@@ -163,7 +163,7 @@ assert bound < log_likelihood
 # | the latent variable | use | the likelihood is |
 # | --- | --- | --- |
 # | a class | `MixtureFamily`, `heads.Mixture` | exact |
-# | numbers, with a linear model | factor analysis | exact |
+# | numbers, with a linear model | scikit-learn's `FactorAnalysis` | exact |
 # | numbers, with a network | a head with `as_tensor="sample"` and `nllfit.KLDivergence` | replaced by a lower bound |
 # | classes inside a network | the same, with the family `RelaxedOneHotCategorical` | replaced by a lower bound |
 #

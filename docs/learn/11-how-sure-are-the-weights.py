@@ -159,10 +159,11 @@ assert max(score[0] for score in scores.values()) < 0
 # - The band of the ensemble is a little wider than the band with the most probable weights, but still too narrow.
 # - The band of Laplace's approximation is wide enough: its width is about the size of the errors.
 # - The band of the variational network is too narrow, a known weakness of independent Normal weights (Foong et al., *On
-#   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With one hidden ReLU layer, a
-#   prediction that is certain on both sides of a gap cannot be much less certain in the gap. With more layers, as here,
-#   some distributions of the weights make the prediction less certain in the gap, but training may not find them. The
-#   ELBO of the variational network is also hundreds of nats below the log evidence that Laplace's approximation gives.
+#   the expressiveness of approximate inference in Bayesian neural networks*, 2020). With such weights and one hidden
+#   ReLU layer, a prediction that is certain on both sides of a gap cannot be much less certain in the gap. With more
+#   layers, as here, some distributions of the weights make the prediction less certain in the gap, but training may not
+#   find them. The ELBO of the variational network is also hundreds of nats below the log evidence that Laplace's
+#   approximation gives.
 #
 # | method | cost | use it for | limits |
 # | --- | --- | --- | --- |

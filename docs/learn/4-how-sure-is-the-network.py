@@ -153,7 +153,7 @@ assert min(coverage["like the training rows"][i] for i in (1, 2, 4)) > 0.86
 assert 0.9 > coverage["beyond them"][3] > coverage["beyond them"][1]
 
 # %%
-# In the training range, recalibrated and conformal intervals contain about 90% of outcomes. Beyond, ensembles are best
+# In the training range, recalibrated and conformal intervals contain about 90% of outcomes. Outside, ensembles are best
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 ax = figure.subplots()
 for offset, (place, shares) in zip((-0.2, 0.2), coverage.items(), strict=True):

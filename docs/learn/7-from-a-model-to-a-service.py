@@ -52,8 +52,8 @@ assert same
 #
 # A served model can return only tensors, not a distribution. So write a function that maps inputs to named tensors, and
 # export it with Keras's `ExportArchive`. The result is a folder that TensorFlow Serving can serve without Keras and
-# without `nllfit`. We also export a second function, for small devices: TensorFlow Lite cannot search for the ends of
-# an interval, but the ends of a Normal interval have a formula.
+# without `nllfit`. The function searches for the ends of an interval, which TensorFlow Lite cannot do. So for small
+# devices, we also export a second function, which computes the ends with the formula for a Normal.
 
 
 # %%

@@ -78,7 +78,8 @@ class Keras3(Adapter):
     def is_unknown_variable(error: Exception) -> bool:
         """Recognizes the error by the name `_check_variables_are_known` in its traceback.
 
-        We do not read the error's message, because in a graph, Keras 3.12 fails while it writes the message.
+        In a graph, Keras 3.12 raises another error while it composes the error's message. So we do not read the
+        message.
         """
         return any(frame.name == "_check_variables_are_known" for frame in traceback.extract_tb(error.__traceback__))
 

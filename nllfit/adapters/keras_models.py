@@ -79,7 +79,7 @@ def build_training(model: Model, y: Any) -> None:
 
 
 def _with_equal_names():
-    """Returns a variable creator that gives corresponding variables of all models of an architecture the same name.
+    """Returns a variable creator. Corresponding variables of models with the same architecture get the same name.
 
     Keras counts layers and optimizers across models (`dense`, `dense_1`), so the variables of each model have new
     names. TensorFlow creates and keeps an operation for each new name. Creating the operation takes five times as long

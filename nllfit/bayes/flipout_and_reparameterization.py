@@ -69,7 +69,7 @@ def check_estimator(estimator: str, posterior: tfd.Distribution) -> None:
 
 
 def _signs(tensor, channel_axis, seed):
-    """Draws random signs for `[B, ...]`, one for each row and channel. All positions of the channel get this sign.
+    """Draws random signs for `[B, ...]`, one for each row and channel. All positions share it.
 
     Each bit of a random 32-bit word is one sign. Drawing one word for each sign would take ten times as long.
     """

@@ -15,7 +15,7 @@ from nllfit.optimum.curvature import newton_step, principal_axes
 __all__ = ["Objective", "Posterior"]
 
 _MAX_STEPS = 100
-# Newton's method stops when the predicted gain of a step in the log posterior is less than this, in nats.
+# Newton's method stops when a step is predicted to raise the log posterior by less than this, in nats.
 _LEAST_RISE = 1e-12
 # The search for the prior's scale moves the scale's logarithm. The moves shrink from the first value to the second.
 _FIRST_MOVE, _LAST_MOVE = 0.25, 1e-6
@@ -108,8 +108,8 @@ class Objective:
                 return self._posterior(expansion, scale, w)
             w = w + factor * step
         raise ValueError(
-            f"The posterior has no maximum within {_MAX_STEPS} steps of the weights: train further, for example with "
-            f"`fit_lbfgs`, or give a smaller `prior_scale`."
+            f"Newton's method found no maximum of the posterior in {_MAX_STEPS} steps: train the model further, for "
+            f"example with `fit_lbfgs`, or give a smaller `prior_scale`."
         )
 
     def _posterior(self, expansion, scale, mean):

@@ -101,8 +101,8 @@ class _Learned(Prior):
     def distribution(self, learned):
         if learned is None:
             raise ValueError(
-                "`prior` is a family, whose parameters are learned with a head: give the divergence to the head, as "
-                "`activity_regularizer`, or a distribution for a prior."
+                "`prior` is a family, whose parameters are learned with a head: give the divergence to the head as "
+                "`activity_regularizer`, or let `prior` be a distribution."
             )
         return self.given.holding({"validate_args": False}).distribution(learned)
 

@@ -124,9 +124,7 @@ def rows_for_calibration(model: Model, x: Any, y: ArrayLike | None, batch_size: 
     Raises the errors of `nllfit.evaluate`, and a `TypeError` if `model` is a distribution.
     """
     if hasattr(model, "log_prob"):
-        raise TypeError(
-            "`model` is a distribution: give the model that predicts it, because new predictions are to be calibrated."
-        )
+        raise TypeError("`model` is a distribution, which cannot predict new rows: give the model that predicts it.")
     return predicted_rows(model, x, y, batch_size)
 
 
@@ -139,7 +137,8 @@ def real_elements(distribution: tfd.Distribution, or_counts: bool = False) -> tf
     if law_of(distribution).latent() is not distribution:
         raise ValueError(
             f"`model` predicts a {distribution.name}, whose outcomes are intervals or come with a window, so the error "
-            f"of a prediction is unknown: give a model of the numbers, and rows whose outcomes are known exactly."
+            f"of a prediction is unknown: give a model whose outcomes are numbers, and rows whose outcomes are known "
+            f"exactly."
         )
     shape = tuple(distribution.event_shape)
     independent = isinstance(distribution, INDEPENDENT) or distribution.event_shape.num_elements() == 1

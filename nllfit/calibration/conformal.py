@@ -96,7 +96,7 @@ def conformalize(
         level = levels[int(np.argmax(~np.isfinite(distances.reshape([len(levels), -1])).all(1)))]
         raise ValueError(
             f"`y` has many outcomes at an end of the support of {rows.distribution.name}, which an interval of level "
-            f"{level:g} would have to reach: give a smaller level, or a model of the outcomes inside, and their rows."
+            f"{level:g} would have to reach: give a smaller level, or a model and rows without such outcomes."
         )
     return Conformalized(model, dict(zip(levels, distances, strict=True)))
 

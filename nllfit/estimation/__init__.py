@@ -23,8 +23,8 @@ Parameters occur in three forms:
 
 - *Coordinates* are a vector `w` of unconstrained numbers, from which the free parameters are computed. The coordinate
   of a positive parameter without a `floor` is the logarithm of the parameter.
-- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `log_rate`. The vector of
-  all free parameters in this form is called a *point*.
+- *Constrained* parameters are the arguments of `Family.build`, under TFP's names, such as `scale`. (An argument without
+  a constraint, such as `log_rate`, is one too.) The vector of all free parameters in this form is called a *point*.
 - Parameters *on the natural scale* are the parameters that a table of estimates shows, such as `rate`. Do not confuse
   them with the natural parameters of an exponential family: for a Poisson, the natural parameter is `log_rate`.
 

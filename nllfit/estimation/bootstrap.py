@@ -126,8 +126,8 @@ def bootstrap(fit: Fit, num_samples: int, seed: int, kind: str) -> Bootstrap:
     size = round(fit.problem.weights.sum())
     if size < 2:
         raise ValueError(
-            f"The weights of the fit sum to {fit.problem.weights.sum():.4g}, but a bootstrap sample has that many "
-            f"observations and needs at least 2: fit with `weights` that are numbers of repetitions."
+            f"The weights of the fit sum to {fit.problem.weights.sum():.4g}. A bootstrap sample has this number of "
+            f"observations, and at least 2 are needed: fit with `weights` that are numbers of repetitions."
         )
     if kind == "parametric":
         samples = draw_samples(fit, num_samples, seed)

@@ -183,7 +183,7 @@ def problem_of(distribution: Any, y: ArrayLike, weights: ArrayLike | None = None
     policy = family.search
     if policy.unfit:
         raise ValueError(
-            f"{family.name} cannot be fitted: {policy.unfit}. Look at its likelihood on a grid, "
+            f"{family.name} cannot be fitted: {policy.unfit}. Evaluate its likelihood on a grid with "
             f"`nllfit.log_likelihood`."
         )
     sample, counts = sample[counts > 0], counts[counts > 0]
@@ -219,7 +219,8 @@ def _family_for(distribution: Any, y: np.ndarray, fixed: dict[str, Any]) -> Para
             ) from None
         if y.ndim == 1 and "`event_shape`" in str(error):
             raise ValueError(
-                f"{error} `event_shape` is that of a row of `y`, which has shape `[n]`: give vectors as rows, `[n, d]`."
+                f"{error} `event_shape` is the shape of a row of `y`, but `y` has shape `[n]`: give vectors as rows, "
+                f"`[n, d]`."
             ) from None
         raise
     if family is distribution:

@@ -91,8 +91,8 @@ def check_sample(family: ParametricFamily, y: np.ndarray) -> None:
         )
     if family.takes_infinity and np.all(y == y[0]) and not len(family.exact_outcomes(y)):
         raise ValueError(
-            f"`y` has the same interval in all rows, so the likelihood of {family.name} has no maximum: it is 1 "
-            f"wherever the distribution lies within {y[0]}. Give several intervals, or outcomes that were seen."
+            f"`y` has the same interval in all rows, so the likelihood of {family.name} has no single maximum: it "
+            f"is 1 for every distribution that lies within {y[0]}. Give several intervals, or exact outcomes."
         )
     y = family.representatives(y)
     constant = np.all(y == y[0], axis=0)

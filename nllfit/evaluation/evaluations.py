@@ -43,8 +43,8 @@ def evaluate(
       x: inputs, as `predict_distribution` takes them. Without `y`, a finite `tf.data.Dataset` of batches `(x, y)`.
       y: outcomes of at least two rows, `[n, *event]`; for an event of one element also `[n]`. For a head at every step
         of a sequence, `[n, steps, *event]`. If Keras masks steps, the masked outcomes are ignored, and each step that
-        is not masked counts as a row. Angles may differ by multiples of `2 pi`. For a model with several outputs, a
-        dict of outcomes by the name of the output.
+        is not masked counts as a row. Angles that differ by a multiple of `2 pi` are the same outcome. For a model with
+        several outputs, a dict of outcomes by the name of the output.
       levels: the probabilities of the central intervals to evaluate.
       batch_size: the number of rows in each call of the model.
       seed: the seed of the random numbers in `Evaluation.pit`, for counts and for censored outcomes.

@@ -125,7 +125,7 @@ def test_without_estimates_the_ends_of_an_interval_are_nan(method):
 @pytest.mark.parametrize("kind", ["parametric", "nonparametric"])
 def test_weights_of_a_small_sum_are_refused(kind):
     estimate = maximum_likelihood("Exponential", [1.0, 2.0, 3.0, 4.0], weights=[0.25] * 4)
-    with pytest.raises(ValueError, match=r"weights of the fit sum to 1, .*numbers of repetitions"):
+    with pytest.raises(ValueError, match=r"weights of the fit sum to 1\..*numbers of repetitions"):
         estimate.bootstrap(20, kind=kind)
 
 

@@ -71,7 +71,7 @@ LINES = "1.5,3\n2.5,4\n" * 15
         (b"size,town\n1,2\n", "has 1 rows with a target: give at least 20"),
         (b"size,town\n" + b"1,\n" * 40, "has 0 rows with a target: give at least 20"),
         (b"size\n" + b"1\n2\n" * 15, "has one column"),
-        (b"size,town\n" + LINES.replace("4", "inf").encode(), "is infinite in a row"),
+        (b"size,town\n" + LINES.replace("4", "inf").encode(), "the last column, is infinite"),
         (b"size,town\n" + LINES.replace("4", "3").encode(), "is 3.0 in every row"),
         (b"size,town\n" + LINES.replace("2.5", "inf").encode(), r"shops\.csv: .*inf"),
     ],
