@@ -142,6 +142,6 @@ def _family_of(distribution: Any, event_shape: tuple[int, ...]) -> ParametricFam
     except ValueError as error:
         name = getattr(family, "__name__", family)
         raise ValueError(
-            f"`distributions` holds {name}: {error} What a family needs is given in a `Family`, such as "
+            f"`distributions` holds {name}: {error} Give arguments of a family in a `Family`, such as "
             f'`Family("Binomial", total_count=10)` or `Family("Categorical", num_classes=3)`.'
         ) from None

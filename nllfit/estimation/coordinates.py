@@ -146,7 +146,7 @@ class Coordinates:
         ends = twin.forward(LINKS[kind]().forward(tf.constant([-np.inf, 0.0, np.inf], tf.float64))).numpy()
         if ends.max() > _LARGE:
             return tfb.Identity() if ends.min() < 0 else tfb.Exp()
-        # We round the ends, because `LINKS` clip values to just inside the domain.
+        # `LINKS` clip values to just inside the domain, so the computed ends are inexact. Rounding corrects them.
         return tfb.Sigmoid(*np.round([ends.min(), ends.max()], 12))
 
     def _constrained_and_link(self, name):

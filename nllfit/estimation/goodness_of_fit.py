@@ -113,13 +113,13 @@ def goodness_of_fit(estimate: Estimate, num_samples: int = 999, seed: int = 0) -
         )
     if problem.family.facts.search.circular and problem.family.component_shape:
         raise ValueError(
-            f"{problem.family.label} has angles, which start at another point for each component, so it has no CDF: "
-            f"test a fit without a mixture."
+            f"{problem.family.label} is a mixture of angles. The CDF of each component starts at a different angle, "
+            f"so the mixture has no CDF: test a fit without a mixture."
         )
     if problem.family.measure.points == "0":
         raise ValueError(
-            f"{problem.family.label} has a probability at 0, which fits every sample: test the outcomes above 0 by "
-            f"their own family, such as "
+            f"{problem.family.label} has a probability at 0. Its estimate equals the share of zeros in every sample, "
+            f"so there is nothing to test at 0: test the outcomes above 0 with their own family, such as "
             f"`goodness_of_fit(maximum_likelihood({innermost(problem.family).name!r}, y[y > 0]))`."
         )
     if np.any(problem.weights != np.round(problem.weights)):

@@ -122,8 +122,8 @@ def likelihood_ratio_test(a: Estimate, b: Estimate) -> LikelihoodRatioTest:
         )
     if a.family.measure != b.family.measure:
         raise ValueError(
-            f"`a`, {a.family.label}, gives {a.family.measure}, and `b`, {b.family.label}, {b.family.measure}, so their "
-            f"likelihoods cannot be compared: fit families of one kind, for example both only to the outcomes above 0."
+            f"`a`, {a.family.label}, gives {a.family.measure}, but `b`, {b.family.label}, gives {b.family.measure}, so "
+            f"their likelihoods cannot be compared: fit families of one kind, for example to the outcomes above 0."
         )
     num_at_bound = _num_at_bound(a.family, b.family)
     for name, estimate in (("a", a), ("b", b)):

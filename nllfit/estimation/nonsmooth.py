@@ -63,8 +63,9 @@ def at_the_best_corner(problem: Problem, name: str, w: np.ndarray, smooth: Optim
     natural = problem.natural(w)
     best = Fit(problem, smooth) if smooth and smooth.converged else None
     # If `smooth` and the best corner have the same log-likelihood, Newton's method has ended at this corner. We then
-    # return the fit in which the parameter is held at the corner, because the curvature at a corner gives no standard
-    # errors. Therefore the first iteration accepts a corner with the same log-likelihood as `smooth`.
+    # return the fit in which the parameter is held at the corner, so it has no standard error. The standard error of
+    # `smooth` would be wrong, because it would come from the curvature at the corner. Therefore the first iteration
+    # accepts a corner with the same log-likelihood as `smooth`.
     least_rise = -_LEAST_GAIN
     for _ in range(_MAX_ITERATIONS):
         corners = _held_at_corners(problem, name, natural)

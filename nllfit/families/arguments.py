@@ -123,8 +123,8 @@ def check_size(subject: str, size: int) -> None:
     """
     if size > MOST_NUMBERS:
         raise ValueError(
-            f"{subject} has {size} numbers, but the most are {MOST_NUMBERS}: give a smaller `event_shape`, fewer "
-            f"classes or components, or hold parameters at a value."
+            f"{subject} has {size} numbers, but at most {MOST_NUMBERS} are allowed: give a smaller `event_shape`, "
+            f"fewer classes or components, or hold parameters at a value."
         )
 
 

@@ -80,19 +80,19 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
     if np.any(low > high):
         row = int(np.argwhere(low > high)[0][0])
         raise ValueError(
-            f"`lower` is above `upper` at row {row}, {low[row]} and {high[row]}: give the lower end first."
+            f"`lower` is above `upper` at row {row} ({low[row]} and {high[row]}): give the lower end first."
         )
     return np.stack([low, high], -1)
 
 
 def _read(name, values, observed):
     numbers, flag = _numbers(name, values, "drop the row, or fill it in."), as_labels("observed", observed)
-    # NumPy does not compare an array of texts with a number. A comparison with pandas's NA has no truth value, and -1
-    # is refused below.
+    # NumPy does not compare an array of texts with a number. A comparison with pandas's NA has no truth value, so
+    # missing values become -1, which is refused below.
     flag = np.where(is_missing(flag), -1, flag.astype(object))
     if numbers.shape != flag.shape:
         raise ValueError(
-            f"`observed` has shape {flag.shape}, but the numbers have shape {numbers.shape}: give one each."
+            f"`observed` has shape {flag.shape}, but the numbers have shape {numbers.shape}: give one flag for each."
         )
     if not np.all((flag == 0) | (flag == 1)):
         raise ValueError("`observed` holds values other than 0 and 1: give 1 if it was observed, and 0 if it was not.")

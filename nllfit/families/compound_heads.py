@@ -133,7 +133,7 @@ class Hurdle(_HeadOf):
     Domain: 0, and the domain of the family except negative counts. Links: logit(pi) = u, and the links of the family.
     Formula: -log p(0) = -log(pi). For other y, -log p(y) = -log(1 - pi) - log p_family(y) + log(1 - P_family(0)), where
     P_family(0) is the probability of 0, which is 0 for an amount.
-    If the family has negative counts, as Skellam has, only its counts above 0 are possible, and the last term is
+    If the family has negative counts, as Skellam has, all counts other than 0 are above 0, and the last term is
     log P_family(Y > 0).
 
     Args:

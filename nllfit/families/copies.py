@@ -202,7 +202,7 @@ def with_axis_moved(distribution: tfd.Distribution, source: int, target: int) ->
 class _AxesInOrder(tfb.Bijector):
     """Applies an elementwise bijector to arrays whose axes are permuted.
 
-    The parameters of `bijector` broadcast to arrays with the original order of axes. Only the last `len(order)` axes
+    The parameters of `bijector` fit arrays with the original order of axes. Only the last `len(order)` axes of an array
     are permuted, as `tf.transpose` with `perm=order` does.
     """
 

@@ -19,8 +19,8 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
 
     Outcomes are discrete if the class derives from TFP's `DiscreteDistributionMixin` or the dtype is an integer. They
     are continuous if the distribution is fully reparameterized or a `Deterministic`, or if there is a bijector from the
-    real line onto the support. Otherwise the components decide: outcomes are discrete if all components are discrete. A
-    TFP class without components is continuous.
+    real line onto the support. Otherwise the components decide: outcomes are discrete if all components are discrete.
+    If a TFP class has no components either, its outcomes are continuous.
 
     Raises:
       ValueError: if the distribution is of a user's class, has no components and meets none of these conditions.
@@ -37,10 +37,10 @@ def is_discrete(distribution: tfd.Distribution) -> bool:
     parts = parts_of(distribution)
     if not parts and is_own(plain_class(type(distribution))):
         raise ValueError(
-            f"{type(distribution).__name__} does not say whether its outcomes are numbers with a density or counts: "
-            f"give it the method `_default_event_space_bijector`, which returns a bijector from the real line onto its "
-            f"support, such as `tfb.Identity()`; or, for counts, an integer dtype, or derive it from "
-            f"`{DISCRETE.__module__}.{DISCRETE.__name__}`, too."
+            f"{type(distribution).__name__} does not say whether its outcomes are numbers with a density or counts. "
+            f"For numbers, give it the method `_default_event_space_bijector`, which returns a bijector from the real "
+            f"line onto its support, such as `tfb.Identity()`. For counts, give it an integer dtype, or also derive it "
+            f"from `{DISCRETE.__module__}.{DISCRETE.__name__}`."
         )
     return bool(parts) and all(map(is_discrete, parts))
 

@@ -58,9 +58,9 @@ class Law:
         marginal = self.facts.marginal
         if marginal is None and self.distribution.event_shape.rank:
             raise NotImplementedError(
-                f"{self.distribution.name} is a distribution of whole outcomes of shape "
-                f"{tuple(self.distribution.event_shape)}, whose elements have no distribution that TFP knows: sample "
-                f"it, or use a head of independent elements."
+                f"{self.distribution.name} is a distribution of outcomes of shape "
+                f"{tuple(self.distribution.event_shape)}, and TFP does not know the distribution of one element: "
+                f"sample it, or use a head of independent elements."
             )
         return in_float64(self.distribution if marginal is None else marginal(self.distribution), validate_args=False)
 
@@ -208,7 +208,7 @@ class Law:
 
     @property
     def atoms(self) -> Pair | None:
-        """Points `[num, *batch]` of positive probability, and the probabilities. None if none exist, or for counts."""
+        """Points `[num, *batch]` of positive probability, and the probabilities. None for counts, or if none exist."""
         return None
 
     def component_quantiles(self, levels: Any, rests: Any) -> tf.Tensor:

@@ -205,9 +205,7 @@ def check_links(described: Any, link: Mapping[str, Any], floor: Mapping[str, Any
     for name, value in floor.items():
         default = default_link(described, name, tf.float64)
         if link.get(name) not in _POSITIVE and (name in link or not isinstance(default, tfb.Softplus)):
-            raise ValueError(
-                f"`floor` names `{name}`, but only parameters with a softplus link, or `link` exp, have a floor."
-            )
+            raise ValueError(f"`floor` names `{name}`, but only a parameter whose link is softplus or exp has a floor.")
         if not (isinstance(value, numbers.Real) and 0 <= float(value) < math.inf):
             raise ValueError(f"The floor of `{name}` is {value!r}: give a number >= 0.")
 

@@ -11,8 +11,8 @@ from nllfit.families.copies import real_dtype
 __all__ = ["mode_of"]
 
 # The first grid of a search consists of quantiles at `_LEVELS = P(Z <= z)`, for a standard Normal `Z` and each `z` in
-# `_Z`. `_RESTS` are `1 - _LEVELS`. `_Z` starts at -8 but ends at 3.5, because TFP's quantile formulas take a level: the
-# closer the level is to 1, the fewer digits of `1 - level` remain.
+# `_Z`. `_RESTS` are `1 - _LEVELS`. `_Z` starts at -8 but ends at 3.5, because TFP's quantile formulas take the level,
+# not `1 - level`: the closer the level is to 1, the fewer digits of `1 - level` remain.
 _Z = np.concatenate([np.arange(-8.0, -3.5), np.arange(-3.5, 3.75, 0.25)])
 _LEVELS, _RESTS = (np.array([math.erfc(z / math.sqrt(2)) / 2 for z in side]) for side in (-_Z, _Z))
 _NUM_PEAKS = 8  # finer grids are evaluated around this many local maxima of the first grid: the highest ones
@@ -31,8 +31,8 @@ def mode_of(law: Any) -> tf.Tensor:
         return distribution.mode()
     except NotImplementedError:
         raise NotImplementedError(
-            f"{distribution.name} is a distribution of whole outcomes of shape {tuple(distribution.event_shape)}, of "
-            f"which TFP knows no mode: use the mean, or the draw with the highest `log_prob`."
+            f"{distribution.name} has outcomes of shape {tuple(distribution.event_shape)}, but TFP knows no mode: "
+            f"use the mean, or the draw with the highest `log_prob`."
         ) from None
 
 

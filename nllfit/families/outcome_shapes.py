@@ -59,7 +59,7 @@ def as_outcomes(
 def finite_part(outcomes: tf.Tensor, distribution: tfd.Distribution) -> tf.Tensor:
     """Replaces infinite numbers in outcomes by 0, if the outcomes contain ends of intervals or windows.
 
-    These ends may be infinite. After the replacement, any number that is not finite is an error.
+    Infinite ends are valid. After the replacement, a check for numbers that are not finite finds only errors.
     """
     if distribution.event_shape.rank and law_of(distribution).latent() is not distribution:
         return tf.where(tf.math.is_inf(outcomes), tf.zeros_like(outcomes), outcomes)

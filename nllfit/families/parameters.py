@@ -64,7 +64,7 @@ class Parameter:
 
     @property
     def is_logarithm(self) -> bool:
-        """Whether the unconstrained numbers are logarithms of a positive parameter, with the default link."""
+        """Whether, with the default link, the unconstrained numbers are logarithms of a positive parameter."""
         return self.link is exponential or self.to_natural is tfb.Exp
 
 

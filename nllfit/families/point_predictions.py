@@ -16,8 +16,8 @@ def central_value(law: Any) -> tf.Tensor:
 
     Returns:
       A tensor `[*batch, *event]`, or `[*batch, *event, num_classes]` for class labels. If an outcome contains
-      the ends of an interval or a window, the result predicts only the number, not
-        the ends, before censoring or truncation.
+      the ends of an interval or a window, the result predicts only the number before
+      censoring or truncation, and not the ends.
 
     Raises:
       NotImplementedError: if TFP has no mean, median or mode of the family.

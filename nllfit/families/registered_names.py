@@ -14,9 +14,9 @@ def registered_name(thing: Any) -> str:
             return name
     raise ValueError(
         f"`{getattr(thing, '__name__', thing)}` is not registered with Keras, so a saved file could not name it: "
-        f'define it after `@keras.saving.register_keras_serializable(package="my_package")`, in tf_keras after '
-        f"`@tf_keras.saving...`, in a module that is imported before the file is loaded. (A class also needs a method "
-        f"`get_config`, because Keras requires one; it is not called.)"
+        f'decorate it with `@keras.saving.register_keras_serializable(package="my_package")` (in tf_keras, with '
+        f"`@tf_keras.saving...`), and define it in a module that is imported before the file is loaded. (A class "
+        f"also needs a method `get_config`, because Keras requires one; it is not called.)"
     )
 
 

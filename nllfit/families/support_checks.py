@@ -53,8 +53,8 @@ class _Lenient:
         log_prob: Any = super().log_prob  # type: ignore[misc]
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
         # At an end of the support, some of TFP's log-densities are NaN. If the log-density of an outcome is NaN, the
-        # outcome gets density 0. We compute this log-density with a constant copy, because the copy has no assertions
-        # that would raise an error for the outcome.
+        # outcome gets density 0. We compute this log-density with a copy whose parameters are constants, because such a
+        # copy has no assertions that would raise an error for the outcome.
         is_possible = _inside(self, value) & (law_of(self).constant().log_prob(value) > -math.inf)
         some_outcome = tf.cast(law_of(self).some_outcome(), value.dtype)
         return where_safe(is_possible, lambda y: log_prob(y, name), value, some_outcome, -math.inf)

@@ -28,8 +28,8 @@ def ends_of(law: Any, dtype: tf.DType) -> tuple[Any, Any]:
     if bijector is not None:
         return _forward(bijector, -math.inf, dtype), _forward(bijector, math.inf, dtype)
     # Without a bijector, only the CDF is known. If the computed CDF is 0 at the number 0 but is not 0 at the lowest
-    # number of the dtype, its formula holds only for positive numbers, and the lower end is 0. Otherwise we assume that
-    # the support is unbounded.
+    # number of the dtype, it decreases, which a CDF cannot do. So its formula holds only for positive numbers, and the
+    # lower end is 0. Otherwise we assume that the support is unbounded.
     cdf = unchecked(law.distribution).cdf
     far_below, at_zero = cdf(tf.constant(dtype.min, dtype)), cdf(tf.zeros([], dtype))
     return tf.where((far_below == 0) | (at_zero != 0), tf.constant(-math.inf, dtype), 0.0), math.inf

@@ -182,7 +182,7 @@ def test_untestable_estimates_are_refused():
                 gamma, fit=Fit(problem_of(Censored("Exponential"), right_censored(Y, Y < 9)), gamma.optimum)
             )
         )
-    with pytest.raises(ValueError, match=r"probability at 0, which fits every sample: .*'Exponential', y\[y > 0\]"):
+    with pytest.raises(ValueError, match=r"probability at 0. .*nothing to test at 0: .*'Exponential', y\[y > 0\]"):
         goodness_of_fit(
             dataclasses.replace(gamma, fit=Fit(problem_of(Hurdle("Exponential"), [0.0, 0.0, *Y]), gamma.optimum))
         )
@@ -192,7 +192,7 @@ def test_the_probability_of_0_in_a_window_is_refused():
     family = Truncated(ZeroInflated("Gamma"), high=100.0)
     estimate = maximum_likelihood("Exponential", Y)
     estimate = dataclasses.replace(estimate, fit=Fit(problem_of(family, [0.0, 0.0, *Y]), estimate.optimum))
-    with pytest.raises(ValueError, match=r"high=100.0\) has a probability at 0, .*'Gamma', y\[y > 0\]"):
+    with pytest.raises(ValueError, match=r"high=100.0\) has a probability at 0\. .*'Gamma', y\[y > 0\]"):
         goodness_of_fit(estimate)
 
 
@@ -214,5 +214,5 @@ def test_angles_may_be_in_any_turn():
 def test_angles_of_a_mixture_are_refused():
     estimate = maximum_likelihood("Exponential", Y)
     problem = problem_of(MixtureFamily("VonMises", 2), Y)
-    with pytest.raises(ValueError, match="Mixture of 2 VonMises has angles"):
+    with pytest.raises(ValueError, match="Mixture of 2 VonMises is a mixture of angles"):
         goodness_of_fit(dataclasses.replace(estimate, fit=Fit(problem, estimate.optimum)))

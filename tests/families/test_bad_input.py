@@ -22,7 +22,7 @@ HEADS = {
     "head, a large event": (head("Normal", 10**12), "`event_shape` is 1000000000000: give an int >= 1 and <= 8388608"),
     "head, a large shape": (
         head("Normal", (10**5, 10**5)),
-        "`event_shape` is .* has 10000000000 numbers, but the most",
+        "`event_shape` is .* has 10000000000 numbers, but at most",
     ),
     "head, a large matrix": (
         head("MultivariateNormalTriL", 10**6),
@@ -33,7 +33,7 @@ HEADS = {
     "head, many components": (head("Mixture", "Normal", 10**9), "`num_components` is 1000000000: give an int >= 1 and"),
     "head, a large mixture": (
         head("Mixture", "Normal", 10**4, 10**3),
-        "vector of parameters of a Mixture of 10000 Normal has 20010000 numbers, but the most are 8388608",
+        "vector of parameters of a Mixture of 10000 Normal has 20010000 numbers, but at most 8388608",
     ),
     "head, many numbers": (
         head("DistributionLambda", lambda params: tfd.Normal(params[..., 0], 1.0), 10**9),

@@ -144,7 +144,7 @@ def _binomial_crps(d: tfd.Binomial, y: tf.Tensor) -> tf.Tensor:
     density = tf.exp(log_beta_kernel(remaining, count + 1, failure, success))
     to_outcome = tf.where(is_last, inside - mean, (inside - mean) * (below - above) + 2 * density)
     variance = mean * failure
-    # `factor` is at most 1. The product of `factor` and `squared_sine` is kept under 1, because log(0) is infinite.
+    # `factor` is at most 1. `factor * squared_sine` is kept under 1, because `log1p(-1)` is infinite.
     factor = 4 * success * failure
     half_mean_difference = _half_mean_difference(
         lambda squared_sine: total_count * tf.math.log1p(-tf.minimum(factor * squared_sine, 1 - 2.0**-53)),

@@ -12,7 +12,7 @@ from nllfit.families.numerics import log1mexp
 __all__ = ["crps_of_half", "crps_of_two_pieces", "distance", "halves", "positive_part", "two_pieces", "with_rest"]
 
 _LOG_2 = math.log(2)
-# `positive_part` replaces smaller values of its first result by this one, because `log` has no derivative at 0.
+# The first result of `positive_part` is at least this number, because `log` has no derivative at 0.
 _TINY = 1e-300
 
 
