@@ -227,7 +227,7 @@ def test_vectors_have_a_mode_only_if_tfp_knows_it():
     np.testing.assert_array_equal(nllfit.mode(normal), [1.0, 2.0])
     vectors = nllfit.heads.Mixture("Normal", 2, 3)(tf.zeros([4, 14]))
     for call in (nllfit.mode, lambda vectors: vectors.mode()):
-        with pytest.raises(NotImplementedError, match=r"outcomes of shape \(3,\), of which TFP knows no mode: use"):
+        with pytest.raises(NotImplementedError, match=r"outcomes of shape \(3,\), but TFP knows no mode: use"):
             call(vectors)
     with pytest.raises(TypeError, match="end the model in a head"):
         nllfit.mode(tf.zeros([3, 1]))

@@ -222,7 +222,7 @@ def test_bad_arguments_of_quantile_and_cdf_are_refused():
     for call in (nllfit.quantile, nllfit.cdf, nllfit.interval):
         with pytest.raises(TypeError, match="end the model in a head"):
             call(tf.zeros([3, 1]), 0.5)
-    with pytest.raises(NotImplementedError, match="whose elements have no distribution that TFP knows"):
+    with pytest.raises(NotImplementedError, match="TFP does not know the distribution of one element"):
         nllfit.quantile(tfd.VonMisesFisher([1.0, 0.0], 2.0), 0.5)
 
 
